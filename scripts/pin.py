@@ -18,10 +18,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^constraint-dependencies = \[\n.*?^\]\n", re.MULTILINE | re.DOTALL)
-EXPORT = (
-    "uv export --quiet --all-extras --all-groups --frozen --no-hashes --no-header --no-annotate"
-    " --no-emit-project --no-emit-index-url"
-).split()
+EXPORT = [
+    "uv",
+    "export",
+    "--quiet",
+    "--all-extras",
+    "--all-groups",
+    "--frozen",
+    "--no-hashes",
+    "--no-header",
+    "--no-annotate",
+    "--no-emit-project",
+    "--no-emit-index-url",
+]
 
 
 def resolve(pyproject: str) -> list[str]:
@@ -47,7 +56,9 @@ def with_pins(pyproject: str, pins: list[str]) -> str:
 
 def main() -> int:
     """Command-line entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="only compare, write nothing")
     arguments = parser.parse_args()
     path = ROOT / "pyproject.toml"

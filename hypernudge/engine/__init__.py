@@ -1,0 +1,1 @@
+"""Engines: how jobs are trained and on which clock their completions arrive."""

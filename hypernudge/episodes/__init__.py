@@ -1,0 +1,1 @@
+"""Episodic adaptation of a running optimizer (AEES): axes, rewards, bandits, hooks."""

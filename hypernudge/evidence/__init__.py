@@ -1,0 +1,1 @@
+"""Paired, censored, pre-declared comparisons: outcomes, tests, effect sizes, verdicts, figures, tables."""

@@ -1,0 +1,1 @@
+"""Experiments as plans of cells: configuration, records, launching, status."""

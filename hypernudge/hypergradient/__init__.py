@@ -1,0 +1,1 @@
+"""Estimators of hyper-gradients and of curvature along the gradient."""

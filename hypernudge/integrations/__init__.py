@@ -1,0 +1,1 @@
+"""Warm starts and episodes inside other people's tools."""

@@ -1,0 +1,1 @@
+"""Schedulers: pure functions of a study's history, one algorithm per file."""

@@ -1,0 +1,1 @@
+"""Built-in tasks on real data, and the networks they train."""

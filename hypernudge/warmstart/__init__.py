@@ -1,0 +1,1 @@
+"""Warm-start policies: what is done to a sampled configuration before it costs anything."""
