@@ -1,0 +1,34 @@
+"""The engine protocol: jobs in, reports out in the order of a clock."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hypernudge.trial import Job, Report
+
+
+class Engine(Protocol):
+    """Trains jobs on `workers` simulated or real workers.
+
+    `submit` may only queue: a trial's path to its next milestone depends on nobody else, so an engine is free
+    to train when a result is needed, many jobs at once, as long as completions leave in clock order, first
+    submitted first on ties.
+    """
+
+    @property
+    def now(self) -> float:
+        """Seconds on the study's clock."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """Number of idle workers."""
+        ...
+
+    def submit(self, job: Job) -> None:
+        """Hand `job` to an idle worker."""
+        ...
+
+    def next(self) -> Report:
+        """Move the clock to the earliest completion and return its report."""
+        ...

@@ -1,0 +1,67 @@
+"""The virtual clock: what a study would have taken on `workers` machines of a declared speed.
+
+Completions leave in the order of their time, first submitted first on ties, so a study's course depends on
+declared costs only, never on how fast the present machine happened to be.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import Generic, TypeVar
+
+from hypernudge.errors import require
+
+T = TypeVar("T")
+
+
+class VirtualClock(Generic[T]):
+    """A clock with `workers` workers, each of `flops_per_second`; times in seconds, costs in FLOPs."""
+
+    def __init__(self, workers: int, flops_per_second: float) -> None:
+        require(workers >= 1, "workers", "must be at least 1", workers, "raise it")
+        positive = flops_per_second > 0
+        require(positive, "flops_per_second", "must be positive", flops_per_second, "1e9 is one GFLOP/s")
+        self.workers = workers
+        self.flops_per_second = flops_per_second
+        self.now = 0.0
+        self._heap: list[tuple[float, int, T]] = []
+        self._order = 0
+        self._busy = 0
+
+    @property
+    def free(self) -> int:
+        """Number of idle workers."""
+        return self.workers - self._busy
+
+    def occupy(self) -> int:
+        """Take a worker; return the order number that breaks ties.
+
+        Raises:
+            RuntimeError: If no worker is idle.
+        """
+        if self.free < 1:
+            raise RuntimeError("submit: no worker is free; call next() first")
+        self._busy += 1
+        self._order += 1
+        return self._order
+
+    def seconds(self, flops: float) -> float:
+        """Duration of a cost on one worker."""
+        return flops / self.flops_per_second
+
+    def complete_at(self, time: float, order: int, item: T) -> None:
+        """Note that `item`, submitted as number `order`, completes at `time`."""
+        heapq.heappush(self._heap, (time, order, item))
+
+    def pop(self) -> T:
+        """Move to the earliest completion, release its worker and return its item.
+
+        Raises:
+            RuntimeError: If nothing is running.
+        """
+        if not self._heap:
+            raise RuntimeError("next: nothing is running; submit a job first")
+        time, _, item = heapq.heappop(self._heap)
+        self.now = max(self.now, time)
+        self._busy -= 1
+        return item

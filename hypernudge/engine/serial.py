@@ -1,0 +1,104 @@
+"""The serial engine: one trial at a time in an ordinary training loop, on the virtual clock.
+
+It is the slow twin: every faster engine must give the same reports, member by member.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from hypernudge.engine.clock import VirtualClock
+from hypernudge.task import Task
+from hypernudge.trial import Job, Outcome, Report, UnitResult
+
+
+class SerialEngine:
+    """Trains queued jobs one after the other.
+
+    Args:
+        task: What is trained.
+        seed_of: Maps a trial's number to the seed of its initialisation and data order.
+        workers: Simulated workers.
+        flops_per_second: Declared speed of one worker.
+        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
+
+    A trial that diverges stops at the end of that unit and is charged for it. A trial that raises is reported
+    as failed with its traceback, charged for the unit in which it raised; the study goes on.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        seed_of: Callable[[int], int],
+        workers: int = 1,
+        flops_per_second: float = 1e9,
+        deadline: float = math.inf,
+    ) -> None:
+        self.task = task
+        self.deadline = deadline
+        self._seed_of = seed_of
+        self._clock: VirtualClock[Report] = VirtualClock(workers, flops_per_second)
+        self._queue: list[tuple[Job, float, int]] = []
+        self._states: dict[int, Any] = {}
+
+    @property
+    def now(self) -> float:
+        """Seconds on the virtual clock."""
+        return self._clock.now
+
+    @property
+    def free(self) -> int:
+        """Number of idle simulated workers."""
+        return self._clock.free
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`; it starts now on the clock."""
+        self._queue.append((job, self.now, self._clock.occupy()))
+
+    def next(self) -> Report:
+        """Train what is queued and return the earliest completion."""
+        for job, started, order in self._queue:
+            report = self._train(job, started)
+            self._clock.complete_at(report.finished, order, report)
+        self._queue.clear()
+        return self._clock.pop()
+
+    def _train(self, job: Job, started: float) -> Report:
+        begun = time.perf_counter()
+        unit_flops = self.task.unit_flops(job.config)
+        flops = job.warm_start_flops
+        units: list[UnitResult] = []
+        outcome: Outcome = "ok"
+        error = None
+        try:
+            for unit in range(job.since + 1, job.until + 1):
+                if started + self._clock.seconds(flops + unit_flops) > self.deadline:
+                    outcome = "cut"
+                    break
+                flops += unit_flops
+                units.append(self._unit(job, unit, started + self._clock.seconds(flops)))
+                if not math.isfinite(units[-1].validation):
+                    outcome = "diverged"
+                    break
+        except Exception:  # whatever a user's training raises belongs into the record, not into our stack
+            outcome, error = "failed", traceback.format_exc()
+        finished = started + self._clock.seconds(flops)
+        if outcome == "cut":
+            finished = self.deadline
+        if outcome != "ok":
+            self._states.pop(job.trial, None)
+        wall = time.perf_counter() - begun
+        return Report(job, outcome, started, finished, tuple(units), flops, wall, error)
+
+    def _unit(self, job: Job, unit: int, now: float) -> UnitResult:
+        if job.trial not in self._states:
+            self._states[job.trial] = self.task.start(self._seed_of(job.trial))
+        state = self._states[job.trial]
+        if not self.task.advance(state, job.config):
+            return UnitResult(unit, now, math.nan, math.nan)
+        validation = self.task.evaluate(state, "validation")
+        return UnitResult(unit, now, validation, self.task.evaluate(state, "test"))

@@ -1,0 +1,88 @@
+"""What a hyper-gradient is the gradient *of*: scalar functions of the hyper-parameters.
+
+Each builder closes over a task, parameters and mini-batches and returns a pure function from natural
+hyper-parameter values (0-dimensional tensors) to a scalar loss. Differentiating it is somebody else's job
+(`reverse`, `forward`, `finite_differences`), so every combination exists and the three can be held equal.
+
+Costs in forward/backward equivalents, differentiated in reverse: direct 1, look-ahead about 4, unrolling `K`
+steps about `3 K + 1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hypernudge.optimizers import Params
+from hypernudge.task import Batch, GradientTask
+
+Objective = Callable[[Mapping[str, Any]], Tensor]
+
+
+def gather_batch(task: GradientTask, seed: int, first_step: int, size: int) -> Batch:
+    """Join as many consecutive mini-batches of a trial as `size` samples need, and cut at `size`.
+
+    A warm start's batch size is its own, not the training's; the data are the first that training will see.
+    """
+    batches = [task.batch(seed, first_step)]
+    while sum(_length(batch) for batch in batches) < size:
+        batches.append(task.batch(seed, first_step + len(batches)))
+    return {name: torch.cat([batch[name] for batch in batches])[:size] for name in batches[0]}
+
+
+def _length(batch: Batch) -> int:
+    return next(iter(batch.values())).shape[0]
+
+
+def gradient(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Params:
+    """Gradient of the training loss with respect to the parameters, itself differentiable in `hp`."""
+    grads: Params = torch.func.grad(lambda p: task.loss(p, batch, hp))(params)
+    return grads
+
+
+def direct(task: GradientTask, params: Params, batch: Batch) -> Objective:
+    """One batch's loss with its L2 penalty, as it stands: `L(w; hp) + weight_decay/2 |w|^2`.
+
+    Learning rate and momentum do not enter, so their hyper-gradient is exactly zero.
+    """
+    squared_norm = sum((value.detach() ** 2).sum() for value in params.values())
+
+    def objective(hp: Mapping[str, Any]) -> Tensor:
+        penalty = 0.5 * hp.get("weight_decay", 0.0) * squared_norm
+        total: Tensor = task.loss(params, batch, hp) + penalty
+        return total
+
+    return objective
+
+
+def lookahead(task: GradientTask, params: Params, batches: Sequence[Batch]) -> Objective:
+    """The second batch's loss after one step on the first (Baydin et al. 2018, in its one-step form).
+
+    The step is `w - lr/(1 - momentum) * (g + weight_decay * w)`: from a standing start the momentum buffer is
+    empty and momentum would have no effect at all, so it enters as the step length it leads to.
+    """
+    first, second = batches
+
+    def objective(hp: Mapping[str, Any]) -> Tensor:
+        step = hp["lr"] / (1.0 - hp.get("momentum", 0.0))
+        decay = hp.get("weight_decay", 0.0)
+        g = gradient(task, params, first, hp)
+        moved = {name: w - step * (g[name] + decay * w) for name, w in params.items()}
+        return task.loss(moved, second, hp)
+
+    return objective
+
+
+def unroll(task: GradientTask, params: Params, batches: Sequence[Batch]) -> Objective:
+    """The last batch's loss after true optimizer steps on all others (Maclaurin et al. 2015)."""
+
+    def objective(hp: Mapping[str, Any]) -> Tensor:
+        w, state = params, task.optimizer.init(params)
+        for batch in batches[:-1]:
+            w, state = task.optimizer.update(w, gradient(task, w, batch, hp), state, hp)
+        return task.loss(w, batches[-1], hp)
+
+    return objective

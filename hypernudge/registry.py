@@ -1,0 +1,97 @@
+"""Names in configuration files, and what they stand for.
+
+A name is looked up here, or, written as `module:attribute`, imported: that is how a user's own scheduler,
+task or warm start enters a YAML file. Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, unknown_name
+
+REGISTRY: dict[str, dict[str, str]] = {
+    "task": {
+        "supervised": "hypernudge.tasks.builtin:supervised",
+        "digits_mlp": "hypernudge.tasks.builtin:digits_mlp",
+        "digits_cnn": "hypernudge.tasks.builtin:digits_cnn",
+        "breast_cancer_mlp": "hypernudge.tasks.builtin:breast_cancer_mlp",
+    },
+    "model": {
+        "mlp": "hypernudge.tasks.networks.mlp:MLP",
+        "cnn": "hypernudge.tasks.networks.cnn:SmallCNN",
+    },
+    "scheduler": {
+        "asha": "hypernudge.schedulers.asha:ASHA",
+        "random": "hypernudge.schedulers.random:RandomSearch",
+    },
+    "warm_start": {
+        "none": "hypernudge.warmstart.base:Unchanged",
+        "literal": "hypernudge.warmstart.literal:Literal",
+        "multi_step": "hypernudge.warmstart.literal:multi_step",
+        "random_step": "hypernudge.warmstart.random_step:RandomStep",
+        "curvature_band": "hypernudge.warmstart.curvature_band:CurvatureBand",
+    },
+    "optimizer": {"sgd": "hypernudge.optimizers:SGD"},
+    "engine": {"serial": "hypernudge.engine.serial:SerialEngine"},
+}
+
+
+def check_name(kind: str, name: object, where: str | None = None) -> str:
+    """Return `name` if it is registered under `kind` or has the form `module:attribute`.
+
+    Raises:
+        InvalidArgumentError: Otherwise, with the nearest names.
+    """
+    if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1):
+        return name
+    raise unknown_name(where or kind, name, REGISTRY[kind])
+
+
+def resolve(kind: str, name: str) -> Callable[..., Any]:
+    """Return what `name` stands for.
+
+    Raises:
+        InvalidArgumentError: If the name is unknown, or its module or attribute does not exist.
+    """
+    target = REGISTRY[kind].get(check_name(kind, name), name)
+    module, attribute = target.split(":")
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"{kind}: {name!r} must be importable, but {error}; check the spelling and the Python path"
+        ) from None
+    return found
+
+
+def check_options(kind: str, spec: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> None:
+    """Refuse options that what `spec` names does not take; `supplied` are given by the caller.
+
+    Raises:
+        InvalidArgumentError: Naming the first unknown option and those that exist.
+    """
+    target = resolve(kind, spec["name"])
+    parameters = inspect.signature(target).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    known = [name for name in parameters if name not in supplied]
+    for option in spec:
+        if option != "name" and option not in known:
+            raise InvalidArgumentError(
+                f"{kind}.{option}: {spec['name']!r} takes the options {known}, but got {option!r}; remove it"
+            )
+
+
+def build(kind: str, spec: Mapping[str, Any], **supplied: Any) -> Any:
+    """Call what `spec["name"]` stands for with the remaining options and `supplied`.
+
+    Raises:
+        InvalidArgumentError: If the name or an option is unknown, or a value breaks a rule.
+    """
+    check_options(kind, spec, tuple(supplied))
+    options = {key: value for key, value in spec.items() if key != "name"}
+    return resolve(kind, spec["name"])(**supplied, **options)

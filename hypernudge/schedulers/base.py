@@ -1,0 +1,87 @@
+"""The scheduler protocol: a pure function from a study's history to the next decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History
+
+
+@dataclass(frozen=True)
+class Start:
+    """Begin a new trial with `config` and train it to `until` units."""
+
+    config: Config
+    until: int
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with the paused `trial` up to `until` units."""
+
+    trial: int
+    until: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do before another report arrives."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """Nothing to do any more."""
+
+
+Decision = Start | Resume | Wait | Done
+
+
+class Scheduler(Protocol):
+    """Decides what a free worker does next.
+
+    Implementations are frozen dataclasses without state of their own: everything they know is in `history`,
+    so a study that was killed, replayed or simulated decides as it would have.
+    """
+
+    max_units: int
+
+    def __call__(self, history: History, streams: Streams) -> Decision:
+        """Return the decision for one free worker."""
+        ...
+
+
+class Sampler(Protocol):
+    """Proposes the configuration of a new trial."""
+
+    def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
+        """Return a configuration; the draw must be addressed by the number of the trial it is for."""
+        ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Samples uniformly from the unit cube; trial `i` gets the same draw under every scheduler."""
+
+    def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
+        """Return the draw at address `("config", i)`, `i` being the number of the next trial."""
+        return space.sample(streams("config", len(history.trials)))
+
+
+def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]:
+    """Return `min_units * eta**k` up to `max_units`, which is always the last rung.
+
+    Raises:
+        InvalidArgumentError: If `eta < 2` or not `1 <= min_units <= max_units`.
+    """
+    require(eta >= 2, "eta", "must be a whole number >= 2", eta, "3 is the usual choice")
+    require(1 <= min_units <= max_units, "min_units", f"must be in [1, {max_units}]", min_units, "lower it")
+    rungs = []
+    units = min_units
+    while units < max_units:
+        rungs.append(units)
+        units *= eta
+    return (*rungs, max_units)

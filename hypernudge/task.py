@@ -1,0 +1,170 @@
+"""The task protocol: what a user writes to have their own training tuned.
+
+Two depths. A `Task` is anything that can be trained in units and scored: XGBoost, reinforcement learning, a
+command. A `GradientTask` states its loss as a pure function of parameters, batch and hyper-parameters; then
+hyper-gradients are exact, warm starts are cheap, and many trials can be trained as one computation.
+
+    class Mine(GradientTask):
+        name, space, batch_size, steps_per_unit = "mine", SearchSpace([Real("lr", 1e-4, 1, log=True)]), 32, 40
+
+        def init(self, seed): ...                  # -> {name: tensor}
+        def batch(self, seed, step): ...           # -> {name: tensor}, a pure function of its arguments
+        def loss(self, params, batch, hp): ...     # -> scalar tensor, differentiable in params and hp
+        def score(self, params, split): ...        # -> float, larger is better
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from hypernudge.optimizers import SGD, Optimizer, Params
+from hypernudge.space import SearchSpace, Value
+
+Batch = dict[str, Tensor]
+Split = Literal["validation", "test"]
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Anything that trains in units. Scores are larger-is-better."""
+
+    name: str
+    space: SearchSpace
+    metric: str
+    metric_range: tuple[float, float]
+
+    def start(self, seed: int) -> Any:
+        """Return the state of an untrained trial; everything random in it follows from `seed`."""
+        ...
+
+    def advance(self, state: Any, hp: Mapping[str, Value]) -> bool:
+        """Train `state` in place for one unit with `hp`; return False if it diverged."""
+        ...
+
+    def evaluate(self, state: Any, split: Split) -> float:
+        """Return the score of `state` on a split; NaN where it has none."""
+        ...
+
+    def unit_flops(self, hp: Mapping[str, Value]) -> float:
+        """Return the declared cost of one unit of training, in FLOPs."""
+        ...
+
+
+@dataclass
+class TrainingState:
+    """Parameters, optimizer state and position of one trial."""
+
+    params: Params
+    optimizer_state: Params
+    seed: int
+    step: int = 0
+
+
+class GradientTask(ABC):
+    """A task whose loss is a pure function; subclasses write `init`, `batch`, `loss` and `score`.
+
+    Class or instance attributes: `name`, `space`, `batch_size` (samples per step), `steps_per_unit` (steps in
+    one unit, an epoch as a rule); optionally `metric`, `metric_range` and `optimizer`.
+    """
+
+    name: str
+    space: SearchSpace
+    batch_size: int
+    steps_per_unit: int
+    metric: str = "accuracy"
+    metric_range: tuple[float, float] = (0.0, 1.0)
+    optimizer: Optimizer = SGD()
+
+    @abstractmethod
+    def init(self, seed: int) -> Params:
+        """Return the initial parameters that belong to `seed`."""
+
+    @abstractmethod
+    def batch(self, seed: int, step: int) -> Batch:
+        """Return the mini-batch of `step`: a pure function, so that resuming needs no loader state.
+
+        Every tensor has the batch dimension first. Random numbers of an augmentation belong in here; what
+        they do, scaled by its magnitude, belongs in `loss`.
+        """
+
+    @abstractmethod
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        """Return the training loss, a scalar; `hp` holds floats or 0-dimensional tensors.
+
+        To be tuned in batches it must consist of tensor operations only, without branches on values.
+        """
+
+    @abstractmethod
+    def score(self, params: Params, split: Split) -> float:
+        """Return the score on a split; larger is better."""
+
+    def start(self, seed: int) -> TrainingState:
+        """Return the state of an untrained trial."""
+        params = self.init(seed)
+        return TrainingState(params, self.optimizer.init(params), seed)
+
+    def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
+        """Train in place for `steps_per_unit` steps; return False once the loss is not finite."""
+        floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
+        leaves = {name: value.requires_grad_(True) for name, value in state.params.items()}
+        tensors = list(leaves.values())
+        total = torch.zeros(())
+        for _ in range(self.steps_per_unit):
+            loss = self.loss(leaves, self.batch(state.seed, state.step), hp)
+            grads = torch.autograd.grad(loss, tensors)
+            self.optimizer.update_(
+                leaves, dict(zip(leaves, grads, strict=True)), state.optimizer_state, floats
+            )
+            total += loss.detach()
+            state.step += 1
+        return math.isfinite(total.item())
+
+    def evaluate(self, state: TrainingState, split: Split) -> float:
+        """Return the score of a trial's parameters."""
+        with torch.no_grad():
+            return float(self.score(state.params, split))
+
+    @cached_property
+    def _flops(self) -> dict[str, float]:
+        return {}
+
+    def counted(self, what: str, work: Callable[[], T]) -> tuple[T, float]:
+        """Run `work()`; return its result and its FLOPs, counted the first time for each name `what`.
+
+        FLOPs are those of matrix products and convolutions. Counting slows a run down about threefold, so
+        everything of the same shape should carry the same name.
+        """
+        if what in self._flops:
+            return work(), self._flops[what]
+        with FlopCounterMode(display=False) as counter:
+            result = work()
+        self._flops[what] = float(counter.get_total_flops())
+        return result, self._flops[what]
+
+    @property
+    def step_flops(self) -> float:
+        """FLOPs of one loss and gradient on one batch."""
+        if "step" not in self._flops:
+            self.counted("step", self._one_gradient)
+        return self._flops["step"]
+
+    def unit_flops(self, hp: Mapping[str, Value]) -> float:
+        """Return the declared cost of one unit: `steps_per_unit` losses and gradients."""
+        del hp
+        return self.step_flops * self.steps_per_unit
+
+    def _one_gradient(self) -> None:
+        params = {name: value.requires_grad_(True) for name, value in self.init(0).items()}
+        hp = {parameter.name: parameter.decode(0.5) for parameter in self.space}
+        loss = self.loss(params, self.batch(0, 0), hp)
+        torch.autograd.grad(loss, list(params.values()))

@@ -1,0 +1,54 @@
+"""Search spaces by name: the five continuous hyper-parameters, in three widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hypernudge.errors import unknown_name
+from hypernudge.space import Real, SearchSpace, parameter_from_spec
+
+_SHARED = (Real("augmentation", 0.0, 1.0), Real("label_smoothing", 0.0, 0.3))
+
+SPACES: dict[str, SearchSpace] = {
+    # What an expert would search: one and a half decades of learning rate around the usual optimum.
+    "narrow": SearchSpace(
+        [
+            Real("lr", 1e-2, 0.32, log=True),
+            Real("weight_decay", 1e-5, 1e-2, log=True),
+            Real("momentum", 0.5, 0.95),
+            *_SHARED,
+        ]
+    ),
+    # What somebody with a new model searches.
+    "mid": SearchSpace(
+        [
+            Real("lr", 1e-4, 1.0, log=True),
+            Real("weight_decay", 1e-6, 1e-1, log=True),
+            Real("momentum", 0.0, 0.99),
+            *_SHARED,
+        ]
+    ),
+    # What somebody who knows nothing searches.
+    "wide": SearchSpace(
+        [
+            Real("lr", 1e-6, 10.0, log=True),
+            Real("weight_decay", 1e-8, 1.0, log=True),
+            Real("momentum", 0.0, 0.99),
+            *_SHARED,
+        ]
+    ),
+}
+
+
+def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:
+    """Return a space by name, or from a mapping of names to descriptions (see `parameter_from_spec`).
+
+    Raises:
+        InvalidArgumentError: For an unknown name or an invalid description.
+    """
+    if isinstance(spec, str):
+        if spec not in SPACES:
+            raise unknown_name("space", spec, SPACES)
+        return SPACES[spec]
+    return SearchSpace([parameter_from_spec(str(name), value) for name, value in spec.items()])

@@ -1,0 +1,141 @@
+"""Supervised classification on a data set by name, with a network by name: the built-in gradient task.
+
+All five hyper-parameters act: learning rate, momentum and weight decay in the optimizer, augmentation
+magnitude and label smoothing in the loss. A hyper-parameter that the space lacks is 0 (`lr` must be there).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the usual name
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hypernudge.errors import require
+from hypernudge.optimizers import SGD, Optimizer, Params
+from hypernudge.random import stream, torch_stream
+from hypernudge.space import SearchSpace
+from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.tasks.augment import jitter, translate
+from hypernudge.tasks.data import Dataset
+from hypernudge.tasks.networks import build_network
+
+_KEPT_EPOCHS = 4
+
+
+class SupervisedTask(GradientTask):
+    """Trains a network on a data set; the score is accuracy.
+
+    Args:
+        dataset: The data, split.
+        model: Description of the network, see `build_network`.
+        space: The search space; must hold a continuous `lr`.
+        batch_size: Samples per step; an incomplete last batch of an epoch is dropped.
+        optimizer: Update rule, SGD with momentum and weight decay by default.
+        name: Name in records.
+        dtype: Floating-point type of data and parameters.
+
+    Raises:
+        InvalidArgumentError: If the space lacks `lr`, or `batch_size` exceeds the training set.
+    """
+
+    metric = "accuracy"
+    metric_range = (0.0, 1.0)
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: Mapping[str, Any],
+        space: SearchSpace,
+        *,
+        batch_size: int = 32,
+        optimizer: Optimizer | None = None,
+        name: str | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        n = len(dataset.y["train"])
+        require(1 <= batch_size <= n, "batch_size", f"must be in [1, {n}]", batch_size, "lower it")
+        require("lr" in space, "space", "must hold 'lr'", space.names, "add it")
+        self.name = name or f"{dataset.name}_{model['name']}"
+        self.space, self.batch_size, self.steps_per_unit = space, batch_size, n // batch_size
+        self.optimizer = optimizer or SGD()
+        self.dataset, self.dtype = dataset, dtype
+        self._x = {split: torch.as_tensor(x, dtype=dtype) for split, x in dataset.x.items()}
+        self._y = {split: torch.as_tensor(y) for split, y in dataset.y.items()}
+        self._model = dict(model)
+        self._network = build_network(model, dataset.shape, dataset.classes).to(dtype)
+        self._network.requires_grad_(False)
+        self._epochs: OrderedDict[tuple[int, int], Batch] = OrderedDict()
+
+    def init(self, seed: int) -> Params:
+        """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""
+        generator = torch_stream(seed, "init")
+        return {name: value.to(self.dtype) for name, value in _initialise(self._network, generator).items()}
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Return samples, labels and augmentation noise of `step`; views into its epoch."""
+        epoch, position = divmod(step, self.steps_per_unit)
+        whole = self._epoch(seed, epoch)
+        rows = slice(position * self.batch_size, (position + 1) * self.batch_size)
+        return {name: value[rows] for name, value in whole.items()}
+
+    def _epoch(self, seed: int, epoch: int) -> Batch:
+        key = (seed, epoch)
+        if key not in self._epochs:
+            n = self.steps_per_unit * self.batch_size
+            order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
+            generator = torch_stream(seed, "augmentation", epoch)
+            x = self._x["train"][order]
+            if self.dataset.kind == "images":
+                noise = 2.0 * torch.rand((n, 2), generator=generator) - 1.0
+            else:
+                noise = torch.randn(x.shape, generator=generator)
+            self._epochs[key] = {"x": x, "y": self._y["train"][order], "noise": noise.to(self.dtype)}
+            if len(self._epochs) > _KEPT_EPOCHS:
+                self._epochs.popitem(last=False)
+        return self._epochs[key]
+
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        """Return the label-smoothed cross-entropy on the augmented batch (Szegedy et al. 2016)."""
+        augment = translate if self.dataset.kind == "images" else jitter
+        x = augment(batch["x"], batch["noise"], hp.get("augmentation", 0.0))
+        log_p = F.log_softmax(self.logits(params, x), dim=-1)
+        smoothing = hp.get("label_smoothing", 0.0)
+        hit = F.nll_loss(log_p, batch["y"])
+        loss: Tensor = (1.0 - smoothing) * hit - smoothing * log_p.mean()
+        return loss
+
+    def logits(self, params: Params, x: Tensor) -> Tensor:
+        """Return the network's outputs, `(n, classes)`."""
+        output: Tensor = functional_call(self._network, params, (x,))
+        return output
+
+    def score(self, params: Params, split: Split) -> float:
+        """Return the accuracy on a split; NaN if an output is not finite."""
+        logits = self.logits(params, self._x[split])
+        if not bool(torch.isfinite(logits).all()):
+            return float("nan")
+        return (logits.argmax(-1) == self._y[split]).double().mean().item()
+
+
+def _initialise(network: nn.Module, generator: torch.Generator) -> Params:
+    """Return parameters drawn as PyTorch draws them for linear and convolution layers, from `generator`.
+
+    Kaiming-uniform with a = sqrt(5) is U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weights and biases alike.
+    """
+    params: Params = {}
+    for prefix, module in network.named_modules():
+        own = dict(module.named_parameters(recurse=False))
+        if not own:
+            continue
+        known = isinstance(module, nn.Linear | nn.Conv2d)
+        require(known, "model", "layers with parameters must be Linear or Conv2d", type(module).__name__, "-")
+        bound = own["weight"][0].numel() ** -0.5
+        for name, value in own.items():
+            draw = torch.rand(value.shape, generator=generator, dtype=torch.float64)
+            params[f"{prefix}.{name}"] = (2.0 * draw - 1.0) * bound
+    return params

@@ -1,0 +1,202 @@
+"""What happened in a study: configurations, jobs, reports, and the append-only history of them.
+
+The history is the only state a scheduler, a sampler or a warm start may see. Scores are always *larger is
+better*; a task that minimises reports its negated loss. A trial that diverged or raised loses: its score at
+the milestone it was sent to is minus infinity, so it is ranked there, last, and is never resumed.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hypernudge.space import Config
+
+Status = Literal["running", "paused", "diverged", "failed", "stopped"]
+Outcome = Literal["ok", "diverged", "failed", "cut"]
+
+
+@dataclass(frozen=True)
+class Nudge:
+    """What a warm start did to a sampled configuration, why, and what it cost."""
+
+    config: Config
+    policy: str
+    changed: bool = False
+    flagged: bool = False
+    reason: str = ""
+    gradient: Mapping[str, float] | None = None  # with respect to warped coordinates
+    gradient_norm: float | None = None
+    z: float | None = None  # log10 of the effective learning rate over lr*
+    flops: float = 0.0
+    wall_seconds: float = 0.0
+    measurements: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """An order to train `trial` from `since` to `until` units (epochs, by default) of training."""
+
+    trial: int
+    config: Config
+    since: int
+    until: int
+    warm_start_flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class UnitResult:
+    """Scores after one unit of training; `time` in seconds on the study's clock."""
+
+    unit: int
+    time: float
+    validation: float
+    test: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came back for a job. `units` holds the units that were trained, in order."""
+
+    job: Job
+    outcome: Outcome
+    started: float
+    finished: float
+    units: tuple[UnitResult, ...]
+    flops: float
+    wall_seconds: float = 0.0
+    error: str | None = None
+
+
+@dataclass
+class Trial:
+    """A trial as the history knows it."""
+
+    number: int
+    sampled: Config
+    nudge: Nudge
+    started: float
+    status: Status = "running"
+    until: int = 0  # milestone it is running towards, or has reached
+    milestones: dict[int, float] = field(default_factory=dict)  # milestone -> score
+
+    @property
+    def config(self) -> Config:
+        """The configuration that is trained: the nudged one."""
+        return self.nudge.config
+
+
+@dataclass(frozen=True)
+class Started:
+    """Event: a trial began."""
+
+    trial: int
+    sampled: Config
+    nudge: Nudge
+    time: float
+
+
+Event = Started | Job | Report
+
+
+class History:
+    """Append-only table of a study, with the indices that schedulers ask for.
+
+    The indices are caches: `History.replay(history.events)` rebuilds them, and a law test holds the two
+    equal. All queries cost O(1) or O(answer).
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.trials: list[Trial] = []
+        self._rungs: dict[int, list[tuple[float, int, int]]] = {}
+        self._running: set[int] = set()
+        self._arrivals = 0
+
+    @classmethod
+    def replay(cls, events: Iterable[Event]) -> History:
+        """Rebuild a history from its events."""
+        history = cls()
+        for event in events:
+            history.append(event)
+        return history
+
+    def append(self, event: Event) -> None:
+        """Append an event and bring the indices up to date.
+
+        Raises:
+            ValueError: If the event contradicts the history (a report for a trial that is not running, ...).
+        """
+        if isinstance(event, Started):
+            self._append_start(event)
+        elif isinstance(event, Job):
+            self._append_job(event)
+        else:
+            self._append_report(event)
+        self.events.append(event)
+
+    def _append_start(self, event: Started) -> None:
+        if event.trial != len(self.trials):
+            raise ValueError(f"trial: must be the next number {len(self.trials)}, but got {event.trial}")
+        self.trials.append(Trial(event.trial, event.sampled, event.nudge, event.time, status="paused"))
+
+    def _append_job(self, event: Job) -> None:
+        trial = self.trials[event.trial]
+        if trial.status != "paused":
+            raise ValueError(f"job: trial {event.trial} must be paused, but is {trial.status}")
+        if not event.since == trial.until < event.until:
+            raise ValueError(f"job: must go on from {trial.until} upwards, got {event.since}..{event.until}")
+        trial.status, trial.until = "running", event.until
+        self._running.add(event.trial)
+
+    def _append_report(self, event: Report) -> None:
+        number = event.job.trial
+        trial = self.trials[number]
+        if trial.status != "running":
+            raise ValueError(f"report: trial {number} must be running, but is {trial.status}")
+        self._running.discard(number)
+        if event.outcome == "cut":  # the study's budget ended while it ran: no milestone was reached
+            trial.status = "stopped"
+            return
+        score = event.units[-1].validation if event.outcome == "ok" and event.units else -math.inf
+        trial.status = "paused" if event.outcome == "ok" else event.outcome
+        trial.milestones[event.job.until] = score
+        rung = self._rungs.setdefault(event.job.until, [])
+        bisect.insort(rung, (-score, self._arrivals, number))
+        self._arrivals += 1
+
+    @property
+    def running(self) -> frozenset[int]:
+        """Numbers of the trials that are being trained."""
+        return frozenset(self._running)
+
+    @property
+    def n_running(self) -> int:
+        """How many trials are being trained."""
+        return len(self._running)
+
+    def ranked(self, milestone: int) -> Sequence[tuple[float, int, int]]:
+        """Return what reached `milestone`, best first: `(-score, order of arrival, trial)`. Read only."""
+        return self._rungs.get(milestone, ())
+
+    def milestones(self) -> list[int]:
+        """Return the milestones that were reached at least once, ascending."""
+        return sorted(self._rungs)
+
+    def as_table(self) -> list[dict[str, Any]]:
+        """Return one plain dictionary per trial, for records and tests."""
+        return [
+            {
+                "trial": trial.number,
+                "sampled": dict(trial.sampled),
+                "nudged": dict(trial.config),
+                "started": trial.started,
+                "status": trial.status,
+                "until": trial.until,
+                "milestones": {str(key): value for key, value in trial.milestones.items()},
+            }
+            for trial in self.trials
+        ]

@@ -1,0 +1,139 @@
+"""The tuner: decide, nudge, submit, report.
+
+It is the only place that knows the scheduler, the warm start and the engine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypernudge.engine.base import Engine
+from hypernudge.engine.serial import SerialEngine
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.schedulers.base import Done, Resume, Scheduler, Start
+from hypernudge.task import Task
+from hypernudge.trial import Event, History, Job, Nudge, Report, Started, Trial, UnitResult
+from hypernudge.warmstart.base import Unchanged, WarmStart
+
+Observer = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The outcome of a tuning run: its history, and the seed and budget (seconds) it ran under."""
+
+    history: History
+    seed: int
+    budget: float
+
+    @property
+    def reports(self) -> list[Report]:
+        """All reports in clock order."""
+        return [event for event in self.history.events if isinstance(event, Report)]
+
+    def best(self) -> tuple[Trial, UnitResult]:
+        """Return the trial and unit with the highest validation score, the earliest on ties.
+
+        Raises:
+            ValueError: If no unit was completed within the budget.
+        """
+        results = [
+            (-unit.validation, unit.time, report.job.trial, unit)
+            for report in self.reports
+            for unit in report.units
+            if math.isfinite(unit.validation)
+        ]
+        if not results:
+            raise ValueError("best: no trial completed a unit within the budget; raise the budget")
+        _, _, number, unit = min(results, key=lambda item: item[:3])
+        return self.history.trials[number], unit
+
+
+def tune(
+    task: Task,
+    scheduler: Scheduler,
+    *,
+    seed: int,
+    budget: float = math.inf,
+    warm_start: WarmStart | None = None,
+    workers: int = 1,
+    flops_per_second: float = 1e9,
+    engine: Engine | None = None,
+    observe: Observer | None = None,
+) -> Study:
+    """Tune `task` with `scheduler`, nudging each new configuration with `warm_start`.
+
+    Equal seeds give equal sampled configurations, initialisations and data orders whatever the scheduler or
+    the warm start, so that two methods can be compared in pairs.
+
+    Args:
+        task: What is trained.
+        scheduler: Decides what a free worker does next.
+        seed: Seed of everything random.
+        budget: Seconds on the virtual clock after which nothing is decided and no unit counts.
+        warm_start: Applied when a trial starts, never when it is resumed; its cost goes on the same clock.
+        workers: Simulated workers (ignored if `engine` is given).
+        flops_per_second: Declared speed of a worker (ignored if `engine` is given).
+        engine: What trains; the serial engine by default.
+        observe: Called with every event as it enters the history.
+
+    Raises:
+        InvalidArgumentError: For a budget that is not positive, or an endless study (no budget, no limit of
+            trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
+    """
+    require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
+    streams = Streams(seed)
+    policy: WarmStart = warm_start if warm_start is not None else Unchanged()
+    if engine is None:
+        engine = SerialEngine(task, trial_seed(streams), workers, flops_per_second, budget)
+    history = History()
+
+    def note(event: Event) -> None:
+        history.append(event)
+        if observe is not None:
+            observe(event)
+
+    done = False
+    while True:
+        while not done and engine.free and engine.now < budget:
+            decision = scheduler(history, streams)
+            if isinstance(decision, Start):
+                note(_nudged(policy, task, decision, history, streams, engine.now))
+                trial = history.trials[-1]
+                job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)
+            elif isinstance(decision, Resume):
+                trial = history.trials[decision.trial]
+                job = Job(trial.number, trial.config, trial.until, decision.until)
+            else:
+                done = isinstance(decision, Done)
+                break
+            note(job)
+            engine.submit(job)
+        if not history.n_running:
+            return Study(history, seed, budget)
+        note(engine.next())
+
+
+def trial_seed(streams: Streams) -> Callable[[int], int]:
+    """Return the map from a trial's number to the seed of its initialisation and data order."""
+    return lambda trial: streams.integer("trial", trial)
+
+
+def _nudged(
+    policy: WarmStart, task: Task, start: Start, history: History, streams: Streams, now: float
+) -> Started:
+    number = len(history.trials)
+    begun = time.perf_counter()
+    try:
+        nudge = policy(task, start.config, history, streams)
+        task.space.check(nudge.config)
+    except Exception as error:  # a user's loss may raise: the trial then starts as it was sampled
+        reason = f"the warm start raised {type(error).__name__}: {error}"
+        nudge = Nudge(start.config, policy=type(policy).__name__, flagged=True, reason=reason)
+    nudge = dataclasses.replace(nudge, wall_seconds=time.perf_counter() - begun)
+    return Started(number, start.config, nudge, now)
