@@ -13,25 +13,51 @@ import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor
 
 
-def translate(images: Tensor, offset: Tensor, magnitude: Any) -> Tensor:
-    """Shift images by up to `magnitude` pixels along each axis, with bilinear interpolation and zero borders.
+def translation_taps(images: Tensor, offset: Tensor) -> Tensor:
+    """Return each image and its three neighbours on the pixel grid in the direction of `offset`.
+
+    Bilinear translation within one pixel blends just these four, whatever the magnitude; so they are made
+    once, when the mini-batch is.
 
     Args:
         images: `(n, channels, height, width)`.
-        offset: `(n, 2)` in [-1, 1]: the share of the magnitude along height and width.
+        offset: `(n, 2)` in [-1, 1], along height and width.
+
+    Returns:
+        `(n, 4, channels, height, width)`: as it is, moved along height, along width, along both.
+    """
+    along_height = _neighbour(images, offset[:, 0], 2)
+    along_width = _neighbour(images, offset[:, 1], 3)
+    both = _neighbour(along_height, offset[:, 1], 3)
+    return torch.stack([images, along_height, along_width, both], dim=1)
+
+
+def _neighbour(images: Tensor, amount: Tensor, axis: int) -> Tensor:
+    size = images.shape[axis]
+    border = (0, 0, 1, 1) if axis == 2 else (1, 1, 0, 0)
+    padded = F.pad(images, border)
+    forward = amount.reshape(-1, 1, 1, 1) > 0
+    return torch.where(forward, padded.narrow(axis, 2, size), padded.narrow(axis, 0, size))
+
+
+def translate(taps: Tensor, offset: Tensor, magnitude: Any) -> Tensor:
+    """Shift images by `magnitude * offset` pixels, with bilinear interpolation and zero borders.
+
+    Args:
+        taps: From `translation_taps`, `(n, 4, channels, height, width)`.
+        offset: `(n, 2)` in [-1, 1], the same.
         magnitude: Pixels, a float or 0-dimensional tensor in [0, 1].
 
-    A shift by a fraction of a pixel is a blend of the image with its neighbour, so bilinear translation
-    within one pixel is two blends, one per axis.
+    Returns:
+        `(n, channels, height, width)`.
     """
-    for axis, (before, after) in enumerate((((0, 0, 0, 1), (0, 0, 1, 0)), ((0, 1, 0, 0), (1, 0, 0, 0)))):
-        size = images.shape[2 + axis]
-        next_one = F.pad(images, before).narrow(2 + axis, 1, size)
-        previous = F.pad(images, after).narrow(2 + axis, 0, size)
-        amount = offset[:, axis].reshape(-1, 1, 1, 1)
-        neighbour = torch.where(amount > 0, next_one, previous)
-        images = images + magnitude * amount.abs() * (neighbour - images)
-    return images
+    share = magnitude * offset.abs()
+    both = torch.stack([1.0 - share, share], dim=-1)  # (n, axis, stay or move)
+    weights = both[:, 1, :, None] * both[:, 0, None, :]  # (n, width, height)
+    n, k = taps.shape[:2]
+    # Four times n small products: an elementwise blend is three times as fast as a batched product here.
+    blended = (weights.reshape(n, k, 1) * taps.reshape(n, k, -1)).sum(1)
+    return blended.reshape(n, *taps.shape[2:])
 
 
 def jitter(features: Tensor, noise: Tensor, magnitude: Any) -> Tensor:

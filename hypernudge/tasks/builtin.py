@@ -24,6 +24,7 @@ def supervised(
     label: str | None = None,
     space: str | Mapping[str, Any] = "mid",
     batch_size: int = 32,
+    steps_per_unit: int | None = None,
     optimizer: str | Mapping[str, Any] = "sgd",
     inputs: str = "scaled",
     split_seed: int = 0,
@@ -40,6 +41,7 @@ def supervised(
         {"name": model} if isinstance(model, str) else model,
         build_space(space),
         batch_size=batch_size,
+        steps_per_unit=steps_per_unit,
         optimizer=build("optimizer", {"name": optimizer} if isinstance(optimizer, str) else optimizer),
         name=label,
         dtype=DTYPES[dtype],
@@ -48,6 +50,4 @@ def supervised(
 
 digits_mlp = partial(supervised, dataset="digits", model="mlp", label="digits_mlp")
 digits_cnn = partial(supervised, dataset="digits", model="cnn", label="digits_cnn")
-breast_cancer_mlp = partial(
-    supervised, dataset="breast_cancer", model="mlp", label="breast_cancer_mlp", batch_size=16
-)
+breast_cancer_mlp = partial(supervised, dataset="breast_cancer", model="mlp", label="breast_cancer_mlp")

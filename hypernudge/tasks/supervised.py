@@ -13,16 +13,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from hypernudge.errors import require
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
-from hypernudge.tasks.augment import jitter, translate
+from hypernudge.tasks.augment import jitter, translate, translation_taps
 from hypernudge.tasks.data import Dataset
 from hypernudge.tasks.networks import build_network
+from hypernudge.tasks.networks.functional import as_function
 
 _KEPT_EPOCHS = 4
 
@@ -35,6 +35,7 @@ class SupervisedTask(GradientTask):
         model: Description of the network, see `build_network`.
         space: The search space; must hold a continuous `lr`.
         batch_size: Samples per step; an incomplete last batch of an epoch is dropped.
+        steps_per_unit: Steps in one unit of training; one epoch if absent.
         optimizer: Update rule, SGD with momentum and weight decay by default.
         name: Name in records.
         dtype: Floating-point type of data and parameters.
@@ -53,15 +54,19 @@ class SupervisedTask(GradientTask):
         space: SearchSpace,
         *,
         batch_size: int = 32,
+        steps_per_unit: int | None = None,
         optimizer: Optimizer | None = None,
         name: str | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         n = len(dataset.y["train"])
         require(1 <= batch_size <= n, "batch_size", f"must be in [1, {n}]", batch_size, "lower it")
+        ok = steps_per_unit is None or steps_per_unit >= 1
+        require(ok, "steps_per_unit", "must be at least 1, or absent", steps_per_unit, "raise it")
         require("lr" in space, "space", "must hold 'lr'", space.names, "add it")
         self.name = name or f"{dataset.name}_{model['name']}"
-        self.space, self.batch_size, self.steps_per_unit = space, batch_size, n // batch_size
+        self.space, self.batch_size, self.steps_per_epoch = space, batch_size, n // batch_size
+        self.steps_per_unit = steps_per_unit or self.steps_per_epoch
         self.optimizer = optimizer or SGD()
         self.dataset, self.dtype = dataset, dtype
         self._x = {split: torch.as_tensor(x, dtype=dtype) for split, x in dataset.x.items()}
@@ -69,6 +74,7 @@ class SupervisedTask(GradientTask):
         self._model = dict(model)
         self._network = build_network(model, dataset.shape, dataset.classes).to(dtype)
         self._network.requires_grad_(False)
+        self._apply = as_function(self._network)
         self._epochs: OrderedDict[tuple[int, int], Batch] = OrderedDict()
 
     def init(self, seed: int) -> Params:
@@ -78,7 +84,7 @@ class SupervisedTask(GradientTask):
 
     def batch(self, seed: int, step: int) -> Batch:
         """Return samples, labels and augmentation noise of `step`; views into its epoch."""
-        epoch, position = divmod(step, self.steps_per_unit)
+        epoch, position = divmod(step, self.steps_per_epoch)
         whole = self._epoch(seed, epoch)
         rows = slice(position * self.batch_size, (position + 1) * self.batch_size)
         return {name: value[rows] for name, value in whole.items()}
@@ -86,15 +92,16 @@ class SupervisedTask(GradientTask):
     def _epoch(self, seed: int, epoch: int) -> Batch:
         key = (seed, epoch)
         if key not in self._epochs:
-            n = self.steps_per_unit * self.batch_size
+            n = self.steps_per_epoch * self.batch_size
             order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
             generator = torch_stream(seed, "augmentation", epoch)
             x = self._x["train"][order]
             if self.dataset.kind == "images":
-                noise = 2.0 * torch.rand((n, 2), generator=generator) - 1.0
+                noise = (2.0 * torch.rand((n, 2), generator=generator) - 1.0).to(self.dtype)
+                x = translation_taps(x, noise)
             else:
-                noise = torch.randn(x.shape, generator=generator)
-            self._epochs[key] = {"x": x, "y": self._y["train"][order], "noise": noise.to(self.dtype)}
+                noise = torch.randn(x.shape, generator=generator).to(self.dtype)
+            self._epochs[key] = {"x": x, "y": self._y["train"][order], "noise": noise}
             if len(self._epochs) > _KEPT_EPOCHS:
                 self._epochs.popitem(last=False)
         return self._epochs[key]
@@ -111,8 +118,7 @@ class SupervisedTask(GradientTask):
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         """Return the network's outputs, `(n, classes)`."""
-        output: Tensor = functional_call(self._network, params, (x,))
-        return output
+        return self._apply(params, x)
 
     def score(self, params: Params, split: Split) -> float:
         """Return the accuracy on a split; NaN if an output is not finite."""

@@ -10,26 +10,27 @@ from hypernudge.errors import require
 
 
 class SmallCNN(nn.Module):
-    """Blocks of 3x3 convolution, ReLU and 2x2 max-pooling, then one linear layer.
+    """Blocks of a 3x3 convolution with stride 2 and ReLU, then one linear layer.
 
     Args:
-        shape: `(channels, height, width)` of one image; each block halves height and width.
+        shape: `(channels, height, width)` of one image; each block halves height and width (rounding up).
         classes: Number of outputs.
         channels: Channels of each block.
     """
 
+    is_chain = True  # `forward` is `layers`, nothing else
+
     def __init__(self, shape: tuple[int, ...], classes: int, channels: Sequence[int] = (8, 16)) -> None:
         super().__init__()
         require(len(shape) == 3, "shape", "a CNN needs (channels, height, width)", shape, "use 'mlp'")
-        smallest = min(shape[1], shape[2]) >> len(channels)
-        require(smallest >= 1, "channels", f"{shape} images allow fewer blocks", list(channels), "drop some")
+        positive = len(channels) > 0 and all(width >= 1 for width in channels)
+        require(positive, "channels", "must be one or more numbers >= 1", list(channels), "raise them")
         layers: list[nn.Module] = []
-        before = shape[0]
+        before, height, width = shape
         for after in channels:
-            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-            before = after
-        pixels = (shape[1] >> len(channels)) * (shape[2] >> len(channels))
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * pixels, classes))
+            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+            before, height, width = after, (height + 1) // 2, (width + 1) // 2
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(before * height * width, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(n, channels, height, width)` to logits `(n, classes)`."""

@@ -19,6 +19,8 @@ class MLP(nn.Module):
         hidden: Widths of the hidden layers; empty gives a linear model.
     """
 
+    is_chain = True  # `forward` is `layers`, nothing else
+
     def __init__(self, shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (32,)) -> None:
         super().__init__()
         positive = all(width >= 1 for width in hidden)
