@@ -1,0 +1,108 @@
+"""The `hypernudge` command: run, derive, report, status."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypernudge.errors import InvalidArgumentError, require
+
+SELF = [sys.executable, "-m", "hypernudge.cli"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # The two workers of `run` are not for people: they keep their own parsers.
+    if given[:1] == ["train"]:
+        from hypernudge.harness import train
+
+        return train.main(given[1:], "hypernudge train")
+    if given[:1] == ["report"]:
+        return _report(given[1:])
+    options = _parser().parse_args(given)
+    try:
+        return int(options.run(options))
+    except InvalidArgumentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run an experiment: all variations, then the evaluation")
+    run.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
+    run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
+    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example common.budget.units=60")
+    run.set_defaults(run=_run)
+
+    derive = commands.add_parser("derive", help="fill the placeholders of a template")
+    derive.add_argument("config_file", type=Path, metavar="FILE", help="template YAML")
+    derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="values")
+    derive.add_argument("--output", type=Path, help="new file; stdout if absent")
+    derive.set_defaults(run=_derive)
+
+    commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
+
+    status = commands.add_parser("status", help="what is done, running and missing")
+    status.add_argument("results_dir", type=Path, metavar="DIR")
+    status.add_argument("--json", action="store_true", help="one JSON line per variation")
+    status.set_defaults(run=_status)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from hypernudge.harness.run import run_experiment
+
+    return run_experiment(
+        options.config_file, options.results_dir, options.overrides, [*SELF, "train"], [*SELF, "report"]
+    )
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from hypernudge.harness import evaluate
+
+    given = list(arguments)
+    if given and not given[0].startswith("-"):  # `hypernudge report DIR`
+        given = ["--results-dir", *given]
+    return evaluate.main(given, "hypernudge report")
+
+
+def _derive(options: argparse.Namespace) -> int:
+    from hypernudge.harness.config import fill_placeholders
+    from hypernudge.harness.records import write_atomically
+
+    values = {}
+    for assignment in options.values:
+        name, separator, value = assignment.partition("=")
+        require(separator == "=", "--set", "must have the form NAME=VALUE", assignment, "add the value")
+        values[name] = value
+    exists = options.config_file.is_file()
+    require(exists, "FILE", "must exist", str(options.config_file), "check the path")
+    text = fill_placeholders(options.config_file.read_text(), values)
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    free = not options.output.exists()
+    require(free, "--output", "must not exist yet", str(options.output), "choose another name")
+    write_atomically(options.output, text)
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from hypernudge.harness.status import as_json, print_table, status
+
+    rows = status(options.results_dir)
+    if options.json:
+        sys.stdout.write(as_json(rows) + "\n")
+    else:
+        print_table(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""From YAML to a dictionary: Hydra composition, safe loading, placeholders.
+
+A file with a `defaults` list is composed by Hydra, its groups being the folders beside it; any other file is
+plain YAML. Command-line overrides have Hydra's syntax in both cases (`common.budget.units=60`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+
+PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*_PLACEHOLDER")
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return a plain YAML file as a dictionary, loaded safely.
+
+    Raises:
+        InvalidArgumentError: If the file does not exist, is not YAML, or is not a mapping.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    require(path.is_file(), "config file", "must exist", str(path), "check the path")
+    try:
+        # Not PyYAML's own loader: that one reads 1e-3 as a string and takes the last of duplicate keys.
+        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (YAMLError, OmegaConfBaseException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidArgumentError(f"config file: {path} must be YAML, but: {reason}; correct it") from None
+    ok = isinstance(loaded, dict)
+    require(ok, "config file", "must hold a mapping", type(loaded).__name__, f"see the examples; file {path}")
+    assert isinstance(loaded, dict)  # for the type checker
+    return {str(key): value for key, value in loaded.items()}
+
+
+def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the experiment that `path` describes, with `overrides` applied.
+
+    Raises:
+        InvalidArgumentError: If the file or an override is invalid.
+    """
+    raw = load_yaml(path)
+    if "defaults" not in raw and not overrides:
+        return raw
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(path.resolve().parent)):
+            composed = hydra_compose(config_name=path.name, overrides=list(overrides))
+        result = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidArgumentError(f"config file: {path} cannot be composed: {reason}") from None
+    assert isinstance(result, dict)  # a composed configuration always is
+    return {str(key): value for key, value in result.items()}
+
+
+def find_placeholders(node: Any, where: str = "") -> Iterator[tuple[str, str]]:
+    """Yield `(where, placeholder)` for every placeholder in a configuration, keys included."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            here = f"{where}.{key}" if where else str(key)
+            for found in PLACEHOLDER.findall(str(key)):
+                yield here, found
+            yield from find_placeholders(value, here)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from find_placeholders(value, f"{where}[{index}]")
+    elif isinstance(node, str):
+        for found in PLACEHOLDER.findall(node):
+            yield where, found
+
+
+def refuse_placeholders(experiment: Mapping[str, Any]) -> None:
+    """Raise `InvalidArgumentError` with every placeholder and where it stands, if there is any."""
+    found = list(find_placeholders(experiment))
+    if found:
+        listed = ", ".join(f"{name} at {where}" for where, name in found)
+        raise InvalidArgumentError(
+            f"placeholders: a configuration must have none left to run, but got {listed}; "
+            "fill them with `hypernudge derive FILE --set NAME=VALUE --output NEW.yaml`"
+        )
+
+
+def fill_placeholders(text: str, values: Mapping[str, str]) -> str:
+    """Return the text of a template with placeholders replaced; what `values` lacks stays.
+
+    Raises:
+        InvalidArgumentError: If a name in `values` is no placeholder of the text.
+    """
+    present = sorted(set(PLACEHOLDER.findall(text)))
+    for name in values:
+        require(name in present, "--set", f"must name a placeholder of the file {present}", name, "check it")
+    return PLACEHOLDER.sub(lambda match: values.get(match.group(), match.group()), text)

@@ -1,0 +1,26 @@
+"""The evaluation as a command: reads saved results only, prints JSON lines, writes tables and figures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypernudge.evidence.evaluate import evaluate
+from hypernudge.harness.launch import die_with_parent
+from hypernudge.harness.train import emit
+
+
+def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> int:
+    """Evaluate a results directory; return the exit code: 0 if nothing was missing or unreadable."""
+    parser = argparse.ArgumentParser(prog=program, description="Evaluate saved results; train nothing.")
+    parser.add_argument("--results-dir", required=True, type=Path, help="directory that holds plan.json")
+    options = parser.parse_args(arguments)
+    die_with_parent()
+    try:
+        evaluation = evaluate(options.results_dir, emit)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return 2
+    return 0 if evaluation.complete else 1

@@ -1,0 +1,109 @@
+"""The local launcher: cells in processes of their own, a few at a time.
+
+A cell reports by sealing its record, so nothing has to travel back: a process that ends without one was
+killed (out of memory, say) and its cell is tried again, then given up as missing. Workers are forked from a
+server that has imported PyTorch once, which makes a process cost milliseconds instead of seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing as mp
+import multiprocessing.connection
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.plan import Variation
+from hypernudge.harness.records import cell_path, crashed, partial_path, read_record, seal_record
+
+ATTEMPTS = 2
+REFUSED = 2  # exit code of a worker whose variation cannot be built
+
+
+def run_cells(
+    variation: Variation,
+    seeds: Sequence[int],
+    run_dir: Path,
+    processes: int,
+    done: Callable[[int, dict[str, Any] | None], None],
+) -> None:
+    """Run the cells of `seeds`, at most `processes` at a time; call `done(seed, record)` as each ends.
+
+    A cell whose process died `ATTEMPTS` times while it was running is sealed as crashed; `record` is None for
+    one that never got that far, and it stays missing.
+
+    Raises:
+        InvalidArgumentError: If the variation cannot be built.
+    """
+    context: Any = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["hypernudge.harness.cell"])
+    waiting = [(seed, 1) for seed in seeds]
+    running: dict[Any, tuple[Any, int, int]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < processes:
+                seed, attempt = waiting.pop(0)
+                process = context.Process(target=work, args=(variation, seed, run_dir), daemon=True)
+                process.start()
+                running[process.sentinel] = (process, seed, attempt)
+            for sentinel in multiprocessing.connection.wait(list(running)):
+                process, seed, attempt = running.pop(sentinel)
+                process.join()
+                record = read_record(cell_path(run_dir, seed))
+                if record is None and process.exitcode == REFUSED:
+                    raise InvalidArgumentError(f"{variation.run_id}: cannot be built, see the line above")
+                if record is None and attempt < ATTEMPTS:
+                    waiting.append((seed, attempt + 1))
+                else:
+                    done(seed, record or _give_up(variation, seed, run_dir))
+    finally:
+        for process, _, _ in running.values():
+            process.kill()
+
+
+def work(variation: Variation, seed: int, run_dir: Path) -> None:
+    """What a worker process does: one cell, unless its parent dies first."""
+    parent = mp.parent_process()
+    if parent is not None:
+        _die_with(lambda: not parent.is_alive())
+    from hypernudge.harness.cell import run_cell
+
+    try:
+        run_cell(variation, seed, run_dir)
+    except InvalidArgumentError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(REFUSED)
+
+
+def _give_up(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any] | None:
+    """Seal a cell that was killed again and again as crashed, if it had declared what it would do."""
+    path = cell_path(run_dir, seed)
+    try:
+        first = json.loads(partial_path(path).read_text().splitlines()[0])
+    except (OSError, IndexError, ValueError):
+        return None
+    reason = f"the process was killed {ATTEMPTS} times, out of memory perhaps"
+    seal_record(path, crashed(variation, seed, first["declared"], reason))
+    return read_record(path)
+
+
+def die_with_parent() -> None:
+    """Make this process end soon after its parent does, however the parent ends."""
+    parent = os.getppid()
+    _die_with(lambda: os.getppid() != parent)
+
+
+def _die_with(orphaned: Callable[[], bool]) -> None:
+    def watch() -> None:
+        while not orphaned():
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,297 @@
+"""Plans: what an experiment will run, resolved, checked and hashed before anything runs.
+
+An experiment's `variations:` map a run id to its configuration; `common:` holds what they share. A component
+(task, model, scheduler, warm_start, engine) is a name, or a mapping with `name` and options; a file
+`<group>/<name>.yaml` beside the experiment supplies its defaults.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.config import compose, load_yaml, refuse_placeholders
+from hypernudge.registry import REGISTRY, check_name, check_options, resolve
+from hypernudge.tasks.spaces import build_space
+
+COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
+KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
+RESERVED = ("evaluation", "tables", "figures")
+MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
+EVIDENCE: dict[str, Any] = {
+    "baseline": "none",
+    "alpha": 0.05,
+    "ratio": 0.85,
+    "final_margin": 0.002,
+    "equivalence_ratio": 1.05,
+    "families": "all",
+    "bootstrap": 2000,
+    "bootstrap_seed": 0,
+}
+DEFAULTS: dict[str, Any] = {
+    "scheduler": "asha",
+    "warm_start": "none",
+    "engine": "serial",
+    "training": {},
+    "workers": 4,
+    "flops_per_second": 1e9,
+}
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One run id with its resolved configuration, plain data throughout."""
+
+    run_id: str
+    spec: dict[str, Any]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of its cells."""
+        return list(self.spec["seeds"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Task, scheduler and warm start, as they appear in records and figures."""
+        return {kind: str(self.spec[kind]["label"]) for kind in ("task", "scheduler", "warm_start")}
+
+    def cell_key(self, seed: int) -> str:
+        """Hash of everything that determines the cell's result."""
+        return digest({**{k: v for k, v in self.spec.items() if k != "seeds"}, "seed": seed})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All variations of an experiment, with the criteria they will be judged by."""
+
+    name: str
+    variations: tuple[Variation, ...]
+    evidence: dict[str, Any]
+    processes: int
+
+    def __getitem__(self, run_id: str) -> Variation:
+        for variation in self.variations:
+            if variation.run_id == run_id:
+                return variation
+        known = [variation.run_id for variation in self.variations]
+        raise InvalidArgumentError(f"--run-id: must be one of {known}, but got {run_id!r}; choose one")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over variations, seeds and criteria; launcher settings do not enter."""
+        return digest({"variations": {v.run_id: v.spec for v in self.variations}, "evidence": self.evidence})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `plan.json` holds: the manifest that evidence is judged by."""
+        variations = {
+            v.run_id: {
+                **v.labels,
+                "seeds": v.seeds,
+                "target": v.spec["target"],
+                "metric": v.spec["task"]["metric"],
+                "spec": v.spec,
+            }
+            for v in self.variations
+        }
+        return {
+            "format": 1,
+            "hash": self.hash,
+            "name": self.name,
+            "variations": variations,
+            "evidence": self.evidence,
+        }
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of plain data."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Compose, resolve and check an experiment file.
+
+    Raises:
+        InvalidArgumentError: With the key, the rule, the value and the remedy, for anything invalid.
+    """
+    return resolve_plan(compose(path, overrides), path.resolve().parent)
+
+
+def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
+    """Resolve a composed experiment; component files are looked up in `folder`."""
+    refuse_placeholders(experiment)
+    known = {"name", "common", "variations", "evidence", "launcher", "engine", "seeds"}
+    unknown = sorted(set(experiment) - known)
+    require(not unknown, "experiment", f"keys must be among {sorted(known)}", unknown, "remove them")
+    variations = experiment.get("variations")
+    ok = isinstance(variations, Mapping) and len(variations) > 0
+    require(ok, "variations", "must map run ids to configurations", variations, "add at least one")
+    assert isinstance(variations, Mapping)  # for the type checker
+    common = dict(experiment.get("common") or {})
+    for shared in ("engine", "seeds"):
+        if shared in experiment:
+            common.setdefault(shared, experiment[shared])
+    resolved = tuple(
+        _variation(str(run_id), {**common, **(own or {})}, common, folder)
+        for run_id, own in variations.items()
+    )
+    evidence = _evidence(experiment.get("evidence") or {}, resolved)
+    processes = int((experiment.get("launcher") or {}).get("processes", 2))
+    require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
+    return Plan(str(experiment.get("name", "experiment")), resolved, evidence, processes)
+
+
+def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], folder: Path) -> Variation:
+    where = f"variations.{run_id}"
+    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", run_id) is not None and run_id not in RESERVED
+    require(ok, where, f"a run id must be a file name other than {RESERVED}", run_id, "rename it")
+    unknown = sorted(set(merged) - set(KEYS))
+    require(not unknown, where, f"keys must be among {sorted(KEYS)}", unknown, "remove them")
+    given: dict[str, Any] = {**DEFAULTS, **merged}
+    require("task" in given, f"{where}.task", "must be given", None, f"one of {sorted(REGISTRY['task'])}")
+    spec: dict[str, Any] = {}
+    for kind in COMPONENTS:
+        if kind in given:
+            spec[kind] = _component(kind, given[kind], common.get(kind), folder, f"{where}.{kind}")
+    task = spec["task"]
+    for key in ("target", "space", "model", "training"):
+        inherited = task.pop(key, None)
+        if inherited is not None and key not in merged:
+            given[key] = inherited
+    if "model" in given:
+        spec["model"] = _component("model", given["model"], common.get("model"), folder, f"{where}.model")
+    spec["space"] = given.get("space", "mid")
+    spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
+    _check_task(spec, where)
+    spec["target"] = _target(given.get("target"), task, where)
+    spec["budget"] = _budget(given.get("budget"), where)
+    spec["workers"] = _whole(given["workers"], f"{where}.workers")
+    speed = given["flops_per_second"]
+    ok = isinstance(speed, int | float) and speed > 0
+    require(ok, f"{where}.flops_per_second", "must be a positive number", speed, "1e9 is one GFLOP/s")
+    spec["flops_per_second"] = float(speed)
+    spec["seeds"] = _seeds(given.get("seeds"), where)
+    for kind in ("scheduler", "warm_start"):
+        _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
+    for kind in ("task", "scheduler", "warm_start"):
+        spec[kind].setdefault("label", spec[kind]["name"])
+    return Variation(run_id, spec)
+
+
+def _component(kind: str, value: Any, shared: Any, folder: Path, where: str) -> dict[str, Any]:
+    """Return a component as a mapping with `name`: group file, then common options, then its own."""
+    own = {"name": value} if isinstance(value, str) else value
+    require(isinstance(own, Mapping), where, "must be a name, or a mapping", value, "give a name")
+    base = {"name": shared} if isinstance(shared, str) else dict(shared or {})
+    name = own.get("name", base.get("name"))
+    require(name is not None, where, "must have a name", value, "add `name:`")
+    file = folder / kind / f"{name}.yaml"
+    from_file = load_yaml(file) if isinstance(name, str) and ":" not in name and file.is_file() else {}
+    inherited = base if base.get("name") == name else {}
+    component = {"name": name, **from_file, **inherited, **own}
+    check_name(kind, component["name"], where)
+    return component
+
+
+def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any) -> None:
+    """Build the component once, so that every bad value is refused before any work."""
+    options = {key: value for key, value in spec.items() if key != "label"}
+    try:
+        supplied = {"space": build_space(space)} if kind == "scheduler" else {}
+        check_options(kind, options, tuple(supplied))
+        arguments = {key: value for key, value in options.items() if key != "name"}
+        resolve(kind, options["name"])(**supplied, **arguments)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise InvalidArgumentError(f"{where}: cannot be built from {options}: {error}") from None
+
+
+def _check_task(spec: dict[str, Any], where: str) -> None:
+    """Check names and ranges of a task, and note its metric, without importing what trains it."""
+    task = spec["task"]
+    try:
+        build_space(spec["space"])
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}.{error}") from None
+    if task["name"] in REGISTRY["task"]:
+        task.setdefault("metric", "accuracy")
+        task.setdefault("metric_range", [0.0, 1.0])
+        return
+    built = resolve("task", task["name"])
+    task.setdefault("metric", getattr(built, "metric", "score"))
+    task.setdefault("metric_range", list(getattr(built, "metric_range", (-1e300, 1e300))))
+
+
+def _target(value: Any, task: Mapping[str, Any], where: str) -> float:
+    low, high = task["metric_range"]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    require(number, f"{where}.target", "must be a number, the score to reach", value, "set target")
+    rule = f"must lie in the range [{low:g}, {high:g}] of {task['metric']}"
+    require(low <= value <= high, f"{where}.target", rule, value, "correct it")
+    return float(value)
+
+
+def _budget(value: Any, where: str) -> dict[str, float]:
+    ok = isinstance(value, Mapping) and set(value) == {"units"}
+    require(ok, f"{where}.budget", "must be {units: N}", value, "N training units in all")
+    units = value["units"]
+    ok = isinstance(units, int | float) and units > 0
+    require(ok, f"{where}.budget.units", "must be a positive number", units, "raise it")
+    return {"units": float(units)}
+
+
+def _whole(value: Any, where: str) -> int:
+    ok = isinstance(value, int) and value >= 1
+    require(ok, where, "must be a whole number >= 1", value, "correct it")
+    return int(value)
+
+
+def _seeds(value: Any, where: str) -> list[int]:
+    if isinstance(value, Mapping):
+        ok = set(value) <= {"first", "count"} and isinstance(value.get("count"), int) and value["count"] >= 1
+        require(ok, f"{where}.seeds", "must be {first: F, count: N} with N >= 1, or a list", value, "correct")
+        first = int(value.get("first", 0))
+        return list(range(first, first + value["count"]))
+    ok = isinstance(value, list) and len(value) > 0 and all(isinstance(seed, int) for seed in value)
+    require(ok, f"{where}.seeds", "must be a list of whole numbers, or {first, count}", value, "add it")
+    require(len(set(value)) == len(value), f"{where}.seeds", "must differ", value, "remove the duplicates")
+    return [int(seed) for seed in value]
+
+
+def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
+    unknown = sorted(set(given) - set(EVIDENCE))
+    require(not unknown, "evidence", f"keys must be among {sorted(EVIDENCE)}", unknown, "remove them")
+    evidence = {**EVIDENCE, **given}
+    families = evidence["families"]
+    known = families in ("all", "warm_start", "task")
+    require(known, "evidence.families", "must be 'all', 'warm_start' or 'task'", families, "choose one")
+    require(0 < evidence["alpha"] < 1, "evidence.alpha", "must lie in (0, 1)", evidence["alpha"], "use 0.05")
+    _check_pairs(variations, str(evidence["baseline"]))
+    return evidence
+
+
+def _check_pairs(variations: Sequence[Variation], baseline: str) -> None:
+    by_tuple: dict[tuple[str, str], list[Variation]] = {}
+    for variation in variations:
+        of = variation.labels
+        by_tuple.setdefault((of["task"], of["scheduler"]), []).append(variation)
+    for (task, scheduler), members in by_tuple.items():
+        labels = [member.labels["warm_start"] for member in members]
+        where = f"variations of ({task}, {scheduler})"
+        unique = len(set(labels)) == len(labels)
+        require(unique, where, "warm-start labels must differ", labels, "add `label:` to one of them")
+        bases = [member for member in members if member.labels["warm_start"] == baseline]
+        if len(members) == 1:
+            continue
+        require(len(bases) == 1, where, f"need the baseline {baseline!r}", labels, "add it")
+        for member in members:
+            pairs = len(set(member.seeds) & set(bases[0].seeds))
+            ok = member is bases[0] or pairs >= MIN_PAIRS
+            rule = f"a test needs at least {MIN_PAIRS} paired seeds"
+            require(ok, f"variations.{member.run_id}.seeds", rule, pairs, "add seeds")

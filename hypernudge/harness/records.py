@@ -1,0 +1,163 @@
+"""Records: one sealed JSON file per cell, written once, atomically, by whoever finishes first.
+
+While a cell runs, its events are appended to `seed-NNNN.partial.jsonl` and a lock is held on
+`seed-NNNN.lock`; the kernel drops the lock when the process dies, so a killed run leaves no stale claim. A
+finished record is written to a temporary file, synced and *linked* to its final name: of several writers one
+wins, and a record that exists is never written again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from hypernudge.harness.plan import Variation, digest
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system: concurrent runs into one directory are then not guarded against
+    fcntl = None  # type: ignore[assignment]
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as strict JSON data: tuples become lists, NaN and infinities null."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, synced to disk."""
+    temporary = _synced_temporary(path, text)
+    temporary.replace(path)
+
+
+def seal(path: Path, record: dict[str, Any]) -> bool:
+    """Write `record` to `path` unless it exists; return whether this call wrote it."""
+    temporary = _synced_temporary(path, json.dumps(plain(record), allow_nan=False) + "\n")
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _synced_temporary(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    return Path(name)
+
+
+def header(variation: Variation, seed: int) -> dict[str, Any]:
+    """Return what identifies a cell."""
+    key = variation.cell_key(seed)
+    return {"run_id": variation.run_id, **variation.labels, "seed": seed, "key": key}
+
+
+def crashed(variation: Variation, seed: int, declared: dict[str, Any], error: str) -> dict[str, Any]:
+    """Return the record of a cell that crashed: no curve, censored at the budget it declared."""
+    return {
+        "format": 1,
+        "cell": header(variation, seed),
+        "declared": declared,
+        "status": "crashed",
+        "trials": [],
+        "curve": {"time": [], "trial": [], "unit": [], "validation": [], "test": []},
+        "errors": [{"trial": None, "traceback": error}],
+        "bill": {"training_flops": 0.0, "warm_start_flops": 0.0, "total_flops": 0.0},
+        "wall": {"training_seconds": 0.0, "warm_start_seconds": 0.0},
+    }
+
+
+def seal_record(path: Path, record: dict[str, Any]) -> None:
+    """Add the digest of everything but wall times, seal the record, and drop the log of the running cell."""
+    contents = {key: value for key, value in record.items() if key != "wall"}
+    record["digest"] = digest(plain(contents))
+    seal(path, record)
+    partial_path(path).unlink(missing_ok=True)
+
+
+def partial_path(path: Path) -> Path:
+    """Where the events of a running cell are appended."""
+    return path.with_suffix(".partial.jsonl")
+
+
+def cell_path(run_dir: Path, seed: int) -> Path:
+    """Where the sealed record of a seed belongs."""
+    return run_dir / "cells" / f"seed-{seed:04d}.json"
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Return a sealed record, or None if there is none.
+
+    Raises:
+        ValueError: If the file is there but is not a record (truncated, edited).
+    """
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"record {path}: must be JSON, but {error}; move it aside to recompute it") from None
+    if not isinstance(record, dict) or "digest" not in record:
+        raise ValueError(f"record {path}: must be a sealed record; move it aside to recompute it")
+    return record
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold the lock of the cell whose record is `path`; wait if another live process holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(".lock")
+    with lock.open("w") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    # Left in place on a crash: an unlocked lock file means nothing.
+    lock.unlink(missing_ok=True)
+
+
+def is_claimed(path: Path) -> bool:
+    """Whether a live process is working on the cell whose record is `path`."""
+    lock = path.with_suffix(".lock")
+    if fcntl is None or not lock.exists():
+        return False
+    with lock.open("r") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        fcntl.flock(file, fcntl.LOCK_UN)
+    return False
+
+
+class Appender:
+    """Appends JSON lines to a file, each flushed as it happens."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[str] = path.open("w")
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        """Append one event."""
+        self._file.write(json.dumps(plain(event), allow_nan=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

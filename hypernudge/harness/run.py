@@ -1,0 +1,135 @@
+"""Run a whole experiment: every variation as a subprocess, one after the other, then the evaluation."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.plan import Plan, load_plan
+from hypernudge.harness.records import write_atomically
+
+
+def run_experiment(
+    config_file: Path,
+    results_dir: Path,
+    overrides: Sequence[str],
+    train_command: Sequence[str],
+    evaluate_command: Sequence[str],
+) -> int:
+    """Run an experiment into `results_dir`; return 0 only if every variation and the evaluation ran.
+
+    Raises:
+        InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
+            results of another plan.
+    """
+    plan = load_plan(config_file, overrides)
+    _claim_directory(plan, results_dir)
+    experiment = _write_experiment(plan, results_dir)
+    failed = []
+    begun = time.perf_counter()
+    for index, variation in enumerate(plan.variations):
+        run_dir = results_dir / variation.run_id
+        _say(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}: {len(variation.seeds)} seeds")
+        arguments = [
+            "--run-id",
+            variation.run_id,
+            "--config-file",
+            str(experiment),
+            "--run-dir",
+            str(run_dir),
+        ]
+        code = run_child([*train_command, *arguments], run_dir)
+        if code != 0:
+            failed.append(variation.run_id)
+            _say(f"{variation.run_id}: FAILED with exit code {code}, see {run_dir / 'stderr.log'}")
+        elapsed = time.perf_counter() - begun
+        left = elapsed / (index + 1) * (len(plan.variations) - index - 1)
+        _say(f"[{index + 1}/{len(plan.variations)}] after {elapsed:.0f} s, about {left:.0f} s left")
+    code = run_child([*evaluate_command, "--results-dir", str(results_dir)], results_dir / "evaluation")
+    if code != 0:
+        failed.append("evaluation")
+        _say(f"evaluation: FAILED with exit code {code}, see {results_dir / 'evaluation' / 'stderr.log'}")
+    _say("failed: " + ", ".join(failed) if failed else f"done: results in {results_dir}")
+    return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _claim_directory(plan: Plan, results_dir: Path) -> None:
+    """Write the manifest, or make sure that the one there is of the same plan."""
+    manifest = results_dir / "plan.json"
+    if manifest.exists():
+        try:
+            found = json.loads(manifest.read_text()).get("hash")
+        except ValueError:
+            found = "unreadable"
+        same = found == plan.hash
+        rule = f"holds another plan (hash {str(found)[:12]}, this plan has {plan.hash[:12]})"
+        require(same, "--results-dir", rule, str(results_dir), "choose an empty directory")
+        return
+    occupied = results_dir.is_dir() and any(results_dir.iterdir())
+    require(
+        not occupied, "--results-dir", "must be empty or hold this plan", str(results_dir), "choose another"
+    )
+    write_atomically(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
+
+
+def _write_experiment(plan: Plan, results_dir: Path) -> Path:
+    """Write the resolved experiment, the file that every variation is started with."""
+    import yaml
+
+    resolved: dict[str, Any] = {
+        "name": plan.name,
+        "evidence": plan.evidence,
+        "launcher": {"processes": plan.processes},
+        "variations": {variation.run_id: variation.spec for variation in plan.variations},
+    }
+    path = results_dir / "experiment.yaml"
+    write_atomically(path, yaml.safe_dump(resolved, sort_keys=False))
+    return path
+
+
+def run_child(command: Sequence[str], log_dir: Path) -> int:
+    """Run a command; forward its stdout and stderr live, and keep each in a file of its own."""
+    log_dir.mkdir(parents=True, exist_ok=True)
+    with (
+        (log_dir / "stdout.log").open("w") as out,
+        (log_dir / "stderr.log").open("w") as err,
+        subprocess.Popen(
+            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child,
+    ):
+        assert child.stdout is not None and child.stderr is not None  # both are pipes
+        threads = [
+            threading.Thread(target=_forward, args=(child.stdout, sys.stdout, out)),
+            threading.Thread(target=_forward, args=(child.stderr, sys.stderr, err)),
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return child.wait()
+
+
+def _forward(source: IO[str], terminal: IO[str], log: IO[str]) -> None:
+    for line in source:
+        log.write(line)
+        log.flush()
+        terminal.write(line)
+        terminal.flush()
+
+
+def refuse(error: InvalidArgumentError) -> int:
+    """Say on one line why nothing was done; return the exit code."""
+    _say(f"error: {error}")
+    return 2
