@@ -59,12 +59,20 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Incumbents:
-    """The improvements alone, in long form, ordered by cell and time; arrays of shape (k,)."""
+    """The improvements alone, in long form, ordered by cell and time; arrays of shape (k,).
+
+    `entry` is the position of the improvement in the curves it came from.
+    """
 
     cell: Ints
     time: Floats
     validation: Floats
     test: Floats
+    entry: Ints
+
+    def last(self) -> Ints:
+        """Position of the final incumbent of every cell that has one, ascending by cell."""
+        return np.flatnonzero(np.append(self.cell[1:] != self.cell[:-1], True)[: self.cell.size])
 
 
 def incumbents(curves: Curves, budget: Floats) -> Incumbents:
@@ -80,7 +88,7 @@ def incumbents(curves: Curves, budget: Floats) -> Incumbents:
     index = index[np.lexsort((curves.time[index], curves.cell[index]))]
     cell, score = curves.cell[index], curves.validation[index]
     if index.size == 0:
-        return Incumbents(cell, curves.time[index], score, curves.test[index])
+        return Incumbents(cell, curves.time[index], score, curves.test[index], index)
     # Running maximum within cells in one sweep: dense ranks, lifted so that each cell lies above the one
     # before it.
     _, rank = np.unique(score, return_inverse=True)
@@ -89,7 +97,7 @@ def incumbents(curves: Curves, budget: Floats) -> Incumbents:
     improved = np.ones(index.size, dtype=bool)
     improved[1:] = best[1:] > best[:-1]
     kept = index[improved]
-    return Incumbents(curves.cell[kept], curves.time[kept], curves.validation[kept], curves.test[kept])
+    return Incumbents(curves.cell[kept], curves.time[kept], curves.validation[kept], curves.test[kept], kept)
 
 
 def outcomes(curves: Curves, *, target: Floats, budget: Floats, floor: Floats) -> Outcomes:
@@ -112,11 +120,11 @@ def outcomes(curves: Curves, *, target: Floats, budget: Floats, floor: Floats) -
     np.minimum.at(time, best.cell[hit], best.time[hit])
     reached[best.cell[hit]] = True
     final, test = np.full(count, np.nan), np.full(count, np.nan)
-    last = np.ones(best.cell.size, dtype=bool)
-    last[:-1] = best.cell[1:] != best.cell[:-1]
+    last = best.last()
     final[best.cell[last]], test[best.cell[last]] = best.validation[last], best.test[last]
     # Each improvement holds until the next one of its cell, or until the budget.
-    until = np.where(last, budget[best.cell], np.append(best.time[1:], 0.0))
+    until = np.append(best.time[1:], 0.0)[: best.cell.size]
+    until[last] = budget[best.cell[last]]
     gain = np.maximum(best.validation, floor[best.cell]) - floor[best.cell]
     area = np.bincount(best.cell, weights=gain * (until - best.time), minlength=count)
     return Outcomes(time, reached, floor + area / budget, final, test)
