@@ -1,0 +1,231 @@
+"""Every planned comparison of a study: pairs, test, effects, verdict.
+
+Roles are fixed: time to target is primary (its Holm-adjusted p decides), best-so-far area is secondary
+(adjusted within its own family), everything else is exploratory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hypernudge.evidence.effects import Effects, effects
+from hypernudge.evidence.intervals import UNDEFINED, Interval, mean_interval
+from hypernudge.evidence.multiplicity import holm_by_family
+from hypernudge.evidence.paired import PairedTest, TimePairs, difference_test, paired_test
+from hypernudge.evidence.plan import Criteria, Variation
+from hypernudge.evidence.power import best_case_adjusted_p
+from hypernudge.evidence.study import Study
+from hypernudge.evidence.verdict import Facts, Verdict, judge
+
+Floats = NDArray[np.float64]
+
+_PAIRED_COLUMNS = (
+    *("status", "time", "reached", "auc", "final", "test", "floor", "budget"),
+    *("warm_start_flops", "total_flops", "peak_memory_bytes"),
+)
+
+
+_NOT_JUDGED = Verdict("inconclusive", "not judged")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against its baseline in one (task, scheduler).
+
+    Attributes:
+        baseline: The baseline's variation.
+        method: The method's variation.
+        planned: Planned pairs.
+        frame: One row per pair present, indexed by seed; columns `baseline.<outcome>` and `method.<outcome>`.
+        test: The paired test of the times to target.
+        effects: Their effect sizes.
+        final: Relative difference of the final score (method minus baseline over the baseline's mean), 95 %
+            limits.
+        final_bounds: The same with one-sided bounds at level 1 - alpha, for non-inferiority.
+        final_p: Signed-rank p of the final scores (exploratory, unadjusted).
+        test_difference: Mean difference of the incumbent's test score, 95 % limits.
+        auc: Mean difference of the best-so-far area, 95 % limits.
+        auc_p: Signed-rank p of the areas.
+        overhead: Warm-start FLOPs over total FLOPs of the method, summed over its pairs.
+        memory_ratio: Median paired ratio of peak memory, NaN where not recorded.
+        sd_ratio: Ratio of the standard deviations over seeds of the time to target, misses at the cap.
+        family: Holm family.
+        family_size: Its size.
+        best_case_p: Smallest adjusted p the pairs could have given.
+        p_holm: Adjusted p of the paired test.
+        auc_p_holm: Adjusted p of the areas, within the secondary family.
+        verdict: The judgement.
+    """
+
+    baseline: Variation
+    method: Variation
+    planned: int
+    frame: pd.DataFrame
+    test: PairedTest
+    effects: Effects
+    final: Interval
+    final_bounds: Interval
+    final_p: float
+    test_difference: Interval
+    auc: Interval
+    auc_p: float
+    overhead: float
+    memory_ratio: float
+    sd_ratio: float
+    family: str = ""
+    family_size: int = 0
+    best_case_p: float = 1.0
+    p_holm: float = 1.0
+    auc_p_holm: float = 1.0
+    verdict: Verdict = _NOT_JUDGED
+
+    @property
+    def missing(self) -> int:
+        """Planned pairs without both records."""
+        return self.planned - len(self.frame)
+
+    @property
+    def status(self) -> str:
+        """`complete` or `incomplete`."""
+        return "incomplete" if self.missing else "complete"
+
+    @property
+    def log_ratio(self) -> Floats:
+        """Paired log ratio of times, misses at the cap; shape (pairs,)."""
+        return np.log(self._column("method", "time")) - np.log(self._column("baseline", "time"))
+
+    @property
+    def final_relative(self) -> Floats:
+        """Paired relative difference of the final score; shape (pairs,)."""
+        return _relative(self._column("method", "final"), self._column("baseline", "final"))
+
+    def _column(self, side: str, name: str) -> Floats:
+        return self.frame[f"{side}.{name}"].to_numpy(dtype=np.float64)
+
+
+def compare(study: Study) -> list[Comparison]:
+    """All planned comparisons, tested, corrected within their families, and judged.
+
+    Raises:
+        ResultsError: the plan pairs a method with no baseline.
+    """
+    criteria = study.plan.criteria
+    rows = {run_id: group.set_index("seed") for run_id, group in study.cells.groupby("run_id", sort=False)}
+    raw = [
+        _compare_one(baseline, method, rows[baseline.run_id], rows[method.run_id], criteria)
+        for baseline, method in study.plan.comparisons()
+    ]
+    families = [_family(comparison, criteria) for comparison in raw]
+    adjusted = holm_by_family([c.test.p_value for c in raw], families)
+    adjusted_auc = holm_by_family([c.auc_p for c in raw], families)
+    judged = []
+    for index, comparison in enumerate(raw):
+        members = [i for i, family in enumerate(families) if family == families[index]]
+        best_case = best_case_adjusted_p([raw[i].test.pairs for i in members])[members.index(index)]
+        corrected = replace(
+            comparison,
+            family=families[index],
+            family_size=len(members),
+            best_case_p=best_case,
+            p_holm=float(adjusted[index]),
+            auc_p_holm=float(adjusted_auc[index]),
+        )
+        facts = Facts(
+            pairs=corrected.test.pairs,
+            joint=corrected.test.both_reached,
+            best_case_p=best_case,
+            p_holm=corrected.p_holm,
+            favours=corrected.test.favours,
+            ratio=corrected.effects.ratio,
+            final_difference=corrected.final_bounds,
+        )
+        judged.append(replace(corrected, verdict=judge(facts, criteria)))
+    return judged
+
+
+def _compare_one(
+    baseline: Variation, method: Variation, left: pd.DataFrame, right: pd.DataFrame, criteria: Criteria
+) -> Comparison:
+    seeds = sorted(set(baseline.seeds) | set(method.seeds))
+    columns = list(_PAIRED_COLUMNS)
+    frame = left[columns].add_prefix("baseline.").join(right[columns].add_prefix("method."), how="inner")
+    frame = frame[
+        (frame["baseline.status"] != "missing") & (frame["method.status"] != "missing")
+    ].sort_index()
+    value = {name: frame[name].to_numpy() for name in frame.columns}
+    for side in ("baseline", "method"):
+        # A cell that never saw a score ends where it began: at the floor of the metric.
+        final = value[f"{side}.final"].astype(np.float64)
+        frame[f"{side}.final"] = np.where(np.isnan(final), value[f"{side}.floor"].astype(np.float64), final)
+    pairs = TimePairs(
+        value["baseline.time"].astype(np.float64),
+        value["baseline.reached"].astype(bool),
+        value["baseline.final"].astype(np.float64),
+        value["method.time"].astype(np.float64),
+        value["method.reached"].astype(bool),
+        value["method.final"].astype(np.float64),
+    )
+    final_relative = _relative(
+        frame["method.final"].to_numpy(dtype=np.float64), frame["baseline.final"].to_numpy(dtype=np.float64)
+    )
+    area = value["method.auc"].astype(np.float64) - value["baseline.auc"].astype(np.float64)
+    test_scores = value["method.test"].astype(np.float64) - value["baseline.test"].astype(np.float64)
+    total = float(np.sum(value["method.total_flops"].astype(np.float64)))
+    return Comparison(
+        baseline=baseline,
+        method=method,
+        planned=len(seeds),
+        frame=frame,
+        test=paired_test(pairs),
+        effects=effects(pairs),
+        final=mean_interval(final_relative),
+        # Two one-sided bounds at 1 - alpha are the limits of a two-sided interval at 1 - 2 alpha.
+        final_bounds=mean_interval(final_relative, 1 - 2 * criteria.alpha)
+        if criteria.alpha < 0.5
+        else UNDEFINED,
+        final_p=_p(final_relative),
+        test_difference=mean_interval(test_scores[np.isfinite(test_scores)]),
+        auc=mean_interval(area),
+        auc_p=_p(area),
+        overhead=float(np.sum(value["method.warm_start_flops"].astype(np.float64))) / total
+        if total > 0
+        else 0.0,
+        memory_ratio=_memory_ratio(
+            value["method.peak_memory_bytes"].astype(np.float64),
+            value["baseline.peak_memory_bytes"].astype(np.float64),
+        ),
+        sd_ratio=_sd_ratio(pairs.method_time, pairs.baseline_time),
+    )
+
+
+def _p(differences: Floats) -> float:
+    return difference_test(differences).p_value if bool(np.all(np.isfinite(differences))) else 1.0
+
+
+def _relative(method: Floats, baseline: Floats) -> Floats:
+    scale = abs(float(np.mean(baseline))) if baseline.size else 0.0
+    if scale == 0.0:
+        return np.where(method == baseline, 0.0, np.nan)
+    return (method - baseline) / scale
+
+
+def _memory_ratio(method: Floats, baseline: Floats) -> float:
+    known = (method > 0) & (baseline > 0)
+    return float(np.median(method[known] / baseline[known])) if known.any() else math.nan
+
+
+def _sd_ratio(method: Floats, baseline: Floats) -> float:
+    if method.size < 2 or float(np.std(baseline)) == 0.0:
+        return math.nan
+    return float(np.std(method, ddof=1) / np.std(baseline, ddof=1))
+
+
+def _family(comparison: Comparison, criteria: Criteria) -> str:
+    if criteria.families == "warm_start":
+        return comparison.method.warm_start
+    return comparison.method.task if criteria.families == "task" else "all"

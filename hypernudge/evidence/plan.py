@@ -1,0 +1,199 @@
+"""The plan a study was run under: which cells, which target, which criteria. Read, checked, never changed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+FAMILIES = ("all", "warm_start", "task")
+
+
+class ResultsError(ValueError):
+    """A results directory that cannot be evaluated; the message names file, key, rule and remedy."""
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """How a comparison is judged, declared before the runs.
+
+    Attributes:
+        baseline: Warm-start label every other one is compared with.
+        alpha: Family-wise level of the primary test.
+        ratio: Largest time ratio that counts as improved (.85 is 15 % less time).
+        final_margin: Relative loss of the final score that is still non-inferior.
+        equivalence_ratio: The interval of the ratio inside [1/this, this] is equivalent.
+        families: "all" (one family), "warm_start" (one per method) or "task" (one per task).
+        bootstrap: Draws of the hierarchical bootstrap.
+        bootstrap_seed: Its seed.
+    """
+
+    baseline: str = "none"
+    alpha: float = 0.05
+    ratio: float = 0.85
+    final_margin: float = 0.002
+    equivalence_ratio: float = 1.05
+    families: str = "all"
+    bootstrap: int = 2000
+    bootstrap_seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("alpha", 0.0, 1.0),
+            ("ratio", 0.0, 1.0),
+            ("final_margin", 0.0, 1.0),
+            ("equivalence_ratio", 1.0, math.inf),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not low < value < high:
+                raise ResultsError(f"evidence.{name} must be a number in ({low:g}, {high:g}), got {value!r}.")
+        if self.families not in FAMILIES:
+            raise ResultsError(
+                f"evidence.families must be one of {', '.join(FAMILIES)}, got {self.families!r}."
+            )
+        if not isinstance(self.bootstrap, int) or self.bootstrap < 100:
+            raise ResultsError(
+                f"evidence.bootstrap must be an integer of at least 100, got {self.bootstrap!r}."
+            )
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One planned variation: a task under a scheduler with one warm start, over seeds.
+
+    Attributes:
+        run_id: Its name, unique and safe as a file name.
+        task: Task label.
+        scheduler: Scheduler label.
+        warm_start: Warm-start label.
+        seeds: Planned seeds.
+        target: tau, on the scale of the metric.
+        metric: Name of the metric; larger is better.
+    """
+
+    run_id: str
+    task: str
+    scheduler: str
+    warm_start: str
+    seeds: tuple[int, ...]
+    target: float
+    metric: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run plan.
+
+    Attributes:
+        name: Name of the study.
+        hash: SHA-256 of the plan as the harness sealed it.
+        variations: In the order planned.
+        criteria: How comparisons are judged.
+    """
+
+    name: str
+    hash: str
+    variations: tuple[Variation, ...]
+    criteria: Criteria = field(default_factory=Criteria)
+
+    def comparisons(self) -> list[tuple[Variation, Variation]]:
+        """Every (baseline, method) that shares task and scheduler, in the order of the plan.
+
+        Raises:
+            ResultsError: two variations share task, scheduler and warm start, or a method has no baseline.
+        """
+        by_tuple: dict[tuple[str, str, str], Variation] = {}
+        for variation in self.variations:
+            key = (variation.task, variation.scheduler, variation.warm_start)
+            if key in by_tuple:
+                raise ResultsError(
+                    f"plan.json: {by_tuple[key].run_id!r} and {variation.run_id!r} share task, "
+                    "scheduler and warm_start; give one of them another warm_start label."
+                )
+            by_tuple[key] = variation
+        result = []
+        for variation in self.variations:
+            if variation.warm_start == self.criteria.baseline:
+                continue
+            baseline = by_tuple.get((variation.task, variation.scheduler, self.criteria.baseline))
+            if baseline is None:
+                raise ResultsError(
+                    f"plan.json: {variation.run_id!r} has no baseline: no variation has the same task and "
+                    f"scheduler and warm_start {self.criteria.baseline!r}; add it, or name another "
+                    "evidence.baseline."
+                )
+            result.append((baseline, variation))
+        return result
+
+
+def load_plan(results_dir: Path) -> Plan:
+    """Read `plan.json` of a results directory.
+
+    Raises:
+        ResultsError: the file is missing, is not JSON, or breaks the format.
+    """
+    path = results_dir / "plan.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(
+            f"{path} does not exist; pass the directory that a run wrote its results into."
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ResultsError(
+            f"{path} is not valid JSON ({error}); run the study again into a new directory."
+        ) from None
+    if not isinstance(raw, dict) or raw.get("format") != 1:
+        raise ResultsError(f"{path}: format must be 1; this file was written by another version.")
+    variations = raw.get("variations")
+    if not isinstance(variations, dict) or not variations:
+        raise ResultsError(f"{path}: variations must map at least one run id to its variation.")
+    return Plan(
+        name=str(raw.get("name", results_dir.name)),
+        hash=str(raw.get("hash", "")),
+        variations=tuple(_variation(path, run_id, entry) for run_id, entry in variations.items()),
+        criteria=_criteria(path, raw.get("evidence", {})),
+    )
+
+
+def _variation(path: Path, run_id: str, entry: Any) -> Variation:
+    where = f"{path}: variations.{run_id}"
+    if not isinstance(entry, dict):
+        raise ResultsError(f"{where} must be a mapping, got {type(entry).__name__}.")
+    missing = [
+        key for key in ("task", "scheduler", "warm_start", "seeds", "target", "metric") if key not in entry
+    ]
+    if missing:
+        raise ResultsError(
+            f"{where} lacks {', '.join(missing)}; every variation declares them before it is run."
+        )
+    seeds, target = entry["seeds"], entry["target"]
+    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+        raise ResultsError(f"{where}.seeds must be a non-empty list of non-negative integers, got {seeds!r}.")
+    if len(set(seeds)) != len(seeds):
+        raise ResultsError(f"{where}.seeds must not repeat a seed, got {seeds!r}.")
+    if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
+        raise ResultsError(f"{where}.target must be a finite number, got {target!r}.")
+    return Variation(
+        run_id=run_id,
+        task=str(entry["task"]),
+        scheduler=str(entry["scheduler"]),
+        warm_start=str(entry["warm_start"]),
+        seeds=tuple(seeds),
+        target=float(target),
+        metric=str(entry["metric"]),
+    )
+
+
+def _criteria(path: Path, raw: Any) -> Criteria:
+    known = [entry.name for entry in fields(Criteria)]
+    if not isinstance(raw, dict):
+        raise ResultsError(f"{path}: evidence must be a mapping, got {type(raw).__name__}.")
+    unknown = sorted(set(raw) - set(known))
+    if unknown:
+        raise ResultsError(
+            f"{path}: evidence has unknown keys {', '.join(unknown)}; known are {', '.join(known)}."
+        )
+    return Criteria(**raw)
