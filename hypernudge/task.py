@@ -24,8 +24,8 @@ from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.space import SearchSpace, Value
 
@@ -146,9 +146,7 @@ class GradientTask(ABC):
         """
         if what in self._flops:
             return work(), self._flops[what]
-        with FlopCounterMode(display=False) as counter:
-            result = work()
-        self._flops[what] = float(counter.get_total_flops())
+        result, self._flops[what] = count_flops(work)
         return result, self._flops[what]
 
     @property

@@ -42,20 +42,28 @@ def _dot(a: Params, b: Params) -> Tensor:
 
 def hessian_vector(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
     """Exact, with `Hg` as the gradient of `|g|^2 / 2`: about two to three forward/backward equivalents."""
-
-    def half_squared_norm(w: Params) -> tuple[Tensor, Params]:
-        g = gradient(task, w, batch, hp)
-        return 0.5 * _dot(g, g), g
-
-    Hg, g = torch.func.grad(half_squared_norm, has_aux=True)(params)
-    return Curvature(float(_dot(g, g)), float(_dot(g, Hg)))
+    tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
+    g = gradient(task, tracked, batch, hp)
+    gg = _dot(g, g)
+    Hg = torch.autograd.grad(0.5 * gg, list(tracked.values()), allow_unused=True, materialize_grads=True)
+    return Curvature(float(gg.detach()), float(_dot(g, dict(zip(tracked, Hg, strict=True))).detach()))
 
 
 def gradient_difference(
-    task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any], relative_step: float = 1e-4
+    task: GradientTask,
+    params: Params,
+    batch: Batch,
+    hp: Mapping[str, Any],
+    relative_step: float | None = None,
 ) -> Curvature:
-    """Slow twin without second derivatives: `g'(g(w + e g) - g(w - e g)) / 2e`, with `e |g| = step |w|`."""
-    g = gradient(task, params, batch, hp)
+    """Slow twin without second derivatives: `g'(g(w + e g) - g(w - e g)) / 2e`, with `e |g| = step |w|`.
+
+    The step defaults to the square root of the machine epsilon: small, for beyond a kink of a ReLU the
+    difference measures something else.
+    """
+    g = {name: value.detach() for name, value in gradient(task, params, batch, hp).items()}
+    if relative_step is None:
+        relative_step = torch.finfo(next(iter(g.values())).dtype).eps ** 0.5
     gg = float(_dot(g, g))
     size = math.sqrt(float(_dot(params, params)))
     if gg == 0 or not math.isfinite(gg):
@@ -64,4 +72,4 @@ def gradient_difference(
     up = gradient(task, {name: w + e * g[name] for name, w in params.items()}, batch, hp)
     down = gradient(task, {name: w - e * g[name] for name, w in params.items()}, batch, hp)
     difference = {name: (up[name] - down[name]) / (2.0 * e) for name in g}
-    return Curvature(gg, float(_dot(g, difference)))
+    return Curvature(gg, float(_dot(g, difference).detach()))

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hypernudge.hypergradient.objectives import Objective
 from hypernudge.space import Config, Real
@@ -36,9 +37,10 @@ def reverse(
     objective: Objective, config: Config, parameters: Sequence[Real], dtype: torch.dtype = torch.float32
 ) -> Gradient:
     """Exact gradient in reverse mode: one pass for all hyper-parameters; memory grows with the unroll."""
-    psi = _warped(config, parameters, dtype)
-    grads = torch.func.grad(lambda point: _natural(objective, config, parameters, point))(psi)
-    return {name: float(value) for name, value in grads.items()}
+    psi = {name: v.requires_grad_(True) for name, v in _warped(config, parameters, dtype).items()}
+    value = _natural(objective, config, parameters, psi)
+    grads = torch.autograd.grad(value, list(psi.values()), allow_unused=True, materialize_grads=True)
+    return {name: float(grad) for name, grad in zip(psi, grads, strict=True)}
 
 
 def forward(
@@ -48,11 +50,11 @@ def forward(
     psi = _warped(config, parameters, dtype)
     result = {}
     for name in psi:
-        tangent = {key: torch.ones_like(v) if key == name else torch.zeros_like(v) for key, v in psi.items()}
-        pushed = torch.func.jvp(
-            lambda point: _natural(objective, config, parameters, point), (psi,), (tangent,)
-        )
-        result[name] = float(pushed[1])
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(psi[name], torch.ones_like(psi[name]))  # type: ignore[no-untyped-call]
+            value = _natural(objective, config, parameters, {**psi, name: dual})
+            tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]
+        result[name] = 0.0 if tangent is None else float(tangent.detach())
     return result
 
 
@@ -76,6 +78,6 @@ def finite_differences(
         ends = []
         for sign in (1.0, -1.0):
             moved = {key: v + sign * h if key == name else v for key, v in psi.items()}
-            ends.append(float(_natural(objective, config, parameters, moved)))
+            ends.append(float(_natural(objective, config, parameters, moved).detach()))
         result[name] = (ends[0] - ends[1]) / (2.0 * h)
     return result

@@ -38,9 +38,13 @@ def _length(batch: Batch) -> int:
 
 
 def gradient(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Params:
-    """Gradient of the training loss with respect to the parameters, itself differentiable in `hp`."""
-    grads: Params = torch.func.grad(lambda p: task.loss(p, batch, hp))(params)
-    return grads
+    """Gradient of the training loss with respect to the parameters, itself differentiable.
+
+    Plain autograd rather than `torch.func.grad`, whose first call imports the compiler (five seconds).
+    """
+    tracked = {name: w if w.requires_grad else w.detach().requires_grad_(True) for name, w in params.items()}
+    grads = torch.autograd.grad(task.loss(tracked, batch, hp), list(tracked.values()), create_graph=True)
+    return dict(zip(tracked, grads, strict=True))
 
 
 def direct(task: GradientTask, params: Params, batch: Batch) -> Objective:
