@@ -17,8 +17,7 @@ from hypernudge.evidence.records import record_digest
 
 RUNGS = (1, 3, 9, 27)
 METHODS = ("none", "literal", "random_step", "multi_step", "curvature_band")
-# Share of the distance to the optimal learning rate that a method removes, and its cost in units of training.
-PULL = {"literal": 0.0001, "random_step": 0.0, "multi_step": 0.1, "curvature_band": 0.75}
+# What a warm start costs, in units of training.
 FEE = {"none": 0.0, "literal": 0.02, "random_step": 0.001, "multi_step": 0.16, "curvature_band": 0.004}
 
 
@@ -29,8 +28,8 @@ def write_study(
     schedulers=("asha",),
     methods=METHODS,
     seeds=range(12),
-    budget=120.0,
-    target=0.9,
+    budget=90.0,
+    target=0.86,
     evidence=None,
     drop=(),
 ):
@@ -170,9 +169,10 @@ def _sample(task, seed, trial, method, now):
     gradient = None
     if method != "none":
         gap = -1.5 - math.log10(sampled["learning_rate"])
-        pull = PULL[method] * max(0.0, gap - 0.5)
-        if method == "random_step":
-            pull = 0.001 * float(_draw(task, seed, trial, 1).normal())
+        chance = _draw(task, seed, trial, 1)
+        pull = {"literal": 1e-4 * gap, "multi_step": 0.02 * gap}.get(method, 0.001 * float(chance.normal()))
+        if method == "curvature_band":
+            pull = gap + float(chance.uniform(-0.8, 0.3)) if gap > 0.8 else 0.0
         nudged["learning_rate"] = float(min(1.0, sampled["learning_rate"] * 10**pull))
         if method != "random_step":
             gradient = {name: float(_draw(task, seed, trial, 2).normal()) for name in sampled}
@@ -204,9 +204,11 @@ def _score(task, seed, trial, unit, difficulty):
     z = math.log10(trial["nudged"]["learning_rate"]) + 1.5
     if z > 1.2:
         return None
-    quality = math.exp(-((z / 1.3) ** 2)) * (1 - 0.1 * trial["sampled"]["label_smoothing"])
+    other = trial["sampled"]
+    quality = math.exp(-((z / 0.9) ** 2)) * (1 - 0.5 * other["label_smoothing"])
+    quality *= 1 - 0.3 * abs(other["momentum"] - 0.9) - 0.1 * other["augmentation"]
     best = 0.1 + 0.88 * quality
-    score = best * (1 - math.exp(-unit * (0.12 + 0.25 * quality) * (1 - difficulty))) + 0.01 * rng.normal()
+    score = best * (1 - math.exp(-unit * (0.05 + 0.2 * quality) * (1 - difficulty))) + 0.01 * rng.normal()
     return round(360 * min(max(score, 0.0), 1.0)) / 360
 
 

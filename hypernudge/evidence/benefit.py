@@ -1,0 +1,46 @@
+"""Did a large hyper-gradient announce a large benefit? Trials of a method beside those of the baseline.
+
+Sampled configurations are addressed by seed and trial, so the method's 17th trial and the baseline's 17th
+trial start from the same draw; the first score of one minus the first score of the other is what the nudge
+was worth so far.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def gradient_and_benefit(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """Pair the trials of two variations that share their sampled configuration.
+
+    Args:
+        method: Trials of the method (columns of `Study.trials`).
+        baseline: Trials of its baseline.
+
+    Returns:
+        One row per paired trial with a finite gradient norm and two finite first scores: seed, trial,
+        gradient_norm, benefit (score of the method minus score of the baseline). Empty where the method has
+        no gradients.
+    """
+    sampled = [c for c in method.columns if c.startswith("sampled.") and c in baseline.columns]
+    columns = ["seed", "trial", "first_score", *sampled]
+    joined = method[[*columns, "gradient_norm"]].merge(
+        baseline[columns], on=["seed", "trial"], suffixes=("", ".baseline"), how="inner"
+    )
+    same = np.ones(len(joined), dtype=bool)
+    for name in sampled:
+        left, right = joined[name], joined[f"{name}.baseline"]
+        same &= ((left == right) | (left.isna() & right.isna())).to_numpy(dtype=bool)
+    benefit = joined["first_score"] - joined["first_score.baseline"]
+    kept = same & np.isfinite(benefit.to_numpy(dtype=np.float64))
+    kept &= np.isfinite(joined["gradient_norm"].to_numpy(dtype=np.float64))
+    frame = pd.DataFrame(
+        {
+            "seed": joined["seed"],
+            "trial": joined["trial"],
+            "gradient_norm": joined["gradient_norm"],
+            "benefit": benefit,
+        }
+    )
+    return frame.loc[kept].reset_index(drop=True)

@@ -1,0 +1,142 @@
+"""From a results directory to verdicts, tables and figures.
+
+    evaluation = evaluate(Path("results/smoke"), emit=events.append)
+    evaluation.status         "complete", or "incomplete" when planned cells are missing
+    evaluation.comparisons    one event per comparison, each with one verdict
+
+Reads saved results only, trains nothing, and writes beside them: `evaluation.json`, `tables/` and `figures/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hypernudge.evidence.comparisons import compare
+from hypernudge.evidence.criteria import judge_criteria
+from hypernudge.evidence.jsonio import plain, write_json_atomically
+from hypernudge.evidence.power import pairs_needed
+from hypernudge.evidence.study import load_study
+from hypernudge.evidence.summaries import comparison_event, criterion_event, summarise
+from hypernudge.evidence.tables import comparison_table, criterion_table, summary_table, write_table
+
+Event = dict[str, Any]
+Emit = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found and wrote; every entry is an event as emitted.
+
+    Attributes:
+        study: Name of the study.
+        plan_hash: Hash of the plan it was run under.
+        status: `incomplete` when planned cells are missing; what exists is evaluated all the same.
+        planned: Planned cells.
+        missing: Planned cells without a usable record.
+        summaries: One per variation.
+        comparisons: One per comparison.
+        criteria: One per method and success criterion.
+        figures: One per figure.
+        tables: One per table.
+        problems: One per thing that was not as declared.
+        path: The file that holds all of this.
+    """
+
+    study: str
+    plan_hash: str
+    status: Literal["complete", "incomplete"]
+    planned: int
+    missing: int
+    summaries: tuple[Event, ...]
+    comparisons: tuple[Event, ...]
+    criteria: tuple[Event, ...]
+    figures: tuple[Event, ...]
+    tables: tuple[Event, ...]
+    problems: tuple[Event, ...]
+    path: Path
+
+
+def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluation:
+    """Evaluate a results directory.
+
+    Args:
+        results_dir: Holds `plan.json` and the sealed records.
+        emit: Called with each JSON-able event as soon as it is known: problem, summary, comparison,
+            criterion, table, figure.
+        figures: Whether to draw; drawing takes most of the time.
+
+    Raises:
+        ResultsError: there is no readable plan, or it pairs a method with no baseline. Damaged or missing
+            records do not raise.
+    """
+    study = load_study(results_dir)
+    criteria = study.plan.criteria
+
+    def send(event: Event) -> Event:
+        clean: Event = plain(event)
+        emit(clean)
+        return clean
+
+    problems = tuple(
+        send({"event": "problem", "where": p.where, "rule": p.rule, "consequence": p.consequence})
+        for p in study.problems
+    )
+    summaries = tuple(send(summarise(study, variation)) for variation in study.plan.variations)
+    comparisons = compare(study)
+    compared = tuple(send(comparison_event(comparison)) for comparison in comparisons)
+    judged = judge_criteria(comparisons, criteria)
+    criterion_events = tuple(send(criterion_event(criterion)) for criterion in judged)
+    tables = []
+    for table in (comparison_table(comparisons), criterion_table(judged), summary_table(summaries)):
+        paths = write_table(table, results_dir / "tables")
+        files = [path.relative_to(results_dir) for path in paths]
+        tables.append(send({"event": "table", "name": table.name, "shows": table.shows, "files": files}))
+    drawn = []
+    if figures:
+        # Imported here: a caller who wants numbers only does not pay for Matplotlib.
+        from hypernudge.evidence.figures.gallery import draw_all
+        from hypernudge.evidence.figures.material import Material
+
+        material = Material(study, tuple(comparisons), tuple(judged))
+        for path, shows in draw_all(material, results_dir / "figures"):
+            name = path.relative_to(results_dir)
+            drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": shows}))
+    missing = int((study.cells["status"] == "missing").sum())
+    largest = max((comparison.family_size for comparison in comparisons), default=1)
+    evaluation = Evaluation(
+        study=study.plan.name,
+        plan_hash=study.plan.hash,
+        status="incomplete" if missing else "complete",
+        planned=len(study.cells),
+        missing=missing,
+        summaries=summaries,
+        comparisons=compared,
+        criteria=criterion_events,
+        figures=tuple(drawn),
+        tables=tuple(tables),
+        problems=problems,
+        path=results_dir / "evaluation.json",
+    )
+    write_json_atomically(
+        evaluation.path,
+        {
+            "format": 1,
+            "study": evaluation.study,
+            "plan_hash": evaluation.plan_hash,
+            "status": evaluation.status,
+            "cells": {"planned": evaluation.planned, "missing": missing},
+            "criteria_declared": criteria,
+            "pairs_needed": pairs_needed(criteria.alpha, max(1, largest)),
+            "verdicts": {event["run_id"]: event["verdict"] for event in compared},
+            "comparisons": compared,
+            "criteria": criterion_events,
+            "summaries": summaries,
+            "tables": evaluation.tables,
+            "figures": evaluation.figures,
+            "problems": problems,
+        },
+    )
+    return evaluation

@@ -1,0 +1,192 @@
+"""Bars: overhead, final score, best-so-far area. Bars start at zero; differences are drawn beneath them,
+paired."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.figures.material import Drawing, Material, Setting
+from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
+from hypernudge.evidence.intervals import mean_interval
+
+Floats = NDArray[np.float64]
+
+
+def draw_overhead(material: Material) -> Iterator[Drawing]:
+    """Warm-start share of all compute, one panel per (task, scheduler)."""
+    settings, looks = list(material.settings()), material.looks()
+    if not settings:
+        return
+    figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
+    for axes, setting in zip(panels, settings, strict=True):
+        heights = []
+        for variation in setting.variations.values():
+            cells = material.cells(variation)
+            total = float(cells["total_flops"].sum())
+            heights.append(100 * float(cells["warm_start_flops"].sum()) / total if total > 0 else 0.0)
+        _bars(axes, heights, [looks[m] for m in setting.variations], lambda v: f"{v:.2f}" if v else "0")
+        axes.axhline(5.0, color="0.3", linewidth=0.8, linestyle=":")
+        axes.set_ylim(0, max(6.0, axes.get_ylim()[1]))
+        axes.set_title(setting.title)
+        axes.set_ylabel("warm starts, share of FLOPs [%]")
+        axes.tick_params(labelleft=True)
+    limit = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label="limit of 5 %")
+    legend_above(figure, [*_handles(material, settings), limit])
+    yield Drawing(
+        "overhead", "share of all compute that the warm starts cost; the dotted line is the limit", figure
+    )
+
+
+def draw_final_score(material: Material) -> Iterator[Drawing]:
+    """Final score of the incumbent, on validation and on test data."""
+    for column, words in (("final", "validation"), ("test", "test")):
+        yield from _absolute_and_difference(
+            material,
+            column,
+            f"final_score_{words}",
+            lambda setting, words=words: f"{words} {setting.metric} [-]",
+            f"mean final {words} score of the incumbent; beneath, the paired difference to the baseline",
+        )
+
+
+def draw_auc(material: Material) -> Iterator[Drawing]:
+    """Area under the incumbent."""
+    yield from _absolute_and_difference(
+        material,
+        "auc",
+        "best_so_far_auc",
+        lambda setting: f"mean best-so-far {setting.metric} [-]",
+        "mean incumbent over the whole budget; beneath, the paired difference to the baseline",
+    )
+
+
+def _absolute_and_difference(
+    material: Material, column: str, name: str, label: Callable[[Setting], str], shows: str
+) -> Iterator[Drawing]:
+    settings, looks = list(material.settings()), material.looks()
+    if not settings:
+        return
+    columns = min(3, len(settings))
+    blocks = -(-len(settings) // columns)
+    width = WIDTH if columns > 1 else 0.75 * WIDTH
+    figure = Figure(figsize=(width, 3.7 * blocks + 0.4), layout="constrained")
+    axes = figure.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1.25, 1.0] * blocks)
+    for index, setting in enumerate(settings):
+        top, bottom = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
+        values = [
+            _finite(material.cells(v)[column].to_numpy(dtype=np.float64)) for v in setting.variations.values()
+        ]
+        means = [float(v.mean()) if v.size else math.nan for v in values]
+        used = [looks[m] for m in setting.variations]
+        _bars(top, means, used, lambda v: f"{v:.4f}", rotation=90)
+        for x, sample in enumerate(values):
+            if sample.size:
+                top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
+        top.set_title(setting.title)
+        top.set_ylabel(label(setting))
+        _differences(bottom, setting, looks, column, material.baseline)
+        bottom.set_ylabel("difference to baseline [-]")
+    for unused in range(len(settings), blocks * columns):
+        for row in (0, 1):
+            axes[2 * (unused // columns) + row, unused % columns].set_visible(False)
+    quartiles = Line2D([], [], color="0.1", linewidth=1.0, label="quartiles over seeds")
+    interval = Line2D([], [], color="0.3", marker="o", markersize=4, label="paired mean, 95 % interval")
+    legend_above(figure, [*_handles(material, settings), quartiles, interval])
+    yield Drawing(name, shows, figure)
+
+
+def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: str, baseline: str) -> None:
+    axes.axhline(0.0, color="0.3", linewidth=0.8)
+    for x, method in enumerate(setting.variations):
+        comparison = setting.comparisons.get(method)
+        if method == baseline or comparison is None:
+            continue
+        interval = mean_interval(_finite(_difference(comparison, column)))
+        look = looks[method]
+        if math.isfinite(interval.low):
+            axes.plot([x, x], [interval.low, interval.high], color=look.colour, linewidth=1.4)
+        axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5)
+        top = interval.high if math.isfinite(interval.high) else interval.estimate
+        axes.annotate(
+            f"{interval.estimate:+.4f}",
+            (x, top),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.3,
+        )
+    axes.set_xlim(-0.6, len(setting.variations) - 0.4)
+    axes.margins(y=0.25)
+    axes.set_xticks([])
+    axes.grid(axis="x", visible=False)
+
+
+def _difference(comparison: Comparison, column: str) -> Floats:
+    method, baseline = (
+        comparison.frame[f"{s}.{column}"].to_numpy(dtype=np.float64) for s in ("method", "baseline")
+    )
+    return method - baseline
+
+
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _bars(
+    axes: Axes,
+    heights: Sequence[float],
+    looks: Sequence[Look],
+    text: Callable[[float], str],
+    rotation: float = 0,
+) -> None:
+    """Hatched bars with the value over each."""
+    top = max([abs(h) for h in heights if math.isfinite(h)], default=1.0) or 1.0
+    for x, (height, look) in enumerate(zip(heights, looks, strict=True)):
+        if not math.isfinite(height):
+            continue
+        axes.bar(
+            x,
+            height,
+            width=0.72,
+            color=look.colour,
+            alpha=0.75,
+            edgecolor="0.1",
+            hatch=look.hatch,
+            linewidth=0.6,
+        )
+        axes.annotate(
+            text(height),
+            (x, max(height, 0.0)),
+            xytext=(0, 5 if rotation else 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6.5,
+            rotation=rotation,
+        )
+    axes.axhline(0.0, color="0.1", linewidth=0.7)
+    low = min([h for h in heights if math.isfinite(h)], default=0.0)
+    axes.set_ylim(min(0.0, 1.15 * low), top * (1.38 if rotation else 1.18))
+    axes.set_xlim(-0.6, len(heights) - 0.4)
+    axes.set_xticks([])
+    axes.grid(axis="x", visible=False)
+
+
+def _handles(material: Material, settings: Sequence[Setting]) -> list[Patch]:
+    looks = material.looks()
+    used = dict.fromkeys(method for setting in settings for method in setting.variations)
+    return [
+        Patch(
+            facecolor=looks[m].colour, alpha=0.75, edgecolor="0.1", hatch=looks[m].hatch, label=looks[m].label
+        )
+        for m in used
+    ]

@@ -1,0 +1,45 @@
+"""All figures of an evaluation, drawn and saved one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from hypernudge.evidence.figures import anytime, bars, forest, gradients, rungs, shifts, style, time_to_target
+from hypernudge.evidence.figures.material import Drawing, Material
+
+_TOPICS: tuple[Callable[[Material], Iterator[Drawing]], ...] = (
+    forest.draw,
+    time_to_target.draw,
+    time_to_target.draw_pairs,
+    anytime.draw,
+    bars.draw_final_score,
+    bars.draw_auc,
+    bars.draw_overhead,
+    rungs.draw,
+    shifts.draw,
+    gradients.draw,
+)
+
+
+def draw_all(material: Material, directory: Path) -> Iterator[tuple[Path, str]]:
+    """Draw every figure that the study has material for.
+
+    Args:
+        material: An evaluated study.
+        directory: Where the PDFs go.
+
+    Yields:
+        The path of each figure as it is written, and one line on what it shows.
+    """
+    for topic in _TOPICS:
+        drawings = topic(material)
+        while True:
+            # The context must not stay entered while the consumer of this generator runs.
+            with style.context():
+                drawing = next(drawings, None)
+                if drawing is None:
+                    break
+                path = directory / f"{drawing.name}.pdf"
+                style.save(drawing.figure, path)
+            yield path, drawing.shows

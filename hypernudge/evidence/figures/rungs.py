@@ -1,0 +1,73 @@
+"""Rung survival: what share of the started configurations reached each rung."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.style import grid, label_ends, legend_above
+from hypernudge.evidence.outcomes import rung_survival
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One panel per (task, scheduler), one line per method, the share at the last rung annotated."""
+    looks = material.looks()
+    survival = [
+        (
+            setting,
+            {
+                m: rung_survival(material.trials(v)["milestones"].tolist())
+                for m, v in setting.variations.items()
+            },
+        )
+        for setting in material.settings()
+    ]
+    survival = [(setting, lines) for setting, lines in survival if any(lines.values())]
+    if not survival:
+        return
+    figure, panels = grid(len(survival), columns=3, height=2.5, sharey=True)
+    ends = []
+    for axes, (setting, lines) in zip(panels, survival, strict=True):
+        labels, rungs = [], sorted({rung for shares in lines.values() for rung in shares})
+        for method, shares in lines.items():
+            look = looks[method]
+            y = [100 * shares.get(rung, 0.0) for rung in rungs]
+            axes.plot(rungs, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5)
+            labels.append((y[-1], f"{y[-1]:.1f} %", look.colour))
+        ends.append(labels)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(FixedLocator(rungs))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(0, 105)
+        axes.set_title(setting.title)
+        axes.set_xlabel("rung [units of training]")
+        axes.set_ylabel("configurations at the rung [%]")
+        axes.tick_params(labelleft=True)
+    used = dict.fromkeys(method for _, lines in survival for method in lines)
+    legend_above(
+        figure,
+        [
+            Line2D(
+                [],
+                [],
+                color=looks[m].colour,
+                linestyle=looks[m].dash,
+                marker=looks[m].marker,
+                markersize=3.5,
+                label=looks[m].label,
+            )
+            for m in used
+        ],
+    )
+    figure.draw_without_rendering()
+    for axes, labels in zip(panels, ends, strict=True):
+        label_ends(axes, labels)
+    yield Drawing(
+        "rung_survival",
+        "share of started configurations that reached each rung; the last rung is annotated",
+        figure,
+    )

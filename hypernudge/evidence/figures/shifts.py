@@ -1,0 +1,80 @@
+"""Hyper-parameter shift: distributions of sampled, nudged and winning values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.style import WIDTH, file_name, legend_above
+from hypernudge.evidence.shift import Shift, hyperparameter_shifts
+
+_LINES = (
+    ("sampled", "0.55", "-", 2.2),
+    ("nudged", "#0072B2", (0, (4, 1)), 1.3),
+    ("winner", "#D55E00", "-", 1.0),
+)
+
+
+def draw(material: Material) -> Iterator[Drawing]:
+    """One figure per (task, scheduler): a row per method, a column per hyper-parameter, cumulative shares."""
+    for setting in material.settings():
+        rows = {m: hyperparameter_shifts(material.trials(v)) for m, v in setting.variations.items()}
+        names = list(dict.fromkeys(shift.name for shifts in rows.values() for shift in shifts))
+        if not names:
+            continue
+        figure = Figure(figsize=(WIDTH, 1.22 * len(rows) + 0.75), layout="constrained")
+        axes = figure.subplots(len(rows), len(names), squeeze=False, sharey=True, sharex="col")
+        for row, (method, shifts) in enumerate(rows.items()):
+            found = {shift.name: shift for shift in shifts}
+            for column, name in enumerate(names):
+                panel = axes[row, column]
+                if name in found:
+                    _panel(panel, found[name])
+                if column == 0:
+                    panel.set_ylabel(f"{method}\nshare [%]", fontsize=7.0)
+                if row == len(rows) - 1:
+                    logs = any(s.log_scale for own in rows.values() for s in own if s.name == name)
+                    panel.set_xlabel(f"{'log10 ' if logs else ''}{name} [-]", fontsize=6.6)
+        handles = [
+            Line2D([], [], color=c, linestyle=d, linewidth=w, label=label) for label, c, d, w in _LINES
+        ]
+        legend_above(figure, handles, columns=3)
+        yield Drawing(
+            file_name("hyperparameter_shift", setting.task, setting.scheduler),
+            f"cumulative distributions on {setting.title}; over each panel: mean shift and KL, nudged | winner",
+            figure,
+        )
+
+
+def _panel(axes: Axes, shift: Shift) -> None:
+    for name, colour, dash, width in _LINES:
+        values = np.sort(getattr(shift, name))
+        if values.size == 0:
+            continue
+        share = 100 * np.arange(1, values.size + 1) / values.size
+        if values.size > 200:
+            # Two hundred points draw the same curve and keep the file small.
+            chosen = np.unique(np.linspace(0, values.size - 1, 200).astype(int))
+            values, share = values[chosen], share[chosen]
+        axes.step(values, share, where="post", color=colour, linestyle=dash, linewidth=width)
+    axes.set_ylim(0, 100)
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axes.tick_params(labelsize=6.3)
+    axes.set_title(
+        f"shift {_number(shift.nudged_shift)} | {_number(shift.winner_shift)}\n"
+        f"KL {shift.nudged_kl:.2f} | {shift.winner_kl:.2f}",
+        fontsize=6.2,
+        linespacing=1.15,
+        pad=2.5,
+    )
+
+
+def _number(value: float) -> str:
+    text = f"{value:+.2g}" if abs(value) >= 0.005 else "0"
+    return text if np.isfinite(value) else "-"

@@ -1,0 +1,200 @@
+"""Shared look of the figures: readable in grey, labels that do not collide, PDFs that are equal byte for
+byte.
+
+Nothing is configured at import: `context()` sets Matplotlib's parameters for as long as it is entered.
+Figures are made without pyplot, so no global list of figures and no window system is involved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+WIDTH = 7.0
+"""Width of a figure, inches: the text width of a two-column page."""
+
+_PARAMETERS: dict[str, Any] = {
+    "font.size": 8.0,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.7,
+    "axes.formatter.useoffset": False,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "hatch.linewidth": 0.6,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.8,
+    "lines.linewidth": 1.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "pdf.fonttype": 42,
+    "figure.dpi": 100,
+}
+
+# Okabe and Ito's colours, ordered so that neighbours also differ in lightness.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#5B3A8C")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1.2, 1)), (0, (3, 1, 1, 1, 1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+_HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++", "----", "oooo")
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one method is drawn, everywhere alike.
+
+    Attributes:
+        label: Text for legends.
+        colour: Line and face colour.
+        dash: Line style.
+        marker: Marker.
+        hatch: Hatch of bars.
+    """
+
+    label: str
+    colour: str
+    dash: Any
+    marker: str
+    hatch: str
+
+
+def looks(methods: Sequence[str], baseline: str) -> dict[str, Look]:
+    """A look for the baseline and each method, by order of appearance."""
+    result = {baseline: Look(f"{baseline} (baseline)", "0.25", (0, (4, 1.5)), "o", "")}
+    for index, method in enumerate(m for m in dict.fromkeys(methods) if m != baseline):
+        result[method] = Look(
+            method,
+            _COLOURS[index % len(_COLOURS)],
+            _DASHES[index % len(_DASHES)],
+            _MARKERS[(index + 1) % len(_MARKERS)],
+            _HATCHES[(index + 1) % len(_HATCHES)],
+        )
+    return result
+
+
+@contextmanager
+def context() -> Iterator[None]:
+    """Matplotlib's defaults plus the parameters above, restored on leaving, whatever the user has
+    configured."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_PARAMETERS)
+        yield
+
+
+def grid(panels: int, *, columns: int, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of `panels` axes, row by row.
+
+    Args:
+        panels: Number of axes.
+        columns: Most columns.
+        height: Inches per row.
+        **shared: `sharex`, `sharey` as in `Figure.subplots`.
+    """
+    columns = min(columns, panels)
+    rows = -(-panels // columns)
+    width = WIDTH if columns > 1 else 0.75 * WIDTH
+    figure = Figure(figsize=(width, height * rows + 0.45), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
+    for unused in axes[panels:]:
+        unused.set_visible(False)
+    return figure, axes[:panels]
+
+
+def legend_above(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
+    """One legend for all panels, above them."""
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=min(columns, len(handles)))
+
+
+def file_name(topic: str, *conditions: str) -> str:
+    """`<topic>[_<condition>...]`, safe as a file name, without suffix."""
+    parts = [topic, *(re.sub(r"[^A-Za-z0-9]+", "_", condition).strip("_") for condition in conditions)]
+    return "_".join(part for part in parts if part)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PDF without a date, so that equal results give equal files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(
+        path, format="pdf", metadata={"CreationDate": None, "Creator": "hypernudge", "Producer": None}
+    )
+
+
+def spread_apart(
+    positions: NDArray[np.float64], gap: float, low: float = -np.inf, high: float = np.inf
+) -> NDArray[np.float64]:
+    """Move labels apart to at least `gap`, keeping their order, close to where they belong and within limits.
+
+    Args:
+        positions: shape (n,), wanted positions.
+        gap: Smallest distance between neighbours.
+        low: Lower limit.
+        high: Upper limit; with more labels than room, the upper limit gives way.
+
+    Returns:
+        shape (n,), in the order given.
+    """
+    positions = np.asarray(positions, dtype=np.float64)
+    order = np.argsort(positions, kind="stable")
+    # Blocks of touching labels, each centred on the mean of what its members wanted.
+    blocks: list[list[float]] = []
+    for wanted in positions[order]:
+        blocks.append([wanted, 1.0])
+        while len(blocks) > 1:
+            (left, n), (right, m) = blocks[-2], blocks[-1]
+            if left + gap * (n - 1) / 2 + gap <= right - gap * (m - 1) / 2:
+                break
+            blocks[-2:] = [[(left * n + right * m) / (n + m), n + m]]
+    placed = (
+        np.concatenate([c + gap * (np.arange(n) - (n - 1) / 2) for c, n in blocks]) if blocks else positions
+    )
+    if placed.size:
+        placed = np.minimum(placed, high - gap * np.arange(placed.size)[::-1])
+        placed = np.maximum(placed, low + gap * np.arange(placed.size))
+    result = np.empty_like(placed)
+    result[order] = placed
+    return result
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], size: float = 7.0) -> None:
+    """Write the final value of each line to the right of the axes, moved apart where they would collide.
+
+    Args:
+        axes: Limits must be final.
+        ends: (y, text, colour) per line.
+        size: Font size, points.
+    """
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    height = axes.get_position().height * axes.get_figure(root=True).get_size_inches()[1] * 72
+    gap = 1.25 * size / max(height, 1.0) * (high - low)
+    places = spread_apart(np.array([y for y, _, _ in ends]), gap, low, high)
+    for (y, text, colour), place in zip(ends, places, strict=True):
+        axes.annotate(
+            text,
+            xy=(1.0, (y - low) / (high - low)),
+            xytext=(1.035, (place - low) / (high - low)),
+            xycoords="axes fraction",
+            textcoords="axes fraction",
+            fontsize=size,
+            color=colour,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+        )

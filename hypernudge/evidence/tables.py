@@ -1,0 +1,190 @@
+"""Tables of an evaluation: one frame, written as CSV (full precision), Markdown and LaTeX (rounded)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.criteria import Criterion
+from hypernudge.evidence.jsonio import write_text_atomically
+
+_LATEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame with what it shows.
+
+    Attributes:
+        name: File name without suffix.
+        shows: One line.
+        frame: The numbers.
+    """
+
+    name: str
+    shows: str
+    frame: pd.DataFrame
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row per comparison: counts, ratio with interval, p values, differences, overhead, verdict."""
+    rows = [
+        {
+            "task": c.method.task,
+            "scheduler": c.method.scheduler,
+            "method": c.method.warm_start,
+            "pairs": c.test.pairs,
+            "planned": c.planned,
+            "reached base": int(c.frame["baseline.reached"].sum()),
+            "reached method": int(c.frame["method.reached"].sum()),
+            "ratio": c.effects.ratio.estimate,
+            "ratio low": c.effects.ratio.low,
+            "ratio high": c.effects.ratio.high,
+            "median ratio": c.effects.median_ratio,
+            "p": c.test.p_value,
+            "Holm p": c.p_holm,
+            "final diff %": 100 * c.final.estimate,
+            "final diff % low": 100 * c.final.low,
+            "final diff % high": 100 * c.final.high,
+            "AUC diff": c.auc.estimate,
+            "AUC p": c.auc_p,
+            "AUC Holm p": c.auc_p_holm,
+            "overhead %": 100 * c.overhead,
+            "memory ratio": c.memory_ratio,
+            "verdict": c.verdict.label,
+        }
+        for c in comparisons
+    ]
+    shows = (
+        "each method against its baseline: times to target (ratio below 1 is sooner), scores, cost, verdict"
+    )
+    return Table("comparisons", shows, pd.DataFrame(rows))
+
+
+def criterion_table(criteria: Sequence[Criterion]) -> Table:
+    """One row per method and success criterion."""
+    rows = [
+        {
+            "method": c.warm_start,
+            "criterion": c.name,
+            "planned": c.planned,
+            "met": c.met,
+            "not met": c.not_met,
+            "open": c.open,
+            "share": c.share.estimate,
+            "share low": c.share.low,
+            "share high": c.share.high,
+            "aggregate": c.aggregate.estimate,
+            "aggregate low": c.aggregate.low,
+            "aggregate high": c.aggregate.high,
+            "aggregate of": c.aggregate_of,
+            "judgement": c.judgement,
+        }
+        for c in criteria
+    ]
+    return Table("criteria", "the success criteria of each method over all its tuples", pd.DataFrame(rows))
+
+
+def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """One row per variation, from its summary event."""
+    rows = [
+        {
+            "run id": s["run_id"],
+            "cells": s["completed"] + s["crashed"],
+            "planned": s["planned"],
+            "crashed": s["crashed"],
+            "reached": s["reached"],
+            "T median [s]": s["time_to_target"]["median"],
+            "T q25 [s]": s["time_to_target"]["q25"],
+            "T q75 [s]": s["time_to_target"]["q75"],
+            "validation": s["final_validation"]["median"],
+            "test": s["final_test"]["median"],
+            "AUC": s["best_so_far_auc"]["median"],
+            "trials": s["trials"]["median"],
+            "diverged %": None if s["diverged_share"] is None else 100 * s["diverged_share"],
+            "nudged %": None if s["nudged_share"] is None else 100 * s["nudged_share"],
+            "overhead %": 100 * s["overhead"],
+        }
+        for s in summaries
+    ]
+    shows = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
+    return Table("variations", shows, pd.DataFrame(rows))
+
+
+def write_table(table: Table, directory: Path) -> list[Path]:
+    """Write CSV, Markdown and LaTeX of the same frame; returns the three paths."""
+    texts = {
+        "csv": table.frame.to_csv(index=False, lineterminator="\n"),
+        "md": to_markdown(table.frame),
+        "tex": to_latex(table.frame),
+    }
+    paths = []
+    for suffix, text in texts.items():
+        path = directory / f"{table.name}.{suffix}"
+        write_text_atomically(path, text)
+        paths.append(path)
+    return paths
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A pipe table; numbers right-aligned and rounded."""
+    cells = _rounded(frame)
+    rule = ["---:" if numeric else "---" for numeric in _numeric(frame)]
+    rows = [list(frame.columns), rule, *cells]
+    return "".join("| " + " | ".join(str(c).replace("|", r"\|") for c in row) + " |\n" for row in rows)
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """A booktabs `tabular` without float or caption, for `input` in a paper."""
+    alignment = "".join("r" if numeric else "l" for numeric in _numeric(frame))
+    header, *rows = (
+        [str(c).translate(_LATEX) for c in row] for row in [list(frame.columns), *_rounded(frame)]
+    )
+    lines = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", " & ".join(header) + r" \\", "\\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _numeric(frame: pd.DataFrame) -> list[bool]:
+    return [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+
+
+def _rounded(frame: pd.DataFrame) -> list[list[str]]:
+    return [
+        [_cell(name, value) for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.to_numpy()
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if name == "p" or name.endswith(" p"):
+        return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+    if name.endswith("[s]"):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    text = f"{value:.4f}" if name in ("validation", "test", "AUC", "AUC diff") else f"{value:.3f}"
+    # A rounded -0.000 would suggest a direction.
+    return text.removeprefix("-") if float(text) == 0 else text
