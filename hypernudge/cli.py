@@ -1,4 +1,4 @@
-"""The `hypernudge` command: run, derive, report, status."""
+"""The `hypernudge` command: run, derive, pilot, report, status."""
 
 from __future__ import annotations
 
@@ -46,6 +46,13 @@ def _parser() -> argparse.ArgumentParser:
     derive.add_argument("--output", type=Path, help="new file; stdout if absent")
     derive.set_defaults(run=_derive)
 
+    pilot = commands.add_parser("pilot", help="targets from pilot seeds of the baselines, before a study")
+    pilot.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
+    pilot.add_argument("--first-seed", type=int, default=100_000, help="first pilot seed (default 100000)")
+    pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
+    pilot.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
+    pilot.set_defaults(run=_pilot)
+
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 
     status = commands.add_parser("status", help="what is done, running and missing")
@@ -61,6 +68,21 @@ def _run(options: argparse.Namespace) -> int:
     return run_experiment(
         options.config_file, options.results_dir, options.overrides, [*SELF, "train"], [*SELF, "report"]
     )
+
+
+def _pilot(options: argparse.Namespace) -> int:
+    import tempfile
+
+    from hypernudge.harness.pilot import pilot
+    from hypernudge.harness.plan import load_plan
+    from hypernudge.harness.train import emit
+
+    plan = load_plan(options.config_file, options.overrides)
+    seeds = range(options.first_seed, options.first_seed + options.count)
+    with tempfile.TemporaryDirectory() as folder:
+        for event in pilot(plan, seeds, Path(folder)):
+            emit(event)
+    return 0
 
 
 def _report(arguments: Sequence[str]) -> int:

@@ -23,4 +23,4 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2
-    return 0 if evaluation.complete else 1
+    return 0 if evaluation.status == "complete" else 1
