@@ -57,7 +57,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             axes.set_xlabel("virtual time [s]")
             axes.set_ylabel(f"best validation {setting.metric} [-]")
             axes.tick_params(labelbottom=True, labelleft=True)
-        legend_above(figure, _handles(looks[material.baseline], setting.target), columns=2)
+        legend_above(figure, _handles(looks[material.baseline], setting.target))
         figure.draw_without_rendering()
         for axes, labels in zip(panels, ends, strict=True):
             label_ends(axes, labels)

@@ -61,7 +61,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         Line2D([], [], linestyle="", marker="D", color="0.1", markersize=5, label="all tasks (bootstrap)")
     )
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
-    legend_above(figure, handles, columns=6)
+    legend_above(figure, handles)
     shows = (
         "ratio of times to target with 95 % intervals per (task, scheduler); left of 1 the method was sooner"
     )

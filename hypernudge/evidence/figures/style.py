@@ -33,6 +33,8 @@ _PARAMETERS: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.linewidth": 0.7,
     "axes.formatter.useoffset": False,
+    # The typographic minus would need a second font subset in almost every file.
+    "axes.unicode_minus": False,
     "grid.color": "0.9",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
@@ -119,9 +121,18 @@ def grid(panels: int, *, columns: int, height: float, **shared: Any) -> tuple[Fi
     return figure, axes[:panels]
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
-    """One legend for all panels, above them."""
-    figure.legend(handles=list(handles), loc="outside upper center", ncols=min(columns, len(handles)))
+def legend_above(figure: Figure, handles: Sequence[Any]) -> None:
+    """One legend for all panels, above them, in as many columns as the width of the figure allows."""
+    room = 72 * figure.get_figwidth() - 12
+    lengths = [len(str(handle.get_label())) for handle in handles]
+    columns = 1
+    for candidate in range(1, len(handles) + 1):
+        rows = -(-len(handles) // candidate)
+        longest = [max(lengths[start : start + rows]) for start in range(0, len(handles), rows)]
+        # A letter is about 4.2 points wide at this size; handle, its gap and the column gap come to 42.
+        if sum(4.2 * length + 42 for length in longest) <= room:
+            columns = candidate
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
 
 
 def file_name(topic: str, *conditions: str) -> str:
@@ -200,5 +211,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], size: float =
             color="0.35" if colour == "0.6" else colour,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+            # The leader ends at the left edge of the text, so that it never crosses a neighbour.
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )

@@ -41,7 +41,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         axes.set_xlabel("virtual time [s]")
         axes.set_ylabel("seeds at the target [%]")
         axes.set_title(f"{setting.title}: {setting.metric} of at least {setting.target:g}")
-        legend_above(figure, [*handles, missed], columns=2)
+        legend_above(figure, [*handles, missed])
         figure.draw_without_rendering()
         label_ends(axes, ends)
         yield Drawing(
@@ -77,7 +77,7 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
             )
         ]
         handles.append(Line2D([], [], color="0.5", linewidth=0.8, label="equal times"))
-        legend_above(figure, handles, columns=5)
+        legend_above(figure, handles)
         yield Drawing(
             file_name("paired_time_to_target", setting.task, setting.scheduler),
             f"seed against seed on {setting.title}; below the diagonal the method was sooner",
