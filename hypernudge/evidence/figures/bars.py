@@ -117,7 +117,7 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
         look = looks[method]
         if math.isfinite(interval.low):
             axes.plot([x, x], [interval.low, interval.high], color=look.colour, linewidth=1.4)
-        axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5)
+        axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5, zorder=5)
         top = interval.high if math.isfinite(interval.high) else interval.estimate
         axes.annotate(
             _signed(interval.estimate),
@@ -125,6 +125,7 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
             xytext=(0, 3),
             textcoords="offset points",
             ha="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
             fontsize=6.0,
         )
     axes.set_xlim(-0.6, len(setting.variations) - 0.4)

@@ -57,9 +57,9 @@ def draw(material: Material) -> Iterator[Drawing]:
     handles: list[Any] = [
         Line2D([], [], linestyle="", markersize=5, label=label, **_MARKS[label]) for label in used
     ]
-    handles.append(
-        Line2D([], [], linestyle="", marker="D", color="0.1", markersize=5, label="all tasks (bootstrap)")
-    )
+    if any(row[2] == "aggregate" for row in rows):
+        diamond: dict[str, Any] = {"marker": "D", "color": "0.1", "markersize": 5, "linestyle": ""}
+        handles.append(Line2D([], [], label="all tasks (bootstrap)", **diamond))
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
     legend_above(figure, handles)
     shows = (

@@ -126,11 +126,11 @@ def legend_above(figure: Figure, handles: Sequence[Any]) -> None:
     room = 72 * figure.get_figwidth() - 12
     lengths = [len(str(handle.get_label())) for handle in handles]
     columns = 1
-    for candidate in range(1, len(handles) + 1):
-        rows = -(-len(handles) // candidate)
-        longest = [max(lengths[start : start + rows]) for start in range(0, len(handles), rows)]
-        # A letter is about 4.2 points wide at this size; handle, its gap and the column gap come to 42.
-        if sum(4.2 * length + 42 for length in longest) <= room:
+    for candidate in range(2, len(handles) + 1):
+        # Matplotlib fills column by column, the first ones with the remainder.
+        longest = [max(column) for column in np.array_split(lengths, candidate)]
+        # A letter is about 4.5 points wide at this size; handle, its gap and the column gap come to 42.
+        if sum(4.5 * length + 42 for length in longest) <= room:
             columns = candidate
     figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
 

@@ -57,7 +57,7 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
     for setting in material.settings():
         if not setting.comparisons:
             continue
-        figure, panels = grid(len(setting.comparisons), columns=4, height=2.0, sharey=True)
+        figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)
         for index, (method, comparison) in enumerate(setting.comparisons.items()):
             axes, test = panels[index], comparison.test
             _scatter(axes, comparison, looks[method])
