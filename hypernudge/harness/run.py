@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,6 +15,20 @@ from typing import IO, Any
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.plan import Plan, load_plan
 from hypernudge.harness.records import write_atomically
+
+
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line whose `KEY=VALUE` overrides may stand anywhere among its options.
+
+    `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
+    """
+    options, rest = parser.parse_known_args(arguments)
+    stray = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}; overrides have the form KEY=VALUE")
+    return options, rest
 
 
 def run_experiment(
