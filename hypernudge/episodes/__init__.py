@@ -1,6 +1,7 @@
 """Episodic adaptation of a running optimizer (AEES): axes, rewards, bandits, hooks."""
 
 from hypernudge.episodes.aees import AEES as AEES
+from hypernudge.episodes.alignment import Alignment as Alignment
 from hypernudge.episodes.axes import Axis as Axis
 from hypernudge.episodes.axes import CustomAxis as CustomAxis
 from hypernudge.episodes.axes import GradientNoise as GradientNoise

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch import distributed as dist
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -14,19 +13,17 @@ from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.learning_rate import LearningRate
 from hypernudge.episodes.axes.noise import GradientNoise, NoiseSource
-from hypernudge.episodes.bandit_controller import BanditController, Slots
-from hypernudge.episodes.bandits import BucketedUCB, DiscountedUCB, UniformBandit
-from hypernudge.episodes.bandits.base import Bandit
-from hypernudge.episodes.build import DEFAULT_EXPLORATION, bandit_controller, shared_seed
-from hypernudge.episodes.context import TREND_BUCKETS, TrendContext
+from hypernudge.episodes.bandit_controller import BanditController
+from hypernudge.episodes.build import DEFAULT_EXPLORATION, bandit_controller
+from hypernudge.episodes.context import TrendContext
 from hypernudge.episodes.logs import episode_logs
 from hypernudge.episodes.noise import KeyedNoise, StreamedNoise
+from hypernudge.episodes.published import family_bandit, published_slots
+from hypernudge.episodes.ranks import active_group, shared_seed
 from hypernudge.episodes.records import CandidateConfig, Selection
 from hypernudge.episodes.rewards.ema_log import EmaLogReward
 from hypernudge.episodes.rewards.standardised import StandardisedReward
 from hypernudge.episodes.scheduler import EpisodicScheduler
-
-NOISE_SEED_OFFSET = 101
 
 
 class AEES:
@@ -130,7 +127,7 @@ class AEES:
             clip_max=reward_clip_max,
             smoothing=ema_alpha,
         )
-        if seed is None and dist.is_available() and dist.is_initialized():
+        if seed is None and active_group(None) is not None:
             seed = shared_seed(None, None)
         family = "random" if control_mode == "random" else context_mode
         conditional = structured_control_mode == "conditional"
@@ -140,7 +137,7 @@ class AEES:
                 axes,
                 seed=agreed,
                 episode_length=episode_length,
-                bandit=functools.partial(_bandit, family, exploration=DEFAULT_EXPLORATION),
+                bandit=functools.partial(family_bandit, family, exploration=DEFAULT_EXPLORATION),
                 reward=StandardisedReward(self._reward),
                 context=context,
                 conditional=conditional,
@@ -150,7 +147,7 @@ class AEES:
         else:
             controller = BanditController(
                 axes,
-                _published_slots(axes, family, conditional=conditional, seed=seed),
+                published_slots(axes, family, conditional=conditional, seed=seed),
                 reward=self._reward,
                 episode_length=episode_length,
                 context=context,
@@ -285,23 +282,3 @@ class AEES:
         except ValueError:
             self._core.abandon()
             raise
-
-
-def _bandit(family: str, n_arms: int, *, seed: int | None, exploration: float = 1.0) -> Bandit:
-    if family == "random":
-        return UniformBandit(n_arms, seed=seed)
-    if family == "trend":
-        return BucketedUCB(n_arms, buckets=TREND_BUCKETS, exploration=exploration, seed=seed)
-    return DiscountedUCB(n_arms, exploration=exploration, seed=seed)
-
-
-def _published_slots(axes: Sequence[Axis], family: str, *, conditional: bool, seed: int | None) -> Slots:
-    """Seed the bandits as the published implementation does: rate ``seed``, noise ``seed + 101 + arm``."""
-    rates, noises = (len(axis.candidates) for axis in axes)
-    rate_slot: tuple[Bandit, ...] = (_bandit(family, rates, seed=seed),) if rates > 1 else ()
-    copies = rates if conditional else 1
-    noise_slot = tuple(
-        _bandit(family, noises, seed=None if seed is None else seed + NOISE_SEED_OFFSET + copy)
-        for copy in range(copies if noises > 1 else 0)
-    )
-    return rate_slot, noise_slot

@@ -1,12 +1,7 @@
 """From options to a controller: the defaults of the hook-based scheduler, in one place."""
 
 import functools
-import secrets
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from torch import distributed as dist
 
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import GradientNoise
@@ -69,22 +64,3 @@ def bandit_controller(
         context=context,
         non_finite=non_finite,
     )
-
-
-def shared_seed(seed: int | None, group: Any) -> int:
-    """Return ``seed``, or one drawn from the operating system and agreed on by all ranks.
-
-    Args:
-        seed: The user's seed, or None.
-        group: Process group, None for all ranks.
-    """
-    if seed is not None:
-        return seed
-    drawn = secrets.randbits(62)
-    if not (dist.is_available() and dist.is_initialized()):
-        return drawn
-    box = torch.tensor([drawn], dtype=torch.int64)
-    if dist.get_backend(group) == "nccl":
-        box = box.to(torch.device("cuda", torch.cuda.current_device()))
-    dist.broadcast(box, group=group, group_src=0)
-    return int(box.item())

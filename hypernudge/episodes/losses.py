@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from hypernudge.episodes.ranks import collective_device
+
 
 class LossBuffer:
     """One loss per optimizer step of an episode.
@@ -96,9 +98,9 @@ class LossBuffer:
         """
         counts = [max(count, 1) for count in self._counts]
         if self._device_sums is None:
-            payload = torch.tensor([*self._read, code, code * code], dtype=torch.float64)
-            if dist.get_backend(group) == "nccl":
-                payload = payload.to(torch.device("cuda", torch.cuda.current_device()))
+            payload = torch.tensor(
+                [*self._read, code, code * code], dtype=torch.float64, device=collective_device(group)
+            )
         else:
             sums = self._device_sums[: len(counts)]
             tail = torch.tensor([code, code * code], dtype=sums.dtype).to(sums.device, non_blocking=True)

@@ -64,13 +64,15 @@ class StreamedNoise:
                 self._add_stream(key, gradients, std, scale)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the generator states by stream name."""
-        return {**self._waiting, **{key: gen.get_state() for key, gen in self._generators.items()}}
+        """Return the seed and the generator states by stream name."""
+        drawn = {key: generator.get_state() for key, generator in self._generators.items()}
+        return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; devices are touched when a stream is first used."""
         self._generators = {}
-        self._waiting = {key: value.cpu() for key, value in state.items()}
+        self._seed = state["seed"]
+        self._waiting = {key: value.cpu() for key, value in state["streams"].items()}
 
     def _add_stream(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
         device = gradients[0].device
@@ -148,13 +150,15 @@ class KeyedNoise:
                     gradient.add_(noise)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the generator states by key."""
-        return {**self._waiting, **{key: gen.get_state() for key, gen in self._generators.items()}}
+        """Return the seed and the generator states by key."""
+        drawn = {key: generator.get_state() for key, generator in self._generators.items()}
+        return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._generators = {}
-        self._waiting = {key: value.cpu() for key, value in state.items()}
+        self._seed = state["seed"]
+        self._waiting = {key: value.cpu() for key, value in state["streams"].items()}
 
     def _generator(self, key: str, device: torch.device, offset: int) -> torch.Generator:
         generator = self._generators.get(key)

@@ -1,5 +1,6 @@
 """Checkpoints: comparing settings, refusing what does not fit before anything is changed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 FORMAT = 1
@@ -36,6 +37,15 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
             "state was saved under other settings; construct the scheduler as it was then. Differing: "
             + "; ".join(found)
         )
+
+
+def plain(value: Any) -> Any:
+    """Turn tuples into lists, at any depth, so that saved and loaded states compare equal."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
 
 
 def _same(saved: Any, own: Any) -> bool:

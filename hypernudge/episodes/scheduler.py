@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.utils.hooks import RemovableHandle
 
 from hypernudge.episodes import checks, persistence
-from hypernudge.episodes.axes.base import Axis, Token
-from hypernudge.episodes.axes.noise import GradientNoise, NoiseSource
-from hypernudge.episodes.build import bandit_controller, shared_seed
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.axes.noise import NoiseSource
+from hypernudge.episodes.build import bandit_controller
 from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.hooks import Closure, StepHooks, unwrap
+from hypernudge.episodes.in_force import InForce
 from hypernudge.episodes.losses import LossBuffer
 from hypernudge.episodes.noise import StreamedNoise
+from hypernudge.episodes.ranks import active_group, shared_seed
 from hypernudge.episodes.records import EpisodeRecord, Selection, selection_from_plain
 from hypernudge.episodes.update_norm import UpdateNorm
 from hypernudge.episodes.watch import training_loss
@@ -92,22 +93,18 @@ class EpisodicScheduler:
         self.records: list[EpisodeRecord] = []
         self._process_group = process_group
         self._losses = LossBuffer(controller.capacity, deferred=deferred_reads)
-        self._noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
+        noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
+        self._in_force = InForce(self.optimizer, controller.axes, noise)
         self._norm = UpdateNorm() if update_norm else None
         self._steps = 0
         self._start = 0
         self._begun = False
-        self._noise_std = 0.0
-        self._step_axes: list[tuple[Axis, float]] = []
-        self._applied: list[tuple[Axis, Token]] = []
-        self._held: list[tuple[Axis, Token]] = []
         self._evaluations = 0
-        self._eager = any(axis.whole_episode for axis in controller.axes)
         self._hooks = StepHooks(self.optimizer, self) if attach else None
         self._handles: list[RemovableHandle] = []
         if criterion is not None:
             self.watch(criterion)
-        if self._eager:
+        if self._in_force.spans_forward:
             self._open(0)
 
     # ------------------------------------------------------------------ what the user calls
@@ -123,12 +120,12 @@ class EpisodicScheduler:
         """
         if isinstance(loss, Tensor) and loss.numel() != 1:
             raise ValueError(f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first.")
-        if self._evaluations > 1:
+        if self._evaluations > 1 or not self.controller.uses_loss:
             return  # a closure evaluated again within one step: only its first loss precedes the update
         value = self._losses.observe(loss)
         strict = getattr(self.controller, "non_finite", "ignore") == "raise"
         # With several ranks only the reduced losses may raise: one rank alone would hang the others.
-        if strict and value is not None and self._group() is None:
+        if strict and value is not None and active_group(self._process_group) is None:
             try:
                 checks.finite("loss", value)
             except ValueError:
@@ -160,7 +157,7 @@ class EpisodicScheduler:
 
     def finalize(self) -> None:
         """Close the open episode early: judged and logged if it has a step, dropped if not. Idempotent."""
-        self._release()
+        self._in_force.release()
         self._begun = False
         if self.current is None:
             return
@@ -171,7 +168,7 @@ class EpisodicScheduler:
 
     def abandon(self) -> None:
         """Drop the open episode: nothing is learned from it or logged."""
-        self._release()
+        self._in_force.release()
         self._drop()
 
     def losses_if_full(self) -> list[float] | None:
@@ -179,13 +176,13 @@ class EpisodicScheduler:
 
         None if more steps follow, or if knowing would take a device read or a collective.
         """
-        if not self.controller.full(self._steps + 1) or self._group() is not None:
+        if not self.controller.full(self._steps + 1) or active_group(self._process_group) is not None:
             return None
         return self._losses.with_pending()
 
     def detach(self) -> None:
         """Remove every hook and put everything back as the user configured it."""
-        self._release()
+        self._in_force.release()
         self._drop()
         for handle in self._handles:
             handle.remove()
@@ -211,7 +208,7 @@ class EpisodicScheduler:
 
     def begin(self, start_step: int | None = None) -> Selection:
         """Open an episode if none is open and prepare a step; called by :meth:`before` if need be."""
-        self._release()
+        self._in_force.release()
         if self.current is None:
             self._open(self.step_count if start_step is None else start_step)
         if self._norm is not None:
@@ -239,22 +236,20 @@ class EpisodicScheduler:
             self._gradients_ready()
         else:
             wrapped = self._wrap(closure)
-        for axis, value in self._step_axes:
-            token = axis.apply(self.optimizer, value)
-            if token is not None:
-                self._applied.append((axis, token))
+        self._in_force.apply()
         return wrapped
 
     def after(self) -> None:
         """Take the selection out of force and count the step; close the episode if it is full."""
-        self._release()
+        self._in_force.release()
         self._begun = False
         self._evaluations = 0
         if self._norm is not None:
             self._norm.measure(self.optimizer)
         if self.controller.uses_gradients:
             self.controller.stepped(self.optimizer)
-        self._losses.close_step()
+        if self.controller.uses_loss:
+            self._losses.close_step()
         self._steps += 1
         self.step_count += 1
         if self.controller.full(self._steps):
@@ -262,7 +257,7 @@ class EpisodicScheduler:
 
     def failed(self) -> None:
         """Undo a step that raised: it is not counted and its loss is forgotten."""
-        self._release()
+        self._in_force.release()
         self._begun = False
         self._evaluations = 0
         self._losses.void_step()
@@ -270,8 +265,7 @@ class EpisodicScheduler:
     def _gradients_ready(self) -> None:
         if self.controller.uses_gradients:
             self.controller.gradients_ready(self.optimizer)
-        if self._noise_std > 0:
-            self._noise.add(self.optimizer, self._noise_std)
+        self._in_force.perturb()
 
     def _wrap(self, closure: Closure) -> Closure:
         def evaluated() -> Any:
@@ -281,8 +275,8 @@ class EpisodicScheduler:
                 if loss is not None and not self._losses.pending:
                     self.observe(loss)
                 self._gradients_ready()
-            elif self._noise_std > 0:
-                self._noise.add(self.optimizer, self._noise_std)
+            else:
+                self._in_force.perturb()
             return loss
 
         return evaluated
@@ -292,23 +286,13 @@ class EpisodicScheduler:
     def _open(self, start_step: int, selection: Selection | None = None) -> None:
         self.current = self.controller.open() if selection is None else selection
         self._start = start_step
-        self._step_axes = []
-        self._noise_std = 0.0
-        for axis, value in zip(self.controller.axes, self.current.values, strict=True):
-            if isinstance(axis, GradientNoise):
-                self._noise_std = value
-            elif axis.whole_episode:
-                token = axis.apply(self.optimizer, value)
-                if token is not None:
-                    self._held.append((axis, token))
-            else:
-                self._step_axes.append((axis, value))
+        self._in_force.enter(self.current)
 
     def _close(self) -> None:
         selection = self.current
         if selection is None:
             return
-        group = self._group()
+        group = active_group(self._process_group)
         try:
             if not self.controller.uses_loss:
                 losses: list[float] = []
@@ -332,32 +316,22 @@ class EpisodicScheduler:
         finally:
             # Also when the losses have no reward: the episode is lost, the scheduler is not.
             self._drop()
-        if self._eager:
+        if self._in_force.spans_forward:
             self._open(self.step_count)
 
     def _drop(self) -> None:
-        _undo_all(self.optimizer, self._held)
+        self._in_force.leave()
         self._losses.clear()
         if self._norm is not None:
             self._norm.clear()
         self.current = None
         self._steps = 0
 
-    def _release(self) -> None:
-        if self._applied:
-            _undo_all(self.optimizer, self._applied)
-
-    def _group(self) -> Any:
-        if not (dist.is_available() and dist.is_initialized()):
-            return None
-        group = self._process_group if self._process_group is not None else dist.group.WORLD
-        return group if dist.get_world_size(group) > 1 else None
-
     # ------------------------------------------------------------------ checkpoints
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the settings a checkpoint must share, in plain types."""
-        return {"controller": self.controller.fingerprint(), "noise": type(self._noise).__name__}
+        return {"controller": self.controller.fingerprint(), "noise": type(self._in_force.noise).__name__}
 
     def state_dict(self, *, logs: bool = True) -> dict[str, Any]:
         """Return everything a bit-exact continuation needs, in plain types and tensors.
@@ -368,20 +342,20 @@ class EpisodicScheduler:
         Args:
             logs: Include the records of closed episodes.
         """
-        self._release()
+        self._in_force.release()
         return {
             "format": persistence.FORMAT,
             "settings": self.fingerprint(),
             "seed": self.seed,
             "controller": self.controller.state_dict(),
-            "noise": self._noise.state_dict(),
+            "noise": self._in_force.noise.state_dict(),
             "losses": self._losses.state_dict(),
-            "current": None if self.current is None else _plain(asdict(self.current)),
+            "current": None if self.current is None else persistence.plain(asdict(self.current)),
             "steps": self._steps,
             "start": self._start,
             "step_count": self.step_count,
             "norm": None if self._norm is None else [self._norm.total, self._norm.steps],
-            "records": [_plain(record.to_plain()) for record in self.records] if logs else [],
+            "records": [persistence.plain(record.to_plain()) for record in self.records] if logs else [],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -391,11 +365,11 @@ class EpisodicScheduler:
             ValueError: The state was saved under other settings; nothing is changed then.
         """
         persistence.check_state(state, self.fingerprint())
-        self._release()
+        self._in_force.release()
         self._drop()
         self.seed = state["seed"]
         self.controller.load_state_dict(state["controller"])
-        self._noise.load_state_dict(state["noise"])
+        self._in_force.noise.load_state_dict(state["noise"])
         self._losses.load_state_dict(state["losses"])
         self.step_count = state["step_count"]
         self.records = [EpisodeRecord.from_plain(plain) for plain in state["records"]]
@@ -405,18 +379,3 @@ class EpisodicScheduler:
         if state["current"] is not None:
             self._open(state["start"], selection_from_plain(state["current"]))
         self._steps = state["steps"]
-
-
-def _undo_all(optimizer: Any, applied: list[tuple[Axis, Token]]) -> None:
-    # Last in, first out; popped first, so that a failing undo is not tried again.
-    while applied:
-        axis, token = applied.pop()
-        axis.undo(optimizer, token)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    return value

@@ -23,6 +23,7 @@ class WeightDecay:
     name = "weight_decay"
     tag = "wd"
     whole_episode = False
+    one_is_neutral = True
 
     def __init__(self, candidates: Sequence[float]) -> None:
         self.candidates = checks.candidates("weight_decay candidates", candidates, zero_allowed=True)
@@ -75,6 +76,7 @@ class Momentum:
     name = "momentum"
     tag = "mom"
     whole_episode = False
+    one_is_neutral = True
 
     def __init__(self, candidates: Sequence[float]) -> None:
         self.candidates = checks.candidates("momentum candidates", candidates, zero_allowed=False)

@@ -27,6 +27,7 @@ class LearningRate:
     name = "lr"
     tag = "lr"
     whole_episode = False
+    one_is_neutral = True
 
     def __init__(self, candidates: Sequence[float]) -> None:
         self.candidates = checks.candidates("lr_candidates", candidates, zero_allowed=False)

@@ -88,11 +88,13 @@ class BucketedUCB:
             "global": self._global.state_dict(),
             "local": {name: bandit.state_dict() for name, bandit in self._local.items()},
             "active": self._active,
+            "seed": self._seed,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._global.load_state_dict(state["global"])
+        self._seed = state["seed"]
         self._local = {}
         for name, local in state["local"].items():
             self._local[name] = self._make(name)

@@ -16,6 +16,8 @@ class Exp3:
     Args:
         n_arms: Number of arms, at least 1.
         mix: Probability mass spread uniformly (``gamma`` in the paper), in (0, 1].
+        rate: Step on the log weights per importance-weighted gain, above 0. The paper ties it to ``mix``, which
+            learns too slowly for a run of a few hundred episodes.
         share: Weight share (``alpha`` in the paper), 0 or above.
         low: Reward mapped to 0; rewards below are clipped to it.
         high: Reward mapped to 1; rewards above are clipped to it.
@@ -30,6 +32,7 @@ class Exp3:
         n_arms: int,
         *,
         mix: float = 0.1,
+        rate: float = 0.5,
         share: float = 0.01,
         low: float = -1.0,
         high: float = 1.0,
@@ -37,6 +40,7 @@ class Exp3:
     ) -> None:
         self.n_arms = checks.at_least("n_arms", n_arms, 1)
         self.mix = checks.in_unit_interval("mix", mix)
+        self.rate = checks.positive("rate", rate)
         self.share = checks.not_negative("share", share)
         if not low < high:
             raise ValueError(f"low must be below high, but got {low=!r} and {high=!r}.")
@@ -69,7 +73,7 @@ class Exp3:
         """
         check_play(self.n_arms, arm, reward)
         gain = (min(max(reward, self.low), self.high) - self.low) / (self.high - self.low)
-        step = self.mix * gain / (self.probabilities()[arm] * self.n_arms)
+        step = self.rate * gain / (self.probabilities()[arm] * self.n_arms)
         top = max(self._log_weights)
         mean = math.e * self.share / self.n_arms * sum(math.exp(w - top) for w in self._log_weights)
         self._log_weights[arm] += step

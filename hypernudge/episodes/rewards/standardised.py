@@ -55,9 +55,8 @@ class StandardisedReward:
         # The young average uses 1/n weights, so the first episodes are not drowned by the zero start.
         gain = max(1.0 / self.memory, 1.0 / (self._seen + 1))
         spread_gain = max(1.0 / self.memory, 1.0 / self._seen)
-        level = expected + gain * residual
-        self._slope += 0.5 * gain * (level - self._level - self._slope)
-        self._level = level
+        self._level = expected + gain * residual
+        self._slope += 0.25 * gain * gain * residual  # the critically damped pair of gains
         self._square += spread_gain * (residual * residual - self._square)
         self._seen += 1
         spread = math.sqrt(self._square)
