@@ -16,8 +16,8 @@ class Exp3:
     Args:
         n_arms: Number of arms, at least 1.
         mix: Probability mass spread uniformly (``gamma`` in the paper), in (0, 1].
-        rate: Step on the log weights per importance-weighted gain, above 0. The paper ties it to ``mix``, which
-            learns too slowly for a run of a few hundred episodes.
+        rate: Step on the log weights per importance-weighted gain, above 0. The paper ties it to
+            ``mix``, which learns too slowly for a run of a few hundred episodes.
         share: Weight share (``alpha`` in the paper), 0 or above.
         low: Reward mapped to 0; rewards below are clipped to it.
         high: Reward mapped to 1; rewards above are clipped to it.
@@ -33,7 +33,7 @@ class Exp3:
         *,
         mix: float = 0.1,
         rate: float = 0.5,
-        share: float = 0.01,
+        share: float = 0.001,
         low: float = -1.0,
         high: float = 1.0,
         seed: int | None = None,

@@ -56,7 +56,9 @@ class StandardisedReward:
         gain = max(1.0 / self.memory, 1.0 / (self._seen + 1))
         spread_gain = max(1.0 / self.memory, 1.0 / self._seen)
         self._level = expected + gain * residual
-        self._slope += 0.25 * gain * gain * residual  # the critically damped pair of gains
+        # The critically damped partner of the final gain, from the start: a slope learned from the first
+        # few noisy rewards would bias the residuals for the next fifty.
+        self._slope += 0.25 / self.memory**2 * residual
         self._square += spread_gain * (residual * residual - self._square)
         self._seen += 1
         spread = math.sqrt(self._square)
