@@ -60,6 +60,8 @@ class StepHooks:
         self._optimizer = optimizer
         self._driver = driver
         self._active = True
+        # A subclass whose step calls super().step() fires the hooks of both: only the outermost count.
+        self._depth = 0
         self._handles = [
             optimizer.register_step_pre_hook(self._pre),
             optimizer.register_step_post_hook(self._post),
@@ -87,7 +89,8 @@ class StepHooks:
             self._eager_post()
 
     def _eager_pre(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _capturing():
+        self._depth += 1
+        if self._depth > 1 or _capturing():
             return None
         # Optimizer.step is wrapped as a plain function, so its hooks see `self` as the first argument.
         offset = 1 if args and args[0] is self._optimizer else 0
@@ -102,26 +105,29 @@ class StepHooks:
         return None
 
     def _eager_post(self) -> None:
-        if not _capturing():
+        self._depth -= 1
+        if self._depth == 0 and not _capturing():
             self._driver.after()
 
     def _guard(self) -> None:
         inner = self._optimizer.step
-        function = inner.__func__ if isinstance(inner, types.MethodType) else None
-        if function is None:  # step was replaced by a plain function; the next step's hook will clean up
-            return
+        bound = isinstance(inner, types.MethodType)
+        function: Callable[..., Any] = inner.__func__ if isinstance(inner, types.MethodType) else inner
 
         @functools.wraps(function)
-        def step(optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._depth = 0
             try:
-                return function(optimizer, *args, **kwargs)
+                return function(*args, **kwargs)
             except BaseException:
                 if self._active:
                     self._driver.failed()
                 raise
 
-        # A bound method, as learning-rate schedulers expect when they wrap `step` in turn.
-        self._optimizer.step = types.MethodType(step, self._optimizer)  # type: ignore[method-assign]
+        # Of the same kind as before: a bound method, whose __func__ learning-rate schedulers wrap in turn, or
+        # the plain function that such a scheduler has already put there.
+        guarded = types.MethodType(step, self._optimizer) if bound else step
+        self._optimizer.step = guarded  # type: ignore[method-assign]
 
 
 def _capturing() -> bool:

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import nn
 
@@ -22,11 +21,6 @@ class Problem:
 
     def parameters(self):
         return [parameter.detach().clone() for parameter in self.model.parameters()]
-
-
-@pytest.fixture
-def problem():
-    return Problem
 
 
 def same(left, right):
