@@ -35,7 +35,8 @@ def unwrap(optimizer: Any) -> Optimizer:
     """
     inner = optimizer
     for _ in range(8):
-        if isinstance(inner, Optimizer):
+        # Accelerate's wrapper is an Optimizer by inheritance only: it never ran Optimizer.__init__.
+        if isinstance(inner, Optimizer) and hasattr(inner, "_optimizer_step_pre_hooks"):
             return inner
         inner = getattr(inner, "optimizer", None)
     raise TypeError(
