@@ -1,17 +1,17 @@
 """Gaussian gradient noise from independent, chunked, restorable random streams."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hypernudge.episodes.gaussian import GaussianBuffer
 from hypernudge.episodes.seeds import derive_seed
 
-CPU_CHUNK = 1 << 16  # fits the second-level cache, where drawing and adding cost half as much
+CPU_CHUNK = 1 << 15  # fits the second-level cache with its tables, where drawing and adding cost half
 DEVICE_CHUNK = 1 << 22
-ALIGN = 16  # torch's CPU kernel draws blocks of 16; whole blocks make a chunked draw equal a single one
+ALIGN = 16  # a CPU draws whole words; whole blocks of them make a chunked draw equal a single one
 
 
 def local_tensor(tensor: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ class StreamedNoise:
     """One random stream per device, dtype and shard, cut into consecutive pieces along the parameters.
 
     Every parameter and every step gets its own piece of a stream, so no two share numbers, and streams of
-    different seeds are unrelated. Memory is one chunk (65,536 numbers on a CPU, 4 million elsewhere)
+    different seeds are unrelated. Memory is one chunk (32,768 numbers on a CPU, 4 million elsewhere)
     whatever the model. Replicated parameters get equal noise on all ranks, shards their own.
 
     Args:
@@ -47,7 +47,8 @@ class StreamedNoise:
         self._chunk = chunk
         self._generators: dict[str, torch.Generator] = {}
         self._waiting: dict[str, Tensor] = {}  # loaded states of streams not needed yet
-        self._buffers: dict[str, Tensor] = {}
+        self._buffers: dict[str, GaussianBuffer] = {}
+        self._plans: dict[str, tuple[list[torch.Size], GaussianBuffer, list[Tensor]]] = {}
 
     def add(self, optimizer: Optimizer, std: float) -> None:
         """Add noise to every gradient of ``optimizer``, in place.
@@ -56,12 +57,12 @@ class StreamedNoise:
         multiplied by ``optimizer.grad_scale`` here; the noise then is too, on the device.
         """
         scale = getattr(optimizer, "grad_scale", None)
-        streams: dict[str, list[Tensor]] = {}
         with torch.no_grad():
-            for flat, key in _flat_gradients(optimizer):
-                streams.setdefault(key, []).append(flat)
-            for key, gradients in streams.items():
-                self._add_stream(key, gradients, std, scale)
+            for key, gradients in _by_stream(optimizer).items():
+                if len(gradients) > 1 and self._fits(gradients):
+                    self._add_at_once(key, gradients, std, scale)
+                else:
+                    self._add_in_chunks(key, [flat_alias(gradient) for gradient in gradients], std, scale)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed and the generator states by stream name."""
@@ -74,15 +75,46 @@ class StreamedNoise:
         self._seed = state["seed"]
         self._waiting = {key: value.cpu() for key, value in state["streams"].items()}
 
-    def _add_stream(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
+    def _fits(self, gradients: list[Tensor]) -> bool:
+        size = self._chunk_size(gradients[0].device)
+        return sum(gradient.numel() for gradient in gradients) <= size and all(
+            gradient.is_contiguous() for gradient in gradients
+        )
+
+    def _add_at_once(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
+        """Add one chunk to many small gradients by one call; numbers as :meth:`_add_in_chunks` draws them."""
+        shapes = [gradient.shape for gradient in gradients]
+        plan = self._plans.get(key)
+        if plan is None or plan[0] != shapes:
+            sizes = [gradient.numel() for gradient in gradients]
+            buffer = self._buffer(key, gradients[0], sum(sizes))
+            pieces = torch.split(buffer.values[: sum(sizes)], sizes)
+            views = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+            plan = self._plans[key] = (shapes, buffer, views)
+        _, buffer, views = plan
+        total = sum(gradient.numel() for gradient in gradients)
+        drawn = buffer.fill(_aligned(total), self._generator(key, gradients[0].device))
+        if scale is not None:
+            drawn.mul_(scale.to(device=drawn.device, dtype=drawn.dtype))
+        torch._foreach_add_(gradients, views, alpha=std)
+
+    def _chunk_size(self, device: torch.device) -> int:
+        return self._chunk or (CPU_CHUNK if device.type == "cpu" else DEVICE_CHUNK)
+
+    def _buffer(self, key: str, like: Tensor, size: int) -> GaussianBuffer:
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.values.numel() < size:
+            buffer = GaussianBuffer(_aligned(size), like.device, like.dtype)
+            self._buffers[key] = buffer
+            self._plans.pop(key, None)
+        return buffer
+
+    def _add_in_chunks(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
         device = gradients[0].device
         generator = self._generator(key, device)
         left = sum(gradient.numel() for gradient in gradients)
-        size = self._chunk or (CPU_CHUNK if device.type == "cpu" else DEVICE_CHUNK)
-        size = _aligned(min(size, left))
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.numel() < size:
-            buffer = self._buffers[key] = torch.empty(size, device=device, dtype=gradients[0].dtype)
+        size = _aligned(min(self._chunk_size(device), left))
+        buffer = self._buffer(key, gradients[0], size)
         at = end = 0
         for gradient in gradients:
             start = 0
@@ -90,13 +122,13 @@ class StreamedNoise:
             while start < total:
                 if at == end:
                     at, end = 0, min(size, left)
-                    drawn = buffer[: _aligned(end)].normal_(generator=generator)
+                    drawn = buffer.fill(_aligned(end), generator)
                     left -= end
                     if scale is not None:
                         drawn.mul_(scale.to(device=device, dtype=drawn.dtype))
                 take = min(total - start, end - at)
                 piece = gradient if take == total else gradient[start : start + take]
-                piece.add_(buffer[at : at + take], alpha=std)
+                piece.add_(buffer.values[at : at + take], alpha=std)
                 start += take
                 at += take
 
@@ -190,26 +222,41 @@ def _dense_values(parameter: Tensor) -> Tensor:
     return gradient
 
 
-def _flat_gradients(optimizer: Optimizer) -> Iterator[tuple[Tensor, str]]:
+def _by_stream(optimizer: Optimizer) -> dict[str, list[Tensor]]:
+    """Collect the dense local gradients by stream, in the order of the parameters."""
+    streams: dict[str, list[Tensor]] = {}
+    names: dict[tuple[torch.device, torch.dtype], str] = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            if parameter.grad is None:
+            gradient = parameter.grad
+            if gradient is None:
                 continue
-            values = _dense_values(parameter)
-            if values.numel() == 0:
+            shard = ""
+            if type(gradient) is not Tensor or gradient.layout is not torch.strided:
+                shard = shard_address(gradient)
+                gradient = _dense_values(parameter)
+            if gradient.numel() == 0:
                 continue
-            if not values.is_contiguous():
-                values = _flattened(values)
-            key = f"{values.device}:{values.dtype}:{shard_address(parameter.grad)}"
-            yield values.view(-1), key
+            kind = (gradient.device, gradient.dtype)
+            name = names.get(kind)
+            if name is None:
+                name = names[kind] = f"{gradient.device}:{gradient.dtype}:"
+            streams.setdefault(name + shard, []).append(gradient)
+    return streams
 
 
-def _flattened(values: Tensor) -> Tensor:
-    """Return a contiguous alias of a dense permuted tensor (channels-last gradients, for example)."""
+def flat_alias(values: Tensor) -> Tensor:
+    """Return a one-dimensional alias of a dense tensor, also of a permuted one (channels-last, for example).
+
+    Raises:
+        ValueError: Elements overlap or have holes between them.
+    """
+    if values.is_contiguous():
+        return values.view(-1)
     order = sorted(range(values.dim()), key=values.stride, reverse=True)
     permuted = values.permute(order)
     if permuted.is_contiguous():
-        return permuted
+        return permuted.view(-1)
     raise ValueError(
         f"gradient of shape {tuple(values.shape)} and strides {values.stride()} overlaps or has holes; "
         "make it contiguous before optimizer.step()."

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from hypernudge.episodes.gaussian import GaussianBuffer, quantile_table
 from hypernudge.episodes.noise import KeyedNoise, StreamedNoise
 
 
@@ -48,10 +49,9 @@ def test_noise_is_standard_normal_and_fresh_for_every_parameter_step_and_seed():
 
 
 def test_neighbouring_seeds_share_no_stream():
-    first = drawn(StreamedNoise(0), (500,), (500,), (500,))
-    second = drawn(StreamedNoise(1), (500,), (500,), (500,))
-    flat = {round(value, 6) for tensor in first for value in tensor.tolist()}
-    assert sum(round(value, 6) in flat for tensor in second for value in tensor.tolist()) < 15
+    first = torch.stack(drawn(StreamedNoise(0), (4000,), (4000,), (4000,)))
+    second = torch.stack(drawn(StreamedNoise(1), (4000,), (4000,), (4000,)))
+    assert (first @ second.T / 4000).abs().max() < 0.07
     # which is what the published scheme does: parameter 1 of seed 0 is parameter 0 of seed 1
     keyed = drawn(KeyedNoise(0), (500,), (500,)), drawn(KeyedNoise(1), (500,), (500,))
     assert torch.equal(keyed[0][1], keyed[1][0])
@@ -81,7 +81,8 @@ def test_channels_last_and_transposed_gradients_are_covered():
     turned = torch.zeros(30, 50).t()
     StreamedNoise(0).add(optimizer_with(image, turned), 1.0)
     for gradient in (image, turned):
-        assert gradient.unique().numel() == gradient.numel()
+        assert gradient.count_nonzero() == gradient.numel()
+        assert gradient.unique().numel() > 0.98 * gradient.numel()
         assert abs(gradient.std() - 1) < 0.1
 
 
@@ -120,4 +121,30 @@ def test_noise_follows_the_scale_of_a_fused_optimizer(source):
 def test_memory_is_one_chunk():
     source = StreamedNoise(0, chunk=4096)
     drawn(source, (1_000_000,))
-    assert sum(buffer.numel() for buffer in source._buffers.values()) == 4096
+    assert sum(buffer.values.numel() for buffer in source._buffers.values()) == 4096
+
+
+def test_the_table_agrees_with_torch_s_own_normal_numbers():
+    from scipy import stats
+
+    table = quantile_table(torch.float64)
+    assert table.mean().abs() < 1e-12
+    assert table.square().mean().item() == pytest.approx(1.0, abs=1e-12)
+    assert (table**4).mean().item() == pytest.approx(3.0, abs=2e-3)
+    assert torch.equal(table, -table.flip(0))
+    fast = GaussianBuffer(1 << 18, torch.device("cpu"), torch.float32)
+    drawn = fast.fill(1 << 18, torch.Generator().manual_seed(0)).clone()
+    slow = torch.empty(1 << 18).normal_(generator=torch.Generator().manual_seed(0))
+    assert stats.kstest(drawn.numpy(), "norm").pvalue > 0.01
+    assert stats.ks_2samp(drawn.numpy(), slow.numpy()).pvalue > 0.01
+    for lag in (1, 2, 3, 4, 8, 16):  # neighbours come from one random word
+        assert abs((drawn[lag:] * drawn[:-lag]).mean()) < 0.01
+        assert abs((drawn[lag:].square() * drawn[:-lag].square()).mean() - 1) < 0.03
+
+
+def test_an_aligned_prefix_is_drawn_like_the_whole():
+    whole = GaussianBuffer(64, torch.device("cpu"), torch.float32)
+    expected = whole.fill(64, torch.Generator().manual_seed(1)).clone()
+    generator = torch.Generator().manual_seed(1)
+    pieces = [whole.fill(count, generator).clone() for count in (16, 32, 16)]
+    assert torch.equal(torch.cat(pieces), expected)
