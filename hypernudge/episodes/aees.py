@@ -16,8 +16,9 @@ from hypernudge.episodes.axes.noise import GradientNoise, NoiseSource
 from hypernudge.episodes.bandit_controller import BanditController
 from hypernudge.episodes.build import DEFAULT_EXPLORATION, bandit_controller
 from hypernudge.episodes.context import TrendContext
+from hypernudge.episodes.keyed_noise import KeyedNoise
 from hypernudge.episodes.logs import episode_logs
-from hypernudge.episodes.noise import KeyedNoise, StreamedNoise
+from hypernudge.episodes.noise import StreamedNoise
 from hypernudge.episodes.published import family_bandit, published_slots
 from hypernudge.episodes.ranks import active_group, shared_seed
 from hypernudge.episodes.records import CandidateConfig, Selection

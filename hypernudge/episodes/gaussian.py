@@ -27,18 +27,22 @@ class GaussianBuffer:
     On a CPU each number is one of 65,536 equally likely quantiles, looked up by 16 random bits: half the
     random bits of the exact transform and no logarithms, about 1.5 times as fast. As gradient noise the
     difference cannot be seen: the distribution function is exact to 1e-5 and values end at 4.3 standard
-    deviations. Elsewhere torch's own kernel is used.
+    deviations. The table has to be in the cache to pay, which it is only if it is used much: for small
+    amounts, and on other devices, torch's own kernel draws.
 
     Args:
         size: Numbers the buffer holds, a multiple of 16.
         device: Where.
         dtype: Floating-point type of the numbers.
+        tabulated: Use the table; only on a CPU.
     """
 
-    def __init__(self, size: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, size: int, device: torch.device, dtype: torch.dtype, *, tabulated: bool = True
+    ) -> None:
         self.values = torch.empty(size, device=device, dtype=dtype)
         self._words: Tensor | None = None
-        if device.type == "cpu":
+        if tabulated and device.type == "cpu":
             self._words = torch.empty(size // WORD, dtype=torch.int64)
             self._indices = torch.empty(size, dtype=torch.int32)
             self._table = quantile_table(dtype)

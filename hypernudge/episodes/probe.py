@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.noise import local_tensor
+from hypernudge.episodes.gradients import local_tensor
 from hypernudge.episodes.seeds import derive_seed
 
 

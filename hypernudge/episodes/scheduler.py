@@ -100,6 +100,7 @@ class EpisodicScheduler:
         self._start = 0
         self._begun = False
         self._evaluations = 0
+        self._strict = getattr(controller, "non_finite", "ignore") == "raise"
         self._hooks = StepHooks(self.optimizer, self) if attach else None
         self._handles: list[RemovableHandle] = []
         if criterion is not None:
@@ -123,9 +124,8 @@ class EpisodicScheduler:
         if self._evaluations > 1 or not self.controller.uses_loss:
             return  # a closure evaluated again within one step: only its first loss precedes the update
         value = self._losses.observe(loss)
-        strict = getattr(self.controller, "non_finite", "ignore") == "raise"
         # With several ranks only the reduced losses may raise: one rank alone would hang the others.
-        if strict and value is not None and active_group(self._process_group) is None:
+        if self._strict and value is not None and active_group(self._process_group) is None:
             try:
                 checks.finite("loss", value)
             except ValueError:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from hypernudge.episodes.gaussian import GaussianBuffer, quantile_table
-from hypernudge.episodes.noise import KeyedNoise, StreamedNoise
+from hypernudge.episodes.keyed_noise import KeyedNoise
+from hypernudge.episodes.noise import StreamedNoise
 
 
 def optimizer_with(*gradients):
@@ -28,10 +29,11 @@ def drawn(source, *shapes, std=1.0, steps=1, dtype=torch.float32):
 SHAPES = [(100, 33), (7,), (64, 3, 3, 3), (1,), (5000,)]
 
 
-def test_chunked_noise_is_the_noise_drawn_at_once():
-    whole = drawn(StreamedNoise(3, chunk=1 << 20), *SHAPES, steps=2)
-    for chunk in (16, 160, 1024, 4096):
-        pieces = drawn(StreamedNoise(3, chunk=chunk), *SHAPES, steps=2)
+@pytest.mark.parametrize("extra", [(), ((400, 500),)], ids=["kernel", "table"])
+def test_chunked_noise_is_the_noise_drawn_at_once(extra):
+    whole = drawn(StreamedNoise(3, chunk=1 << 20), *SHAPES, *extra, steps=2)
+    for chunk in (160, 1024, 4096):
+        pieces = drawn(StreamedNoise(3, chunk=chunk), *SHAPES, *extra, steps=2)
         assert all(torch.equal(a, b) for a, b in zip(whole, pieces, strict=True))
 
 
@@ -142,8 +144,9 @@ def test_the_table_agrees_with_torch_s_own_normal_numbers():
         assert abs((drawn[lag:].square() * drawn[:-lag].square()).mean() - 1) < 0.03
 
 
-def test_an_aligned_prefix_is_drawn_like_the_whole():
-    whole = GaussianBuffer(64, torch.device("cpu"), torch.float32)
+@pytest.mark.parametrize("tabulated", [False, True])
+def test_an_aligned_prefix_is_drawn_like_the_whole(tabulated):
+    whole = GaussianBuffer(64, torch.device("cpu"), torch.float32, tabulated=tabulated)
     expected = whole.fill(64, torch.Generator().manual_seed(1)).clone()
     generator = torch.Generator().manual_seed(1)
     pieces = [whole.fill(count, generator).clone() for count in (16, 32, 16)]
