@@ -630,3 +630,29 @@ def test_losses_must_be_scalar_and_present():
         optimizer.step()
     assert same(before, problem.parameters())
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_the_rate_axis_runs_no_tensor_operation_and_so_takes_no_memory():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Operations(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.names = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            self.names.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    seen = []
+    for attach in (False, True):
+        problem = Problem()
+        optimizer = sgd(problem, momentum=0.9)
+        episodes = None
+        if attach:
+            episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 2.0]), episode_length=3)
+        with Operations() as operations:
+            train(problem, optimizer, 9, episodes)
+        seen.append([name for name in operations.names if "_local_scalar_dense" not in name])
+    assert seen[0]
+    assert seen[0] == seen[1]
