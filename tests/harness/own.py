@@ -5,8 +5,6 @@ import signal
 
 from conftest import Bowl
 
-metric, metric_range = "negative squared error", (-1e300, 0.0)
-
 
 class Small(Bowl):
     """The bowl, as a user's own task."""

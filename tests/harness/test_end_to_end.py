@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,10 @@ HERE = Path(__file__).resolve().parent
 ENV = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"}
 
 
-def experiment(tmp_path, task="own:Small", seeds=6, **common):
+BOTH = {"asha": {}, "asha-literal": {"warm_start": "literal"}}
+
+
+def experiment(tmp_path, task="own:Small", seeds=6, variations=BOTH, **common):
     shared = {
         "task": task,
         "target": -0.05,
@@ -27,7 +31,6 @@ def experiment(tmp_path, task="own:Small", seeds=6, **common):
         "seeds": {"first": 0, "count": seeds},
         **common,
     }
-    variations = {"asha": {}, "asha-literal": {"warm_start": "literal"}}
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump({"name": "test", "common": shared, "variations": variations}))
     return path
@@ -160,7 +163,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_pat
 
 
 def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path):
-    config = experiment(tmp_path, "own:Troubled")
+    config = experiment(tmp_path, "own:Troubled", variations={"asha": {}})
     hypernudge("run", config, "--results-dir", tmp_path / "results")
     records = contents(tmp_path / "results").values()
     statuses = [trial["status"] for record in records for trial in record["trials"]]
@@ -202,13 +205,14 @@ def test_a_failing_variation_is_reported_and_the_rest_still_run(tmp_path):
     assert not (tmp_path / "results" / "bad" / "results.json").exists()
 
 
-def test_a_tampered_record_is_refused(tmp_path):
-    config = experiment(tmp_path)
-    hypernudge("run", config, "--results-dir", tmp_path / "results")
-    path = next((tmp_path / "results" / "asha" / "cells").glob("*.json"))
-    path.write_text(path.read_text().replace('"seed": ', '"seed": 1'))
-    done = hypernudge("run", config, "--results-dir", tmp_path / "results", check=False)
-    assert done.returncode == 1 and path.name in done.stderr and "digest" in done.stderr
+def test_a_tampered_record_is_refused(finished, tmp_path):
+    results, _, _ = finished
+    shutil.copytree(results / "asha", tmp_path / "asha")
+    path = tmp_path / "asha" / "cells" / "seed-0003.json"
+    path.write_text(path.read_text().replace('"units": ', '"units": 1', 1))
+    config = ["--config-file", results / "experiment.yaml", "--run-id", "asha"]
+    done = hypernudge("train", *config, "--run-dir", tmp_path / "asha", check=False)
+    assert done.returncode == 2 and path.name in done.stderr and "digest" in done.stderr
 
 
 @pytest.mark.parametrize("flags", [[], ["--smoke-test", "--full-experiment"]])
