@@ -25,7 +25,7 @@ def _dot(a: Any, b: Any, **_: Any) -> int:
 
 
 # PyTorch's registry leaves these out; a linear model with one output consists of nothing else.
-_MORE = {torch.ops.aten.mv: _matrix_vector, torch.ops.aten.dot: _dot}
+_MORE: dict[Any, Callable[..., int]] = {torch.ops.aten.mv: _matrix_vector, torch.ops.aten.dot: _dot}
 
 
 class _Counter(TorchDispatchMode):
