@@ -28,7 +28,7 @@ def _dot(a: Any, b: Any, **_: Any) -> int:
 _MORE: dict[Any, Callable[..., int]] = {torch.ops.aten.mv: _matrix_vector, torch.ops.aten.dot: _dot}
 
 
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     total = 0
 
     @classmethod
@@ -48,6 +48,6 @@ class _Counter(TorchDispatchMode):
 
 def count_flops(work: Callable[[], T]) -> tuple[T, float]:
     """Run `work()`; return its result and the FLOPs of its matrix products, convolutions and attention."""
-    with _Counter() as counter:
+    with _Counter() as counter:  # type: ignore[no-untyped-call]
         result = work()
     return result, float(counter.total)
