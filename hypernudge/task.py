@@ -37,7 +37,10 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Task(Protocol):
-    """Anything that trains in units. Scores are larger-is-better."""
+    """Anything that trains in units. Scores are larger-is-better.
+
+    `metric_range` holds the worst and the best possible score, infinite where there is no bound.
+    """
 
     name: str
     space: SearchSpace

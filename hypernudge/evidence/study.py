@@ -113,7 +113,7 @@ def load_study(results_dir: Path) -> Study:
     cells = pd.DataFrame(rows).reindex(columns=_COLUMNS)
     cells["floor"] = _floors(cells, parts)
     best, winners = _add_outcomes(cells, parts, problems)
-    frame = pd.DataFrame(trials, columns=None if trials else ["cell", "run_id", "seed", "trial"])
+    frame = pd.DataFrame(trials, columns=None if trials else _TRIAL_COLUMNS)
     frame["winner"] = [
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
@@ -155,6 +155,13 @@ def _facts(record: Record) -> dict[str, Any]:
         "errors": len(record.get("errors") or []),
         **{name: _number(wall.get(name)) for name in walls},
     }
+
+
+# What a study without a single trial has: every cell crashed, say.
+_TRIAL_COLUMNS = [
+    *("cell", "run_id", "task", "scheduler", "warm_start", "seed", "trial", "status", "units", "milestones"),
+    *("changed", "flagged", "gradient_norm", "z", "first_score"),
+]
 
 
 def _trials(record: Record, cell: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:

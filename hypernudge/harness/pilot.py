@@ -59,4 +59,7 @@ def _scores(variation: Variation, seeds: Sequence[int], directory: Path, process
         seen = [
             v for t, v in zip(curve["time"], curve["validation"], strict=True) if t <= limit and v is not None
         ]
-        yield max(seen, default=records[seed]["declared"]["metric_range"][0])
+        require(
+            len(seen) > 0, variation.run_id, "every pilot cell must score by then", seed, "raise the budget"
+        )
+        yield max(seen)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -225,11 +226,16 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
         return
     built = resolve("task", task["name"])
     task.setdefault("metric", getattr(built, "metric", "score"))
-    task.setdefault("metric_range", list(getattr(built, "metric_range", (-1e300, 1e300))))
+    bounds = getattr(built, "metric_range", (-math.inf, math.inf))
+    # An open end is null, for a plan is strict JSON.
+    task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
 
 
 def _target(value: Any, task: Mapping[str, Any], where: str) -> float:
-    low, high = task["metric_range"]
+    low, high = (
+        default if b is None else b
+        for b, default in zip(task["metric_range"], (-math.inf, math.inf), strict=True)
+    )
     number = isinstance(value, int | float) and not isinstance(value, bool)
     require(number, f"{where}.target", "must be a number, the score to reach", value, "set target")
     rule = f"must lie in the range [{low:g}, {high:g}] of {task['metric']}"

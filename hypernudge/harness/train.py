@@ -168,11 +168,15 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
     declared, curve, bill = record["declared"], record["curve"], record["bill"]
     scores = np.array([np.nan if v is None else v for v in curve["validation"]], dtype=float)
     test = np.array([np.nan if v is None else v for v in curve["test"]], dtype=float)
+    # Without a declared worst score, the incumbent is worth the worst score seen until there is one.
+    floor = declared["metric_range"][0]
+    if floor is None:
+        floor = float(np.nanmin(scores)) if np.isfinite(scores).any() else 0.0
     result = outcomes(
         Curves(np.zeros(len(scores), dtype=np.int64), np.array(curve["time"], dtype=float), scores, test),
         target=np.array([declared["target"]]),
         budget=np.array([declared["budget_seconds"]]),
-        floor=np.array([declared["metric_range"][0]], dtype=float),
+        floor=np.array([floor], dtype=float),
     )
     total = bill["total_flops"]
     statuses = [trial["status"] for trial in record["trials"]]
