@@ -1,5 +1,6 @@
 """Bars: overhead, final score, best-so-far area. Bars start at zero; differences are drawn beneath them,
-paired."""
+paired.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,8 @@ def looks(methods: Sequence[str], baseline: str) -> dict[str, Look]:
 @contextmanager
 def context() -> Iterator[None]:
     """Matplotlib's defaults plus the parameters above, restored on leaving, whatever the user has
-    configured."""
+    configured.
+    """
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_PARAMETERS)
