@@ -29,7 +29,9 @@ def integer(seed: int, *address: Address, bits: int = 63) -> int:
         *address: Strings and integers; `("config", 1)` and `("config", "1")` are different addresses.
         bits: Number of bits, from 1 to 256.
     """
-    text = "/".join([f"i{seed}", *(f"i{part}" if isinstance(part, int) else f"s{part}" for part in address)])
+    # Strings carry their length, so that no two addresses are spelled alike.
+    parts = (f"i{part}" if isinstance(part, int) else f"s{len(part)}:{part}" for part in address)
+    text = "/".join([f"i{seed}", *parts])
     digest = hashlib.blake2b(text.encode(), digest_size=32).digest()
     return int.from_bytes(digest, "little") & ((1 << bits) - 1)
 

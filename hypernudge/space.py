@@ -80,6 +80,13 @@ class Real:
         value = self.unwarp(self.warp(self.low) + unit * self.width)
         return self.clip(value) if isinstance(value, float) else value
 
+    def step(self, value: float, change: float) -> float:
+        """Return the natural value after moving by `change` in warped coordinates, stopped at the bounds."""
+        moved = self.warp(float(value)) + change
+        if moved >= self.warp(self.high):  # also keeps a huge step from overflowing
+            return self.high
+        return self.clip(self.unwarp(max(moved, self.warp(self.low))))
+
     def clip(self, value: float) -> float:
         """Return the nearest value inside `[low, high]`."""
         return min(max(float(value), self.low), self.high)

@@ -43,4 +43,4 @@ def gradient_and_benefit(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.Dat
             "benefit": benefit,
         }
     )
-    return frame.loc[kept].reset_index(drop=True)
+    return pd.DataFrame(frame.loc[kept].reset_index(drop=True))

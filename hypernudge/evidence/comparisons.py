@@ -25,7 +25,7 @@ from hypernudge.evidence.verdict import Facts, Verdict, judge
 Floats = NDArray[np.float64]
 
 _PAIRED_COLUMNS = (
-    *("status", "time", "reached", "auc", "final", "test", "floor", "budget"),
+    *("status", "time", "reached", "auc", "final", "test", "budget"),
     *("warm_start_flops", "total_flops", "peak_memory_bytes"),
 )
 
@@ -158,10 +158,6 @@ def _compare_one(
         (frame["baseline.status"] != "missing") & (frame["method.status"] != "missing")
     ].sort_index()
     value = {name: frame[name].to_numpy() for name in frame.columns}
-    for side in ("baseline", "method"):
-        # A cell that never saw a score ends where it began: at the floor of the metric.
-        final = value[f"{side}.final"].astype(np.float64)
-        frame[f"{side}.final"] = np.where(np.isnan(final), value[f"{side}.floor"].astype(np.float64), final)
     pairs = TimePairs(
         value["baseline.time"].astype(np.float64),
         value["baseline.reached"].astype(bool),
@@ -170,9 +166,7 @@ def _compare_one(
         value["method.reached"].astype(bool),
         value["method.final"].astype(np.float64),
     )
-    final_relative = _relative(
-        frame["method.final"].to_numpy(dtype=np.float64), frame["baseline.final"].to_numpy(dtype=np.float64)
-    )
+    final_relative = _relative(pairs.method_final, pairs.baseline_final)
     area = value["method.auc"].astype(np.float64) - value["baseline.auc"].astype(np.float64)
     test_scores = value["method.test"].astype(np.float64) - value["baseline.test"].astype(np.float64)
     total = float(np.sum(value["method.total_flops"].astype(np.float64)))

@@ -18,7 +18,7 @@ from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.criteria import judge_criteria
 from hypernudge.evidence.jsonio import plain, write_json_atomically
 from hypernudge.evidence.power import pairs_needed
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.study import Problem, load_study
 from hypernudge.evidence.summaries import comparison_event, criterion_event, summarise
 from hypernudge.evidence.tables import comparison_table, criterion_table, summary_table, write_table
 
@@ -81,7 +81,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
         return clean
 
     problems = tuple(
-        send({"event": "problem", "where": p.where, "rule": p.rule, "consequence": p.consequence})
+        send({**({"run_id": p.run_id} if p.run_id else {}), "event": "problem", **_what(p)})
         for p in study.problems
     )
     summaries = tuple(send(summarise(study, variation)) for variation in study.plan.variations)
@@ -140,3 +140,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
         },
     )
     return evaluation
+
+
+def _what(problem: Problem) -> Event:
+    return {"where": problem.where, "rule": problem.rule, "consequence": problem.consequence}

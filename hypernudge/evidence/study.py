@@ -37,11 +37,13 @@ class Problem:
 
     Attributes:
         where: File or cell concerned, relative to the results directory.
+        run_id: The variation concerned, None where there is more than one.
         rule: What is wrong.
         consequence: What the evaluation did about it.
     """
 
     where: str
+    run_id: str | None
     rule: str
     consequence: str
 
@@ -53,7 +55,8 @@ class Study:
     Attributes:
         plan: What was planned.
         cells: One row per planned cell, in plan order; `status` is completed, crashed or missing. Outcome
-            columns are time, reached, auc, final and test, NaN where missing.
+            columns are time, reached, auc, final and test, NaN where missing. A cell that never saw a score
+            ends at the floor of the metric.
         incumbents: Improvements of every cell; `cell` indexes the rows of `cells`.
         trials: One row per trial of every cell present, with columns `sampled.<name>` and `nudged.<name>`;
             `winner` marks the trial that holds the final incumbent of its cell.
@@ -96,12 +99,14 @@ def load_study(results_dir: Path) -> Study:
                     record, why = None, f"not a cell record: {type(error).__name__}: {error}"
             if record is None:
                 if path.exists():
-                    problems.append(Problem(where, why, "kept aside; the cell counts as missing"))
+                    problems.append(
+                        Problem(where, variation.run_id, why, "kept aside; the cell counts as missing")
+                    )
                 rows.append({**row, "status": "missing", "reason": why})
                 continue
             if record["declared"]["target"] != variation.target:
                 rule = f"declared target {record['declared']['target']} is not the plan's {variation.target}"
-                problems.append(Problem(where, rule, "the plan's target is used"))
+                problems.append(Problem(where, variation.run_id, rule, "the plan's target is used"))
             rows.append({**row, **facts})
             trials.extend(its_trials)
             parts.append(curve)
@@ -120,7 +125,7 @@ def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Problem]:
     for path in sorted((results_dir / variation.run_id / "cells").glob("seed-*.json")):
         if path.name not in planned:
             where = path.relative_to(results_dir).as_posix()
-            yield Problem(where, "this seed is not in the plan", "not evaluated")
+            yield Problem(where, variation.run_id, "this seed is not in the plan", "not evaluated")
 
 
 def _curve(record: Record, cell: int) -> tuple[Floats, ...]:
@@ -216,8 +221,11 @@ def _add_outcomes(
     cells["budget"] = np.where(missing, np.nan, horizon)
     cells["time"] = np.where(missing, np.nan, np.where(crashed, horizon, result.time))
     cells["reached"] = result.reached & ~crashed & ~missing
-    for name in ("auc", "final", "test"):
-        cells[name] = np.where(missing, np.nan, getattr(result, name))
+    cells["auc"] = np.where(missing, np.nan, result.auc)
+    # A cell that never saw a score ends where it began, at the floor: leaving it out would reward crashing.
+    unseen = np.isnan(result.final)
+    cells["final"] = np.where(missing, np.nan, np.where(unseen, floor, result.final))
+    cells["test"] = np.where(missing, np.nan, np.where(unseen, floor, result.test))
     best = incumbents(curves, horizon)
     last = best.last()
     trial = columns[4][best.entry[last]].astype(np.int64)
@@ -231,7 +239,7 @@ def _horizons(cells: pd.DataFrame, problems: list[Problem]) -> Floats:
         budgets = np.unique(group["budget"].dropna().to_numpy(dtype=np.float64))
         if budgets.size > 1:
             rule = f"declared budgets differ: {', '.join(f'{b:g}' for b in budgets)} s"
-            problems.append(Problem(f"{task} / {scheduler}", rule, "all are evaluated at the smallest"))
+            problems.append(Problem(f"{task} / {scheduler}", None, rule, "all are evaluated at the smallest"))
         if budgets.size:
             horizon[group.index.to_numpy()] = budgets[0]
     return horizon

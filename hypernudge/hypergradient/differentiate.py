@@ -36,11 +36,17 @@ def _natural(
 def reverse(
     objective: Objective, config: Config, parameters: Sequence[Real], dtype: torch.dtype = torch.float32
 ) -> Gradient:
-    """Exact gradient in reverse mode: one pass for all hyper-parameters; memory grows with the unroll."""
+    """Exact gradient in reverse mode: one pass for all hyper-parameters; memory grows with the unroll.
+
+    Raises:
+        RuntimeError: If a layer on the way has no second derivative.
+    """
     psi = {name: v.requires_grad_(True) for name, v in _warped(config, parameters, dtype).items()}
     value = _natural(objective, config, parameters, psi)
-    grads = torch.autograd.grad(value, list(psi.values()), allow_unused=True, materialize_grads=True)
-    return {name: float(grad) for name, grad in zip(psi, grads, strict=True)}
+    # Not `torch.autograd.grad`: restricted to paths towards its inputs, it would pass by the node by which a
+    # once-differentiable function says that it has no second derivative, and be silently wrong.
+    value.backward()  # type: ignore[no-untyped-call]
+    return {name: 0.0 if v.grad is None else float(v.grad) for name, v in psi.items()}
 
 
 def forward(

@@ -122,7 +122,7 @@ def stepped(
 ) -> dict[str, float]:
     """Return natural values after `psi - eta * gradient` in warped coordinates, clipped to the space."""
     return {
-        p.name: p.clip(p.unwarp(p.warp(float(config[p.name])) - eta * gradient[p.name]))
+        p.name: p.step(float(config[p.name]), -eta * gradient[p.name])
         for p in parameters
         if p.name in gradient
     }

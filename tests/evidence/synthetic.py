@@ -1,7 +1,7 @@
 """Results directories of a simulated study: successive halving over configurations whose truth is known.
 
-The learning rate decides how good a trial becomes; a warm start multiplies it by a known factor towards the optimum. Draws
-are addressed by (task, seed, trial), so all methods see the same samples, as in a real study.
+The learning rate decides how good a trial becomes; a warm start moves it by a known distance towards the
+optimum. Draws are addressed by (task, seed, trial), so all methods see the same samples, as in a real study.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import heapq
 import json
 import math
 import zlib
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def simulate_cell(run_id, variation, seed, budget):
         if now >= budget:
             break
         now, worker = heapq.heappop(free)
-        trial, start, goal = _decide(trials, paused, promoted)
+        trial, start, goal = _decide(paused, promoted)
         moment = now
         if trial is None:
             trial, start, goal = len(trials), 0, RUNGS[0]
@@ -212,12 +213,11 @@ def _score(task, seed, trial, unit, difficulty):
     return round(360 * min(max(score, 0.0), 1.0)) / 360
 
 
-def _decide(trials, paused, promoted):
-    for rung, following in reversed(list(zip(RUNGS, RUNGS[1:], strict=False))):
+def _decide(paused, promoted):
+    for rung, following in reversed(list(pairwise(RUNGS))):
         ranked = sorted(paused[rung])
         for _, trial in ranked[: len(ranked) // 3]:
             if trial not in promoted[rung]:
                 promoted[rung].add(trial)
                 return trial, rung, following
-    del trials
     return None, 0, 0

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.comparisons import Comparison
-from hypernudge.evidence.figures.material import Drawing, Material, Setting
+from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
 from hypernudge.evidence.outcomes import incumbent_on_grid
 
@@ -50,20 +50,20 @@ def draw(material: Material) -> Iterator[Drawing]:
             )
             axes.set_title(f"{method} ({len(own)} pairs)")
         margin = 0.06 * max(high - low, 1e-9)
-        for axes, labels in zip(panels, ends, strict=True):
+        for axes in panels:
             axes.set_xlim(0, budget)
             axes.set_ylim(low - margin, high + margin)
             axes.axhline(setting.target, color="0.45", linewidth=0.8, linestyle=":")
             axes.set_xlabel("virtual time [s]")
             axes.set_ylabel(f"best validation {setting.metric} [-]")
             axes.tick_params(labelbottom=True, labelleft=True)
-        _legend(material, setting, figure, looks)
+        legend_above(figure, _handles(looks[material.baseline], setting.target))
         figure.draw_without_rendering()
         for axes, labels in zip(panels, ends, strict=True):
             label_ends(axes, labels)
         yield Drawing(
             file_name("anytime_incumbent", setting.task, setting.scheduler),
-            f"mean incumbent over time on {setting.title}; a baseline outside the band differs at that moment",
+            f"mean incumbent on {setting.title}; where the baseline leaves the band, the two differ",
             figure,
         )
 
@@ -89,23 +89,18 @@ def _panel(
 ) -> list[tuple[float, str, str]]:
     middle = baseline.mean(0)
     axes.fill_between(moments, middle + band[0], middle + band[1], color=look.colour, alpha=0.25, linewidth=0)
-    axes.plot(moments, middle, color=plain.colour, linestyle=plain.dash, linewidth=1.2)
-    axes.plot(moments, own.mean(0), color=look.colour, linestyle="-")
+    axes.plot(moments, middle, color=plain.colour, linestyle=plain.dash, linewidth=plain.width)
+    axes.plot(moments, own.mean(0), color=look.colour, linestyle="-", linewidth=look.width)
     return [
         (float(middle[-1]), f"{middle[-1]:.4f}", plain.colour),
         (float(own.mean(0)[-1]), f"{own.mean(0)[-1]:.4f}", look.colour),
     ]
 
 
-def _legend(material: Material, setting: Setting, figure: object, looks: dict[str, Look]) -> None:
-    from matplotlib.figure import Figure
-
-    plain = looks[material.baseline]
-    handles = [
-        Line2D([], [], color=plain.colour, linestyle=plain.dash, linewidth=1.2, label=plain.label),
+def _handles(plain: Look, target: float) -> list[Line2D | Patch]:
+    return [
+        Line2D([], [], color=plain.colour, linestyle=plain.dash, linewidth=plain.width, label=plain.label),
         Line2D([], [], color="0.4", label="method named above the panel"),
         Patch(facecolor="0.4", alpha=0.25, label="95 % paired band (mean difference)"),
-        Line2D([], [], color="0.45", linewidth=0.8, linestyle=":", label=f"target {setting.target:g}"),
+        Line2D([], [], color="0.45", linewidth=0.8, linestyle=":", label=f"target {target:g}"),
     ]
-    if isinstance(figure, Figure):
-        legend_above(figure, handles)

@@ -1,5 +1,6 @@
-"""Bars: overhead, final score, best-so-far area. Bars start at zero; differences are drawn beneath them,
-paired.
+"""Bars: overhead, final score, best-so-far area.
+
+Bars start at zero, so differences too small to see in them are drawn beneath, paired.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def draw_final_score(material: Material) -> Iterator[Drawing]:
             material,
             column,
             f"final_score_{words}",
-            lambda setting, words=words: f"{words} {setting.metric} [-]",
+            f"{words} {{metric}} [-]",
             f"mean final {words} score of the incumbent; beneath, the paired difference to the baseline",
         )
 
@@ -65,13 +66,13 @@ def draw_auc(material: Material) -> Iterator[Drawing]:
         material,
         "auc",
         "best_so_far_auc",
-        lambda setting: f"mean best-so-far {setting.metric} [-]",
+        "mean best-so-far {metric} [-]",
         "mean incumbent over the whole budget; beneath, the paired difference to the baseline",
     )
 
 
 def _absolute_and_difference(
-    material: Material, column: str, name: str, label: Callable[[Setting], str], shows: str
+    material: Material, column: str, name: str, label: str, shows: str
 ) -> Iterator[Drawing]:
     settings, looks = list(material.settings()), material.looks()
     if not settings:
@@ -88,12 +89,13 @@ def _absolute_and_difference(
         ]
         means = [float(v.mean()) if v.size else math.nan for v in values]
         used = [looks[m] for m in setting.variations]
-        _bars(top, means, used, lambda v: f"{v:.4f}", rotation=90)
+        tops = [float(np.quantile(v, 0.75)) if v.size else math.nan for v in values]
+        _bars(top, means, used, lambda v: f"{v:.4f}", tops)
         for x, sample in enumerate(values):
             if sample.size:
                 top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
         top.set_title(setting.title)
-        top.set_ylabel(label(setting))
+        top.set_ylabel(label.format(metric=setting.metric))
         _differences(bottom, setting, looks, column, material.baseline)
         bottom.set_ylabel("difference to baseline [-]")
     for unused in range(len(settings), blocks * columns):
@@ -115,15 +117,16 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
         look = looks[method]
         if math.isfinite(interval.low):
             axes.plot([x, x], [interval.low, interval.high], color=look.colour, linewidth=1.4)
-        axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5)
+        axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5, zorder=5)
         top = interval.high if math.isfinite(interval.high) else interval.estimate
         axes.annotate(
-            f"{interval.estimate:+.4f}",
+            _signed(interval.estimate),
             (x, top),
             xytext=(0, 3),
             textcoords="offset points",
             ha="center",
-            fontsize=6.3,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+            fontsize=6.0,
         )
     axes.set_xlim(-0.6, len(setting.variations) - 0.4)
     axes.margins(y=0.25)
@@ -131,11 +134,16 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
     axes.grid(axis="x", visible=False)
 
 
+def _signed(value: float) -> str:
+    """Four decimals without the leading zero, which keeps neighbouring labels apart."""
+    return "0" if abs(value) < 5e-5 else f"{value:+.4f}".replace("0.", ".", 1)
+
+
 def _difference(comparison: Comparison, column: str) -> Floats:
     method, baseline = (
         comparison.frame[f"{s}.{column}"].to_numpy(dtype=np.float64) for s in ("method", "baseline")
     )
-    return method - baseline
+    return np.asarray(method - baseline)
 
 
 def _finite(values: Floats) -> Floats:
@@ -147,11 +155,12 @@ def _bars(
     heights: Sequence[float],
     looks: Sequence[Look],
     text: Callable[[float], str],
-    rotation: float = 0,
+    whiskers: Sequence[float] | None = None,
 ) -> None:
-    """Hatched bars with the value over each."""
-    top = max([abs(h) for h in heights if math.isfinite(h)], default=1.0) or 1.0
-    for x, (height, look) in enumerate(zip(heights, looks, strict=True)):
+    """Hatched bars with the value over each, turned and above the whisker where there are whiskers."""
+    tops = heights if whiskers is None else whiskers
+    top = max([abs(h) for h in (*heights, *tops) if math.isfinite(h)], default=1.0) or 1.0
+    for x, (height, edge, look) in enumerate(zip(heights, tops, looks, strict=True)):
         if not math.isfinite(height):
             continue
         axes.bar(
@@ -166,17 +175,18 @@ def _bars(
         )
         axes.annotate(
             text(height),
-            (x, max(height, 0.0)),
-            xytext=(0, 5 if rotation else 2),
+            (x, max(height, edge, 0.0)),
+            xytext=(0, 3),
             textcoords="offset points",
             ha="center",
             va="bottom",
             fontsize=6.5,
-            rotation=rotation,
+            rotation=0 if whiskers is None else 90,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     axes.axhline(0.0, color="0.1", linewidth=0.7)
     low = min([h for h in heights if math.isfinite(h)], default=0.0)
-    axes.set_ylim(min(0.0, 1.15 * low), top * (1.38 if rotation else 1.18))
+    axes.set_ylim(min(0.0, 1.15 * low), top * (1.18 if whiskers is None else 1.36))
     axes.set_xlim(-0.6, len(heights) - 0.4)
     axes.set_xticks([])
     axes.grid(axis="x", visible=False)

@@ -57,11 +57,11 @@ def draw(material: Material) -> Iterator[Drawing]:
     handles: list[Any] = [
         Line2D([], [], linestyle="", markersize=5, label=label, **_MARKS[label]) for label in used
     ]
-    handles.append(
-        Line2D([], [], linestyle="", marker="D", color="0.1", markersize=5, label="all tasks (bootstrap)")
-    )
+    if any(row[2] == "aggregate" for row in rows):
+        diamond: dict[str, Any] = {"marker": "D", "color": "0.1", "markersize": 5, "linestyle": ""}
+        handles.append(Line2D([], [], label="all tasks (bootstrap)", **diamond))
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
-    legend_above(figure, handles, columns=6)
+    legend_above(figure, handles)
     shows = (
         "ratio of times to target with 95 % intervals per (task, scheduler); left of 1 the method was sooner"
     )
@@ -79,7 +79,7 @@ def _rows(material: Material) -> list[_Row]:
         for c in material.comparisons:
             if c.method.warm_start == method:
                 ratio = c.effects.ratio
-                note = f"{_text(ratio)}   {_p(c.p_holm)}  {c.verdict.label}"
+                note = f"{_text(ratio)}   {_p(c.p_holm)}   {c.verdict.label}"
                 rows.append(
                     (
                         f"   {c.method.task}, {c.method.scheduler}  (n={c.test.pairs})",
@@ -91,7 +91,12 @@ def _rows(material: Material) -> list[_Row]:
         for k in material.criteria:
             if k.warm_start == method and k.name == "time_to_target" and k.planned > 1:
                 rows.append(
-                    ("   all tasks", k.aggregate, "aggregate", f"{_text(k.aggregate)}   {'':9}{k.judgement}")
+                    (
+                        "   all tasks",
+                        k.aggregate,
+                        "aggregate",
+                        f"{_text(k.aggregate)}   criterion {k.judgement}",
+                    )
                 )
     return rows
 
@@ -99,7 +104,7 @@ def _rows(material: Material) -> list[_Row]:
 def _row(
     axes: Axes, y: int, label: str, interval: Interval | None, verdict: str, note: str, span: float
 ) -> None:
-    mono = {"family": "DejaVu Sans Mono", "fontsize": 6.3}
+    mono: dict[str, Any] = {"family": "DejaVu Sans Mono", "fontsize": 6.3}
     weight = "bold" if interval is None else "normal"
     axes.text(
         -0.01,
@@ -129,7 +134,8 @@ def _text(interval: Interval) -> str:
 
 
 def _p(value: float) -> str:
-    return "p<.0001 " if value < 1e-4 else f"p={value:.4f}".replace("0.", ".") if value < 1 else "p=1     "
+    """Always seven characters, so that the columns of the notes align."""
+    return "p<.0001" if value < 1e-4 else f"p={value:.4f}".replace("0.", ".")[:7].ljust(7)
 
 
 def _thinned(ticks: list[float], span: float) -> list[float]:

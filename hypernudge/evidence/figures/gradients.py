@@ -17,7 +17,6 @@ from hypernudge.evidence.figures.style import file_name, grid, legend_above
 Floats = NDArray[np.float64]
 
 _COLUMNS = 6
-_LEVELS = (0.01, 0.05, 0.2)
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -32,9 +31,11 @@ def draw(material: Material) -> Iterator[Drawing]:
                 found[method] = frame
         if not found:
             continue
+        benefits = [frame["benefit"].to_numpy(dtype=np.float64) for frame in found.values()]
+        levels = _levels(np.concatenate(benefits))
         figure, panels = grid(len(found), columns=2, height=2.6)
         for axes, (method, frame) in zip(panels, found.items(), strict=True):
-            _heat_map(axes, frame)
+            _heat_map(axes, frame, levels)
             axes.set_title(f"{method} ({len(frame)} paired trials)", pad=14)
             axes.set_ylabel(f"change of first {setting.metric} [-]")
         handles = [
@@ -44,17 +45,25 @@ def draw(material: Material) -> Iterator[Drawing]:
         legend_above(figure, handles)
         yield Drawing(
             file_name("hypergradient_benefit", setting.task, setting.scheduler),
-            f"first score minus the baseline's for the same draw on {setting.title}, by size of the hyper-gradient",
+            f"gain of the first score over the baseline's by hyper-gradient norm, {setting.title}",
             figure,
         )
 
 
-def _heat_map(axes: Axes, frame: pd.DataFrame) -> None:
+def _levels(benefit: Floats) -> list[float]:
+    """Three round bounds on the scale of the changes that occurred: .01, .05 and .2 for an accuracy."""
+    changed = np.abs(benefit[benefit != 0])
+    large = float(np.quantile(changed, 0.95)) if changed.size else 0.1
+    unit = 10.0 ** np.floor(np.log10(large))
+    return [float(unit * factor) for factor in (0.1, 0.5, 2.0)]
+
+
+def _heat_map(axes: Axes, frame: pd.DataFrame, levels: list[float]) -> None:
     norm = np.log10(np.maximum(frame["gradient_norm"].to_numpy(dtype=np.float64), 1e-12))
     benefit = frame["benefit"].to_numpy(dtype=np.float64)
     edges = _edges(norm)
     columns = np.clip(np.searchsorted(edges, norm, side="right") - 1, 0, edges.size - 2)
-    bounds = np.array([-np.inf, *(-level for level in reversed(_LEVELS)), *_LEVELS, np.inf])
+    bounds = np.array([-np.inf, *(-level for level in reversed(levels)), *levels, np.inf])
     rows = np.searchsorted(bounds, benefit, side="left") - 1
     counts = np.zeros((bounds.size - 1, edges.size - 1), dtype=np.int64)
     np.add.at(counts, (np.clip(rows, 0, len(counts) - 1), columns), 1)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.material import Drawing, Material
-from hypernudge.evidence.figures.style import grid, label_ends, legend_above
+from hypernudge.evidence.figures.style import Look, grid, label_ends, legend_above
 from hypernudge.evidence.outcomes import rung_survival
 
 
@@ -34,35 +36,26 @@ def draw(material: Material) -> Iterator[Drawing]:
         labels, rungs = [], sorted({rung for shares in lines.values() for rung in shares})
         for method, shares in lines.items():
             look = looks[method]
-            y = [100 * shares.get(rung, 0.0) for rung in rungs]
-            axes.plot(rungs, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=3.5)
-            labels.append((y[-1], f"{y[-1]:.1f} %", look.colour))
+            # On the logarithmic axis a rung that nobody reached is a gap, not minus infinity.
+            y = [100 * shares[rung] if shares.get(rung) else math.nan for rung in rungs]
+            axes.plot(rungs, y, **_style(look))
+            if math.isfinite(y[-1]):
+                labels.append((y[-1], f"{y[-1]:.1f} %", look.colour))
         ends.append(labels)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(FixedLocator(rungs))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_ylim(0, 105)
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.set_title(setting.title)
         axes.set_xlabel("rung [units of training]")
         axes.set_ylabel("configurations at the rung [%]")
         axes.tick_params(labelleft=True)
     used = dict.fromkeys(method for _, lines in survival for method in lines)
-    legend_above(
-        figure,
-        [
-            Line2D(
-                [],
-                [],
-                color=looks[m].colour,
-                linestyle=looks[m].dash,
-                marker=looks[m].marker,
-                markersize=3.5,
-                label=looks[m].label,
-            )
-            for m in used
-        ],
-    )
+    legend_above(figure, [Line2D([], [], label=looks[m].label, **_style(looks[m])) for m in used])
     figure.draw_without_rendering()
     for axes, labels in zip(panels, ends, strict=True):
         label_ends(axes, labels)
@@ -71,3 +64,13 @@ def draw(material: Material) -> Iterator[Drawing]:
         "share of started configurations that reached each rung; the last rung is annotated",
         figure,
     )
+
+
+def _style(look: Look) -> dict[str, Any]:
+    return {
+        "color": look.colour,
+        "linestyle": look.dash,
+        "linewidth": look.width,
+        "marker": look.marker,
+        "markersize": 3.5,
+    }

@@ -1,5 +1,4 @@
-"""Shared look of the figures: readable in grey, labels that do not collide, PDFs that are equal byte for
-byte.
+"""Shared look of the figures: readable in grey, no colliding labels, PDFs equal byte for byte.
 
 Nothing is configured at import: `context()` sets Matplotlib's parameters for as long as it is entered.
 Figures are made without pyplot, so no global list of figures and no window system is involved.
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -34,6 +33,8 @@ _PARAMETERS: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.linewidth": 0.7,
     "axes.formatter.useoffset": False,
+    # The typographic minus would need a second font subset in almost every file.
+    "axes.unicode_minus": False,
     "grid.color": "0.9",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
@@ -64,6 +65,7 @@ class Look:
         dash: Line style.
         marker: Marker.
         hatch: Hatch of bars.
+        width: Line width, points.
     """
 
     label: str
@@ -71,11 +73,15 @@ class Look:
     dash: Any
     marker: str
     hatch: str
+    width: float = 1.3
 
 
 def looks(methods: Sequence[str], baseline: str) -> dict[str, Look]:
-    """A look for the baseline and each method, by order of appearance."""
-    result = {baseline: Look(f"{baseline} (baseline)", "0.25", (0, (4, 1.5)), "o", "")}
+    """A look for the baseline and each method, by order of appearance.
+
+    The baseline is a wide grey line that methods are drawn upon, so that coinciding lines can both be seen.
+    """
+    result = {baseline: Look(f"{baseline} (baseline)", "0.6", "-", "o", "", 3.4)}
     for index, method in enumerate(m for m in dict.fromkeys(methods) if m != baseline):
         result[method] = Look(
             method,
@@ -89,12 +95,10 @@ def looks(methods: Sequence[str], baseline: str) -> dict[str, Look]:
 
 @contextmanager
 def context() -> Iterator[None]:
-    """Matplotlib's defaults plus the parameters above, restored on leaving, whatever the user has
-    configured.
-    """
+    """Matplotlib's defaults plus the parameters above, whatever the user has configured; then restored."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_PARAMETERS)
+        mpl.rcParams.update(cast(Any, _PARAMETERS))
         yield
 
 
@@ -117,9 +121,18 @@ def grid(panels: int, *, columns: int, height: float, **shared: Any) -> tuple[Fi
     return figure, axes[:panels]
 
 
-def legend_above(figure: Figure, handles: Sequence[Any], columns: int = 4) -> None:
-    """One legend for all panels, above them."""
-    figure.legend(handles=list(handles), loc="outside upper center", ncols=min(columns, len(handles)))
+def legend_above(figure: Figure, handles: Sequence[Any]) -> None:
+    """One legend for all panels, above them, in as many columns as the width of the figure allows."""
+    room = 72 * figure.get_figwidth() - 12
+    lengths = [len(str(handle.get_label())) for handle in handles]
+    columns = 1
+    for candidate in range(2, len(handles) + 1):
+        # Matplotlib fills column by column, the first ones with the remainder.
+        longest = [max(column) for column in np.array_split(lengths, candidate)]
+        # A letter is about 4.5 points wide at this size; handle, its gap and the column gap come to 42.
+        if sum(4.5 * length + 42 for length in longest) <= room:
+            columns = candidate
+    figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
 
 
 def file_name(topic: str, *conditions: str) -> str:
@@ -176,26 +189,34 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], size: float =
     """Write the final value of each line to the right of the axes, moved apart where they would collide.
 
     Args:
-        axes: Limits must be final.
+        axes: Limits, scale and layout must be final.
         ends: (y, text, colour) per line.
         size: Font size, points.
     """
     if not ends:
         return
-    low, high = axes.get_ylim()
-    height = axes.get_position().height * axes.get_figure(root=True).get_size_inches()[1] * 72
-    gap = 1.25 * size / max(height, 1.0) * (high - low)
-    places = spread_apart(np.array([y for y, _, _ in ends]), gap, low, high)
-    for (y, text, colour), place in zip(ends, places, strict=True):
+    figure = axes.get_figure(root=True)
+    height = axes.get_position().height * (72 * figure.get_size_inches()[1] if figure is not None else 72.0)
+    points = axes.transData.transform([(axes.get_xlim()[1], y) for y, _, _ in ends])
+    heights = axes.transAxes.inverted().transform(points)[:, 1]
+    places = spread_apart(heights, 1.2 * size / max(height, 1.0), 0.0, 1.0)
+    for (_, text, colour), start, place in zip(ends, heights, places, strict=True):
         axes.annotate(
             text,
-            xy=(1.0, (y - low) / (high - low)),
-            xytext=(1.035, (place - low) / (high - low)),
+            xy=(1.0, start),
+            xytext=(1.04, place),
             xycoords="axes fraction",
             textcoords="axes fraction",
             fontsize=size,
-            color=colour,
+            color="0.35" if colour == "0.6" else colour,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+            # The leader ends at the left edge of the text, so that it never crosses a neighbour.
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )

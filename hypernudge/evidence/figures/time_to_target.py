@@ -27,19 +27,21 @@ def draw(material: Material) -> Iterator[Drawing]:
             events, share = reached_by(time, reached)
             x = np.concatenate([[0.0], events, [budget]])
             y = 100 * np.concatenate([[0.0], share, share[-1:] if share.size else [0.0]])
-            axes.step(x, y, where="post", color=look.colour, linestyle=look.dash, clip_on=False)
+            style = {"color": look.colour, "linestyle": look.dash, "linewidth": look.width}
+            axes.step(x, y, where="post", clip_on=False, **style)
             if not reached.all():
                 axes.plot([budget], [y[-1]], marker="|", color=look.colour, markersize=9, clip_on=False)
             label = f"{look.label}: {int(reached.sum())} of {len(cells)}"
-            handles.append(Line2D([], [], color=look.colour, linestyle=look.dash, label=label))
+            handles.append(Line2D([], [], label=label, **style))
             ends.append((float(y[-1]), f"{y[-1]:.0f} %", look.colour))
         missed = Line2D([], [], color="0.3", marker="|", markersize=9, linestyle="", label="misses, censored")
         axes.set_xlim(0, budget)
-        axes.set_ylim(0, 102)
+        # Where few reach it the full range would press all steps onto the axis.
+        axes.set_ylim(0, min(102.0, 20.0 * np.ceil((max(y for y, _, _ in ends) + 6.0) / 20.0)))
         axes.set_xlabel("virtual time [s]")
         axes.set_ylabel("seeds at the target [%]")
         axes.set_title(f"{setting.title}: {setting.metric} of at least {setting.target:g}")
-        legend_above(figure, [*handles, missed], columns=2)
+        legend_above(figure, [*handles, missed])
         figure.draw_without_rendering()
         label_ends(axes, ends)
         yield Drawing(
@@ -55,10 +57,14 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
     for setting in material.settings():
         if not setting.comparisons:
             continue
-        figure, panels = grid(len(setting.comparisons), columns=min(4, len(setting.comparisons)), height=2.35)
-        for axes, (method, comparison) in zip(panels, setting.comparisons.items(), strict=True):
+        figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)
+        for index, (method, comparison) in enumerate(setting.comparisons.items()):
+            axes, test = panels[index], comparison.test
             _scatter(axes, comparison, looks[method])
-            axes.set_title(method)
+            ratio = f"ratio {comparison.effects.ratio.estimate:.2f}"
+            axes.set_title(f"{method}\n{test.wins} won, {test.losses} lost, {ratio}", fontsize=7.5)
+            if index % 4 == 0:
+                axes.set_ylabel("method, time to target [s]")
         handles = [
             Line2D(
                 [], [], marker=marker, linestyle="", markerfacecolor=face, markeredgecolor="0.2", label=label
@@ -71,10 +77,10 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
             )
         ]
         handles.append(Line2D([], [], color="0.5", linewidth=0.8, label="equal times"))
-        legend_above(figure, handles, columns=5)
+        legend_above(figure, handles)
         yield Drawing(
             file_name("paired_time_to_target", setting.task, setting.scheduler),
-            f"seed against seed on {setting.title}; below the diagonal the method was sooner, misses on the edge",
+            f"seed against seed on {setting.title}; below the diagonal the method was sooner",
             figure,
         )
 
@@ -106,7 +112,7 @@ def _scatter(axes: Axes, comparison: Comparison, look: Look) -> None:
         axes.annotate(
             f"{neither}",
             (budget, budget),
-            xytext=(-5, -9),
+            xytext=(-6, -1),
             textcoords="offset points",
             fontsize=7,
             ha="right",
@@ -115,13 +121,4 @@ def _scatter(axes: Axes, comparison: Comparison, look: Look) -> None:
     axes.set_xlim(0, limit)
     axes.set_ylim(0, limit)
     axes.set_aspect("equal")
-    axes.set_xlabel("baseline, time to target [s]")
-    axes.set_ylabel("method, time to target [s]")
-    ratio = comparison.effects.ratio.estimate
-    axes.annotate(
-        f"{comparison.test.wins} won, {comparison.test.losses} lost\nratio {ratio:.2f}",
-        (0.04, 0.96),
-        xycoords="axes fraction",
-        va="top",
-        fontsize=7,
-    )
+    axes.set_xlabel("baseline, time to target [s]", fontsize=7.0)

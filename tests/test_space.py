@@ -1,0 +1,85 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.space import Categorical, Config, Integer, Real, SearchSpace, parameter_from_spec
+
+unit = st.floats(0.0, 1.0)
+
+
+@given(unit, st.sampled_from([Real("a", 1e-5, 10.0, log=True), Real("a", -3.0, 7.5)]))
+def test_encode_inverts_decode_for_real(u, parameter):
+    value = parameter.decode(u)
+    assert parameter.contains(value)
+    assert parameter.encode(value) == pytest.approx(u, abs=1e-12)
+    assert parameter.decode(parameter.encode(value)) == pytest.approx(value, rel=1e-12, abs=1e-12)
+
+
+@given(
+    unit,
+    st.sampled_from([Integer("n", 1, 9), Integer("n", 1, 512, log=True), Categorical("c", ("x", 2, True))]),
+)
+def test_decode_inverts_encode_exactly_for_discrete(u, parameter):
+    value = parameter.decode(u)
+    assert parameter.contains(value)
+    assert parameter.decode(parameter.encode(value)) == value
+
+
+def test_every_integer_has_an_equal_share():
+    values = [Integer("n", 1, 4).decode(u) for u in np.linspace(0, 1, 4001)]
+    assert [round(values.count(n) / 1000) for n in (1, 2, 3, 4)] == [1, 1, 1, 1]
+
+
+def test_decode_is_differentiable():
+    u = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    parameter = Real("lr", 1e-4, 1.0, log=True)
+    value = parameter.decode(u)
+    value.backward()
+    assert float(u.grad) == pytest.approx(parameter.slope(value.item()) * parameter.width, rel=1e-12)
+
+
+def test_conditional_parameters_are_absent_when_inactive():
+    space = SearchSpace(
+        [Categorical("optimizer", ("sgd", "adam")), Real("momentum", 0, 1, only_if=("optimizer", ("sgd",)))]
+    )
+    assert "momentum" in space.decode([0.2, 0.5])
+    adam = space.decode([0.8, 0.9])
+    assert dict(adam) == {"optimizer": "adam"}
+    assert space.encode(adam).tolist() == [0.75, 0.5]
+    space.check(adam)
+    with pytest.raises(InvalidArgumentError, match="exactly"):
+        space.check({"optimizer": "adam", "momentum": 0.5})
+
+
+def test_config_is_immutable_and_hashable():
+    config = Config({"lr": 0.1, "n": 3})
+    moved = config.replace(lr=0.2)
+    assert (config["lr"], moved["lr"], moved["n"]) == (0.1, 0.2, 3)
+    assert len({config, Config({"n": 3, "lr": 0.1})}) == 1
+    assert config == {"lr": 0.1, "n": 3}
+    with pytest.raises(InvalidArgumentError, match="momentum"):
+        config.replace(momentum=1.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"low": 1.0, "high": 0.1}, ("low must be below high", "(1.0, 0.1)", "swap")),
+        ({"low": 0.0, "high": 1.0, "log": True}, ("above 0", "raise low")),
+        ({"low": 0.0, "high": math.inf}, ("finite",)),
+        ({"low": 0.0}, ("needs low and high",)),
+        ({"low": 0, "high": 1, "scale": "log"}, ("scale", "remove")),
+        ({"choices": ["a", "a"]}, ("differ",)),
+    ],
+)
+def test_wrong_descriptions_name_key_rule_value_and_remedy(spec, words):
+    with pytest.raises(InvalidArgumentError) as caught:
+        parameter_from_spec("lr", spec)
+    message = str(caught.value)
+    assert "lr" in message and "\n" not in message
+    assert all(word in message for word in words)
