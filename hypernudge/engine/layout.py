@@ -45,7 +45,7 @@ class Layout:
     def views(self, rows: Tensor) -> Params:
         """Return views by name into `rows`, `(members, size)` or one row `(size,)`."""
         lead = rows.shape[:-1]
-        parts = rows.split([prod(shape) for shape in self.shapes], dim=-1) if self.names else ()
+        parts = torch.split(rows, [prod(shape) for shape in self.shapes], dim=-1) if self.names else ()
         return {
             name: part.view(*lead, *shape)
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)

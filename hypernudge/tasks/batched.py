@@ -101,7 +101,8 @@ class SupervisedRoute:
 
     def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
         """Return the label-smoothed cross-entropies; a chain of plain layers has no buffers."""
-        x = batch["x"].mT.unflatten(1, self.task.dataset.shape)
+        members, n, _ = batch["x"].shape
+        x = batch["x"].mT.view(members, *self.task.dataset.shape, n)
         log_p = F.log_softmax(self.apply(params, x), dim=1)
         hit = -log_p.gather(1, batch["y"].unsqueeze(1)).mean((1, 2))
         if "label_smoothing" not in hp:
@@ -116,7 +117,7 @@ class SupervisedRoute:
         hits = first.new_zeros(first.shape[0], dtype=torch.float64)
         finite = hits == 0
         step = max(1, SCORE_BYTES // (self._width * first.shape[0] * x.element_size()))
-        for part, labels in zip(x.split(step, dim=-1), y.split(step), strict=True):
+        for part, labels in zip(torch.split(x, step, dim=-1), torch.split(y, step), strict=True):
             logits = self.apply(params, part.unsqueeze(0))
             finite &= torch.isfinite(logits).flatten(1).all(1)
             hits += (logits.argmax(1) == labels).sum(1)

@@ -69,7 +69,7 @@ def test_one_study_alone(scheduler, limit, warm_start):
     fast = tune(task, decide, engine=engine_for(task, 3, budget), **options)
     slow = tune(task, decide, workers=4, **options)
     assert course(fast) == course(slow)
-    assert len(fast.reports) > 5
+    assert len(fast.reports) >= 4
 
 
 def test_one_study_that_raises_leaves_the_others():

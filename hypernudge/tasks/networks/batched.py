@@ -77,9 +77,10 @@ def _affine(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
 
 def _convolution(weight: Tensor, x: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
     """Cross-correlation of `(members or 1, channels, height, width, n)` as in `torch.conv2d`."""
-    columns = _Columns.apply(x, geometry)  # type: ignore[no-untyped-call]
+    columns: Tensor = _Columns.apply(x, geometry)
     height, width = _out_size(x.shape[2], x.shape[3], geometry)
-    return _affine(weight.flatten(2), columns, bias).unflatten(-1, (height, width, x.shape[-1]))
+    out = _affine(weight.flatten(2), columns, bias)
+    return out.view(*out.shape[:2], height, width, x.shape[-1])
 
 
 def _out_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
@@ -104,7 +105,7 @@ class _Columns(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Fold.apply(grads[0], ctx.geometry, ctx.size), None  # type: ignore[no-untyped-call]
+        return _Fold.apply(grads[0], ctx.geometry, ctx.size), None
 
 
 class _Fold(torch.autograd.Function):
@@ -126,4 +127,4 @@ class _Fold(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Columns.apply(grads[0], ctx.geometry), None, None  # type: ignore[no-untyped-call]
+        return _Columns.apply(grads[0], ctx.geometry), None, None
