@@ -50,10 +50,13 @@ class PopulationEngine:
             remaining arguments are its own and are ignored where it is given.
         memory_budget: Bytes of working memory that bound the size of a cohort; see `Population`.
         device: Where members are trained, for example `"cuda"`.
+        threads: Cohorts that are trained at a time on a CPU.
 
     Raises:
         InvalidArgumentError: For a population of another task, or a value that breaks a rule.
     """
+
+    shares = True  # several studies may have one population
 
     def __init__(
         self,
@@ -65,9 +68,11 @@ class PopulationEngine:
         population: Population | None = None,
         memory_budget: int | None = None,
         device: str = "cpu",
+        threads: int = 1,
     ) -> None:
         self.task, self.deadline = task, deadline
-        self.population = population or Population(task, memory_budget=memory_budget, device=device)
+        options = {"memory_budget": memory_budget, "device": device, "threads": threads}
+        self.population = population or Population(task, **options)  # type: ignore[arg-type]
         same = self.population.task is task
         require(
             same, "population", "must be of the same task", self.population.task.name, "make one per task"

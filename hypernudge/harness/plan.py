@@ -178,6 +178,7 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     spec["seeds"] = _seeds(given.get("seeds"), where)
     for kind in ("scheduler", "warm_start"):
         _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
+    _check_engine(spec["engine"], f"{where}.engine")
     for kind in ("task", "scheduler", "warm_start"):
         spec[kind].setdefault("label", spec[kind]["name"])
     return Variation(run_id, spec)
@@ -210,6 +211,15 @@ def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any)
         raise InvalidArgumentError(f"{where}: {error}") from None
     except TypeError as error:
         raise InvalidArgumentError(f"{where}: cannot be built from {options}: {error}") from None
+
+
+def _check_engine(spec: Mapping[str, Any], where: str) -> None:
+    """Check an engine's options; it is built with its task, when the cell runs."""
+    supplied = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
+    try:
+        check_options("engine", spec, supplied)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}: {error}") from None
 
 
 def _check_task(spec: dict[str, Any], where: str) -> None:
