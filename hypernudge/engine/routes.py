@@ -74,7 +74,12 @@ class VmapRoute:
             width = max(1, DATA_BYTES // max(size * len(seeds), 1))
 
     def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-        """Return losses and buffers through `torch.vmap`."""
+        """Return losses and buffers through `torch.vmap`; a member alone is spared it."""
+        if len(next(iter(params.values()))) == 1:
+            single = ({name: value[0] for name, value in part.items()} for part in (params, batch, hp))
+            first, one_batch, one_hp = single
+            loss, buffers = self.task.loss_and_buffers(first, one_batch, {**self.shared, **one_hp})
+            return loss.unsqueeze(0), {name: value.unsqueeze(0) for name, value in buffers.items()}
 
         def one(params: Params, batch: Batch, hp: dict[str, Tensor]) -> tuple[Tensor, Params]:
             return self.task.loss_and_buffers(params, batch, {**self.shared, **hp})
