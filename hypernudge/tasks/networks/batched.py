@@ -126,13 +126,22 @@ class _Fold(torch.autograd.Function):
         m, c, height, width, n = size
         oh, ow = _out_size(height, width, geometry)
         patches = columns.view(m, c, kh, kw, oh, ow, n)
-        padded = columns.new_zeros((m, c, height + 2 * ph, width + 2 * pw, n))
+        folded = columns.new_zeros(size)
         for i in range(kh):
+            into_rows, of_rows = _inside(i, sh, ph, height, oh)
             for j in range(kw):
-                rows, cols = slice(i, i + sh * oh, sh), slice(j, j + sw * ow, sw)
-                padded[:, :, rows, cols][:, :, :oh, :ow].add_(patches[:, :, i, j])
-        return padded[:, :, ph : ph + height, pw : pw + width]
+                into, of = _inside(j, sw, pw, width, ow)
+                folded[:, :, into_rows, into].add_(patches[:, :, i, j, of_rows, of])
+        return folded
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         return _Columns.apply(grads[0], ctx.geometry), None, None
+
+
+def _inside(offset: int, stride: int, padding: int, size: int, out: int) -> tuple[slice, slice]:
+    """Return which inputs a kernel's row at `offset` touches, and for which outputs: padding is left out."""
+    first = max(0, -((offset - padding) // stride))
+    last = min(out - 1, (size - 1 + padding - offset) // stride)
+    start = offset + stride * first - padding
+    return slice(start, start + stride * (last - first) + 1, stride), slice(first, last + 1)
