@@ -13,16 +13,10 @@ from hypernudge import ASHA, CurvatureBand, GradientTask, Real, SearchSpace, tun
 
 
 class Spirals(GradientTask):
-    """Two interleaved spirals, a small network, learning rate, momentum and weight decay to tune."""
+    """Two interleaved spirals, a small network, learning rate and momentum to tune."""
 
     name, batch_size, steps_per_unit = "spirals", 64, 30
-    space = SearchSpace(
-        [
-            Real("lr", 1e-4, 1.0, log=True),
-            Real("momentum", 0.0, 0.99),
-            Real("weight_decay", 1e-6, 1e-2, log=True),
-        ]
-    )
+    space = SearchSpace([Real("lr", 1e-4, 1.0, log=True), Real("momentum", 0.0, 0.99)])
 
     def __init__(self):
         t = torch.linspace(0.25, 3, 600).repeat(2) * math.pi

@@ -5,6 +5,8 @@
     study = tune(task, ASHA(task.space), warm_start=CurvatureBand(), seed=0, budget=60.0, workers=4)
     trial, unit = study.best()
 
+    from hypernudge import AEES  # episodes: adapt learning rate and gradient noise of a running optimizer
+
 Names are imported when they are first used, so that `import hypernudge` costs nothing.
 """
 
@@ -14,6 +16,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypernudge.episodes import AEES as AEES
+    from hypernudge.episodes import EpisodicScheduler as EpisodicScheduler
     from hypernudge.optimizers import SGD as SGD
     from hypernudge.schedulers.asha import ASHA as ASHA
     from hypernudge.schedulers.random import RandomSearch as RandomSearch
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from hypernudge.warmstart.random_step import RandomStep as RandomStep
 
 _HOME = {
+    "AEES": "episodes",
+    "EpisodicScheduler": "episodes",
     "SGD": "optimizers",
     "ASHA": "schedulers.asha",
     "RandomSearch": "schedulers.random",

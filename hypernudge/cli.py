@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.run import parse_with_overrides
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
 
@@ -22,7 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return train.main(given[1:], "hypernudge train")
     if given[:1] == ["report"]:
         return _report(given[1:])
-    options = _parser().parse_args(given)
+    parser = _parser()
+    options, overrides = parse_with_overrides(parser, given)
+    if overrides and not hasattr(options, "overrides"):
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    options.overrides = overrides
     try:
         return int(options.run(options))
     except InvalidArgumentError as error:
@@ -34,11 +39,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="run an experiment: all variations, then the evaluation")
+    run = commands.add_parser(
+        "run", help="run an experiment, with KEY=VALUE overrides: all variations, then the evaluation"
+    )
     run.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
     run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
-    run.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="for example common.budget.units=60")
-    run.set_defaults(run=_run)
+    run.set_defaults(run=_run, overrides=[])
 
     derive = commands.add_parser("derive", help="fill the placeholders of a template")
     derive.add_argument("config_file", type=Path, metavar="FILE", help="template YAML")
@@ -46,12 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     derive.add_argument("--output", type=Path, help="new file; stdout if absent")
     derive.set_defaults(run=_derive)
 
-    pilot = commands.add_parser("pilot", help="targets from pilot seeds of the baselines, before a study")
+    pilot = commands.add_parser(
+        "pilot", help="targets from pilot seeds of the baselines (takes KEY=VALUE too)"
+    )
     pilot.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
     pilot.add_argument("--first-seed", type=int, default=100_000, help="first pilot seed (default 100000)")
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
-    pilot.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
-    pilot.set_defaults(run=_pilot)
+    pilot.set_defaults(run=_pilot, overrides=[])
 
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 

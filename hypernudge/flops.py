@@ -9,13 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 T = TypeVar("T")
 
 
-class _Counter(TorchDispatchMode):
+def _matrix_vector(matrix: Any, vector: Any, **_: Any) -> int:
+    return 2 * int(matrix.numel())
+
+
+def _dot(a: Any, b: Any, **_: Any) -> int:
+    return 2 * int(a.numel())
+
+
+# PyTorch's registry leaves these out; a linear model with one output consists of nothing else.
+_MORE: dict[Any, Callable[..., int]] = {torch.ops.aten.mv: _matrix_vector, torch.ops.aten.dot: _dot}
+
+
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     total = 0
 
     @classmethod
@@ -26,7 +39,8 @@ class _Counter(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
+        packet = func._overloadpacket
+        formula = flop_registry.get(packet, _MORE.get(packet))
         if formula is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
@@ -34,6 +48,6 @@ class _Counter(TorchDispatchMode):
 
 def count_flops(work: Callable[[], T]) -> tuple[T, float]:
     """Run `work()`; return its result and the FLOPs of its matrix products, convolutions and attention."""
-    with _Counter() as counter:
+    with _Counter() as counter:  # type: ignore[no-untyped-call]
         result = work()
     return result, float(counter.total)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 import torch
 from torch import Tensor
 
+from hypernudge.errors import require
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.space import SearchSpace, Value
@@ -183,7 +184,10 @@ class GradientTask(ABC):
         """FLOPs of one loss and gradient on one batch."""
         if "step" not in self._flops:
             self.counted("step", self._one_gradient)
-        return self._flops["step"]
+        flops = self._flops["step"]
+        remedy = "define `step_flops` on the task"
+        require(flops > 0, self.name, "the counted FLOPs of a training step must be positive", flops, remedy)
+        return flops
 
     def unit_flops(self, hp: Mapping[str, Value]) -> float:
         """Return the declared cost of one unit: `steps_per_unit` losses and gradients."""

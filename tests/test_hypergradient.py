@@ -30,7 +30,7 @@ TASKS = {
 
 @pytest.fixture(scope="module", params=[*TASKS, "bowl"])
 def setting(request):
-    from conftest import Bowl
+    from tests.conftest import Bowl
 
     name = request.param
     task = Bowl() if name == "bowl" else TASKS[name](dtype="float64", batch_size=32)

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.plan import Plan, load_plan
+from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import write_atomically
+
+
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line whose `KEY=VALUE` overrides may stand anywhere among its options.
+
+    `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
+    """
+    options, rest = parser.parse_known_args(arguments)
+    stray = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}; overrides have the form KEY=VALUE")
+    return options, rest
 
 
 def run_experiment(
@@ -33,31 +48,27 @@ def run_experiment(
     _claim_directory(plan, results_dir)
     experiment = _write_experiment(plan, results_dir)
     failed = []
-    begun = time.perf_counter()
-    for index, variation in enumerate(plan.variations):
-        run_dir = results_dir / variation.run_id
-        _say(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}: {len(variation.seeds)} seeds")
-        arguments = [
-            "--run-id",
-            variation.run_id,
-            "--config-file",
-            str(experiment),
-            "--run-dir",
-            str(run_dir),
-        ]
-        code = run_child([*train_command, *arguments], run_dir)
-        if code != 0:
-            failed.append(variation.run_id)
-            _say(f"{variation.run_id}: FAILED with exit code {code}, see {run_dir / 'stderr.log'}")
-        elapsed = time.perf_counter() - begun
-        left = elapsed / (index + 1) * (len(plan.variations) - index - 1)
-        _say(f"[{index + 1}/{len(plan.variations)}] after {elapsed:.0f} s, about {left:.0f} s left")
-    code = run_child([*evaluate_command, "--results-dir", str(results_dir)], results_dir / "evaluation")
-    if code != 0:
-        failed.append("evaluation")
-        _say(f"evaluation: FAILED with exit code {code}, see {results_dir / 'evaluation' / 'stderr.log'}")
+    with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
+        for index, variation in enumerate(plan.variations):
+            run_dir = results_dir / variation.run_id
+            progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
+            arguments = ["--run-id", variation.run_id, "--config-file", str(experiment)]
+            command = [*train_command, *arguments, "--run-dir", str(run_dir)]
+            if not _succeeds(variation.run_id, command, run_dir, progress):
+                failed.append(variation.run_id)
+        progress.running("evaluation")
+        command = [*evaluate_command, "--results-dir", str(results_dir)]
+        if not _succeeds("evaluation", command, results_dir / "evaluation", progress):
+            failed.append("evaluation")
     _say("failed: " + ", ".join(failed) if failed else f"done: results in {results_dir}")
     return 1 if failed else 0
+
+
+def _succeeds(what: str, command: Sequence[str], log_dir: Path, progress: Progress) -> bool:
+    code = run_child(command, log_dir, progress)
+    if code != 0:
+        progress.say(f"{what}: FAILED with exit code {code}, see {log_dir / 'stderr.log'}")
+    return code == 0
 
 
 def _say(line: str) -> None:
@@ -99,7 +110,7 @@ def _write_experiment(plan: Plan, results_dir: Path) -> Path:
     return path
 
 
-def run_child(command: Sequence[str], log_dir: Path) -> int:
+def run_child(command: Sequence[str], log_dir: Path, progress: Progress) -> int:
     """Run a command; forward its stdout and stderr live, and keep each in a file of its own."""
     log_dir.mkdir(parents=True, exist_ok=True)
     with (
@@ -110,9 +121,10 @@ def run_child(command: Sequence[str], log_dir: Path) -> int:
         ) as child,
     ):
         assert child.stdout is not None and child.stderr is not None  # both are pipes
+        streams = [(child.stdout, sys.stdout, out), (child.stderr, sys.stderr, err)]
         threads = [
-            threading.Thread(target=_forward, args=(child.stdout, sys.stdout, out)),
-            threading.Thread(target=_forward, args=(child.stderr, sys.stderr, err)),
+            threading.Thread(target=_forward, args=(source, terminal, log, progress))
+            for source, terminal, log in streams
         ]
         for thread in threads:
             thread.start()
@@ -121,12 +133,13 @@ def run_child(command: Sequence[str], log_dir: Path) -> int:
         return child.wait()
 
 
-def _forward(source: IO[str], terminal: IO[str], log: IO[str]) -> None:
+def _forward(source: IO[str], terminal: IO[str], log: IO[str], progress: Progress) -> None:
     for line in source:
         log.write(line)
         log.flush()
-        terminal.write(line)
-        terminal.flush()
+        progress.forward(terminal, line)
+        if line.startswith("{") and '"event": "cell"' in line:
+            progress.cell()
 
 
 def refuse(error: InvalidArgumentError) -> int:

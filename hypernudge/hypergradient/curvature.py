@@ -49,7 +49,7 @@ def hessian_vector(task: GradientTask, params: Params, batch: Batch, hp: Mapping
     tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
     g = gradient(task, tracked, batch, hp)
     gg = _dot(g, g)
-    (0.5 * gg).backward()  # `torch.autograd.grad` would not notice a missing second derivative
+    (0.5 * gg).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
     Hg = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in tracked.items()}
     return Curvature(float(gg.detach()), float(_dot(g, Hg).detach()))
 

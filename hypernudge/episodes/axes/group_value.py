@@ -1,0 +1,124 @@
+"""Axes on other numbers that optimizers keep in their parameter groups."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+
+from hypernudge.episodes import checks
+
+Saved = list[tuple[dict[str, Any], str, Any]]
+
+
+class WeightDecay:
+    """Multiplies the weight decay of every parameter group; groups without decay stay without.
+
+    Args:
+        candidates: Multipliers, all 0 or above.
+
+    Raises:
+        ValueError: ``candidates`` is empty or holds a negative value.
+    """
+
+    name = "weight_decay"
+    tag = "wd"
+    whole_episode = False
+    one_is_neutral = True
+
+    def __init__(self, candidates: Sequence[float]) -> None:
+        self.candidates = checks.candidates("weight_decay candidates", candidates, zero_allowed=True)
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Refuse an optimizer on which the axis would do nothing.
+
+        Raises:
+            ValueError: No group has a weight decay other than 0.
+        """
+        if not any(group.get("weight_decay") for group in optimizer.param_groups):
+            raise ValueError(
+                f"optimizer {type(optimizer).__name__} has no parameter group with a weight_decay above 0, "
+                "so multiplying it does nothing; set one or drop the WeightDecay axis."
+            )
+
+    def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
+        """Multiply every decay; return the groups with their own values."""
+        if value == 1.0:
+            return None
+        saved: Saved = []
+        for group in optimizer.param_groups:
+            base = group.get("weight_decay")
+            if base:
+                saved.append((group, "weight_decay", base))
+                group["weight_decay"] = base * value
+        return saved
+
+    def undo(self, optimizer: Optimizer, token: Saved) -> None:
+        """Put the decays back."""
+        del optimizer
+        _restore(token)
+
+
+class Momentum:
+    """Stretches the memory of the first moment: ``1 - beta`` is divided by the candidate.
+
+    Works on ``momentum`` (SGD, RMSprop) and on the first of ``betas`` (the Adam family). A horizon factor of
+    2 turns 0.9 into 0.95, 0.5 turns it into 0.8; factors below ``1 - beta`` switch momentum off.
+    Adam's bias correction keeps using the step count with the beta of the moment, which is exact only for a
+    constant beta; the difference fades with ``beta^t``.
+
+    Args:
+        candidates: Horizon factors, all above 0.
+
+    Raises:
+        ValueError: ``candidates`` is empty or holds a value that is not above 0.
+    """
+
+    name = "momentum"
+    tag = "mom"
+    whole_episode = False
+    one_is_neutral = True
+
+    def __init__(self, candidates: Sequence[float]) -> None:
+        self.candidates = checks.candidates("momentum candidates", candidates, zero_allowed=False)
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Refuse an optimizer without momentum.
+
+        Raises:
+            ValueError: No group has ``betas`` or a ``momentum`` above 0.
+        """
+        if not any("betas" in group or group.get("momentum") for group in optimizer.param_groups):
+            raise ValueError(
+                f"optimizer {type(optimizer).__name__} has neither betas nor a momentum above 0 in any "
+                "parameter group; set momentum or drop the Momentum axis."
+            )
+
+    def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
+        """Stretch every first moment; return the groups with their own values."""
+        if value == 1.0:
+            return None
+        saved: Saved = []
+        for group in optimizer.param_groups:
+            if "betas" in group:
+                betas = group["betas"]
+                saved.append((group, "betas", betas))
+                group["betas"] = (_stretch(betas[0], value), *betas[1:])
+            elif group.get("momentum"):
+                saved.append((group, "momentum", group["momentum"]))
+                group["momentum"] = _stretch(group["momentum"], value)
+        return saved
+
+    def undo(self, optimizer: Optimizer, token: Saved) -> None:
+        """Put the moments back."""
+        del optimizer
+        _restore(token)
+
+
+def _stretch(beta: Any, factor: float) -> Any:
+    stretched = 1.0 - (1.0 - beta) / factor
+    return max(stretched, 0.0) if isinstance(stretched, float) else stretched.clamp(min=0.0)
+
+
+def _restore(token: Saved) -> None:
+    for group, key, value in token:
+        group[key] = value

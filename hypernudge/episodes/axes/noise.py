@@ -1,0 +1,57 @@
+"""The gradient-noise axis."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from torch.optim import Optimizer
+
+from hypernudge.episodes import checks
+
+
+class NoiseSource(Protocol):
+    """Adds Gaussian noise to the gradients an optimizer is about to use."""
+
+    def add(self, optimizer: Optimizer, std: float) -> None:
+        """Add noise of standard deviation ``std`` (units of the gradient) to every gradient, in place."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the states of the random streams: strings to tensors."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        ...
+
+
+class GradientNoise:
+    """Adds Gaussian noise to the raw gradients just before the optimizer uses them.
+
+    After the user's own clipping, and before the optimizer's weight decay, momentum and normalisation. With a
+    closure, every evaluation of it inside one step is given fresh noise.
+
+    Args:
+        candidates: Standard deviations in units of the gradient, all 0 or above; 0 draws nothing.
+
+    Raises:
+        ValueError: ``candidates`` is empty or holds a negative value.
+    """
+
+    name = "noise"
+    tag = "n"
+    whole_episode = False
+
+    def __init__(self, candidates: Sequence[float]) -> None:
+        self.candidates = checks.candidates("noise_candidates", candidates, zero_allowed=True)
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Accept every optimizer with parameters."""
+        del optimizer
+
+    def apply(self, optimizer: Optimizer, value: float) -> None:
+        """Change nothing: noise enters through the scheduler's noise source, after the gradients exist."""
+        del optimizer, value
+
+    def undo(self, optimizer: Optimizer, token: Any) -> None:
+        """Do nothing."""
+        del optimizer, token

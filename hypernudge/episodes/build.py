@@ -1,0 +1,66 @@
+"""From options to a controller: the defaults of the hook-based scheduler, in one place."""
+
+import functools
+from collections.abc import Sequence
+
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.axes.noise import GradientNoise
+from hypernudge.episodes.bandit_controller import BanditController, bandit_slots
+from hypernudge.episodes.bandits.base import BanditFactory
+from hypernudge.episodes.bandits.ucb import DiscountedUCB
+from hypernudge.episodes.context import TrendContext
+from hypernudge.episodes.rewards.base import Reward
+from hypernudge.episodes.rewards.ema_log import EmaLogReward
+from hypernudge.episodes.rewards.standardised import StandardisedReward
+
+# Rewards are standardised to a spread of about 1/3; a constant of that size explores without drowning them.
+DEFAULT_EXPLORATION = 0.2
+
+
+def bandit_controller(
+    axes: Sequence[Axis],
+    *,
+    seed: int,
+    episode_length: int = 100,
+    bandit: BanditFactory | None = None,
+    reward: Reward | None = None,
+    context: TrendContext | None = None,
+    conditional: bool = False,
+    non_finite: str = "ignore",
+) -> BanditController:
+    """Build the controller of fixed-length episodes.
+
+    Args:
+        axes: What to decide about, at least one; noise on at most one.
+        seed: Seed of the bandits.
+        episode_length: Optimizer steps per episode, at least 1.
+        bandit: Builds a bandit per axis; default discounted UCB with an exploration of 0.2.
+        reward: Judges an episode; default the smoothed log improvement, detrended and standardised.
+        context: Bucket rule for contextual bandits.
+        conditional: One bandit per arm of the first axis for every later axis.
+        non_finite: ``ignore``, ``worst`` or ``raise``, see
+            :class:`~hypernudge.episodes.BanditController`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if not axes:
+        raise ValueError(
+            "axes must not be empty; pass at least one axis, for example LearningRate([0.5, 1, 2])."
+        )
+    names = [axis.name for axis in axes]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"axes must have different names, but got {names}; join their candidates in one axis."
+        )
+    if sum(isinstance(axis, GradientNoise) for axis in axes) > 1:
+        raise ValueError("axes must hold at most one GradientNoise.")
+    factory = bandit or functools.partial(DiscountedUCB, exploration=DEFAULT_EXPLORATION)
+    return BanditController(
+        axes,
+        bandit_slots(axes, factory, conditional=conditional, seed=seed),
+        reward=reward or StandardisedReward(EmaLogReward()),
+        episode_length=episode_length,
+        context=context,
+        non_finite=non_finite,
+    )

@@ -1,0 +1,54 @@
+"""Checkpoints: comparing settings, refusing what does not fit before anything is changed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+FORMAT = 1
+
+
+def differences(saved: Any, own: Any, path: str = "") -> list[str]:
+    """List where two nested settings differ, as ``path: saved X, here Y``."""
+    if isinstance(saved, dict) and isinstance(own, dict):
+        found: list[str] = []
+        for key in sorted({*saved, *own}):
+            found += differences(saved.get(key), own.get(key), f"{path}.{key}" if path else str(key))
+        return found
+    return [] if _same(saved, own) else [f"{path}: saved {saved!r}, here {own!r}"]
+
+
+def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another format or of other settings.
+
+    Args:
+        state: What ``state_dict`` returned.
+        fingerprint: Settings of the object that is to load it.
+
+    Raises:
+        ValueError: The checkpoint does not fit; every differing setting is named.
+    """
+    if state.get("format") != FORMAT:
+        raise ValueError(
+            f"state must come from state_dict() of this class (format {FORMAT}), but has format "
+            f"{state.get('format')!r}."
+        )
+    found = differences(state["settings"], fingerprint)
+    if found:
+        raise ValueError(
+            "state was saved under other settings; construct the scheduler as it was then. Differing: "
+            + "; ".join(found)
+        )
+
+
+def plain(value: Any) -> Any:
+    """Turn tuples into lists, at any depth, so that saved and loaded states compare equal."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value
+
+
+def _same(saved: Any, own: Any) -> bool:
+    if isinstance(saved, list) and isinstance(own, list):
+        return len(saved) == len(own) and all(_same(a, b) for a, b in zip(saved, own, strict=True))
+    return bool(saved == own) or (saved != saved and own != own)  # NaN candidates are legal, if useless

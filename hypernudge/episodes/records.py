@@ -1,0 +1,89 @@
+"""Frozen records: what is in force during an episode, and what became of it."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hypernudge.episodes.rewards.base import RewardDetails
+
+
+@dataclass(frozen=True)
+class CandidateConfig:
+    """The pair in force during an episode of the :class:`~hypernudge.episodes.AEES` front.
+
+    Attributes:
+        name: ``lr{multiplier}_n{std}`` with ``-`` written ``m`` and ``.`` written ``p``.
+        lr_multiplier: Factor on the base learning rate, above 0.
+        noise_std: Standard deviation of the gradient noise, in units of the gradient.
+    """
+
+    name: str
+    lr_multiplier: float = 1.0
+    noise_std: float = 0.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One decision of a controller.
+
+    Attributes:
+        name: Readable name, the axis tags and values joined by ``_``.
+        arms: Index of the chosen candidate per axis.
+        values: Value of the chosen candidate per axis.
+        bucket: Context bucket the decision was made in, or None without context.
+    """
+
+    name: str
+    arms: tuple[int, ...]
+    values: tuple[float, ...]
+    bucket: str | None = None
+
+
+@dataclass(frozen=True)
+class EpisodeRecord:
+    """A closed episode.
+
+    Attributes:
+        index: Running number from 0.
+        selection: What was in force.
+        start_step: First optimizer step of the episode.
+        end_step: Last optimizer step of the episode (inclusive).
+        loss_start: First loss, or None if no usable loss was seen.
+        loss_end: Last loss, or None.
+        reward: The reward and its parts, or None where the controller uses none or none was defined.
+        update_norm: Mean Euclidean norm of the parameter update per step, or None if not requested.
+    """
+
+    index: int
+    selection: Selection
+    start_step: int
+    end_step: int
+    loss_start: float | None
+    loss_end: float | None
+    reward: RewardDetails | None
+    update_norm: float | None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the record in plain types (loads with ``weights_only=True``)."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "EpisodeRecord":
+        """Rebuild a record from :meth:`to_plain`."""
+        fields = dict(plain)
+        chosen = fields.pop("selection")
+        reward = fields.pop("reward")
+        return cls(
+            selection=selection_from_plain(chosen),
+            reward=None if reward is None else RewardDetails(**reward),
+            **fields,
+        )
+
+
+def selection_from_plain(plain: dict[str, Any]) -> Selection:
+    """Rebuild a :class:`Selection` from its ``asdict`` form."""
+    return Selection(plain["name"], tuple(plain["arms"]), tuple(plain["values"]), plain["bucket"])
+
+
+def value_text(value: float) -> str:
+    """Write a value so that it fits an identifier: ``1e-05`` becomes ``1em05``, ``0.05`` ``0p05``."""
+    return f"{value:.12g}".replace("-", "m").replace(".", "p")

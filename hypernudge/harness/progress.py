@@ -1,0 +1,82 @@
+"""What runs, how far it is, how long it will still take: a rich bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import IO, Any
+
+
+class Progress:
+    """Counts cells; everything that is printed meanwhile must go through `forward` or `say`.
+
+    Args:
+        total: Cells of the whole experiment.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.begun = time.perf_counter()
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        self._task: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("cells, left:"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._task = self._bar.add_task("starting", total=total)
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def running(self, what: str) -> None:
+        """Say which variation runs now."""
+        if self._bar is not None:
+            self._bar.update(self._task, description=what)
+        else:
+            self.say(f"{what} ({self.done} of {self.total} cells done{self._left()})")
+
+    def _left(self) -> str:
+        if self.done == 0:
+            return ""
+        seconds = (time.perf_counter() - self.begun) / self.done * (self.total - self.done)
+        return f", about {seconds:.0f} s left"
+
+    def cell(self) -> None:
+        """Count one finished cell."""
+        with self._lock:
+            self.done += 1
+            if self._bar is not None:
+                self._bar.update(self._task, completed=self.done)
+
+    def say(self, line: str) -> None:
+        """Print a line of our own on stderr."""
+        self.forward(sys.stderr, line + "\n")
+
+    def forward(self, terminal: IO[str], line: str) -> None:
+        """Pass a child's line on, above the bar where both are on the same terminal."""
+        with self._lock:
+            if self._bar is not None and terminal.isatty():
+                self._bar.console.out(line.rstrip("\n"), highlight=False)
+            else:
+                terminal.write(line)
+                terminal.flush()

@@ -1,0 +1,142 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hypernudge.episodes import Alignment, EpisodicScheduler
+
+
+def problem(seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    model = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 2)).to(dtype)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=dtype) * 0.4)
+
+    def batch():
+        inputs = torch.randn(32, 6, generator=generator, dtype=dtype)
+        targets = (inputs[:, 0] * inputs[:, 1] > 0).long()
+        return nn.functional.cross_entropy(model(inputs), targets)
+
+    return model, batch
+
+
+def backward(model, batch):
+    model.zero_grad()
+    batch().backward()
+
+
+def reference_multipliers(rate, steps, start):
+    """The rule as written, with clones of everything and a read per step: the slow twin."""
+    model, batch = problem(dtype=torch.float64)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
+    multiplier, cosines, update = start, [], None
+    seen = []
+    for _ in range(steps):
+        backward(model, batch)
+        verdict = None
+        if update is not None:
+            gradient = torch.cat([p.grad.flatten() for p in parameters])
+            cosines.append(-(gradient @ update).item() / (gradient.norm() * update.norm()).item())
+            z = sum(cosines) / math.sqrt(sum(h * h for h in cosines))
+            verdict = 2.0 if z > 1.7 else 0.7 if z < -2.0 else 1.0 if len(cosines) == 15 else None
+        before = torch.cat([p.detach().flatten().clone() for p in parameters])
+        optimizer.param_groups[0]["lr"] = rate * multiplier
+        optimizer.step()
+        seen.append(multiplier)
+        update = torch.cat([p.detach().flatten() for p in parameters]) - before
+        if verdict is not None:
+            multiplier = min(max(multiplier * verdict, 1e-4), 1e4)
+            cosines, update = [], None
+    return seen
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 30.0])
+def test_cheap_rule_with_everything_probed_is_the_rule_as_written(rate):
+    model, batch = problem(dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
+    episodes = EpisodicScheduler(optimizer, controller=Alignment(lag=0, fraction=1.0, start=0.01))
+    seen = []
+    for _ in range(250):
+        backward(model, batch)
+        optimizer.step()
+        seen.append(episodes.records[-1].selection.values[0] if episodes.current is None else None)
+        seen[-1] = seen[-1] if seen[-1] is not None else episodes.current.values[0]
+    assert seen == pytest.approx(reference_multipliers(rate, 250, 0.01), rel=1e-12)
+    assert len({round(value, 9) for value in seen}) > 3
+
+
+def test_too_small_a_rate_grows_and_too_large_a_rate_shrinks():
+    finals = {}
+    for rate in (1e-4, 100.0):
+        model, batch = problem()
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        alignment = Alignment(start=1.0, every=2, look_every=3)
+        EpisodicScheduler(optimizer, controller=alignment)
+        for _ in range(400):
+            backward(model, batch)
+            optimizer.step()
+        finals[rate] = alignment.multiplier
+    assert finals[1e-4] > 8
+    assert finals[100.0] < 0.1
+
+
+def test_sampling_reads_only_its_share_and_resumes_bit_for_bit(tmp_path):
+    def run(cut):
+        model, batch = problem()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+        options = {"every": 3, "look_every": 2, "fraction": 0.25, "min_coordinates": 1, "seed": 5}
+        episodes = EpisodicScheduler(optimizer, controller=Alignment(**options))
+        for step in range(120):
+            if step == cut:
+                path = tmp_path / "state.pt"
+                torch.save([optimizer.state_dict(), episodes.state_dict()], path)
+                saved = torch.load(path, weights_only=True)
+                episodes.detach()
+                optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+                optimizer.load_state_dict(saved[0])
+                episodes = EpisodicScheduler(optimizer, controller=Alignment(**options))
+                episodes.load_state_dict(saved[1])
+            backward(model, batch)
+            optimizer.step()
+        sampled = episodes.controller._sample.parameters(optimizer).numel()
+        assert sampled < 0.35 * sum(p.numel() for p in model.parameters())
+        values = [record.selection.values for record in episodes.records]
+        return values, [p.detach().clone() for p in model.parameters()]
+
+    whole = run(None)
+    assert len(set(whole[0])) > 2
+    for cut in (1, 2, 17, 40, 41, 42, 43, 77):
+        values, parameters = run(cut)
+        assert values == whole[0]
+        assert all(torch.equal(a, b) for a, b in zip(parameters, whole[1], strict=True))
+
+
+def test_the_base_rate_is_untouched_between_steps():
+    model, batch = problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    EpisodicScheduler(optimizer, controller=Alignment())
+    for _ in range(10):
+        backward(model, batch)
+        optimizer.step()
+        assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"up": 1.0}, "up must be above 1"),
+        ({"down": 1.0}, r"down must lie in \(0, 1\)"),
+        ({"low": 2.0, "high": 1.0}, "low must be above 0 and at most high"),
+        ({"z_up": 0.0}, "z_up must be above 0"),
+        ({"samples": 0}, "samples must be at least 1"),
+        ({"every": 0}, "every must be at least 1"),
+        ({"fraction": 0.0}, r"fraction must lie in \(0, 1\]"),
+        ({"lag": -1}, "lag must be at least 0"),
+    ],
+)
+def test_wrong_arguments_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Alignment(**wrong)

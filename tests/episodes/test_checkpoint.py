@@ -1,0 +1,162 @@
+"""Interrupted and resumed training equals uninterrupted training, bit for bit."""
+
+import random
+
+import pytest
+import torch
+
+from hypernudge import AEES
+from hypernudge.episodes import (
+    Alignment,
+    EpisodicScheduler,
+    GradientNoise,
+    LearningRate,
+    ThompsonSampling,
+    TrendContext,
+)
+from tests.episodes.helpers import Problem, same
+
+MODES = {
+    "adaptive": {},
+    "random": {"control_mode": "random"},
+    "conditional": {"structured_control_mode": "conditional"},
+    "trend": {"context_mode": "trend", "context_trend_window": 2},
+    "conditional-trend": {"structured_control_mode": "conditional", "context_mode": "trend"},
+    "new-defaults": {"compat": None, "context_mode": "trend"},
+}
+STEPS = 45
+
+
+class Stack:
+    """Everything a training script would save."""
+
+    def __init__(self, options):
+        self.problem = Problem()
+        self.optimizer = torch.optim.AdamW(self.problem.model.parameters(), lr=0.02)
+        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 30)
+        self.aees = AEES(
+            self.optimizer,
+            lr_candidates=(0.5, 1.0, 2.0),
+            noise_candidates=(0.0, 0.01, 0.1),
+            episode_length=4,
+            lr_scheduler=self.scheduler,
+            seed=7,
+            update_norm=True,
+            **options,
+        )
+
+    def parts(self):
+        return {
+            "model": self.problem.model,
+            "optimizer": self.optimizer,
+            "scheduler": self.scheduler,
+            "aees": self.aees,
+        }
+
+    def run(self, start, stop):
+        for step in range(start, stop):
+            self.aees.step_start(step)
+            self.optimizer.zero_grad()
+            loss = self.problem.loss(step)
+            loss.backward()
+            self.aees.step_end(loss)
+
+    def save(self, path):
+        torch.save({name: part.state_dict() for name, part in self.parts().items()}, path)
+
+    def load(self, path):
+        saved = torch.load(path, weights_only=True)
+        for name, part in self.parts().items():
+            part.load_state_dict(saved[name])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_resume_is_bit_exact_at_random_cuts(mode, tmp_path):
+    whole = Stack(MODES[mode])
+    whole.run(0, STEPS)
+    cuts = random.Random(mode).sample(range(1, STEPS), 20)
+    assert any(cut % 4 for cut in cuts)
+    for cut in cuts:
+        first = Stack(MODES[mode])
+        first.run(0, cut)
+        first.save(tmp_path / "cut.pt")
+        second = Stack(MODES[mode])
+        second.load(tmp_path / "cut.pt")
+        second.run(cut, STEPS)
+        assert same(whole.problem.parameters(), second.problem.parameters()), cut
+        assert whole.aees.get_logs() == second.aees.get_logs(), cut
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_hook_based_resume_also_between_micro_batches(deferred, tmp_path):
+    def build():
+        problem = Problem()
+        optimizer = torch.optim.SGD(problem.model.parameters(), lr=0.1, momentum=0.9)
+        episodes = EpisodicScheduler(
+            optimizer,
+            LearningRate([0.5, 2.0]),
+            GradientNoise([0.0, 0.1]),
+            bandit=ThompsonSampling,
+            context=TrendContext(),
+            conditional=True,
+            episode_length=3,
+            seed=5,
+            deferred_reads=deferred,
+        )
+        return problem, optimizer, episodes
+
+    def run(stack, start, stop):
+        problem, optimizer, episodes = stack
+        for micro in range(start, stop):
+            loss = problem.loss(micro) / 2
+            loss.backward()
+            episodes.observe(loss)
+            if micro % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+
+    whole = build()
+    run(whole, 0, 60)
+    for cut in (1, 2, 7, 12, 25, 41):
+        first = build()
+        run(first, 0, cut)
+        path = tmp_path / "cut.pt"
+        gradients = [p.grad for p in first[0].model.parameters()]
+        torch.save([first[0].model.state_dict(), first[1].state_dict(), first[2].state_dict()], path)
+        second = build()
+        saved = torch.load(path, weights_only=True)
+        for part, state in zip((second[0].model, *second[1:]), saved, strict=True):
+            part.load_state_dict(state)
+        for parameter, gradient in zip(second[0].model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        run(second, cut, 60)
+        assert same(whole[0].parameters(), second[0].parameters())
+        assert whole[2].records == second[2].records
+
+
+def test_the_optimizer_s_own_checkpoint_holds_the_base_rate():
+    stack = Stack({})
+    stack.run(0, 6)
+    assert stack.optimizer.state_dict()["param_groups"][0]["lr"] == stack.scheduler.get_last_lr()[0]
+
+
+def test_a_checkpoint_of_other_settings_is_refused_by_name_and_changes_nothing():
+    optimizer = torch.optim.SGD(Problem().model.parameters(), lr=0.1)
+    saved = AEES(optimizer, lr_candidates=(0.5, 2.0), seed=0).state_dict()
+    other = AEES(optimizer, lr_candidates=(0.5, 3.0), episode_length=7, seed=0)
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"controller\.axes: saved .*controller\.episode_length"):
+        other.load_state_dict(saved)
+    assert other.state_dict() == before
+    with pytest.raises(ValueError, match="must come from state_dict"):
+        other.load_state_dict({})
+    aligned = EpisodicScheduler(optimizer, controller=Alignment())
+    with pytest.raises(ValueError, match="saved under other settings"):
+        aligned.load_state_dict(saved)
+
+
+def test_logs_can_be_left_out():
+    stack = Stack({})
+    stack.run(0, 9)
+    assert len(stack.aees.episodes.state_dict()["records"]) == 2
+    assert stack.aees.episodes.state_dict(logs=False)["records"] == []

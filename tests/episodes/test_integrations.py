@@ -1,0 +1,290 @@
+"""Unmodified training loops of three libraries, with one callback or line added."""
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from hypernudge.episodes import Alignment, GradientNoise, LearningRate
+from tests.episodes.helpers import same
+
+AXES = (LearningRate([0.5, 2.0]), GradientNoise([0.0, 0.01]))
+
+
+class Digits(Dataset):
+    def __init__(self, count=48):
+        generator = torch.Generator().manual_seed(0)
+        self.inputs = torch.randn(count, 4, generator=generator)
+        self.targets = (self.inputs[:, 0] > 0).long()
+
+    def __len__(self):
+        return len(self.targets)
+
+    def __getitem__(self, index):
+        return self.inputs[index], self.targets[index]
+
+
+def network():
+    generator = torch.Generator().manual_seed(1)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return model
+
+
+def test_a_controller_instance_is_refused():
+    from hypernudge.integrations._recipe import Recipe
+
+    with pytest.raises(TypeError, match="controller must be a callable"):
+        Recipe((), Alignment(), {})
+
+
+@pytest.mark.slow
+class TestLightning:
+    @pytest.fixture(autouse=True)
+    def library(self):
+        pytest.importorskip("lightning", reason="the extra `trainers` is not installed")
+
+    def fit(
+        self, folder, callback, *, epochs=2, accumulate=1, manual=False, resume=None, precision="32-true"
+    ):
+        import warnings
+
+        import lightning.pytorch as pl
+
+        class Module(pl.LightningModule):
+            def __init__(self):
+                super().__init__()
+                self.net = network()
+                self.automatic_optimization = not manual
+                self.rates = []
+
+            def training_step(self, batch, index):
+                loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+                if manual:
+                    optimizer = self.optimizers()
+                    optimizer.zero_grad()
+                    self.manual_backward(loss)
+                    optimizer.step()
+                return loss
+
+            def on_train_batch_end(self, outputs, batch, batch_index):
+                self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+
+            def configure_optimizers(self):
+                return torch.optim.AdamW(self.parameters(), lr=0.01)
+
+        module = Module()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the trainer's advice on workers, devices and logging
+            trainer = pl.Trainer(
+                max_epochs=epochs,
+                accelerator="cpu",
+                devices=1,
+                callbacks=[callback],
+                accumulate_grad_batches=accumulate,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                logger=False,
+                default_root_dir=folder,
+                precision=precision,
+            )
+            trainer.fit(module, DataLoader(Digits(), batch_size=4), ckpt_path=resume)
+            if resume is None:
+                trainer.save_checkpoint(folder / f"after{epochs}.ckpt")
+        assert set(module.rates) == {0.01}
+        return module, trainer
+
+    def callback(self, **options):
+        from hypernudge.integrations.lightning import EpisodesCallback
+
+        return EpisodesCallback(*AXES, episode_length=5, seed=0, **options)
+
+    @pytest.mark.parametrize(
+        ("accumulate", "manual", "precision", "steps"),
+        [
+            (1, False, "32-true", 24),
+            (4, False, "32-true", 6),
+            (1, True, "32-true", 24),
+            (1, False, "bf16-mixed", 24),
+        ],
+    )
+    def test_trains_and_counts_real_steps(self, tmp_path, accumulate, manual, precision, steps):
+        callback = self.callback()
+        self.fit(tmp_path, callback, accumulate=accumulate, manual=manual, precision=precision)
+        (episodes,) = callback.schedulers
+        assert episodes.step_count == steps
+        assert sum(r.end_step - r.start_step + 1 for r in episodes.records) == steps
+        assert all(record.reward is not None for record in episodes.records)
+
+    def test_equals_a_plain_loop(self, tmp_path):
+        from hypernudge.episodes import EpisodicScheduler
+
+        callback = self.callback()
+        module, _ = self.fit(tmp_path, callback)
+        model = network()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        with EpisodicScheduler(optimizer, *AXES, episode_length=5, seed=0) as episodes:
+            for _ in range(2):
+                for inputs, targets in DataLoader(Digits(), batch_size=4):
+                    optimizer.zero_grad()
+                    loss = nn.functional.cross_entropy(model(inputs), targets)
+                    loss.backward()
+                    episodes.observe(loss)
+                    optimizer.step()
+        assert episodes.records == callback.schedulers[0].records
+        assert same(list(module.net.parameters()), list(model.parameters()))
+
+    def test_resumes_from_the_trainer_s_checkpoint(self, tmp_path):
+        whole, first, second = self.callback(), self.callback(), self.callback()
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        reference, _ = self.fit(tmp_path / "a", whole, epochs=4)
+
+        class SaveEarly(type(first)):
+            def on_train_epoch_end(self, trainer, module):
+                if trainer.current_epoch == 1:
+                    trainer.save_checkpoint(tmp_path / "b" / "cut.ckpt")
+
+        early = SaveEarly(*AXES, episode_length=5, seed=0)
+        early.__class__.__qualname__ = type(second).__qualname__  # the key of its state in the checkpoint
+        self.fit(tmp_path / "b", early, epochs=2)
+        resumed, _ = self.fit(tmp_path / "b", second, epochs=4, resume=tmp_path / "b" / "cut.ckpt")
+        assert second.schedulers[0].records == whole.schedulers[0].records
+        assert same(list(reference.parameters()), list(resumed.parameters()))
+
+    def test_alignment(self, tmp_path):
+        from hypernudge.integrations.lightning import EpisodesCallback
+
+        callback = EpisodesCallback(controller=functools.partial(Alignment, start=0.1))
+        self.fit(tmp_path, callback)
+        assert len({record.selection.values for record in callback.schedulers[0].records}) > 1
+
+
+@pytest.mark.slow
+class TestTransformers:
+    @pytest.fixture(autouse=True)
+    def library(self):
+        pytest.importorskip("transformers", reason="the extra `trainers` is not installed")
+
+    def trainer(self, folder, callback, **arguments):
+        import transformers
+
+        class Sentences(Dataset):
+            def __len__(self):
+                return 32
+
+            def __getitem__(self, index):
+                generator = torch.Generator().manual_seed(index)
+                ids = torch.randint(5, 50, (6,), generator=generator)
+                return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[0] % 2}
+
+        config = transformers.DistilBertConfig(
+            vocab_size=50,
+            dim=16,
+            n_layers=1,
+            n_heads=2,
+            hidden_dim=32,
+            max_position_embeddings=8,
+            dropout=0.0,
+        )
+        torch.manual_seed(0)  # the library initialises from the global generator
+        model = transformers.DistilBertForSequenceClassification(config)
+        options = {
+            "output_dir": str(folder),
+            "per_device_train_batch_size": 4,
+            "num_train_epochs": 2,
+            "learning_rate": 1e-3,
+            "report_to": [],
+            "disable_tqdm": True,
+            "use_cpu": True,
+            "save_strategy": "steps",
+            "save_steps": 7,
+            "dataloader_pin_memory": False,
+            **arguments,
+        }
+        return transformers.Trainer(
+            model,
+            transformers.TrainingArguments(**options),
+            train_dataset=Sentences(),
+            callbacks=[callback],
+        )
+
+    def callback(self):
+        from hypernudge.integrations.transformers import EpisodesTrainerCallback
+
+        return EpisodesTrainerCallback(*AXES, episode_length=3, seed=0)
+
+    @pytest.mark.parametrize(("accumulate", "steps"), [(1, 16), (4, 4)])
+    def test_trains_and_counts_real_steps(self, tmp_path, accumulate, steps):
+        callback = self.callback()
+        trainer = self.trainer(tmp_path, callback, gradient_accumulation_steps=accumulate)
+        trainer.train()
+        assert trainer.state.global_step == callback.scheduler.step_count == steps
+        assert sum(r.end_step - r.start_step + 1 for r in callback.scheduler.records) == steps
+        assert all(record.loss_start is not None for record in callback.scheduler.records)
+
+    def test_resumes_from_the_trainer_s_checkpoint(self, tmp_path):
+        whole, second = self.callback(), self.callback()
+        reference = self.trainer(tmp_path, whole)
+        reference.train()
+        resumed = self.trainer(tmp_path, second)
+        resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
+        assert second.scheduler.records == whole.scheduler.records
+        assert same(list(reference.model.parameters()), list(resumed.model.parameters()))
+        (tmp_path / "checkpoint-7" / "episodes.pt").unlink()
+        with pytest.warns(UserWarning, match="episodes start anew"):
+            self.trainer(tmp_path, self.callback()).train(
+                resume_from_checkpoint=str(tmp_path / "checkpoint-7")
+            )
+
+
+@pytest.mark.slow
+class TestAccelerate:
+    @pytest.fixture(autouse=True)
+    def library(self):
+        pytest.importorskip("accelerate", reason="the extra `trainers` is not installed")
+
+    def test_loop_with_accumulation_and_checkpoint(self, tmp_path):
+        from accelerate import Accelerator
+
+        from hypernudge.integrations.accelerate import attach
+
+        def build():
+            accelerator = Accelerator(cpu=True, gradient_accumulation_steps=3)
+            model = network()
+            prepared = accelerator.prepare(
+                model,
+                torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9),
+                DataLoader(Digits(), batch_size=4),
+            )
+            criterion = nn.CrossEntropyLoss()
+            episodes = attach(accelerator, prepared[1], *AXES, criterion=criterion, episode_length=2, seed=0)
+            return accelerator, *prepared, criterion, episodes
+
+        def run(stack, epochs):
+            accelerator, model, optimizer, loader, criterion, _ = stack
+            for _ in range(epochs):
+                for inputs, targets in loader:
+                    with accelerator.accumulate(model):
+                        loss = criterion(model(inputs), targets)
+                        accelerator.backward(loss)
+                        optimizer.step()
+                        optimizer.zero_grad()
+                        assert optimizer.param_groups[0]["lr"] == 0.1
+
+        whole = build()
+        run(whole, 3)
+        assert whole[-1].step_count == 12
+        assert len(whole[-1].records) == 6
+        first = build()
+        run(first, 1)
+        first[0].save_state(str(tmp_path / "state"))
+        second = build()
+        second[0].load_state(str(tmp_path / "state"))
+        run(second, 2)
+        assert second[-1].records == whole[-1].records
+        assert same(list(whole[1].parameters()), list(second[1].parameters()))

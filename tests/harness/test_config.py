@@ -1,0 +1,151 @@
+import pytest
+
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.config import compose, fill_placeholders, find_placeholders, load_yaml
+from hypernudge.harness.plan import load_plan, resolve_plan
+
+BASE = {
+    "common": {
+        "task": "digits_mlp",
+        "target": 0.9,
+        "budget": {"units": 9},
+        "seeds": {"first": 0, "count": 6},
+    },
+    "variations": {"asha": {}, "asha-literal": {"warm_start": "literal"}},
+}
+
+
+def changed(path, value):
+    """Return BASE with the entry at a dotted path replaced (or removed, for None)."""
+    import copy
+
+    experiment = copy.deepcopy(BASE)
+    node = experiment
+    *parents, last = path.split(".")
+    for part in parents:
+        node = node.setdefault(part, {})
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    return experiment
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("common.task", "digits_mpl", ["variations.asha.task", "did you mean 'digits_mlp'"]),
+        ("common.model", "transformer", ["variations.asha.model", "'transformer'", "known names: cnn, mlp"]),
+        ("common.scheduler", "ahsa", ["variations.asha.scheduler", "did you mean 'asha'"]),
+        ("variations.asha-literal.warm_start", "literall", ["asha-literal.warm_start", "'literal'"]),
+        ("common.engine", "serail", ["engine", "did you mean 'serial'"]),
+        (
+            "common.space",
+            {"lr": {"low": 1.0, "high": 0.1}},
+            ["space.lr", "low must be below high", "(1.0, 0.1)"],
+        ),
+        ("common.space", "middle", ["space", "'middle'"]),
+        ("common.target", 1.2, ["variations.asha.target", "[0, 1]", "1.2"]),
+        ("common.target", None, ["variations.asha.target", "number"]),
+        ("common.seeds", {"first": 0, "count": 5}, ["asha-literal.seeds", "at least 6 paired seeds", "5"]),
+        ("common.seeds", [1, 1, 2, 3, 4, 5, 6], ["seeds", "differ"]),
+        ("common.budget", {"epochs": 3}, ["variations.asha.budget", "{units: N}"]),
+        ("common.budget", {"units": 0}, ["budget.units", "positive"]),
+        ("common.workers", 0, ["workers", ">= 1"]),
+        ("common.flops_per_second", -1, ["flops_per_second", "positive"]),
+        ("common.taget", 0.9, ["variations.asha", "taget", "remove"]),
+        ("variaitons", {}, ["experiment", "variaitons"]),
+        ("variations", {}, ["variations", "at least one"]),
+        ("variations.a/b", {}, ["variations.a/b", "file name"]),
+        ("variations.evaluation", {}, ["variations.evaluation", "file name"]),
+        ("common.scheduler", {"name": "asha", "eta": 1}, ["variations.asha.scheduler", "eta", ">= 2"]),
+        ("common.scheduler", {"name": "asha", "etaa": 3}, ["scheduler.etaa", "'eta'"]),
+        ("variations.asha-literal.warm_start", {"name": "literal", "eta_h": -1}, ["eta_h", "positive"]),
+        ("variations.x", {"warm_start": "literal"}, ["labels must differ"]),
+        ("variations.asha.warm_start", "random_step", ["need the baseline 'none'"]),
+        ("evidence", {"alfa": 0.1}, ["evidence", "alfa"]),
+        ("evidence", {"families": "some"}, ["evidence.families", "'some'"]),
+        ("common.task", "no.such.module:Task", ["no.such.module", "importable"]),
+    ],
+)
+def test_bad_configurations_are_refused_with_key_value_rule_and_remedy(tmp_path, path, value, words):
+    with pytest.raises(InvalidArgumentError) as caught:
+        resolve_plan(changed(path, value), tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_all_placeholders_are_listed_with_their_place(tmp_path):
+    experiment = changed("common.task", "DATASET_PLACEHOLDER")
+    experiment["variations"]["MODEL_PLACEHOLDER"] = {"budget": {"units": "SPECIFIC_CONFIG_PLACEHOLDER"}}
+    with pytest.raises(InvalidArgumentError) as caught:
+        resolve_plan(experiment, tmp_path)
+    for where in (
+        "DATASET_PLACEHOLDER at common.task",
+        "MODEL_PLACEHOLDER at variations.MODEL_PLACEHOLDER",
+        "SPECIFIC_CONFIG_PLACEHOLDER at variations.MODEL_PLACEHOLDER.budget.units",
+    ):
+        assert where in str(caught.value)
+    assert list(find_placeholders({"a": ["x", "A_PLACEHOLDER"]})) == [("a[1]", "A_PLACEHOLDER")]
+
+
+def test_the_plan_hash_covers_what_matters_and_survives_a_round_trip(tmp_path):
+    import yaml
+
+    plan = resolve_plan(BASE, tmp_path)
+    assert plan.hash == resolve_plan(changed("launcher.processes", 7), tmp_path).hash
+    for path, value in [("common.target", 0.8), ("common.seeds.first", 1), ("evidence.alpha", 0.1)]:
+        assert plan.hash != resolve_plan(changed(path, value), tmp_path).hash
+    written = {v.run_id: v.spec for v in plan.variations}
+    text = yaml.safe_dump({"variations": written, "evidence": plan.evidence})
+    (tmp_path / "again.yaml").write_text(text)
+    assert load_plan(tmp_path / "again.yaml").hash == plan.hash
+
+
+def test_group_files_supply_defaults_and_own_options_win(tmp_path):
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "asha.yaml").write_text("name: asha\nmax_units: 9\neta: 2\n")
+    experiment = changed("variations.asha-literal.scheduler", {"name": "asha", "eta": 3, "label": "other"})
+    experiment["variations"]["asha-literal"]["warm_start"] = "none"
+    plan = resolve_plan(experiment, tmp_path)
+    assert plan["asha"].spec["scheduler"] == {"name": "asha", "max_units": 9, "eta": 2, "label": "asha"}
+    assert plan["asha-literal"].spec["scheduler"]["eta"] == 3
+    assert plan["asha-literal"].spec["scheduler"]["max_units"] == 9
+
+
+def test_hydra_composes_groups_and_overrides(tmp_path):
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine" / "serial.yaml").write_text("name: serial\n")
+    (tmp_path / "e.yaml").write_text(
+        "defaults: [engine: serial, _self_]\nx: {y: 1e-3}\nvariations: {a: {}}\n"
+    )
+    assert compose(tmp_path / "e.yaml", ["x.y=2"]) == {
+        "engine": {"name": "serial"},
+        "x": {"y": 2},
+        "variations": {"a": {}},
+    }
+    with pytest.raises(InvalidArgumentError, match="z"):
+        compose(tmp_path / "e.yaml", ["x.z=2"])
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "a: 1\na: 2\n"])
+def test_files_that_are_no_mapping_are_refused(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(InvalidArgumentError, match="config file"):
+        load_yaml(tmp_path / "bad.yaml")
+    with pytest.raises(InvalidArgumentError, match="must exist"):
+        load_yaml(tmp_path / "none.yaml")
+
+
+def test_numbers_in_scientific_notation_are_numbers(tmp_path):
+    (tmp_path / "n.yaml").write_text("a: 1e-3\n")
+    assert load_yaml(tmp_path / "n.yaml") == {"a": 1e-3}
+
+
+def test_filling_a_template():
+    text = "a: ONE_PLACEHOLDER\nb: TWO_PLACEHOLDER\n"
+    assert fill_placeholders(text, {"ONE_PLACEHOLDER": "1"}) == "a: 1\nb: TWO_PLACEHOLDER\n"
+    with pytest.raises(InvalidArgumentError, match="THREE_PLACEHOLDER"):
+        fill_placeholders(text, {"THREE_PLACEHOLDER": "3"})

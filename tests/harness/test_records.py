@@ -1,0 +1,102 @@
+import json
+import math
+import multiprocessing as mp
+import time
+
+import pytest
+
+from hypernudge.evidence.records import record_digest
+from hypernudge.harness.plan import resolve_plan
+from hypernudge.harness.records import (
+    cell_path,
+    claim,
+    crashed,
+    is_claimed,
+    plain,
+    read_record,
+    seal,
+    seal_record,
+    write_atomically,
+)
+
+
+@pytest.fixture
+def variation(tmp_path):
+    common = {"task": "digits_mlp", "target": 0.9, "budget": {"units": 9}, "seeds": [0]}
+    return resolve_plan({"common": common, "variations": {"a": {}}}, tmp_path).variations[0]
+
+
+def test_only_the_first_seal_counts(tmp_path):
+    path = tmp_path / "cells" / "x.json"
+    assert seal(path, {"digest": "1"})
+    assert not seal(path, {"digest": "2"})
+    assert read_record(path) == {"digest": "1"}
+    assert [p.name for p in path.parent.iterdir()] == ["x.json"]
+
+
+def race(path, number):
+    seal(path, {"digest": str(number)})
+
+
+def test_of_eight_racing_writers_one_wins(tmp_path):
+    path = tmp_path / "x.json"
+    context = mp.get_context("forkserver")
+    processes = [context.Process(target=race, args=(path, number)) for number in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert int(read_record(path)["digest"]) in range(8)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_strict_json():
+    value = plain({"a": (1.0, math.nan), 2: [math.inf, None, True]})
+    assert value == {"a": [1.0, None], "2": [None, None, True]}
+    json.dumps(value, allow_nan=False)
+
+
+@pytest.mark.parametrize("text", ['{"a"', "[]", '{"a": 1}'])
+def test_what_is_not_a_record_is_named(tmp_path, text):
+    path = tmp_path / "x.json"
+    assert read_record(path) is None
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"x\.json"):
+        read_record(path)
+
+
+def hold(path, seconds):
+    with claim(path):
+        time.sleep(seconds)
+
+
+def test_a_claim_is_seen_while_its_process_lives_and_gone_when_it_is_killed(tmp_path):
+    path = cell_path(tmp_path, 3)
+    assert not is_claimed(path)
+    process = mp.get_context("forkserver").Process(target=hold, args=(path, 60))
+    process.start()
+    deadline = time.monotonic() + 20
+    while not is_claimed(path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert is_claimed(path)
+    process.kill()
+    process.join()
+    assert not is_claimed(path)
+    with claim(path):  # a stale lock file does not matter
+        assert is_claimed(path)
+
+
+def test_evidence_accepts_the_digest_and_a_crash_is_a_record(tmp_path, variation):
+    path = cell_path(tmp_path, 0)
+    record = crashed(variation, 0, {"target": 0.9}, "killed")
+    seal_record(path, record)
+    sealed = read_record(path)
+    assert sealed["status"] == "crashed" and sealed["errors"][0]["traceback"] == "killed"
+    assert sealed["digest"] == record_digest(sealed)
+
+
+def test_atomic_writes_replace(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    write_atomically(path, "one")
+    write_atomically(path, "two")
+    assert path.read_text() == "two" and len(list(path.parent.iterdir())) == 1
