@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -29,9 +29,6 @@ from hypernudge.errors import require
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.space import SearchSpace, Value
-
-if TYPE_CHECKING:
-    from hypernudge.engine.routes import Route
 
 Batch = dict[str, Tensor]
 Split = Literal["validation", "test"]
@@ -61,6 +58,28 @@ class Task(Protocol):
 
     def unit_flops(self, hp: Mapping[str, Value]) -> float:
         """Return the declared cost of one unit of training, in FLOPs."""
+        ...
+
+
+class Route(Protocol):
+    """A gradient task for cohorts; every tensor has the member dimension first."""
+
+    def batches(
+        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+    ) -> Iterator[Batch]:
+        """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`."""
+        ...
+
+    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
+        """Return the training losses, `(members,)`, and new values of the buffers; `hp` as `(members,)`."""
+        ...
+
+    def scores(self, params: Params, split: Split) -> list[float]:
+        """Return the members' scores on a split."""
+        ...
+
+    def member_bytes(self, params: Params) -> int:
+        """Estimate the working memory of one step of one member with tensors `params`, in bytes."""
         ...
 
 

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from hypernudge.engine.layout import Layout
-from hypernudge.engine.routes import Route
 from hypernudge.optimizers import SGD, Optimizer, Params
-from hypernudge.task import GradientTask, TrainingState
+from hypernudge.task import GradientTask, Route, TrainingState
 
 
 @dataclass(frozen=True)

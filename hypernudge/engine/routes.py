@@ -8,7 +8,6 @@ scores. `VmapRoute` serves every task. A task that knows better returns a route 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,28 +17,6 @@ from hypernudge.space import Value
 from hypernudge.task import Batch, GradientTask, Split
 
 DATA_BYTES = 64 * 2**20  # mini-batches of a cohort that are held at a time
-
-
-class Route(Protocol):
-    """A gradient task for cohorts; every tensor has the member dimension first."""
-
-    def batches(
-        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
-    ) -> Iterator[Batch]:
-        """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`."""
-        ...
-
-    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-        """Return the training losses, `(members,)`, and new values of the buffers; `hp` as `(members,)`."""
-        ...
-
-    def scores(self, params: Params, split: Split) -> list[float]:
-        """Return the members' scores on a split."""
-        ...
-
-    def member_bytes(self, params: Params) -> int:
-        """Estimate the working memory of one step of one member with tensors `params`, in bytes."""
-        ...
 
 
 class VmapRoute:

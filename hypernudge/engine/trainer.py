@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
-from hypernudge.engine.routes import Route, VmapRoute
+from hypernudge.engine.routes import VmapRoute
 from hypernudge.errors import require
 from hypernudge.space import Config, Value
-from hypernudge.task import GradientTask, Task
+from hypernudge.task import GradientTask, Route, Task
 
 FILL = 32  # members that are worth having in a step before anything is trained ahead of demand
 # Working sets beyond a core's cache cost more than a larger cohort saves; a GPU wants to be filled instead.

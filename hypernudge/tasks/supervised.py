@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
@@ -18,14 +18,11 @@ from hypernudge.errors import require
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace, Value
-from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.task import Batch, GradientTask, Route, Split
 from hypernudge.tasks.augment import jitter, translate, translation_taps
 from hypernudge.tasks.data import Dataset
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.functional import as_function
-
-if TYPE_CHECKING:
-    from hypernudge.engine.routes import Route
 
 _KEPT_EPOCHS = 4
 
