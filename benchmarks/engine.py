@@ -3,10 +3,9 @@
     python -m benchmarks.engine [--json] [--quick] [--tasks digits_mlp digits_cnn resnet20 lm] [--threads 2]
 
 The ordinary loop is an `nn.Module`, `torch.optim.SGD` and the same mini-batches, augmentation and label
-smoothing; it is scored after every unit, as the population is. It runs on one thread, which is the fastest
-for networks of this size; the population trains `--threads` cohorts at a time. Measurements are interleaved
-and medians reported, so that a busy machine disturbs all of them alike. What would take longer than `--limit`
-seconds is left out, and is null in the JSON.
+smoothing; it is scored after every unit, as the population is. It runs on one thread; the population trains
+`--threads` cohorts at a time, so a machine busy with other work disturbs the population more. Measurements are
+interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
 """
 
 from __future__ import annotations
@@ -161,7 +160,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.limit = options.limit or (5.0 if options.quick else 60.0)
     options.repeats = 3 if options.quick else 9
-    torch.set_num_threads(1)  # a second one slows small layers down; cohorts use the other cores
+    torch.set_num_threads(1)  # cohorts use the other cores
     rates: dict[str, Any] = {}
     achieved: dict[str, Any] = {}
     for name in options.tasks:
