@@ -36,7 +36,10 @@ REGISTRY: dict[str, dict[str, str]] = {
         "curvature_band": "hypernudge.warmstart.curvature_band:CurvatureBand",
     },
     "optimizer": {"sgd": "hypernudge.optimizers:SGD"},
-    "engine": {"serial": "hypernudge.engine.serial:SerialEngine"},
+    "engine": {
+        "serial": "hypernudge.engine.serial:SerialEngine",
+        "population": "hypernudge.engine.population:PopulationEngine",
+    },
 }
 
 

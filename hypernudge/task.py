@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -64,6 +64,28 @@ class Task(Protocol):
         ...
 
 
+class Route(Protocol):
+    """A gradient task for cohorts; every tensor has the member dimension first."""
+
+    def batches(
+        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+    ) -> Iterator[Batch]:
+        """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`."""
+        ...
+
+    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
+        """Return the training losses, `(members,)`, and new values of the buffers; `hp` as `(members,)`."""
+        ...
+
+    def scores(self, params: Params, split: Split) -> list[float]:
+        """Return the members' scores on a split."""
+        ...
+
+    def member_bytes(self, params: Params) -> int:
+        """Estimate the working memory of one step of one member with tensors `params`, in bytes."""
+        ...
+
+
 @dataclass
 class TrainingState:
     """Parameters, optimizer state and position of one trial."""
@@ -78,7 +100,9 @@ class GradientTask(ABC):
     """A task whose loss is a pure function; subclasses write `init`, `batch`, `loss` and `score`.
 
     Class or instance attributes: `name`, `space`, `batch_size` (samples per step), `steps_per_unit` (steps in
-    one unit, an epoch as a rule); optionally `metric`, `metric_range` and `optimizer`.
+    one unit, an epoch as a rule); optionally `metric`, `metric_range`, `optimizer`, and `buffers`: names in
+    `init`'s result that training sets instead of descending on them, such as running statistics. `loss` may
+    not read them; `loss_and_buffers` returns their new values.
     """
 
     name: str
@@ -88,6 +112,7 @@ class GradientTask(ABC):
     metric: str = "accuracy"
     metric_range: tuple[float, float] = (0.0, 1.0)
     optimizer: Optimizer = SGD()
+    buffers: tuple[str, ...] = ()
 
     @abstractmethod
     def init(self, seed: int) -> Params:
@@ -112,23 +137,46 @@ class GradientTask(ABC):
     def score(self, params: Params, split: Split) -> float:
         """Return the score on a split; larger is better."""
 
+    def loss_and_buffers(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params]:
+        """Return the training loss, and the new values of `buffers` after this batch (no graph needed)."""
+        return self.loss(params, batch, hp), {}
+
+    def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
+        """Return a faster way to train many members at once; None for the general one, `torch.vmap`.
+
+        Args:
+            device: Where the members are trained.
+            shared: Values of the hyper-parameters that are equal for all members of a cohort.
+        """
+        del device, shared
+        return None
+
+    def trained(self, params: Params) -> Params:
+        """Return those of `params` that training descends on: all but `buffers`."""
+        if not self.buffers:
+            return params
+        return {name: value for name, value in params.items() if name not in self.buffers}
+
     def start(self, seed: int) -> TrainingState:
         """Return the state of an untrained trial."""
         params = self.init(seed)
-        return TrainingState(params, self.optimizer.init(params), seed)
+        return TrainingState(params, self.optimizer.init(self.trained(params)), seed)
 
     def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
         """Train in place for `steps_per_unit` steps; return False once the loss is not finite."""
         floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
-        leaves = {name: value.requires_grad_(True) for name, value in state.params.items()}
+        leaves = {name: value.requires_grad_(True) for name, value in self.trained(state.params).items()}
         tensors = list(leaves.values())
         total = torch.zeros(())
         for _ in range(self.steps_per_unit):
-            loss = self.loss(leaves, self.batch(state.seed, state.step), hp)
+            batch = self.batch(state.seed, state.step)
+            loss, buffers = self.loss_and_buffers(state.params, batch, hp)
             grads = torch.autograd.grad(loss, tensors)
             self.optimizer.update_(
                 leaves, dict(zip(leaves, grads, strict=True)), state.optimizer_state, floats
             )
+            for name, value in buffers.items():
+                state.params[name].copy_(value.detach())
             total += loss.detach()
             state.step += 1
         return math.isfinite(total.item())
@@ -169,7 +217,8 @@ class GradientTask(ABC):
         return self.step_flops * self.steps_per_unit
 
     def _one_gradient(self) -> None:
-        params = {name: value.requires_grad_(True) for name, value in self.init(0).items()}
+        params = self.init(0)
+        leaves = [value.requires_grad_(True) for value in self.trained(params).values()]
         hp = {parameter.name: parameter.decode(0.5) for parameter in self.space}
         loss = self.loss(params, self.batch(0, 0), hp)
-        torch.autograd.grad(loss, list(params.values()))
+        torch.autograd.grad(loss, leaves)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from hypernudge.engine.base import Engine
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Done, Resume, Scheduler, Start
+from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
 from hypernudge.task import Task
 from hypernudge.trial import Event, History, Job, Nudge, Report, Started, Trial, UnitResult
 from hypernudge.warmstart.base import Unchanged, WarmStart
@@ -86,11 +86,35 @@ def tune(
         InvalidArgumentError: For a budget that is not positive, or an endless study (no budget, no limit of
             trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
     """
+    if engine is None:
+        engine = SerialEngine(task, trial_seed(Streams(seed)), workers, flops_per_second, budget)
+    steps = tuning(task, scheduler, engine, seed=seed, budget=budget, warm_start=warm_start, observe=observe)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            study: Study = stop.value
+            return study
+
+
+def tuning(
+    task: Task,
+    scheduler: Scheduler,
+    engine: Engine,
+    *,
+    seed: int,
+    budget: float = math.inf,
+    warm_start: WarmStart | None = None,
+    observe: Observer | None = None,
+) -> Generator[None, None, Study]:
+    """Tune step by step: yields whenever it needs a completion, and asks the engine for it when resumed.
+
+    Several studies that share a population are driven together by `hypernudge.engine.together`. Arguments,
+    result and errors are those of `tune`.
+    """
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
     streams = Streams(seed)
     policy: WarmStart = warm_start if warm_start is not None else Unchanged()
-    if engine is None:
-        engine = SerialEngine(task, trial_seed(streams), workers, flops_per_second, budget)
     history = History()
 
     def note(event: Event) -> None:
@@ -116,7 +140,26 @@ def tune(
             engine.submit(job)
         if not history.n_running:
             return Study(history, seed, budget)
+        if engine.foresight and not done:
+            engine.foresee(_likely(scheduler, policy, history, streams, engine.foresight))
+        yield
         note(engine.next())
+
+
+def _likely(
+    scheduler: Scheduler, policy: WarmStart, history: History, streams: Streams, count: int
+) -> list[Job]:
+    """Return jobs that will probably be submitted; new trials only where no warm start changes them."""
+    jobs: list[Job] = []
+    number = len(history.trials)
+    for decision in scheduler.foresee(history, streams, count) if isinstance(scheduler, Foresees) else ():
+        if isinstance(decision, Resume):
+            trial = history.trials[decision.trial]
+            jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
+        elif isinstance(policy, Unchanged):
+            jobs.append(Job(number, decision.config, 0, decision.until))
+            number += 1
+    return jobs
 
 
 def trial_seed(streams: Streams) -> Callable[[int], int]:

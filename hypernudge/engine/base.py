@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from hypernudge.trial import Job, Report
@@ -23,6 +24,15 @@ class Engine(Protocol):
     @property
     def free(self) -> int:
         """Number of idle workers."""
+        ...
+
+    @property
+    def foresight(self) -> int:
+        """How many more jobs the engine would like to know of before they are submitted."""
+        ...
+
+    def foresee(self, jobs: Sequence[Job]) -> None:
+        """Take note of jobs that may be submitted later; this must change no report."""
         ...
 
     def submit(self, job: Job) -> None:

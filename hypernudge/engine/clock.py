@@ -53,6 +53,10 @@ class VirtualClock(Generic[T]):
         """Note that `item`, submitted as number `order`, completes at `time`."""
         heapq.heappush(self._heap, (time, order, item))
 
+    def earliest(self) -> tuple[float, int] | None:
+        """Return time and order number of the earliest completion, None if there is none."""
+        return self._heap[0][:2] if self._heap else None
+
     def pop(self) -> T:
         """Move to the earliest completion, release its worker and return its item.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypernudge.engine.clock import VirtualClock
@@ -54,6 +54,15 @@ class SerialEngine:
     def free(self) -> int:
         """Number of idle simulated workers."""
         return self._clock.free
+
+    @property
+    def foresight(self) -> int:
+        """None: to train ahead what may never be asked for is a loss here."""
+        return 0
+
+    def foresee(self, jobs: Sequence[Job]) -> None:
+        """Ignore `jobs`."""
+        del jobs
 
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts now on the clock."""

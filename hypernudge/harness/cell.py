@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hypernudge.engine.base import Engine
 from hypernudge.harness.plan import Variation
 from hypernudge.harness.records import (
     Appender,
@@ -24,12 +25,13 @@ from hypernudge.harness.records import (
     read_record,
     seal_record,
 )
+from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.schedulers.base import Scheduler
 from hypernudge.space import SearchSpace
 from hypernudge.task import GradientTask, Task
 from hypernudge.trial import Event, Job, Started
-from hypernudge.tuner import Study, tune
+from hypernudge.tuner import Study, trial_seed, tune
 from hypernudge.warmstart.base import WarmStart
 
 
@@ -113,13 +115,13 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
         finally:
             appender.close()
         record["wall"]["total_seconds"] = time.perf_counter() - begun
-        record["wall"]["peak_memory_bytes"] = _peak_memory()
+        record["wall"]["peak_memory_bytes"] = peak_memory()
         seal_record(path, record)
     return record
 
 
-def _peak_memory() -> int:
-    """Peak resident memory of this process; cells run in processes of their own, so it is the cell's."""
+def peak_memory() -> int:
+    """Peak resident memory of this process; the cell's, where it has a process of its own."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -131,10 +133,34 @@ def _record(variation: Variation, seed: int, prepared: Prepared, append: Appende
         seed=seed,
         budget=prepared.declared["budget_seconds"],
         warm_start=prepared.warm_start,
-        workers=prepared.declared["workers"],
-        flops_per_second=prepared.declared["flops_per_second"],
-        observe=lambda event: append(_event(event)),
+        engine=engine_of(variation.spec, prepared, seed),
+        observe=lambda event: append(logged(event)),
     )
+    return record_of(variation, seed, prepared, study)
+
+
+def engine_of(spec: dict[str, Any], prepared: Prepared, seed: int, **shared: Any) -> Engine:
+    """Build the engine of a cell; `shared` goes to it besides what `spec` says.
+
+    Raises:
+        InvalidArgumentError: For an option that it does not take, or a value that breaks a rule.
+    """
+    declared = prepared.declared
+    engine: Engine = build(
+        "engine",
+        spec["engine"],
+        task=prepared.task,
+        seed_of=trial_seed(Streams(seed)),
+        workers=declared["workers"],
+        flops_per_second=declared["flops_per_second"],
+        deadline=declared["budget_seconds"],
+        **shared,
+    )
+    return engine
+
+
+def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study) -> dict[str, Any]:
+    """Return the record of a completed study."""
     return {
         "format": 1,
         "cell": header(variation, seed),
@@ -146,7 +172,8 @@ def _record(variation: Variation, seed: int, prepared: Prepared, append: Appende
     }
 
 
-def _event(event: Event) -> dict[str, Any]:
+def logged(event: Event) -> dict[str, Any]:
+    """Return an event as the log of a running cell shows it."""
     if isinstance(event, Started):
         nudged = dict(event.nudge.config)
         return {"event": "start", "trial": event.trial, "time": event.time, "nudged": nudged}

@@ -21,6 +21,7 @@ from typing import Any
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.plan import Variation
 from hypernudge.harness.records import cell_path, crashed, partial_path, read_record, seal_record
+from hypernudge.registry import resolve
 
 ATTEMPTS = 2
 REFUSED = 2  # exit code of a worker whose variation cannot be built
@@ -33,7 +34,7 @@ def run_cells(
     processes: int,
     done: Callable[[int, dict[str, Any] | None], None],
 ) -> None:
-    """Run the cells of `seeds`, at most `processes` at a time; call `done(seed, record)` as each ends.
+    """Run the cells of `seeds` in up to `processes` processes; call `done(seed, record)` as each ends.
 
     A cell whose process died `ATTEMPTS` times while it was running is sealed as crashed; `record` is None for
     one that never got that far, and it stays missing.
@@ -44,39 +45,59 @@ def run_cells(
     context: Any = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         context.set_forkserver_preload(["hypernudge.harness.cell"])
-    waiting = [(seed, 1) for seed in seeds]
-    running: dict[Any, tuple[Any, int, int]] = {}
+    waiting = [(group, 1) for group in groups(variation, seeds, processes)]
+    running: dict[Any, tuple[Any, list[int], int]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < processes:
-                seed, attempt = waiting.pop(0)
-                process = context.Process(target=work, args=(variation, seed, run_dir), daemon=True)
+                group, attempt = waiting.pop(0)
+                process = context.Process(target=work, args=(variation, group, run_dir), daemon=True)
                 process.start()
-                running[process.sentinel] = (process, seed, attempt)
+                running[process.sentinel] = (process, group, attempt)
             for sentinel in multiprocessing.connection.wait(list(running)):
-                process, seed, attempt = running.pop(sentinel)
+                process, group, attempt = running.pop(sentinel)
                 process.join()
-                record = read_record(cell_path(run_dir, seed))
-                if record is None and process.exitcode == REFUSED:
+                if process.exitcode == REFUSED:
                     raise InvalidArgumentError(f"{variation.run_id}: cannot be built, see the line above")
-                if record is None and attempt < ATTEMPTS:
-                    waiting.append((seed, attempt + 1))
-                else:
-                    done(seed, record or _give_up(variation, seed, run_dir))
+                for seed in group:
+                    record = read_record(cell_path(run_dir, seed))
+                    if record is None and attempt < ATTEMPTS:
+                        waiting.append(([seed], attempt + 1))  # alone: it may have been the one too many
+                    else:
+                        done(seed, record or _give_up(variation, seed, run_dir))
     finally:
         for process, _, _ in running.values():
             process.kill()
 
 
-def work(variation: Variation, seed: int, run_dir: Path) -> None:
-    """What a worker process does: one cell, unless its parent dies first."""
+def groups(variation: Variation, seeds: Sequence[int], processes: int) -> list[list[int]]:
+    """Return which cells share a process: one each, or, where the engine can use it, an even share of all."""
+    if not shares(variation.spec):
+        return [[seed] for seed in seeds]
+    count = min(processes, len(seeds))
+    return [list(seeds[first::count]) for first in range(count)]
+
+
+def shares(spec: dict[str, Any]) -> bool:
+    """Whether the engine trains cells of several seeds together."""
+    return bool(getattr(resolve("engine", spec["engine"]["name"]), "shares", False))
+
+
+def work(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None:
+    """What a worker process does: its cells, unless its parent dies first."""
     parent = mp.parent_process()
     if parent is not None:
         _die_with(lambda: not parent.is_alive())
-    from hypernudge.harness.cell import run_cell
-
     try:
-        run_cell(variation, seed, run_dir)
+        if shares(variation.spec):
+            from hypernudge.harness.group import run_group
+
+            run_group(variation, seeds, run_dir)
+            return
+        from hypernudge.harness.cell import run_cell
+
+        for seed in seeds:
+            run_cell(variation, seed, run_dir)
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(REFUSED)

@@ -25,6 +25,7 @@ COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
+ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
 EVIDENCE: dict[str, Any] = {
     "baseline": "none",
     "alpha": 0.05,
@@ -177,7 +178,7 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     require(ok, f"{where}.flops_per_second", "must be a positive number", speed, "1e9 is one GFLOP/s")
     spec["flops_per_second"] = float(speed)
     spec["seeds"] = _seeds(given.get("seeds"), where)
-    for kind in ("scheduler", "warm_start"):
+    for kind in ("scheduler", "warm_start", "engine"):
         _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
     for kind in ("task", "scheduler", "warm_start"):
         spec[kind].setdefault("label", spec[kind]["name"])
@@ -204,7 +205,9 @@ def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any)
     options = {key: value for key, value in spec.items() if key != "label"}
     try:
         supplied = {"space": build_space(space)} if kind == "scheduler" else {}
-        check_options(kind, options, tuple(supplied))
+        check_options(kind, options, ENGINE_SUPPLIED if kind == "engine" else tuple(supplied))
+        if kind == "engine":  # built with its task, when the cell runs
+            return
         arguments = {key: value for key, value in options.items() if key != "name"}
         resolve(kind, options["name"])(**supplied, **arguments)
     except InvalidArgumentError as error:

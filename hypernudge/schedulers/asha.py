@@ -54,6 +54,25 @@ class ASHA:
             return Start(self.sampler(self.space, history, streams), self.rungs[0])
         return Wait() if history.n_running else Done()
 
+    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
+        """Return up to `count` likely decisions: who leads its rung, then the next trials if known."""
+        likely: list[Start | Resume] = []
+        for rung, above in zip(self.rungs[-2::-1], self.rungs[:0:-1], strict=True):
+            ranked = history.ranked(rung)
+            for _, _, number in ranked[: len(ranked) // self.eta + 1]:
+                trial = history.trials[number]
+                if trial.status == "paused" and trial.until == rung:
+                    likely.append(Resume(number, above))
+        room = count - len(likely)
+        if self.max_trials is not None:
+            room = min(room, self.max_trials - len(history.trials))
+        if isinstance(self.sampler, Uniform):
+            likely += [
+                Start(config, self.rungs[0])
+                for config in self.sampler.ahead(self.space, history, streams, room)
+            ]
+        return likely[:count]
+
     def _promotion(self, history: History) -> Resume | None:
         for rung, above in zip(self.rungs[-2::-1], self.rungs[:0:-1], strict=True):
             ranked = history.ranked(rung)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
@@ -54,6 +54,15 @@ class Scheduler(Protocol):
         ...
 
 
+@runtime_checkable
+class Foresees(Protocol):
+    """What a scheduler may offer besides: decisions it will probably take, so that an engine trains ahead."""
+
+    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
+        """Return up to `count` of them; starts in the order of the trials to come."""
+        ...
+
+
 class Sampler(Protocol):
     """Proposes the configuration of a new trial."""
 
@@ -69,6 +78,11 @@ class Uniform:
     def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
         """Return the draw at address `("config", i)`, `i` being the number of the next trial."""
         return space.sample(streams("config", len(history.trials)))
+
+    def ahead(self, space: SearchSpace, history: History, streams: Streams, count: int) -> list[Config]:
+        """Return the draws of the next `count` trials: they do not depend on what happens until then."""
+        first = len(history.trials)
+        return [space.sample(streams("config", number)) for number in range(first, first + count)]
 
 
 def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]:

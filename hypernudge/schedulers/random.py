@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Decision, Done, Sampler, Start, Uniform, Wait
+from hypernudge.schedulers.base import Decision, Done, Resume, Sampler, Start, Uniform, Wait
 from hypernudge.space import SearchSpace
 from hypernudge.trial import History
 
@@ -43,3 +43,12 @@ class RandomSearch:
         if self.max_trials is None or len(history.trials) < self.max_trials:
             return Start(self.sampler(self.space, history, streams), self.max_units)
         return Wait() if history.n_running else Done()
+
+    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
+        """Return the next `count` decisions, as far as they are known."""
+        if self.max_trials is not None:
+            count = min(count, self.max_trials - len(history.trials))
+        if not isinstance(self.sampler, Uniform):
+            return []
+        ahead = self.sampler.ahead(self.space, history, streams, count)
+        return [Start(config, self.max_units) for config in ahead]

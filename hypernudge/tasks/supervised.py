@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from hypernudge.errors import require
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.random import stream, torch_stream
-from hypernudge.space import SearchSpace
-from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.space import SearchSpace, Value
+from hypernudge.task import Batch, GradientTask, Route, Split
 from hypernudge.tasks.augment import jitter, translate, translation_taps
 from hypernudge.tasks.data import Dataset
 from hypernudge.tasks.networks import build_network
@@ -72,15 +72,15 @@ class SupervisedTask(GradientTask):
         self._x = {split: torch.as_tensor(x, dtype=dtype) for split, x in dataset.x.items()}
         self._y = {split: torch.as_tensor(y) for split, y in dataset.y.items()}
         self._model = dict(model)
-        self._network = build_network(model, dataset.shape, dataset.classes).to(dtype)
-        self._network.requires_grad_(False)
-        self._apply = as_function(self._network)
+        self.network = build_network(model, dataset.shape, dataset.classes).to(dtype)
+        self.network.requires_grad_(False)
+        self._apply = as_function(self.network)
         self._epochs: OrderedDict[tuple[int, int], Batch] = OrderedDict()
 
     def init(self, seed: int) -> Params:
         """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""
         generator = torch_stream(seed, "init")
-        return {name: value.to(self.dtype) for name, value in _initialise(self._network, generator).items()}
+        return {name: value.to(self.dtype) for name, value in _initialise(self.network, generator).items()}
 
     def batch(self, seed: int, step: int) -> Batch:
         """Return samples, labels and augmentation noise of `step`; views into its epoch."""
@@ -92,19 +92,23 @@ class SupervisedTask(GradientTask):
     def _epoch(self, seed: int, epoch: int) -> Batch:
         key = (seed, epoch)
         if key not in self._epochs:
-            n = self.steps_per_epoch * self.batch_size
-            order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
-            generator = torch_stream(seed, "augmentation", epoch)
+            order, noise = self.draws(seed, epoch)
             x = self._x["train"][order]
             if self.dataset.kind == "images":
-                noise = (2.0 * torch.rand((n, 2), generator=generator) - 1.0).to(self.dtype)
                 x = translation_taps(x, noise)
-            else:
-                noise = torch.randn(x.shape, generator=generator).to(self.dtype)
             self._epochs[key] = {"x": x, "y": self._y["train"][order], "noise": noise}
             if len(self._epochs) > _KEPT_EPOCHS:
                 self._epochs.popitem(last=False)
         return self._epochs[key]
+
+    def draws(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return an epoch's sample order `(n,)` and augmentation noise, `(n, 2)` or as the features."""
+        n = self.steps_per_epoch * self.batch_size
+        order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
+        generator = torch_stream(seed, "augmentation", epoch)
+        if self.dataset.kind == "images":
+            return order, (2.0 * torch.rand((n, 2), generator=generator) - 1.0).to(self.dtype)
+        return order, torch.randn((n, *self.dataset.shape), generator=generator).to(self.dtype)
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the label-smoothed cross-entropy on the augmented batch (Szegedy et al. 2016)."""
@@ -115,6 +119,20 @@ class SupervisedTask(GradientTask):
         hit = F.nll_loss(log_p, batch["y"])
         loss: Tensor = (1.0 - smoothing) * hit - smoothing * log_p.mean()
         return loss
+
+    def inputs(self, split: str) -> Tensor:
+        """Return the samples of a split, `(n, *shape)`."""
+        return self._x[split]
+
+    def labels(self, split: str) -> Tensor:
+        """Return the labels of a split, `(n,)`."""
+        return self._y[split]
+
+    def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
+        """Return the hand-batched route for plain chains of linear and convolution layers."""
+        from hypernudge.tasks.batched import supervised_route
+
+        return supervised_route(self, device, shared)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         """Return the network's outputs, `(n, classes)`."""

@@ -82,7 +82,7 @@ def hyper_gradient(
     Step `index` uses the batches after those of the steps before it. Layers without second derivatives make
     reverse mode raise; finite differences then serve, and the measurement says so.
     """
-    params = {name: value.detach() for name, value in task.init(seed).items()}
+    params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
     used = math.ceil(batch_size / task.batch_size)
     dtype = _dtype_of(params)
 
@@ -105,7 +105,7 @@ def hyper_gradient(
 
 def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: int) -> tuple[float, float]:
     """Return `lr*` at the initialisation of the trial with `seed` (NaN if not finite), and its FLOPs."""
-    params = {name: value.detach() for name, value in task.init(seed).items()}
+    params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
 
     def work() -> float:
         batch = gather_batch(task, seed, 0, batch_size)

@@ -1,0 +1,199 @@
+"""Member-steps per second: an ordinary PyTorch loop against the population engine at 1, 16, 64, 256 members.
+
+    python -m benchmarks.engine [--json] [--quick] [--tasks digits_mlp digits_cnn resnet20 lm] [--threads 2]
+
+The ordinary loop is an `nn.Module`, `torch.optim.SGD` and the same mini-batches, augmentation and label
+smoothing; it is scored after every unit, as the population is. It runs on one thread; the population trains
+`--threads` cohorts at a time, so a machine busy with other work disturbs the population more. Measurements are
+interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from hypernudge.engine.trainer import Population, Trajectory
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.random import Streams
+from hypernudge.task import GradientTask
+from hypernudge.tasks.augment import translate
+from hypernudge.tasks.builtin import supervised
+from hypernudge.tasks.networks import build_network
+from hypernudge.tasks.supervised import SupervisedTask
+
+MEMBERS = (1, 16, 64, 256)
+TASKS = ("digits_mlp", "digits_cnn", "resnet20", "lm")
+HERE = Path(__file__).resolve().parent.parent
+
+
+def make_task(name: str, data_dir: Path, batch_size: int) -> tuple[GradientTask, nn.Module]:
+    """Return the task and the module of its ordinary loop."""
+    if name in ("digits_mlp", "digits_cnn"):
+        model = {"name": "mlp", "hidden": [32]} if name == "digits_mlp" else {"name": "cnn"}
+        task = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
+        return task, build_network(model, task.dataset.shape, task.dataset.classes)
+    from benchmarks.networks import LanguageTask, ResNetTask
+
+    larger = ResNetTask(data_dir) if name == "resnet20" else LanguageTask(data_dir)
+    return larger, larger.module
+
+
+def ordinary_loop(task: GradientTask, module: nn.Module, hp: dict[str, float]) -> Callable[[], None]:
+    """Return what trains one trial for one unit and scores it, as one would write it by hand."""
+    optimizer = torch.optim.SGD(
+        module.parameters(), lr=hp["lr"], momentum=hp["momentum"], weight_decay=hp["weight_decay"]
+    )
+    position = 0
+
+    def unit() -> None:
+        nonlocal position
+        module.train()
+        for _ in range(task.steps_per_unit):
+            batch = task.batch(0, position)
+            x = batch["x"]
+            if isinstance(task, SupervisedTask):
+                x = translate(x, batch["noise"], hp["augmentation"])
+            logits = module(x).flatten(0, -2)
+            loss = F.cross_entropy(logits, batch["y"].flatten(), label_smoothing=hp["label_smoothing"])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            position += 1
+        module.eval()
+        with torch.no_grad():
+            params = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            own = {name: params[name] for name in task.init(0)}
+            task.score(own, "validation")
+            task.score(own, "test")
+
+    return unit
+
+
+def members_of(task: GradientTask, count: int) -> list[Trajectory]:
+    streams = Streams(0)
+    return [
+        Trajectory(task.space.sample(streams("config", i)).replace(lr=0.01), streams.integer("trial", i))
+        for i in range(count)
+    ]
+
+
+def timed(work: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def measure(
+    task: GradientTask, module: nn.Module, members: tuple[int, ...], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return medians of member-steps per second, serial and by number of members."""
+    population = Population(
+        task, memory_budget=options.memory_budget, device=options.device, threads=options.threads
+    )
+    serial = ordinary_loop(task, module, {n: float(v) for n, v in members_of(task, 1)[0].config.items()})
+    serial()
+    each = timed(serial)
+    cohorts: dict[int, list[Trajectory]] = {}
+    for count in members:
+        if count == 1 or count * each < options.limit / 2:  # as if it were no faster than the one before
+            cohorts[count] = members_of(task, count)
+            population.train(cohorts[count])
+            each = timed(partial(population.train, cohorts[count])) / count
+    seconds: dict[Any, list[float]] = {"serial": [], **{count: [] for count in cohorts}}
+    begun = time.perf_counter()
+    for _ in range(options.repeats):
+        seconds["serial"].append(statistics.median(timed(serial) for _ in range(3)))
+        for count, cohort in cohorts.items():
+            seconds[count].append(timed(partial(population.train, cohort)))
+            if options.device.startswith("cuda"):
+                torch.cuda.synchronize()
+        if time.perf_counter() - begun > options.limit:
+            break
+    steps = task.steps_per_unit
+    return {
+        "serial": steps / statistics.median(seconds["serial"]),
+        "population": {
+            str(n): n * steps / statistics.median(seconds[n]) if n in cohorts else None for n in members
+        },
+        "rounds": len(seconds["serial"]),
+    }
+
+
+def product_flops(device: str, size: int = 1536) -> float:
+    """FLOP/s of a large matrix product on the same cores, the best of five."""
+    a, b = torch.randn(size, size, device=device), torch.randn(size, size, device=device)
+
+    def product() -> float:
+        return (a @ b)[0, 0].item()
+
+    product()
+    return 2 * size**3 / min(timed(product) for _ in range(5))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
+    parser.add_argument("--members", nargs="+", type=int, default=list(MEMBERS))
+    parser.add_argument("--batch-size", type=int, default=32, help="of the digits tasks")
+    parser.add_argument("--data-dir", type=Path, default=HERE.parent / "shared" / "data")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="cohorts at a time")
+    parser.add_argument("--memory-budget", type=int, default=None, help="bytes")
+    parser.add_argument("--limit", type=float, default=None, help="seconds for one measurement")
+    options = parser.parse_args(arguments)
+    options.limit = options.limit or (5.0 if options.quick else 60.0)
+    options.repeats = 3 if options.quick else 9
+    torch.set_num_threads(1)  # cohorts use the other cores
+    rates: dict[str, Any] = {}
+    achieved: dict[str, Any] = {}
+    for name in options.tasks:
+        try:
+            task, module = make_task(name, options.data_dir, options.batch_size)
+        except InvalidArgumentError as error:
+            print(f"{name}: skipped: {error}", file=sys.stderr)
+            continue
+        rates[name] = measure(task, module, tuple(options.members), options)
+        best = max(rate for rate in rates[name]["population"].values() if rate)
+        achieved[name] = best * task.step_flops
+        shown = {
+            n: f"{rate:,.0f} ({rate / rates[name]['serial']:.1f}x)" if rate else "left out"
+            for n, rate in rates[name]["population"].items()
+        }
+        print(f"{name}: serial {rates[name]['serial']:,.0f} member-steps/s, population {shown}")
+    product = product_flops(options.device)
+    print(
+        f"large matrix product {product / 1e9:.1f} GFLOP/s; "
+        + ", ".join(f"{name} {value / 1e9:.1f}" for name, value in achieved.items())
+    )
+    if options.json:
+        result = {
+            "member_steps_per_second": rates,
+            "flops_per_second": {"matrix_product": product if math.isfinite(product) else None, **achieved},
+            "batch_size": options.batch_size,
+            "threads": options.threads,
+            "device": torch.cuda.get_device_name() if options.device != "cpu" else platform.processor(),
+            "torch": torch.__version__,
+        }
+        print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""Two larger tasks for the engine benchmark: ResNet-20 on CIFAR-10 and a small Transformer on characters.
+
+Each is written as a user would write it: a pure loss for the engines, and the ordinary `nn.Module` for the
+ordinary loop that they are measured against.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from hypernudge.errors import require
+from hypernudge.optimizers import Params
+from hypernudge.random import stream, torch_stream
+from hypernudge.space import Real, SearchSpace
+from hypernudge.task import Batch, GradientTask, Split
+
+SPACE = SearchSpace(
+    [
+        Real("lr", 1e-3, 1e-1, log=True),
+        Real("momentum", 0.0, 0.9),
+        Real("weight_decay", 1e-5, 1e-2, log=True),
+        Real("label_smoothing", 0.0, 0.3),
+    ]
+)
+
+
+def cifar10(data_dir: Path, n: int = 2000) -> tuple[Tensor, Tensor]:
+    """Return `n` test images of CIFAR-10 `(n, 3, 32, 32)`, standardised, and labels.
+
+    Raises:
+        InvalidArgumentError: If the file, or what reads it, is missing.
+    """
+    path = data_dir / "cifar10_jpeg" / "test.parquet"
+    require(path.is_file(), "--data-dir", "must hold cifar10_jpeg/test.parquet", str(path), "see the docs")
+    try:
+        import pyarrow.parquet as parquet
+        from PIL import Image
+    except ImportError as error:
+        require(False, "resnet20", "needs pyarrow and pillow", str(error), "pip install 'hypernudge[vision]'")
+        raise
+    table = parquet.read_table(path)
+    chosen = stream(0, "cifar10").permutation(table.num_rows)[:n]
+    images = table.column("image")
+    arrays = [np.asarray(Image.open(io.BytesIO(images[int(i)].as_py()["bytes"]))) for i in chosen]
+    x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255.0
+    labels = torch.tensor([table.column("label")[int(i)].as_py() for i in chosen])
+    return (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True), labels
+
+
+def drawn(module: nn.Module, seed: int) -> Params:
+    """Return the module's parameters with matrices drawn from a private stream."""
+    generator = torch_stream(seed, "init")
+    params = {}
+    for name, value in module.named_parameters():
+        if value.dim() > 1:
+            bound = value[0].numel() ** -0.5
+            params[name] = (2.0 * torch.rand(value.shape, generator=generator) - 1.0) * bound
+        else:
+            params[name] = value.detach().clone()
+    return params
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with BatchNorm; the shortcut subsamples, padded with zeros (He et al. 2016)."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.extra = stride, after - before
+        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + shortcut(x, self.stride, self.extra))
+
+
+def shortcut(x: Tensor, stride: int, extra: int) -> Tensor:
+    return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, extra))
+
+
+class ResNet20(nn.Module):
+    """ResNet-20 for 32x32 images (He et al. 2016), 0.27 million parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(16)
+        widths = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+        self.blocks = nn.Sequential(*[Block(*width) for width in widths])
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.bn(self.conv(x))))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
+
+
+class ResNetTask(GradientTask):
+    """ResNet-20 on CIFAR-10; BatchNorm's running statistics are buffers of the member."""
+
+    name, space, batch_size, steps_per_unit = "resnet20", SPACE, 32, 2
+
+    def __init__(self, data_dir: Path) -> None:
+        x, y = cifar10(data_dir)
+        self.x, self.y, self.held_out = x[128:], y[128:], (x[:128], y[:128])
+        self.module = ResNet20()
+        statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
+        self.statistics, self.buffers = statistics, tuple(statistics)
+
+    def init(self, seed: int) -> Params:
+        return {**drawn(self.module, seed), **{n: v.clone() for n, v in self.statistics.items()}}
+
+    def batch(self, seed: int, step: int) -> Batch:
+        rows = torch.randint(0, len(self.x), (self.batch_size,), generator=torch_stream(seed, "rows", step))
+        return {"x": self.x[rows], "y": self.y[rows]}
+
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        return self.loss_and_buffers(params, batch, hp)[0]
+
+    def loss_and_buffers(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params]:
+        statistics: Params = {}
+        logits = self._forward(params, batch["x"], statistics)
+        new = {n: 0.9 * params[n] + 0.1 * v for n, v in statistics.items() if n in params}
+        return smoothed(logits, batch["y"], hp["label_smoothing"]), new
+
+    def score(self, params: Params, split: Split) -> float:
+        x, y = self.held_out
+        return (self._forward(params, x, None).argmax(-1) == y).double().mean().item()
+
+    def _forward(self, p: Params, x: Tensor, statistics: Params | None) -> Tensor:
+        def normed(name: str, x: Tensor) -> Tensor:
+            weight, bias = p[f"{name}.weight"], p[f"{name}.bias"]
+            mean_name, var_name = f"{name}.running_mean", f"{name}.running_var"
+            if statistics is None:
+                return F.batch_norm(x, p[mean_name], p[var_name], weight, bias)
+            out, mean, inverse = torch.native_batch_norm(x, weight, bias, None, None, True, 0.1, 1e-5)
+            n = x.numel() // x.shape[1]
+            statistics[mean_name] = mean.detach()
+            statistics[var_name] = (inverse.detach() ** -2 - 1e-5) * (n / (n - 1))
+            return out
+
+        x = F.relu(normed("bn", F.conv2d(x, p["conv.weight"], None, 1, 1)))
+        for i, block in enumerate(self.module.blocks):
+            assert isinstance(block, Block)
+            name = f"blocks.{i}"
+            out = F.relu(normed(f"{name}.bn1", F.conv2d(x, p[f"{name}.conv1.weight"], None, block.stride, 1)))
+            out = normed(f"{name}.bn2", F.conv2d(out, p[f"{name}.conv2.weight"], None, 1, 1))
+            x = F.relu(out + shortcut(x, block.stride, block.extra))
+        return F.linear(x.mean((2, 3)), p["head.weight"], p["head.bias"])
+
+
+def smoothed(logits: Tensor, y: Tensor, smoothing: Any) -> Tensor:
+    log_p = F.log_softmax(logits, -1)
+    hit = -log_p.gather(-1, y.unsqueeze(-1)).mean()
+    loss: Tensor = (1.0 - smoothing) * hit - smoothing * log_p.mean()
+    return loss
+
+
+class Transformer(nn.Module):
+    """Two pre-norm blocks of width 64 with four heads, on characters."""
+
+    def __init__(self, vocabulary: int, length: int, width: int = 64, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.length = heads, length
+        self.tokens = nn.Embedding(vocabulary, width)
+        self.places = nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    "norm1": nn.LayerNorm(width),
+                    "qkv": nn.Linear(width, 3 * width),
+                    "out": nn.Linear(width, width),
+                    "norm2": nn.LayerNorm(width),
+                    "up": nn.Linear(width, 4 * width),
+                    "down": nn.Linear(4 * width, width),
+                }
+            )
+            for _ in range(2)
+        )
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+        self.register_buffer("mask", torch.full((length, length), -1e9).triu(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length = x.shape
+        h = self.tokens(x) + self.places.weight
+        for block in self.blocks:
+            assert isinstance(block, nn.ModuleDict)
+            q, k, v = block["qkv"](block["norm1"](h)).view(n, length, 3, self.heads, -1).unbind(2)
+            q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+            weight = (q @ k.mT * q.shape[-1] ** -0.5 + self.mask).softmax(-1)
+            h = h + block["out"]((weight @ v).transpose(1, 2).reshape(n, length, -1))
+            h = h + block["down"](F.gelu(block["up"](block["norm2"](h))))
+        logits: Tensor = self.head(self.norm(h))
+        return logits
+
+
+class LanguageTask(GradientTask):
+    """Next character on Tiny Shakespeare, or on a text that ships with Python where that is absent."""
+
+    name, space, batch_size, steps_per_unit = "lm", SPACE, 8, 5
+    metric, metric_range, length = "negative loss", (-10.0, 0.0), 32
+
+    def __init__(self, data_dir: Path) -> None:
+        path = data_dir / "tinyshakespeare" / "input.txt.gz"
+        text = gzip.decompress(path.read_bytes()) if path.is_file() else Path(gzip.__file__).read_bytes() * 4
+        _, codes = np.unique(np.frombuffer(text, dtype=np.uint8), return_inverse=True)
+        self.text = torch.from_numpy(codes.astype(np.int64))
+        self.module = Transformer(int(codes.max()) + 1, self.length)
+
+    def init(self, seed: int) -> Params:
+        return drawn(self.module, seed)
+
+    def batch(self, seed: int, step: int) -> Batch:
+        end = len(self.text) - self.length - 1
+        first = torch.randint(0, end, (self.batch_size, 1), generator=torch_stream(seed, "rows", step))
+        windows = self.text[first + torch.arange(self.length + 1)]
+        return {"x": windows[:, :-1], "y": windows[:, 1:]}
+
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        return smoothed(
+            functional_call(self.module, params, (batch["x"],)), batch["y"], hp["label_smoothing"]
+        )
+
+    def score(self, params: Params, split: Split) -> float:
+        return -float(
+            self.loss(params, self.batch(-1 if split == "test" else -2, 0), {"label_smoothing": 0.0})
+        )

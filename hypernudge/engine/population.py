@@ -1,0 +1,180 @@
+"""The population engine: jobs of like shape, of one study or of many, train together as one computation.
+
+What a trial learns up to its next milestone depends on nobody else. So training (a `Trajectory` of scores,
+unit by unit) is separated from accounting (an order on a virtual clock): a trajectory may be trained together
+with any others, in any order, and ahead of demand; a study's clock is charged when it asks. Reports and
+decisions are those of the serial engine, up to rounding in the scores.
+
+Rounding: results agree with the serial engine to the last bits of the floating-point type, not bit by bit.
+Where a decision hangs on a tie that float32 breaks otherwise, a study may take another course; float64 makes
+that practically impossible.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from hypernudge.engine.clock import VirtualClock
+from hypernudge.engine.trainer import FILL, Population, Trajectory
+from hypernudge.errors import require
+from hypernudge.task import Task
+from hypernudge.trial import Job, Outcome, Report, UnitResult
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A job on the clock. `times[k]` and `flops[k]` are the clock and the bill after its `k`-th unit."""
+
+    job: Job
+    number: int
+    started: float
+    trajectory: Trajectory
+    times: tuple[float, ...]
+    flops: tuple[float, ...]
+    cut: bool
+
+
+class PopulationEngine:
+    """Trains all queued jobs together; the same reports as `SerialEngine` but for wall times.
+
+    Args:
+        task: What is trained. A task without gradients, or one that cannot be batched, is trained one trial
+            at a time.
+        seed_of: Maps a trial's number to the seed of its initialisation and data order.
+        workers: Simulated workers.
+        flops_per_second: Declared speed of one worker.
+        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
+        population: Shared with the engines of other studies of the same task; a private one if absent. The
+            remaining arguments are its own and are ignored where it is given.
+        memory_budget: Bytes of working memory that bound the size of a cohort; see `Population`.
+        device: Where members are trained, for example `"cuda"`.
+        threads: Cohorts that are trained at a time on a CPU.
+
+    Raises:
+        InvalidArgumentError: For a population of another task, or a value that breaks a rule.
+    """
+
+    shares = True  # several studies may have one population
+
+    def __init__(
+        self,
+        task: Task,
+        seed_of: Callable[[int], int],
+        workers: int = 1,
+        flops_per_second: float = 1e9,
+        deadline: float = math.inf,
+        population: Population | None = None,
+        memory_budget: int | None = None,
+        device: str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        self.task, self.deadline = task, deadline
+        options = {"memory_budget": memory_budget, "device": device, "threads": threads}
+        self.population = population or Population(task, **options)  # type: ignore[arg-type]
+        same = self.population.task is task
+        require(
+            same, "population", "must be of the same task", self.population.task.name, "make one per task"
+        )
+        self._seed_of = seed_of
+        self._clock: VirtualClock[Report] = VirtualClock(workers, flops_per_second)
+        self._orders: list[_Order] = []
+        self._trajectories: dict[int, Trajectory] = {}
+
+    @property
+    def now(self) -> float:
+        """Seconds on the virtual clock."""
+        return self._clock.now
+
+    @property
+    def free(self) -> int:
+        """Number of idle simulated workers."""
+        return self._clock.free
+
+    @property
+    def foresight(self) -> int:
+        """How many more jobs could be trained now at little cost, before they are asked for."""
+        return max(0, FILL - self.population.demand)
+
+    def submit(self, job: Job) -> None:
+        """Queue `job`; it starts now on the clock."""
+        number = self._clock.occupy()
+        unit_flops = self.task.unit_flops(job.config)
+        flops, times, bills = job.warm_start_flops, [self.now], [job.warm_start_flops]
+        times[0] += self._clock.seconds(flops)
+        cut = False
+        for _ in range(job.since, job.until):
+            if self.now + self._clock.seconds(flops + unit_flops) > self.deadline:
+                cut = True
+                break
+            flops += unit_flops
+            times.append(self.now + self._clock.seconds(flops))
+            bills.append(flops)
+        trajectory = self._trajectory(job)
+        order = _Order(job, number, self.now, trajectory, tuple(times), tuple(bills), cut)
+        self._orders.append(order)
+        self.population.want(trajectory, job.since + len(times) - 1)
+
+    def foresee(self, jobs: Sequence[Job]) -> None:
+        """Train `jobs` ahead where there is room; whether they are ever submitted changes no result."""
+        for job in jobs:
+            self.population.hope(self._trajectory(job), job.until)
+
+    def _trajectory(self, job: Job) -> Trajectory:
+        known = self._trajectories.get(job.trial)
+        if known is None or known.config != job.config:  # foreseen with another configuration: start anew
+            if known is not None:
+                self.population.forget(known)
+            known = Trajectory(job.config, self._seed_of(job.trial))
+            self._trajectories[job.trial] = known
+        return known
+
+    @property
+    def ready(self) -> bool:
+        """Whether the earliest completion is certain, so that `next` will not train anything."""
+        waiting = []
+        for order in self._orders:
+            report = self._settled(order)
+            if report is None:
+                waiting.append(order)
+                continue
+            self._clock.complete_at(report.finished, order.number, report)
+            if report.outcome != "ok":
+                self.population.forget(order.trajectory)
+                self._trajectories.pop(order.job.trial, None)
+        self._orders = waiting
+        first = self._clock.earliest()
+        if first is None:
+            return not waiting
+        # What is still in training ends after its next unit at the earliest.
+        return all(first < (o.times[len(o.trajectory.scores) - o.job.since + 1], o.number) for o in waiting)
+
+    def next(self) -> Report:
+        """Train until the earliest completion is certain, and return it."""
+        while not self.ready:
+            self.population.step()
+        return self._clock.pop()
+
+    def _settled(self, order: _Order) -> Report | None:
+        """Return the order's report, or None while it is in training."""
+        trajectory, since, fits = order.trajectory, order.job.since, len(order.times) - 1
+        outcome: Outcome | None = None
+        units = []
+        for k, (validation, test) in enumerate(trajectory.scores[since : since + fits], start=1):
+            units.append(UnitResult(since + k, order.times[k], validation, test))
+            if not math.isfinite(validation):
+                outcome = "diverged"
+                break
+        charged, error = len(units), None
+        if outcome is None and charged == fits:
+            outcome = "cut" if order.cut else "ok"
+        elif outcome is None and trajectory.error is not None:
+            outcome, error, charged = "failed", trajectory.error, charged + 1
+        if outcome is None:
+            return None
+        finished = self.deadline if outcome == "cut" else order.times[charged]
+        wall = sum(trajectory.seconds[since : since + charged])
+        return Report(
+            order.job, outcome, order.started, finished, tuple(units), order.flops[charged], wall, error
+        )

@@ -1,0 +1,78 @@
+"""How a gradient task is trained for many members at once.
+
+A route answers for a cohort what the task answers for one trial: the next mini-batches, the losses, the
+scores. `VmapRoute` serves every task. A task that knows better returns a route of its own from
+`GradientTask.route`; the two must agree, and a law test holds them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from hypernudge.optimizers import Params
+from hypernudge.space import Value
+from hypernudge.task import Batch, GradientTask, Split
+
+DATA_BYTES = 64 * 2**20  # mini-batches of a cohort that are held at a time
+
+
+class VmapRoute:
+    """Any task whose loss consists of tensor operations without branches on values, through `torch.vmap`.
+
+    Scores are computed member by member, for `score` returns a float and may do anything.
+    """
+
+    def __init__(self, task: GradientTask, device: torch.device, shared: Mapping[str, Value]) -> None:
+        self.task, self.device, self.shared = task, device, dict(shared)
+
+    def batches(
+        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+    ) -> Iterator[Batch]:
+        """Yield stacked mini-batches. They are asked for member by member, as a task's cache may expect."""
+        del hp
+        done = 0
+        width = 1
+        while done < count:
+            here = range(done, min(done + width, count))
+            asked = [
+                [self.task.batch(seed, step + k) for k in here]
+                for seed, step in zip(seeds, steps, strict=True)
+            ]
+            for k in range(len(here)):
+                yield {
+                    name: torch.stack([member[k][name] for member in asked]).to(self.device)
+                    for name in asked[0][k]
+                }
+            done += len(here)
+            size = sum(value.nbytes for value in asked[0][0].values())
+            width = max(1, DATA_BYTES // max(size * len(seeds), 1))
+
+    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
+        """Return losses and buffers through `torch.vmap`; a member alone is spared it."""
+        if len(next(iter(params.values()))) == 1:
+            single = ({name: value[0] for name, value in part.items()} for part in (params, batch, hp))
+            first, one_batch, one_hp = single
+            loss, buffers = self.task.loss_and_buffers(first, one_batch, {**self.shared, **one_hp})
+            return loss.unsqueeze(0), {name: value.unsqueeze(0) for name, value in buffers.items()}
+
+        def one(params: Params, batch: Batch, hp: dict[str, Tensor]) -> tuple[Tensor, Params]:
+            return self.task.loss_and_buffers(params, batch, {**self.shared, **hp})
+
+        result: tuple[Tensor, Params] = torch.vmap(one)(params, batch, dict(hp))
+        return result
+
+    def scores(self, params: Params, split: Split) -> list[float]:
+        """Return the scores one by one."""
+        members = next(iter(params.values())).shape[0]
+        return [
+            float(self.task.score({name: value[i] for name, value in params.items()}, split))
+            for i in range(members)
+        ]
+
+    def member_bytes(self, params: Params) -> int:
+        """Guess: parameters five times over, and a mini-batch with thirty times its size in activations."""
+        batch = sum(value.nbytes for value in self.task.batch(0, 0).values())
+        return 5 * sum(value.nbytes for value in params.values()) + 30 * batch

@@ -1,0 +1,252 @@
+"""The population itself: trajectories of trials, and the cohorts in which they are trained."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
+from hypernudge.engine.routes import VmapRoute
+from hypernudge.errors import require
+from hypernudge.space import Config, Value
+from hypernudge.task import GradientTask, Route, Task
+
+FILL = 32  # members that are worth having in a step before anything is trained ahead of demand
+# A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
+CPU_BUDGET = 32 * 2**20
+GPU_SHARE = 0.5
+Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
+
+
+@dataclass(eq=False)
+class Trajectory:
+    """What a trial has learnt so far: scores by unit (validation, test), and where it stands."""
+
+    config: Config
+    seed: int
+    scores: list[tuple[float, float]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)  # wall time by unit, its share of its cohort's
+    error: str | None = None
+    state: Any = None  # a Member, or the task's own state if it is trained alone
+    shape: Shape | None = None
+    wanted: int = 0
+    hoped: int = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it diverged or raised and cannot go on."""
+        return self.error is not None or bool(self.scores and not math.isfinite(self.scores[-1][0]))
+
+
+class Population:
+    """Trains trajectories of one task, unit by unit, in cohorts of like shape.
+
+    Args:
+        task: What is trained.
+        memory_budget: Bytes of working memory of one cohort; its size is this over `Route.member_bytes`.
+            By default 32 MiB on a CPU and half of the free memory of a GPU.
+        device: Where members are trained.
+        threads: Cohorts trained at a time on a CPU, each on one core.
+
+    Raises:
+        InvalidArgumentError: For a budget or a number of threads below 1, or a device that is not there.
+    """
+
+    def __init__(
+        self, task: Task, *, memory_budget: int | None = None, device: str = "cpu", threads: int = 1
+    ) -> None:
+        ok = memory_budget is None or memory_budget >= 1
+        require(ok, "memory_budget", "must be at least 1 byte, or absent", memory_budget, "raise it")
+        require(threads >= 1, "threads", "must be at least 1", threads, "1 is the default")
+        there = not device.startswith("cuda") or torch.cuda.is_available()
+        require(there, "device", "must be there", device, "use 'cpu'")
+        self.task, self.device, self.threads = task, torch.device(device), threads
+        self._budget = memory_budget
+        self._wanted: dict[Trajectory, None] = {}
+        self._hoped: dict[Trajectory, None] = {}
+        self._routes: dict[tuple[tuple[str, Value], ...], Route] = {}
+        self._alone = False
+
+    @property
+    def demand(self) -> int:
+        """Trajectories that are waited for."""
+        return len(self._wanted)
+
+    def want(self, trajectory: Trajectory, units: int) -> None:
+        """Have `trajectory` trained up to `units`."""
+        trajectory.wanted = max(trajectory.wanted, units)
+        if len(trajectory.scores) < trajectory.wanted and not trajectory.ended:
+            self._wanted[trajectory] = None
+
+    def hope(self, trajectory: Trajectory, units: int) -> None:
+        """Have `trajectory` trained up to `units` when there is room."""
+        trajectory.hoped = max(trajectory.hoped, units)
+        if len(trajectory.scores) < trajectory.hoped and not trajectory.ended:
+            self._hoped[trajectory] = None
+
+    def forget(self, trajectory: Trajectory) -> None:
+        """Drop `trajectory`."""
+        self._wanted.pop(trajectory, None)
+        self._hoped.pop(trajectory, None)
+
+    def step(self) -> None:
+        """Train everything that is waited for, and what fits beside it, for one unit."""
+        chosen = list(self._wanted)
+        if not self._alone and isinstance(self.task, GradientTask):
+            spare = (t for t in self._hoped if t not in self._wanted)
+            chosen += [t for t, _ in zip(spare, range(FILL - len(chosen)), strict=False)]
+        self.train(chosen)
+        for trajectory in chosen:
+            done = len(trajectory.scores)
+            if trajectory.ended or done >= trajectory.wanted:
+                self._wanted.pop(trajectory, None)
+            if trajectory.ended or done >= trajectory.hoped:
+                self._hoped.pop(trajectory, None)
+
+    def train(self, trajectories: Sequence[Trajectory]) -> None:
+        """Train every one of `trajectories` for one unit and score it."""
+        groups: dict[Key, list[Trajectory]] = {}
+        for trajectory in trajectories:
+            if self._alone and trajectory.shape is not None:
+                trajectory.state = state_of(trajectory.state, trajectory.shape)
+                trajectory.shape = None
+            if self._begin(trajectory):
+                if trajectory.shape is None:
+                    self._train_alone(trajectory)
+                else:
+                    groups.setdefault(_key(trajectory, trajectory.shape), []).append(trajectory)
+        blocks = [(key, block) for key, group in groups.items() for block in self._blocks(key, group)]
+        if self.threads == 1 or len(blocks) < 2 or self.device.type != "cpu":
+            for key, block in blocks:
+                self._train_block(key, block)
+            return
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(lambda item: self._train_block(*item), blocks))
+        finally:
+            torch.set_num_threads(before)
+
+    def _begin(self, trajectory: Trajectory) -> bool:
+        """Initialise a new trajectory; whether there is a state to train."""
+        if trajectory.state is not None:
+            return True
+        begun = time.perf_counter()
+        try:
+            state = self.task.start(trajectory.seed)
+            shape = None
+            if isinstance(self.task, GradientTask) and not self._alone:
+                shape = shape_of(self.task, state)
+            trajectory.shape = shape
+            trajectory.state = state if shape is None else member_of(state, shape, self.device)
+        except Exception:  # as in the serial engine: belongs into the record
+            trajectory.error = traceback.format_exc()
+            trajectory.seconds.append(time.perf_counter() - begun)
+            return False
+        return True
+
+    def _blocks(self, key: Key, group: list[Trajectory]) -> Iterable[list[Trajectory]]:
+        size = self.cohort_size(group[0])
+        if self.device.type == "cpu" and self.threads > 1:
+            size = min(size, math.ceil(len(group) / self.threads))
+        count = math.ceil(len(group) / size)
+        even = math.ceil(len(group) / count)
+        return [group[i : i + even] for i in range(0, len(group), even)]
+
+    def cohort_size(self, trajectory: Trajectory) -> int:
+        """Return how many members like `trajectory` fit into the memory budget; at least 1."""
+        budget = self._budget
+        if budget is None and self.device.type == "cuda":
+            budget = int(GPU_SHARE * torch.cuda.mem_get_info(self.device)[0])
+        member: Member = trajectory.state
+        assert trajectory.shape is not None  # only members of cohorts are asked about
+        params = {
+            **trajectory.shape.params.views(member.params),
+            **trajectory.shape.buffers.views(member.buffers),
+        }
+        try:
+            needed = self._route(_key(trajectory, trajectory.shape)).member_bytes(params)
+        except Exception:  # a task that raises here will raise in training, where it is reported
+            needed = 1
+        return max(1, (budget or CPU_BUDGET) // max(needed, 1))
+
+    def _route(self, key: Key) -> Route:
+        shared = key[1]
+        if shared not in self._routes:
+            assert isinstance(self.task, GradientTask)  # only those have members
+            own = self.task.route(self.device, dict(shared))
+            self._routes[shared] = own or VmapRoute(self.task, self.device, dict(shared))
+        return self._routes[shared]
+
+    def _train_block(self, key: Key, block: list[Trajectory]) -> None:
+        begun = time.perf_counter()
+        task, shape = self.task, key[0]
+        assert isinstance(task, GradientTask)  # only those have members
+        members: list[Member] = [replace(trajectory.state) for trajectory in block]
+        try:
+            route = self._route(key)
+            finite = train_unit(task, route, shape, members, [t.config for t in block])
+            with torch.no_grad():
+                params = {
+                    **shape.params.views(torch.stack([m.params for m in members])),
+                    **shape.buffers.views(torch.stack([m.buffers for m in members])),
+                }
+                validation, test = route.scores(params, "validation"), route.scores(params, "test")
+        except torch.OutOfMemoryError:
+            if len(block) == 1:
+                self._one_by_one(shape, block)
+                return
+            for half in (block[: len(block) // 2], block[len(block) // 2 :]):
+                self._train_block(key, half)
+            return
+        except Exception:  # some member raised: each is trained alone, so that only the culprit fails
+            self._one_by_one(shape, block)
+            return
+        share = (time.perf_counter() - begun) / len(block)
+        for trajectory, member, ok, *scores in zip(block, members, finite, validation, test, strict=True):
+            trajectory.state = member
+            trajectory.scores.append((scores[0], scores[1]) if ok else (math.nan, math.nan))
+            trajectory.seconds.append(share)
+
+    def _one_by_one(self, shape: Shape, block: list[Trajectory]) -> None:
+        """Train members alone for a unit. If none fails alone the task cannot be batched: never try again."""
+        for trajectory in block:
+            trajectory.state = state_of(trajectory.state, shape)
+            self._train_alone(trajectory)
+        if all(trajectory.error is None for trajectory in block):
+            self._alone = True
+        for trajectory in block:
+            if not self._alone and trajectory.error is None:
+                trajectory.state = member_of(trajectory.state, shape, self.device)
+            else:
+                trajectory.shape = None
+
+    def _train_alone(self, trajectory: Trajectory) -> None:
+        """Train as the serial engine does."""
+        begun = time.perf_counter()
+        try:
+            scores = (math.nan, math.nan)
+            if self.task.advance(trajectory.state, trajectory.config):
+                scores = (
+                    self.task.evaluate(trajectory.state, "validation"),
+                    self.task.evaluate(trajectory.state, "test"),
+                )
+            trajectory.scores.append(scores)
+        except Exception:  # as in the serial engine: belongs into the record
+            trajectory.error = traceback.format_exc()
+        trajectory.seconds.append(time.perf_counter() - begun)
+
+
+def _key(trajectory: Trajectory, shape: Shape) -> Key:
+    """What a cohort has in common: shape, values that are not continuous, names of those that are."""
+    shared = tuple((n, v) for n, v in trajectory.config.items() if not isinstance(v, float))
+    floats = tuple(n for n, v in trajectory.config.items() if isinstance(v, float))
+    return shape, shared, floats

@@ -1,0 +1,187 @@
+"""Supervised training of many members at once, by hand: what `SupervisedTask` does for one trial.
+
+The augmented mini-batch is a weighted sum of rows of a table: a sample and its neighbours on the pixel grid.
+The table is made once per task, the rows and weights of a whole unit at once, and each step is then one
+`embedding_bag`, which gathers and blends without an intermediate copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F  # noqa: N812 -- the usual name
+from torch import Tensor
+
+from hypernudge.optimizers import Params
+from hypernudge.space import Value
+from hypernudge.task import Batch, Split
+from hypernudge.tasks.networks.batched import as_batched_function
+
+if TYPE_CHECKING:
+    from hypernudge.tasks.supervised import SupervisedTask
+
+TABLE_BYTES = 256 * 2**20
+CHUNK_BYTES = 32 * 2**20  # indices and weights that are made at a time
+SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a time
+_OWN = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
+
+
+def supervised_route(
+    task: SupervisedTask, device: torch.device, shared: Mapping[str, Value]
+) -> SupervisedRoute | None:
+    """Return the hand-batched route; None if the network, a subclass or the size of the data rules it out."""
+    from hypernudge.tasks.supervised import SupervisedTask
+
+    changed = any(getattr(type(task), name) is not getattr(SupervisedTask, name) for name in _OWN)
+    known = not {"augmentation", "label_smoothing"} & set(shared)
+    neighbours = 9 if task.dataset.kind == "images" else 1
+    size = neighbours * task.inputs("train").nbytes
+    if changed or not known or size > TABLE_BYTES or as_batched_function(task.network) is None:
+        return None
+    return SupervisedRoute(task, device)
+
+
+class SupervisedRoute:
+    """The hand-batched route of a supervised task; made by `supervised_route`."""
+
+    def __init__(self, task: SupervisedTask, device: torch.device) -> None:
+        apply = as_batched_function(task.network)
+        assert apply is not None  # `supervised_route` made sure
+        self.task, self.device, self.apply = task, device, apply
+        self.images = task.dataset.kind == "images"
+        x = task.inputs("train")
+        self.table = (_neighbourhood(x) if self.images else x.flatten(1)).to(device)
+        self.labels = task.labels("train").to(device)
+        self.held_out: dict[Split, tuple[Tensor, Tensor]] = {
+            split: (task.inputs(split).movedim(0, -1).contiguous().to(device), task.labels(split).to(device))
+            for split in ("validation", "test")
+        }
+
+    def batches(
+        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+    ) -> Iterator[Batch]:
+        """Yield augmented inputs `x`, `(members, batch, features)`, and labels `y`, `(members, batch)`."""
+        task = self.task
+        width = 64 if self.images else 8 + task.dtype.itemsize * self.table.shape[1]
+        chunk = max(1, CHUNK_BYTES // (width * len(seeds) * task.batch_size))
+        magnitude = hp.get("augmentation", torch.zeros(len(seeds), dtype=task.dtype, device=self.device))
+        for begin in range(0, count, chunk):
+            n = min(chunk, count - begin)
+            rows, noise = self._draws(seeds, [step + begin for step in steps], n)
+            labels = self.labels[rows]
+            if not self.images:
+                for k in range(n):
+                    x = self.table.index_select(0, rows[k].flatten()).view_as(noise[k])
+                    yield {"x": torch.addcmul(x, magnitude.view(-1, 1, 1), noise[k]), "y": labels[k]}
+                continue
+            index, weight = _blend(rows, noise, magnitude)
+            for k in range(n):
+                x = F.embedding_bag(
+                    index[k].view(-1, 4), self.table, mode="sum", per_sample_weights=weight[k].view(-1, 4)
+                )
+                yield {"x": x.view(len(seeds), task.batch_size, -1), "y": labels[k]}
+
+    def _draws(self, seeds: Sequence[int], steps: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
+        """Return rows `(count, members, batch)` and noise `(count, members, batch, ...)`."""
+        size, per_epoch = self.task.batch_size, self.task.steps_per_epoch
+        all_rows, all_noise = [], []
+        for seed, step in zip(seeds, steps, strict=True):
+            first, offset = divmod(step, per_epoch)
+            epochs = range(first, (step + count - 1) // per_epoch + 1)
+            parts = [self.task.draws(seed, epoch) for epoch in epochs]
+            here = slice(offset * size, (offset + count) * size)
+            all_rows.append(torch.cat([rows for rows, _ in parts])[here].view(count, size))
+            noise = torch.cat([noise for _, noise in parts])[here]
+            all_noise.append(noise.view(count, size, *noise.shape[1:]))
+        rows, noise = torch.stack(all_rows, 1), torch.stack(all_noise, 1)
+        return rows.to(self.device), noise.flatten(3).to(self.device)
+
+    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
+        """Return the label-smoothed cross-entropies; a chain of plain layers has no buffers."""
+        members, n, _ = batch["x"].shape
+        x = batch["x"].mT.view(members, *self.task.dataset.shape, n)
+        log_p = F.log_softmax(self.apply(params, x), dim=1)
+        hit = -log_p.gather(1, batch["y"].unsqueeze(1)).mean((1, 2))
+        if "label_smoothing" not in hp:
+            return hit, {}
+        smoothing = hp["label_smoothing"]
+        return (1.0 - smoothing) * hit - smoothing * log_p.mean((1, 2)), {}
+
+    def scores(self, params: Params, split: Split) -> list[float]:
+        """Return the accuracies; NaN for a member with an output that is not finite."""
+        x, y = self.held_out[split]
+        first = next(iter(params.values()))
+        hits = first.new_zeros(first.shape[0], dtype=torch.float64)
+        finite = hits == 0
+        step = max(1, SCORE_BYTES // (self._width * first.shape[0] * x.element_size()))
+        for part, labels in zip(torch.split(x, step, dim=-1), torch.split(y, step), strict=True):
+            logits = self.apply(params, part.unsqueeze(0))
+            finite &= torch.isfinite(logits).flatten(1).all(1)
+            hits += (logits.argmax(1) == labels).sum(1)
+        return torch.where(finite, hits / len(y), torch.nan).tolist()
+
+    def member_bytes(self, params: Params) -> int:
+        """Parameters with gradients and momentum, and the activations of a step, forward and backward."""
+        numbers = 4 * sum(value.numel() for value in params.values())
+        return self.task.dtype.itemsize * (numbers + 3 * self._width * self.task.batch_size)
+
+    @cached_property
+    def _width(self) -> int:
+        """Numbers per sample that a forward pass keeps for the backward pass."""
+        params = {name: value.unsqueeze(0) for name, value in self.task.init(0).items()}
+        leaves = {name: value.to(self.device).requires_grad_(True) for name, value in params.items()}
+        x = self.held_out["validation"][0]
+        kept = []
+        for n in (1, 2):
+            total = 0
+
+            def pack(tensor: Tensor) -> Tensor:
+                nonlocal total
+                total += tensor.numel()
+                return tensor
+
+            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+                self.apply(leaves, x[..., :n].unsqueeze(0).expand(1, *x.shape[:-1], n))
+            kept.append(total)
+        return max(kept[1] - kept[0], x[..., 0].numel())
+
+
+def _neighbourhood(images: Tensor) -> Tensor:
+    """Return every image moved by -1, 0 and 1 pixels in both directions: `(9 * n, features)`.
+
+    Row `9 * i + 3 * a + b` holds `image[i]` as `translation_taps` moves it, `a` and `b` counting from -1.
+    """
+    height, width = images.shape[2:]
+    padded = F.pad(images, (1, 1, 1, 1))
+    moved = [padded[:, :, a : a + height, b : b + width] for a in range(3) for b in range(3)]
+    return torch.stack(moved, dim=1).flatten(0, 1).flatten(1).contiguous()
+
+
+def _blend(rows: Tensor, noise: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+    """Return table rows and weights, `(count, members, batch, 4)`, of bilinear translation.
+
+    Args:
+        rows: Samples, `(count, members, batch)`.
+        noise: Directions in [-1, 1], `(count, members, batch, 2)`.
+        magnitude: Pixels, `(members,)`.
+    """
+    share = magnitude.view(-1, 1, 1) * noise.abs()
+    towards = torch.where(noise > 0, 1, -1)
+    down, right = 3 * towards[..., 0], towards[..., 1]
+    centre = 9 * rows + 4
+    index = torch.stack([centre, centre + down, centre + right, centre + down + right], dim=-1)
+    vertical, horizontal = share.unbind(-1)
+    stay = 1.0 - share
+    weight = torch.stack(
+        [
+            stay[..., 0] * stay[..., 1],
+            vertical * stay[..., 1],
+            stay[..., 0] * horizontal,
+            vertical * horizontal,
+        ],
+        dim=-1,
+    )
+    return index, weight

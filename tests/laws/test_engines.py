@@ -1,0 +1,92 @@
+"""Every engine gives the same study: decisions, reports, clock and bill."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from hypernudge.engine.population import PopulationEngine
+from hypernudge.engine.together import together
+from hypernudge.engine.trainer import Population
+from hypernudge.random import Streams
+from hypernudge.schedulers.asha import ASHA
+from hypernudge.schedulers.random import RandomSearch
+from hypernudge.trial import Report
+from hypernudge.tuner import trial_seed, tune, tuning
+from hypernudge.warmstart.curvature_band import CurvatureBand
+from hypernudge.warmstart.literal import Literal
+from tests.engine.tasks import digits
+
+
+def plain(event):
+    """The event without wall time; scores of the digits tasks are fractions, so they are equal or not."""
+    if isinstance(event, Report):
+        return dataclasses.replace(event, wall_seconds=0.0)
+    if hasattr(event, "nudge"):
+        return dataclasses.replace(event, nudge=dataclasses.replace(event.nudge, wall_seconds=0.0))
+    return event
+
+
+def course(study):
+    return [plain(event) for event in study.history.events]
+
+
+def engine_for(task, seed, budget, population=None, workers=4):
+    return PopulationEngine(task, trial_seed(Streams(seed)), workers, 1e9, budget, population)
+
+
+def budget_of(task, units):
+    return units * task.step_flops * task.steps_per_unit / 1e9 / 4
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_asha_decides_the_same_over_20_seeds(model):
+    """In float64: in float32 a rounding error may flip a sample, a score, and with it a promotion."""
+    task = digits(model, steps_per_unit=5)
+    budget = budget_of(task, 30)
+    scheduler = ASHA(task.space, max_units=9)
+    seeds = range(20)
+    population = Population(task)
+    studies = {}
+    for seed in seeds:
+        engine = engine_for(task, seed, budget, population)
+        studies[seed] = tuning(task, scheduler, engine, seed=seed, budget=budget), engine
+    results = dict(together(studies, population))
+    for seed in seeds:
+        expected = tune(task, scheduler, seed=seed, budget=budget, workers=4)
+        assert course(results[seed]) == course(expected)
+
+
+@pytest.mark.parametrize("warm_start", [None, Literal(eta_h=0.1), CurvatureBand()])
+@pytest.mark.parametrize("limit", [{"max_trials": 12}, {"budget": 20}])
+@pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
+def test_one_study_alone(scheduler, limit, warm_start):
+    task = digits("mlp", steps_per_unit=3)
+    budget = budget_of(task, limit["budget"]) if "budget" in limit else float("inf")
+    decide = scheduler(task.space, max_units=9, max_trials=limit.get("max_trials"))
+    options = {"seed": 3, "budget": budget, "warm_start": warm_start}
+    fast = tune(task, decide, engine=engine_for(task, 3, budget), **options)
+    slow = tune(task, decide, workers=4, **options)
+    assert course(fast) == course(slow)
+    assert len(fast.reports) >= 4
+
+
+def test_one_study_that_raises_leaves_the_others():
+    task = digits("mlp", steps_per_unit=2)
+    population = Population(task)
+    scheduler = ASHA(task.space, max_units=3, max_trials=6)
+
+    def broken(history, streams):
+        if len(history.trials) > 2:
+            raise OSError("no more")
+        return scheduler(history, streams)
+
+    studies = {}
+    for seed, decide in ((0, scheduler), (1, broken), (2, scheduler)):
+        engine = engine_for(task, seed, float("inf"), population)
+        studies[seed] = tuning(task, decide, engine, seed=seed), engine
+    results = dict(together(studies, population))
+    assert isinstance(results[1], OSError)
+    for seed in (0, 2):
+        assert course(results[seed]) == course(tune(task, scheduler, seed=seed, workers=4))
