@@ -4,8 +4,8 @@
 
 The ordinary loop is an `nn.Module`, `torch.optim.SGD` and the same mini-batches, augmentation and label
 smoothing; it is scored after every unit, as the population is. It runs on one thread; the population trains
-`--threads` cohorts at a time, so a machine busy with other work disturbs the population more. Measurements are
-interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
+`--threads` cohorts at a time, so a machine busy with other work disturbs the population more. Measurements
+are interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
 """
 
 from __future__ import annotations

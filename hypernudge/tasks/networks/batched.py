@@ -1,9 +1,9 @@
 """A chain of layers for many members at once: every tensor has the member first and the sample last.
 
 With the sample last, a convolution is one matrix product per member on columns that are copied in runs of a
-whole mini-batch. In one trial on the small CNN (64 members, one thread, busy machine) grouped convolution took
-1.06 times as long at batches of 32, but 0.72 times at 128: which is faster depends on the batch, and only this
-one is built. `torch.vmap` over `as_function` is the slow twin.
+whole mini-batch. In one trial on the small CNN (64 members, one thread, busy machine) grouped convolution
+took 1.06 times as long at batches of 32, but 0.72 times at 128: which is faster depends on the batch, and
+only this one is built. `torch.vmap` over `as_function` is the slow twin.
 """
 
 from __future__ import annotations
