@@ -35,4 +35,4 @@ class Killed(Bowl):
 class Slow(Bowl):
     """Takes long enough to be killed in the middle."""
 
-    steps_per_unit = 300
+    steps_per_unit = 100

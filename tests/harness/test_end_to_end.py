@@ -142,7 +142,7 @@ def test_a_directory_with_another_plan_is_refused_before_any_work(finished):
 
 @pytest.mark.slow
 def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_path):
-    config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 60})
+    config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 40})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     hypernudge("run", config, "--results-dir", whole)
     command = [sys.executable, "-m", "hypernudge.cli", "run", str(config), "--results-dir", str(broken)]
