@@ -1,4 +1,4 @@
-"""The `hypernudge` command: run, derive, pilot, report, status."""
+"""The `hypernudge` command: run, derive, pilot, report, compare, import, status."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.commands import add_commands
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
 
@@ -53,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     pilot.add_argument("overrides", nargs="*", metavar="KEY=VALUE")
     pilot.set_defaults(run=_pilot)
 
+    add_commands(commands)
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 
     status = commands.add_parser("status", help="what is done, running and missing")

@@ -36,6 +36,7 @@ from hypernudge.evidence.plan import Criteria
 Floats = NDArray[np.float64]
 Judgement = Literal["supported", "refuted", "inconclusive", "incomplete"]
 
+NAMES = ("time_to_target", "final_score", "compute_overhead", "peak_memory", "seed_spread")
 SHARE = 0.75
 OVERHEAD_LIMIT = 0.05
 MEMORY_LIMIT = 1.10
@@ -88,17 +89,20 @@ class _Spec:
     harms: Callable[[Interval], bool]
 
 
-def judge_criteria(comparisons: Sequence[Comparison], criteria: Criteria) -> list[Criterion]:
-    """All five criteria for every method, in the order the methods appear.
+def judge_criteria(
+    comparisons: Sequence[Comparison], criteria: Criteria, names: Sequence[str] = NAMES
+) -> list[Criterion]:
+    """The criteria for every method, in the order the methods appear.
 
     Args:
         comparisons: Every planned comparison of the study, judged.
         criteria: Margins and the bootstrap, from the plan.
+        names: Which of the five; results of other tools know nothing of overhead or memory.
     """
     result: list[Criterion] = []
     for method in dict.fromkeys(c.method.warm_start for c in comparisons):
         own = [c for c in comparisons if c.method.warm_start == method]
-        result.extend(_judge(spec, method, own, criteria) for spec in _specs(criteria))
+        result.extend(_judge(spec, method, own, criteria) for spec in _specs(criteria) if spec.name in names)
     return result
 
 

@@ -91,12 +91,14 @@ class Plan:
         hash: SHA-256 of the plan as the harness sealed it.
         variations: In the order planned.
         criteria: How comparisons are judged.
+        clock: What times are, as axes are labelled.
     """
 
     name: str
     hash: str
     variations: tuple[Variation, ...]
     criteria: Criteria = field(default_factory=Criteria)
+    clock: str = "virtual time [s]"
 
     def comparisons(self) -> list[tuple[Variation, Variation]]:
         """Every (baseline, method) that shares task and scheduler, in the order of the plan.

@@ -49,8 +49,10 @@ def draw_overhead(material: Material) -> Iterator[Drawing]:
 
 
 def draw_final_score(material: Material) -> Iterator[Drawing]:
-    """Final score of the incumbent, on validation and on test data."""
+    """Final score of the incumbent, on validation data, and on test data where there are any."""
     for column, words in (("final", "validation"), ("test", "test")):
+        if material.study.cells[column].isna().all():
+            continue
         yield from _absolute_and_difference(
             material,
             column,

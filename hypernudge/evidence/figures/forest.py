@@ -80,9 +80,10 @@ def _rows(material: Material) -> list[_Row]:
             if c.method.warm_start == method:
                 ratio = c.effects.ratio
                 note = f"{_text(ratio)}   {_p(c.p_holm)}   {c.verdict.label}"
+                setting = ", ".join(part for part in (c.method.task, c.method.scheduler) if part)
                 rows.append(
                     (
-                        f"   {c.method.task}, {c.method.scheduler}  (n={c.test.pairs})",
+                        f"   {setting}  (n={c.test.pairs})",
                         ratio,
                         c.verdict.label,
                         note,
