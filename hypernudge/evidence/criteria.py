@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.bootstrap import (
     Statistic,
-    hierarchical_bootstrap,
+    aggregate_interval,
     log_sd_ratio_statistic,
     mean_statistic,
 )
@@ -56,7 +56,7 @@ class Criterion:
         not_met: Tuples in which it is shown not to be met.
         open: Tuples that are missing, unpowered or undecided.
         share: met / planned with its exact (Clopper-Pearson) interval.
-        aggregate: Over tasks, by the hierarchical bootstrap.
+        aggregate: Over tasks, with its interval.
         aggregate_of: What the aggregate measures.
         tasks: Tasks that entered the aggregate.
         judgement: supported, refuted, inconclusive or incomplete.
@@ -113,7 +113,7 @@ def _judge(spec: _Spec, method: str, own: list[Comparison], criteria: Criteria) 
     # Addressed by name: adding a method or a criterion changes nobody else's interval.
     rng = np.random.default_rng([criteria.bootstrap_seed, zlib.crc32(f"{method}/{spec.name}".encode())])
     tables = _tables(own, spec.columns)
-    aggregate = hierarchical_bootstrap(tables, rng, statistic=spec.statistic, draws=criteria.bootstrap)
+    aggregate = aggregate_interval(tables, rng, statistic=spec.statistic, draws=criteria.bootstrap)
     if spec.log_scale:
         aggregate = aggregate.exp()
     judgement: Judgement = "inconclusive"

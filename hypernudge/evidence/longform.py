@@ -120,7 +120,7 @@ def check_long_form(raw: pd.DataFrame, *, first_row: int = 1, wall_clock: bool =
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, skip_blank_lines=False, encoding="utf-8", low_memory=False)
+        return pd.read_csv(path, skip_blank_lines=False, encoding="utf-8", float_precision="round_trip")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InvalidArgumentError(
             f"FILE: {path.name} must be comma-separated UTF-8 with a header, but: {_line(error)}; correct it"

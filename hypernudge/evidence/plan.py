@@ -26,7 +26,7 @@ class Criteria:
         final_margin: Relative loss of the final score that is still non-inferior.
         equivalence_ratio: The interval of the ratio inside [1/this, this] is equivalent.
         families: "all" (one family), "warm_start" (one per method) or "task" (one per task).
-        bootstrap: Draws of the hierarchical bootstrap.
+        bootstrap: Draws of the bootstrap that a single task is aggregated by.
         bootstrap_seed: Its seed.
     """
 

@@ -59,7 +59,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     ]
     if any(row[2] == "aggregate" for row in rows):
         diamond: dict[str, Any] = {"marker": "D", "color": "0.1", "markersize": 5, "linestyle": ""}
-        handles.append(Line2D([], [], label="all tasks (bootstrap)", **diamond))
+        handles.append(Line2D([], [], label="all tasks", **diamond))
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
     legend_above(figure, handles)
     shows = (

@@ -41,7 +41,7 @@ def read(source: str, metric: str | None = None) -> Iterator[Run]:
 def _run(file: Path, metric: str | None) -> Run:
     metadata = _metadata(file.parent / "metadata.json")
     try:
-        frame = pd.read_csv(file)
+        frame = pd.read_csv(file, float_precision="round_trip")
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise InvalidArgumentError(f"SOURCE: {file} must be CSV, but: {reason}; copy it again") from None

@@ -42,7 +42,10 @@ def read(source: str, metric: str | None = None) -> Iterator[Run]:
 
 def _runs(file: Path, metric: str | None) -> Iterator[Run]:
     try:
-        frame = pd.read_json(file, lines=True) if file.suffix == ".jsonl" else pd.read_csv(file)
+        if file.suffix == ".jsonl":
+            frame = pd.read_json(file, lines=True, precise_float=True)
+        else:
+            frame = pd.read_csv(file, float_precision="round_trip")
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InvalidArgumentError(f"SOURCE: {file} cannot be read: {reason}; export it again") from None
