@@ -1,8 +1,8 @@
 """Aggregates over tasks, then seeds, with every pair kept intact.
 
-`aggregate_interval` is what verdicts use. The estimate is the mean over tasks of a statistic over seeds; tasks
-are the sample. Because each task's value already carries the noise of its own seeds, Student's t over the
-tasks' values covers as it says whether tasks differ much or not at all. The percentile interval of a
+`aggregate_interval` is what verdicts use. The estimate is the mean over tasks of a statistic over seeds;
+tasks are the sample. Because each task's value already carries the noise of its own seeds, Student's t over
+the tasks' values covers as it says whether tasks differ much or not at all. The percentile interval of a
 hierarchical bootstrap (`hierarchical_bootstrap`, kept for comparison) does not: resampling seeds within
 resampled tasks counts the seeds' noise twice, and few tasks make it short. Simulated coverage at a nominal
 .95, 20 seeds: 3 tasks that differ .78 against .95, 30 equal tasks .99 against .95 (`benchmarks.evidence`).

@@ -121,7 +121,7 @@ def compare(study: Study) -> list[Comparison]:
         _compare_one(baseline, method, runs[baseline.run_id], runs[method.run_id], criteria)
         for baseline, method in study.plan.comparisons()
     ]
-    families = [_family(comparison, criteria) for comparison in raw]
+    families = [criteria.family_of(comparison.method) for comparison in raw]
     adjusted = holm_by_family([c.test.p_value for c in raw], families)
     adjusted_auc = holm_by_family([c.auc_p for c in raw], families)
     members: dict[str, list[int]] = {}
@@ -173,22 +173,20 @@ def _runs(cells: pd.DataFrame) -> dict[str, _Run]:
     return runs
 
 
-def _pair(baseline: _Run, method: _Run) -> pd.DataFrame:
+def _pair(baseline: _Run, method: _Run) -> _Run:
+    """Columns of both sides at the seeds that both have."""
     seeds, left, right = np.intersect1d(baseline[0], method[0], assume_unique=True, return_indices=True)
-    return pd.DataFrame(
-        {f"baseline.{name}": values[left] for name, values in baseline[1].items()}
-        | {f"method.{name}": values[right] for name, values in method[1].items()},
-        index=pd.Index(seeds, name="seed"),
-        copy=False,
-    )
+    return seeds, {f"baseline.{name}": values[left] for name, values in baseline[1].items()} | {
+        f"method.{name}": values[right] for name, values in method[1].items()
+    }
 
 
 def _compare_one(
     baseline: Variation, method: Variation, left: _Run, right: _Run, criteria: Criteria
 ) -> Comparison:
     seeds = set(baseline.seeds) | set(method.seeds)
-    frame = _pair(left, right)
-    value = {name: frame[name].to_numpy() for name in frame.columns}
+    paired, value = _pair(left, right)
+    frame = pd.DataFrame(value, index=pd.Index(paired, name="seed"), copy=False)
     pairs = TimePairs(
         value["baseline.time"].astype(np.float64),
         value["baseline.reached"].astype(bool),
@@ -248,9 +246,3 @@ def _sd_ratio(method: Floats, baseline: Floats) -> float:
     if method.size < 2 or float(np.std(baseline)) == 0.0:
         return math.nan
     return float(np.std(method, ddof=1) / np.std(baseline, ddof=1))
-
-
-def _family(comparison: Comparison, criteria: Criteria) -> str:
-    if criteria.families == "warm_start":
-        return comparison.method.warm_start
-    return comparison.method.task if criteria.families == "task" else "all"

@@ -22,6 +22,7 @@ from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
+PILOT = "pilot"  # a target that `hypernudge plan` measures and freezes
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 EVIDENCE: dict[str, Any] = {
@@ -228,7 +229,9 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     task.setdefault("metric_range", list(getattr(built, "metric_range", (-1e300, 1e300))))
 
 
-def _target(value: Any, task: Mapping[str, Any], where: str) -> float:
+def _target(value: Any, task: Mapping[str, Any], where: str) -> float | str:
+    if value == PILOT:
+        return PILOT
     low, high = task["metric_range"]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     require(number, f"{where}.target", "must be a number, the score to reach", value, "set target")
@@ -265,7 +268,7 @@ def _seeds(value: Any, where: str) -> list[int]:
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
-    unknown = sorted(set(given) - set(EVIDENCE))
+    unknown = sorted(set(given) - {*EVIDENCE, "controls"})  # no default: plans without keep their hash
     require(not unknown, "evidence", f"keys must be among {sorted(EVIDENCE)}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
     families = evidence["families"]
