@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from hypernudge.evidence.figures import anytime, bars, forest, gradients, rungs, shifts, style, time_to_target
+from hypernudge.evidence.figures import (
+    anytime,
+    bars,
+    controls,
+    forest,
+    gradients,
+    manifest,
+    profiles,
+    rungs,
+    sensitivity,
+    shifts,
+    style,
+    time_to_target,
+)
 from hypernudge.evidence.figures.material import Drawing, Material
 
 Topic = Callable[[Material], Iterator[Drawing]]
@@ -21,6 +34,13 @@ TOPICS: tuple[Topic, ...] = (
     rungs.draw,
     shifts.draw,
     gradients.draw,
+    sensitivity.draw_targets,
+    profiles.draw,
+    profiles.draw_ranks,
+    controls.draw,
+    bars.draw_memory,
+    sensitivity.draw_power,
+    manifest.draw,
 )
 """What a results directory has material for."""
 
@@ -31,6 +51,9 @@ TABLE_TOPICS: tuple[Topic, ...] = (
     anytime.draw,
     bars.draw_final_score,
     bars.draw_auc,
+    sensitivity.draw_targets,
+    profiles.draw,
+    sensitivity.draw_power,
 )
 """What scores over time alone have material for."""
 
