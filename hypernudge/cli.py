@@ -1,4 +1,4 @@
-"""The `hypernudge` command: run, derive, pilot, report, status."""
+"""The `hypernudge` command: plan, run, derive, pilot, report, compare, import, status."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.commands import add_commands
 from hypernudge.harness.run import parse_with_overrides
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
     run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
+    run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
     run.set_defaults(run=_run, overrides=[])
 
     derive = commands.add_parser("derive", help="fill the placeholders of a template")
@@ -51,6 +53,26 @@ def _parser() -> argparse.ArgumentParser:
     derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="values")
     derive.add_argument("--output", type=Path, help="new file; stdout if absent")
     derive.set_defaults(run=_derive)
+
+    plan = commands.add_parser(
+        "plan", help="write, hash and weigh a plan before anything runs (takes KEY=VALUE too)"
+    )
+    plan.add_argument(
+        "config_file", type=Path, metavar="FILE", help="experiment YAML; targets may be `pilot`"
+    )
+    plan.add_argument("--results-dir", type=Path, required=True, help="empty; the plan is written there")
+    plan.add_argument(
+        "--pilot-seeds",
+        type=int,
+        nargs=2,
+        default=(100_000, 10),
+        metavar=("FIRST", "COUNT"),
+        help="for targets that are `pilot` (default: 100000 10)",
+    )
+    plan.add_argument("--log-sd", type=float, default=0.4, help="of the paired log time ratio, for the power")
+    plan.add_argument("--exploratory", action="store_true", help="accept a plan that can show nothing")
+    plan.add_argument("--json", action="store_true", help="the manifest on one line")
+    plan.set_defaults(run=_plan, overrides=[])
 
     pilot = commands.add_parser(
         "pilot", help="targets from pilot seeds of the baselines (takes KEY=VALUE too)"
@@ -60,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
     pilot.set_defaults(run=_pilot, overrides=[])
 
+    add_commands(commands)
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 
     status = commands.add_parser("status", help="what is done, running and missing")
@@ -73,8 +96,43 @@ def _run(options: argparse.Namespace) -> int:
     from hypernudge.harness.run import run_experiment
 
     return run_experiment(
-        options.config_file, options.results_dir, options.overrides, [*SELF, "train"], [*SELF, "report"]
+        options.config_file,
+        options.results_dir,
+        options.overrides,
+        [*SELF, "train"],
+        [*SELF, "report"],
+        options.deviate,
     )
+
+
+def _plan(options: argparse.Namespace) -> int:
+    import json
+
+    from hypernudge.harness.declare import declare
+    from hypernudge.harness.plan import load_plan
+
+    first, count = options.pilot_seeds
+    manifest = declare(
+        load_plan(options.config_file, options.overrides),
+        options.results_dir,
+        pilot_seeds=range(first, first + count),
+        log_sd=options.log_sd,
+        exploratory=options.exploratory,
+    )
+    if options.json:
+        sys.stdout.write(json.dumps(manifest) + "\n")
+        return 0
+    for row in manifest["declared"]["power"]["comparisons"]:
+        power = ", ".join(f"{share:.0%} at ratio {ratio}" for ratio, share in row["power_at_ratio"].items())
+        sys.stdout.write(
+            f"{row['run_id']}: {row['pairs']} pairs, family of {row['family_size']}, "
+            f"least Holm p {row['least_p_holm']:.2g}, power {power}\n"
+        )
+    for row in manifest["declared"]["controls"]:
+        if row["missing"]:
+            sys.stdout.write(f"control {row['role']} is missing in {', '.join(row['missing'])}\n")
+    sys.stdout.write(f"plan {manifest['hash']} written to {options.results_dir / 'plan.json'}\n")
+    return 0
 
 
 def _pilot(options: argparse.Namespace) -> int:

@@ -1,18 +1,27 @@
-"""Hierarchical paired bootstrap: aggregates over tasks, then seeds, with every pair kept intact.
+"""Aggregates over tasks, then seeds, with every pair kept intact.
 
-Tasks are drawn with replacement, then seeds within each drawn task. A drawn seed brings its pairs under every
-scheduler, so correlation between schedulers that share a seed stays in the interval. With one task the
-interval speaks of that task only; with two or three it is coarse, and the number of tasks belongs beside it.
+`aggregate_interval` is what verdicts use. The estimate is the mean over tasks of a statistic over seeds;
+tasks are the sample. Because each task's value already carries the noise of its own seeds, Student's t over
+the tasks' values covers as it says whether tasks differ much or not at all. The percentile interval of a
+hierarchical bootstrap (`hierarchical_bootstrap`, kept for comparison) does not: resampling seeds within
+resampled tasks counts the seeds' noise twice, and few tasks make it short. Simulated coverage at a nominal
+.95, 20 seeds: 3 tasks that differ .78 against .95, 30 equal tasks .99 against .95 (`benchmarks.evidence`).
+
+With one task the interval speaks of that task only, from a bootstrap over its seeds. A drawn seed brings its
+pairs under every scheduler, so correlation between schedulers that share a seed stays in the interval. With
+two or three tasks it is wide, as it must be, and their number belongs beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
-from hypernudge.evidence.intervals import UNDEFINED, Interval, check_level
+from hypernudge.evidence.intervals import UNDEFINED, Interval, check_level, mean_interval
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +68,43 @@ def log_sd_ratio_statistic(values: Floats, counts: Floats) -> Floats:
     return _nan_mean(0.5 * (np.log(method) - np.log(baseline)))
 
 
+def aggregate_interval(
+    tasks: Sequence[Floats],
+    rng: np.random.Generator,
+    *,
+    statistic: Statistic = mean_statistic,
+    draws: int = 2000,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of a statistic averaged over tasks.
+
+    Args:
+        tasks: one array per task, shape (k, schedulers, seeds), paired values with NaN where missing.
+        rng: Source of randomness; used with a single task only.
+        statistic: What to compute within a task.
+        draws: Bootstrap draws for a single task, at least 100.
+        level: Confidence level.
+
+    Raises:
+        ValueError: as `hierarchical_bootstrap`.
+
+    Source: Hesterberg (2015), "What teachers should know about the bootstrap", The American Statistician 69,
+        section 4.3, for the expanded percentiles of a single task.
+    """
+    check_level(level)
+    tasks = [values for values in tasks if bool(np.isfinite(values).all(axis=0).any())]
+    if len(tasks) == 1:
+        seeds = int(np.isfinite(tasks[0]).all(axis=0).any(axis=0).sum())
+        if seeds < 2:
+            return hierarchical_bootstrap(tasks, rng, statistic=statistic, draws=draws, level=level)
+        # A bootstrap of n values is narrow by sqrt((n - 1) / n) and by the normal instead of the t quantile.
+        t = float(stdtrit(seeds - 1, 0.5 + level / 2)) * math.sqrt(seeds / (seeds - 1))
+        expanded = min(1 - 2 * float(ndtr(-t)), 0.9999)
+        return hierarchical_bootstrap(tasks, rng, statistic=statistic, draws=draws, level=expanded)
+    whole = np.array([float(statistic(values, np.ones((1, values.shape[2])))[0]) for values in tasks])
+    return mean_interval(whole[np.isfinite(whole)], level)
+
+
 def hierarchical_bootstrap(
     tasks: Sequence[Floats],
     rng: np.random.Generator,
@@ -67,7 +113,7 @@ def hierarchical_bootstrap(
     draws: int = 2000,
     level: float = 0.95,
 ) -> Interval:
-    """Percentile interval of a statistic averaged over tasks.
+    """Percentile interval of a statistic averaged over tasks: tasks are drawn, then seeds within each.
 
     Args:
         tasks: one array per task, shape (k, schedulers, seeds), paired values with NaN where missing.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,30 +116,34 @@ def compare(study: Study) -> list[Comparison]:
         ResultsError: the plan pairs a method with no baseline.
     """
     criteria = study.plan.criteria
-    rows = {run_id: group.set_index("seed") for run_id, group in study.cells.groupby("run_id", sort=False)}
+    runs = _runs(study.cells)
     raw = [
-        _compare_one(baseline, method, rows[baseline.run_id], rows[method.run_id], criteria)
+        _compare_one(baseline, method, runs[baseline.run_id], runs[method.run_id], criteria)
         for baseline, method in study.plan.comparisons()
     ]
-    families = [_family(comparison, criteria) for comparison in raw]
+    families = [criteria.family_of(comparison.method) for comparison in raw]
     adjusted = holm_by_family([c.test.p_value for c in raw], families)
     adjusted_auc = holm_by_family([c.auc_p for c in raw], families)
+    members: dict[str, list[int]] = {}
+    for index, family in enumerate(families):
+        members.setdefault(family, []).append(index)
+    best_case = np.ones(len(raw))
+    for own in members.values():
+        best_case[own] = best_case_adjusted_p([raw[i].test.pairs for i in own])
     judged = []
     for index, comparison in enumerate(raw):
-        members = [i for i, family in enumerate(families) if family == families[index]]
-        best_case = best_case_adjusted_p([raw[i].test.pairs for i in members])[members.index(index)]
         corrected = replace(
             comparison,
             family=families[index],
-            family_size=len(members),
-            best_case_p=best_case,
+            family_size=len(members[families[index]]),
+            best_case_p=float(best_case[index]),
             p_holm=float(adjusted[index]),
             auc_p_holm=float(adjusted_auc[index]),
         )
         facts = Facts(
             pairs=corrected.test.pairs,
             joint=corrected.test.both_reached,
-            best_case_p=best_case,
+            best_case_p=corrected.best_case_p,
             p_holm=corrected.p_holm,
             favours=corrected.test.favours,
             ratio=corrected.effects.ratio,
@@ -148,16 +153,40 @@ def compare(study: Study) -> list[Comparison]:
     return judged
 
 
+_Run = tuple[NDArray[np.int64], dict[str, NDArray[Any]]]
+
+
+def _runs(cells: pd.DataFrame) -> dict[str, _Run]:
+    """Seeds and outcome columns of the cells present, per run, ascending by seed.
+
+    Plain arrays: with thousands of comparisons, joining frames would take longer than all the statistics.
+    """
+    columns = {name: cells[name].to_numpy() for name in _PAIRED_COLUMNS}
+    seeds = cells["seed"].to_numpy(dtype=np.int64)
+    present = (cells["status"] != "missing").to_numpy()
+    runs = {}
+    positions: Any = cells.groupby("run_id", sort=False, observed=True).indices
+    for run_id, rows in positions.items():
+        kept = rows[present[rows]]
+        kept = kept[np.argsort(seeds[kept], kind="stable")]
+        runs[str(run_id)] = (seeds[kept], {name: values[kept] for name, values in columns.items()})
+    return runs
+
+
+def _pair(baseline: _Run, method: _Run) -> _Run:
+    """Columns of both sides at the seeds that both have."""
+    seeds, left, right = np.intersect1d(baseline[0], method[0], assume_unique=True, return_indices=True)
+    return seeds, {f"baseline.{name}": values[left] for name, values in baseline[1].items()} | {
+        f"method.{name}": values[right] for name, values in method[1].items()
+    }
+
+
 def _compare_one(
-    baseline: Variation, method: Variation, left: pd.DataFrame, right: pd.DataFrame, criteria: Criteria
+    baseline: Variation, method: Variation, left: _Run, right: _Run, criteria: Criteria
 ) -> Comparison:
-    seeds = sorted(set(baseline.seeds) | set(method.seeds))
-    columns = list(_PAIRED_COLUMNS)
-    frame = left[columns].add_prefix("baseline.").join(right[columns].add_prefix("method."), how="inner")
-    frame = frame[
-        (frame["baseline.status"] != "missing") & (frame["method.status"] != "missing")
-    ].sort_index()
-    value = {name: frame[name].to_numpy() for name in frame.columns}
+    seeds = set(baseline.seeds) | set(method.seeds)
+    paired, value = _pair(left, right)
+    frame = pd.DataFrame(value, index=pd.Index(paired, name="seed"), copy=False)
     pairs = TimePairs(
         value["baseline.time"].astype(np.float64),
         value["baseline.reached"].astype(bool),
@@ -217,9 +246,3 @@ def _sd_ratio(method: Floats, baseline: Floats) -> float:
     if method.size < 2 or float(np.std(baseline)) == 0.0:
         return math.nan
     return float(np.std(method, ddof=1) / np.std(baseline, ddof=1))
-
-
-def _family(comparison: Comparison, criteria: Criteria) -> str:
-    if criteria.families == "warm_start":
-        return comparison.method.warm_start
-    return comparison.method.task if criteria.families == "task" else "all"

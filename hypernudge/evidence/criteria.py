@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.bootstrap import (
     Statistic,
-    hierarchical_bootstrap,
+    aggregate_interval,
     log_sd_ratio_statistic,
     mean_statistic,
 )
@@ -36,6 +36,7 @@ from hypernudge.evidence.plan import Criteria
 Floats = NDArray[np.float64]
 Judgement = Literal["supported", "refuted", "inconclusive", "incomplete"]
 
+NAMES = ("time_to_target", "final_score", "compute_overhead", "peak_memory", "seed_spread")
 SHARE = 0.75
 OVERHEAD_LIMIT = 0.05
 MEMORY_LIMIT = 1.10
@@ -55,7 +56,7 @@ class Criterion:
         not_met: Tuples in which it is shown not to be met.
         open: Tuples that are missing, unpowered or undecided.
         share: met / planned with its exact (Clopper-Pearson) interval.
-        aggregate: Over tasks, by the hierarchical bootstrap.
+        aggregate: Over tasks, with its interval.
         aggregate_of: What the aggregate measures.
         tasks: Tasks that entered the aggregate.
         judgement: supported, refuted, inconclusive or incomplete.
@@ -88,17 +89,20 @@ class _Spec:
     harms: Callable[[Interval], bool]
 
 
-def judge_criteria(comparisons: Sequence[Comparison], criteria: Criteria) -> list[Criterion]:
-    """All five criteria for every method, in the order the methods appear.
+def judge_criteria(
+    comparisons: Sequence[Comparison], criteria: Criteria, names: Sequence[str] = NAMES
+) -> list[Criterion]:
+    """The criteria for every method, in the order the methods appear.
 
     Args:
         comparisons: Every planned comparison of the study, judged.
         criteria: Margins and the bootstrap, from the plan.
+        names: Which of the five; results of other tools know nothing of overhead or memory.
     """
     result: list[Criterion] = []
     for method in dict.fromkeys(c.method.warm_start for c in comparisons):
         own = [c for c in comparisons if c.method.warm_start == method]
-        result.extend(_judge(spec, method, own, criteria) for spec in _specs(criteria))
+        result.extend(_judge(spec, method, own, criteria) for spec in _specs(criteria) if spec.name in names)
     return result
 
 
@@ -109,7 +113,7 @@ def _judge(spec: _Spec, method: str, own: list[Comparison], criteria: Criteria) 
     # Addressed by name: adding a method or a criterion changes nobody else's interval.
     rng = np.random.default_rng([criteria.bootstrap_seed, zlib.crc32(f"{method}/{spec.name}".encode())])
     tables = _tables(own, spec.columns)
-    aggregate = hierarchical_bootstrap(tables, rng, statistic=spec.statistic, draws=criteria.bootstrap)
+    aggregate = aggregate_interval(tables, rng, statistic=spec.statistic, draws=criteria.bootstrap)
     if spec.log_scale:
         aggregate = aggregate.exp()
     judgement: Judgement = "inconclusive"

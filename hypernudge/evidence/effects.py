@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,12 +98,17 @@ def hodges_lehmann(differences: NDArray[np.float64], level: float = 0.95) -> Int
     if n == 0:
         return UNDEFINED
     rows, columns = np.triu_indices(n)
-    walsh = np.sort((values[rows] + values[columns]) / 2.0)
-    estimate = float(np.median(walsh))
+    walsh = (values[rows] + values[columns]) / 2.0
+    last = walsh.size - 1
+    middle = (last // 2, (last + 1) // 2)
     cut = _signed_rank_quantile(n, (1 - level) / 2)
-    if cut < 1:
+    limits = () if cut < 1 else (cut - 1, walsh.size - cut)
+    # Four order statistics are all that is needed of the sorted averages.
+    walsh.partition(sorted({*middle, *limits}))
+    estimate = float(walsh[middle[0]] + walsh[middle[1]]) / 2
+    if not limits:
         return Interval(estimate, math.nan, math.nan)
-    return Interval(estimate, float(walsh[cut - 1]), float(walsh[walsh.size - cut]))
+    return Interval(estimate, float(walsh[limits[0]]), float(walsh[limits[1]]))
 
 
 def hodges_lehmann_by_counting(differences: NDArray[np.float64]) -> float:
@@ -113,6 +119,7 @@ def hodges_lehmann_by_counting(differences: NDArray[np.float64]) -> float:
     return walsh[middle] if len(walsh) % 2 else (walsh[middle - 1] + walsh[middle]) / 2
 
 
+@lru_cache(maxsize=256)
 def _signed_rank_quantile(n: int, tail: float) -> int:
     """Number of Walsh averages to step in from each end: the largest c with P(W <= c - 1) <= tail."""
     mass = np.zeros(n * (n + 1) // 2 + 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 FAMILIES = ("all", "warm_start", "task")
+CONTROLS = ("random_step", "several_steps", "rival")
+"""Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
 
 
 class ResultsError(ValueError):
@@ -26,8 +29,9 @@ class Criteria:
         final_margin: Relative loss of the final score that is still non-inferior.
         equivalence_ratio: The interval of the ratio inside [1/this, this] is equivalent.
         families: "all" (one family), "warm_start" (one per method) or "task" (one per task).
-        bootstrap: Draws of the hierarchical bootstrap.
+        bootstrap: Draws of the bootstrap that a single task is aggregated by.
         bootstrap_seed: Its seed.
+        controls: Role of a control (`random_step`, `several_steps`, `rival`) -> the label that plays it.
     """
 
     baseline: str = "none"
@@ -38,6 +42,7 @@ class Criteria:
     families: str = "all"
     bootstrap: int = 2000
     bootstrap_seed: int = 0
+    controls: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -57,6 +62,17 @@ class Criteria:
             raise ResultsError(
                 f"evidence.bootstrap must be an integer of at least 100, got {self.bootstrap!r}."
             )
+        unknown = sorted(set(self.controls) - set(CONTROLS))
+        if unknown:
+            raise ResultsError(
+                f"evidence.controls has unknown roles {', '.join(unknown)}; known are {', '.join(CONTROLS)}."
+            )
+
+    def family_of(self, method: Variation) -> str:
+        """Name of the Holm family that a method's comparison belongs to."""
+        if self.families == "warm_start":
+            return method.warm_start
+        return method.task if self.families == "task" else "all"
 
 
 @dataclass(frozen=True)
@@ -91,12 +107,14 @@ class Plan:
         hash: SHA-256 of the plan as the harness sealed it.
         variations: In the order planned.
         criteria: How comparisons are judged.
+        clock: What times are, as axes are labelled.
     """
 
     name: str
     hash: str
     variations: tuple[Variation, ...]
     criteria: Criteria = field(default_factory=Criteria)
+    clock: str = "virtual time [s]"
 
     def comparisons(self) -> list[tuple[Variation, Variation]]:
         """Every (baseline, method) that shares task and scheduler, in the order of the plan.

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hypernudge.evidence.deviations import deviations
 from hypernudge.evidence.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.plan import Plan, Variation, load_plan
 from hypernudge.evidence.records import Record, identity, read_record
@@ -80,7 +81,7 @@ def load_study(results_dir: Path) -> Study:
         ResultsError: there is no readable plan. Damaged records do not raise: they become problems.
     """
     plan = load_plan(results_dir)
-    problems: list[Problem] = []
+    problems = [Problem(d.where, None, d.rule, d.consequence) for d in deviations(results_dir)]
     rows: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     parts: list[tuple[Floats, ...]] = []

@@ -148,7 +148,7 @@ def write_table(table: Table, directory: Path) -> list[Path]:
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """A pipe table; numbers right-aligned and rounded."""
-    cells = _rounded(frame)
+    cells = rounded(frame)
     rule = ["---:" if numeric else "---" for numeric in _numeric(frame)]
     rows = [list(frame.columns), rule, *cells]
     return "".join("| " + " | ".join(str(c).replace("|", r"\|") for c in row) + " |\n" for row in rows)
@@ -158,7 +158,7 @@ def to_latex(frame: pd.DataFrame) -> str:
     """A booktabs `tabular` without float or caption, for `input` in a paper."""
     alignment = "".join("r" if numeric else "l" for numeric in _numeric(frame))
     header, *rows = (
-        [str(c).translate(_LATEX) for c in row] for row in [list(frame.columns), *_rounded(frame)]
+        [str(c).translate(_LATEX) for c in row] for row in [list(frame.columns), *rounded(frame)]
     )
     lines = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", " & ".join(header) + r" \\", "\\midrule"]
     lines += [" & ".join(row) + r" \\" for row in rows]
@@ -169,7 +169,8 @@ def _numeric(frame: pd.DataFrame) -> list[bool]:
     return [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
 
 
-def _rounded(frame: pd.DataFrame) -> list[list[str]]:
+def rounded(frame: pd.DataFrame) -> list[list[str]]:
+    """Every cell as text, with the digits that its column deserves; empty where undefined."""
     return [
         [_cell(name, value) for name, value in zip(frame.columns, row, strict=True)]
         for row in frame.to_numpy()

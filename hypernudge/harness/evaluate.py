@@ -16,10 +16,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
     """Evaluate a results directory; return the exit code: 0 if nothing was missing or unreadable."""
     parser = argparse.ArgumentParser(prog=program, description="Evaluate saved results; train nothing.")
     parser.add_argument("--results-dir", required=True, type=Path, help="directory that holds plan.json")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained HTML report")
     options = parser.parse_args(arguments)
     die_with_parent()
     try:
         evaluation = evaluate(options.results_dir, emit)
+        if options.html is not None:
+            from hypernudge.evidence.html import write_report
+
+            write_report(options.results_dir, options.html)
+            emit({"event": "report", "file": str(options.html), "shows": "everything in one HTML file"})
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2

@@ -23,6 +23,7 @@ from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
+PILOT = "pilot"  # a target that `hypernudge plan` measures and freezes
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
@@ -234,7 +235,9 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
 
 
-def _target(value: Any, task: Mapping[str, Any], where: str) -> float:
+def _target(value: Any, task: Mapping[str, Any], where: str) -> float | str:
+    if value == PILOT:
+        return PILOT
     low, high = (
         default if b is None else b
         for b, default in zip(task["metric_range"], (-math.inf, math.inf), strict=True)
@@ -274,7 +277,7 @@ def _seeds(value: Any, where: str) -> list[int]:
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
-    unknown = sorted(set(given) - set(EVIDENCE))
+    unknown = sorted(set(given) - {*EVIDENCE, "controls"})  # no default: plans without keep their hash
     require(not unknown, "evidence", f"keys must be among {sorted(EVIDENCE)}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
     families = evidence["families"]

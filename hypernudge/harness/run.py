@@ -12,6 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.declare import (
+    changes,
+    is_recorded,
+    power_rows,
+    record_deviation,
+    with_declared_targets,
+)
 from hypernudge.harness.plan import Plan, load_plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import write_atomically
@@ -37,15 +44,20 @@ def run_experiment(
     overrides: Sequence[str],
     train_command: Sequence[str],
     evaluate_command: Sequence[str],
+    deviate: str | None = None,
 ) -> int:
     """Run an experiment into `results_dir`; return 0 only if every variation and the evaluation ran.
+
+    Where `results_dir` holds a declared plan, that plan is what is run and judged. `deviate`, a reason, lets
+    a changed one run all the same: the change is recorded, and every report shows it.
 
     Raises:
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
             results of another plan.
     """
-    plan = load_plan(config_file, overrides)
-    _claim_directory(plan, results_dir)
+    plan = with_declared_targets(load_plan(config_file, overrides), results_dir)
+    _claim_directory(plan, results_dir, deviate)
+    _warn(plan)
     experiment = _write_experiment(plan, results_dir)
     failed = []
     with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
@@ -76,17 +88,35 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
-def _claim_directory(plan: Plan, results_dir: Path) -> None:
+def _warn(plan: Plan) -> None:
+    """Say what no result of this plan could show, before it costs anything."""
+    for row in power_rows(plan):
+        if row["least_p_holm"] >= plan.evidence["alpha"]:
+            _say(
+                f"warning: {row['run_id']} cannot be significant: {row['pairs']} pairs give a Holm p "
+                f"of {row['least_p_holm']:.3g} at best in a family of {row['family_size']}"
+            )
+
+
+def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None:
     """Write the manifest, or make sure that the one there is of the same plan."""
     manifest = results_dir / "plan.json"
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text()).get("hash")
+            found = json.loads(manifest.read_text())
         except ValueError:
-            found = "unreadable"
-        same = found == plan.hash
-        rule = f"holds another plan (hash {str(found)[:12]}, this plan has {plan.hash[:12]})"
-        require(same, "--results-dir", rule, str(results_dir), "choose an empty directory")
+            require(False, "--results-dir", "holds a plan that is not JSON", str(manifest), "choose another")
+        if found.get("hash") == plan.hash or is_recorded(results_dir, plan):
+            return
+        listed = changes(found, plan)
+        shown = "; ".join(f"{c['path']}: {c['planned']!r} -> {c['run']!r}" for c in listed[:4])
+        more = f"; and {len(listed) - 4} more" if len(listed) > 4 else ""
+        remedy = (
+            "choose an empty directory, or pass --deviate REASON to have the change recorded and reported"
+        )
+        rule = f"holds another plan ({shown}{more})"
+        require(deviate is not None, "--results-dir", rule, str(results_dir), remedy)
+        record_deviation(results_dir, found, plan, str(deviate))
         return
     occupied = results_dir.is_dir() and any(results_dir.iterdir())
     require(

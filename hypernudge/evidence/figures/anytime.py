@@ -54,7 +54,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             axes.set_xlim(0, budget)
             axes.set_ylim(low - margin, high + margin)
             axes.axhline(setting.target, color="0.45", linewidth=0.8, linestyle=":")
-            axes.set_xlabel("virtual time [s]")
+            axes.set_xlabel(material.study.plan.clock)
             axes.set_ylabel(f"best validation {setting.metric} [-]")
             axes.tick_params(labelbottom=True, labelleft=True)
         legend_above(figure, _handles(looks[material.baseline], setting.target))

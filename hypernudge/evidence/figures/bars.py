@@ -48,9 +48,35 @@ def draw_overhead(material: Material) -> Iterator[Drawing]:
     )
 
 
+def draw_memory(material: Material) -> Iterator[Drawing]:
+    """Median peak memory per variation, one panel per (task, scheduler), where it was recorded."""
+    settings, looks = list(material.settings()), material.looks()
+    if not settings or not (material.study.cells["peak_memory_bytes"] > 0).any():
+        return
+    figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
+    for axes, setting in zip(panels, settings, strict=True):
+        heights = [
+            float(material.cells(v)["peak_memory_bytes"].median()) / 2**20
+            for v in setting.variations.values()
+        ]
+        _bars(axes, heights, [looks[m] for m in setting.variations], lambda v: f"{v:.0f}")
+        if math.isfinite(heights[0]) and material.baseline in setting.variations:
+            axes.axhline(1.1 * heights[0], color="0.3", linewidth=0.8, linestyle=":")
+        axes.set_title(setting.title)
+        axes.set_ylabel("peak memory [MiB]")
+        axes.tick_params(labelleft=True)
+    limit = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label="10 % above the baseline")
+    legend_above(figure, [*_handles(material, settings), limit])
+    yield Drawing(
+        "peak_memory", "median peak memory of a cell's process; the dotted line is the limit", figure
+    )
+
+
 def draw_final_score(material: Material) -> Iterator[Drawing]:
-    """Final score of the incumbent, on validation and on test data."""
+    """Final score of the incumbent, on validation data, and on test data where there are any."""
     for column, words in (("final", "validation"), ("test", "test")):
+        if material.study.cells[column].isna().all():
+            continue
         yield from _absolute_and_difference(
             material,
             column,

@@ -59,7 +59,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     ]
     if any(row[2] == "aggregate" for row in rows):
         diamond: dict[str, Any] = {"marker": "D", "color": "0.1", "markersize": 5, "linestyle": ""}
-        handles.append(Line2D([], [], label="all tasks (bootstrap)", **diamond))
+        handles.append(Line2D([], [], label="all tasks", **diamond))
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
     legend_above(figure, handles)
     shows = (
@@ -80,9 +80,10 @@ def _rows(material: Material) -> list[_Row]:
             if c.method.warm_start == method:
                 ratio = c.effects.ratio
                 note = f"{_text(ratio)}   {_p(c.p_holm)}   {c.verdict.label}"
+                setting = ", ".join(part for part in (c.method.task, c.method.scheduler) if part)
                 rows.append(
                     (
-                        f"   {c.method.task}, {c.method.scheduler}  (n={c.test.pairs})",
+                        f"   {setting}  (n={c.test.pairs})",
                         ratio,
                         c.verdict.label,
                         note,

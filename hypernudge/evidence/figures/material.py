@@ -49,7 +49,7 @@ class Setting:
     @property
     def title(self) -> str:
         """Text for panel titles."""
-        return f"{self.task}, {self.scheduler}"
+        return f"{self.task}, {self.scheduler}" if self.scheduler else self.task
 
     @property
     def metric(self) -> str:

@@ -45,6 +45,7 @@ _PARAMETERS: dict[str, Any] = {
     "xtick.labelsize": 7.5,
     "ytick.labelsize": 7.5,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "hypernudge",
     "figure.dpi": 100,
 }
 

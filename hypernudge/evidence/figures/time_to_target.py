@@ -38,7 +38,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         axes.set_xlim(0, budget)
         # Where few reach it the full range would press all steps onto the axis.
         axes.set_ylim(0, min(102.0, 20.0 * np.ceil((max(y for y, _, _ in ends) + 6.0) / 20.0)))
-        axes.set_xlabel("virtual time [s]")
+        axes.set_xlabel(material.study.plan.clock)
         axes.set_ylabel("seeds at the target [%]")
         axes.set_title(f"{setting.title}: {setting.metric} of at least {setting.target:g}")
         legend_above(figure, [*handles, missed])
@@ -60,11 +60,11 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
         figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)
         for index, (method, comparison) in enumerate(setting.comparisons.items()):
             axes, test = panels[index], comparison.test
-            _scatter(axes, comparison, looks[method])
+            _scatter(axes, comparison, looks[method], _unit(material))
             ratio = f"ratio {comparison.effects.ratio.estimate:.2f}"
             axes.set_title(f"{method}\n{test.wins} won, {test.losses} lost, {ratio}", fontsize=7.5)
             if index % 4 == 0:
-                axes.set_ylabel("method, time to target [s]")
+                axes.set_ylabel(f"method, time to target {_unit(material)}")
         handles = [
             Line2D(
                 [], [], marker=marker, linestyle="", markerfacecolor=face, markeredgecolor="0.2", label=label
@@ -85,7 +85,13 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
         )
 
 
-def _scatter(axes: Axes, comparison: Comparison, look: Look) -> None:
+def _unit(material: Material) -> str:
+    """The bracketed unit at the end of the clock's label."""
+    clock = material.study.plan.clock
+    return clock[clock.rindex("[") :] if "[" in clock else ""
+
+
+def _scatter(axes: Axes, comparison: Comparison, look: Look, unit: str) -> None:
     frame = comparison.frame
     x, y = (frame[f"{side}.time"].to_numpy(dtype=np.float64) for side in ("baseline", "method"))
     left, right = (frame[f"{side}.reached"].to_numpy(dtype=bool) for side in ("baseline", "method"))
@@ -121,4 +127,4 @@ def _scatter(axes: Axes, comparison: Comparison, look: Look) -> None:
     axes.set_xlim(0, limit)
     axes.set_ylim(0, limit)
     axes.set_aspect("equal")
-    axes.set_xlabel("baseline, time to target [s]", fontsize=7.0)
+    axes.set_xlabel(f"baseline, time to target {unit}", fontsize=7.0)

@@ -1,0 +1,176 @@
+"""One self-contained HTML file: verdicts, plan, deviations, every figure as SVG, tables, provenance.
+
+No script, no font and no address is loaded from anywhere. Figures are images with the SVG inside, so that the
+identifiers of one cannot clash with those of another; on a narrow screen they scale, on paper none is split.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from hypernudge.evidence.comparisons import compare
+from hypernudge.evidence.criteria import judge_criteria
+from hypernudge.evidence.figures import style
+from hypernudge.evidence.figures.gallery import TOPICS, Topic
+from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.jsonio import write_text_atomically
+from hypernudge.evidence.study import Study, load_study
+from hypernudge.evidence.summaries import summarise
+from hypernudge.evidence.tables import Table, comparison_table, criterion_table, rounded, summary_table
+
+_CSS = """
+:root { color-scheme: light; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 62rem; padding: 1rem; color: #111; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #ccc; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.5rem 0; break-inside: avoid; }
+figure img { width: 100%; max-width: 46rem; height: auto; }
+figcaption { font-size: .9rem; color: #333; }
+.flag { border-left: 4px solid #D55E00; padding-left: .6rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; background: #f5f5f5;
+      padding: .6rem; }
+@media print {
+  body { font-size: 10pt; max-width: none; padding: 0; }
+  .scroll { overflow: visible; } table { font-size: 6pt; } th, td { padding: .05rem .15rem; }
+}
+"""
+
+
+def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS) -> None:
+    """Evaluate a results directory and write the report.
+
+    Args:
+        results_dir: Holds `plan.json` and the sealed records.
+        path: The HTML file, replaced if it exists.
+        topics: Which figures.
+
+    Raises:
+        ResultsError: there is no readable plan.
+    """
+    study = load_study(results_dir)
+    comparisons = compare(study)
+    criteria = judge_criteria(comparisons, study.plan.criteria)
+    material = Material(study, tuple(comparisons), tuple(criteria))
+    summaries = [summarise(study, variation) for variation in study.plan.variations]
+    tables = (comparison_table(comparisons), criterion_table(criteria), summary_table(summaries))
+    manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
+    parts = [
+        *_head(study),
+        *_verdicts(material),
+        *_problems(study),
+        *(part for table in tables for part in _table(table)),
+        "<h2>Figures</h2>",
+        *(_figure(drawing, svg) for drawing, svg in _drawings(material, topics)),
+        *_plan(study, manifest),
+        *_provenance(results_dir, study),
+        "</body></html>\n",
+    ]
+    write_text_atomically(path, "\n".join(parts))
+
+
+def _head(study: Study) -> Iterator[str]:
+    title = html.escape(f"{study.plan.name}: evidence")
+    missing = int((study.cells["status"] == "missing").sum())
+    yield "<!DOCTYPE html>"
+    yield '<html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield f"<title>{title}</title><style>{_CSS}</style></head><body>"
+    yield f"<h1>{title}</h1>"
+    status = f"incomplete, {missing} missing" if missing else "complete"
+    yield f"<p>{len(study.cells)} planned cells, {status}. Plan {html.escape(study.plan.hash[:16])}.</p>"
+
+
+def _verdicts(material: Material) -> Iterator[str]:
+    yield "<h2>Verdicts</h2><ul>"
+    for c in material.comparisons:
+        where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
+        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})</li>"
+    yield "</ul><ul>"
+    for k in material.criteria:
+        what = html.escape(f"{k.warm_start}, {k.rule}")
+        share = f"{k.met} of {k.planned} tuples, share {k.share.low:.0%} to {k.share.high:.0%}"
+        yield f"<li><strong>{k.judgement}</strong>: {what}; {share}</li>"
+    yield "</ul>"
+
+
+def _problems(study: Study) -> Iterator[str]:
+    yield "<h2>Deviations and problems</h2>"
+    if not study.problems:
+        yield "<p>None: everything is as declared.</p>"
+    for p in study.problems:
+        text = html.escape(f"{p.where}: {p.rule}; {p.consequence}")
+        yield f'<p class="flag">{text}</p>'
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield f"<h2>{html.escape(table.name.capitalize())}</h2><p>{html.escape(table.shows)}</p>"
+    yield '<div class="scroll"><table><thead><tr>'
+    yield "".join(f"<th>{html.escape(str(name))}</th>" for name in table.frame.columns)
+    yield "</tr></thead><tbody>"
+    for row in rounded(table.frame):
+        yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+    yield "</tbody></table></div>"
+
+
+def _drawings(material: Material, topics: Sequence[Topic]) -> Iterator[tuple[Drawing, bytes]]:
+    with style.context():
+        for topic in topics:
+            for drawing in topic(material):
+                buffer = io.BytesIO()
+                # Without a date and with fixed identifiers: equal results give equal files.
+                drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+                yield drawing, buffer.getvalue()
+
+
+def _figure(drawing: Drawing, svg: bytes) -> str:
+    data = base64.b64encode(svg).decode()
+    shows = html.escape(drawing.shows)
+    name = html.escape(drawing.name)
+    image = f'<img alt="{shows}" src="data:image/svg+xml;base64,{data}">'
+    return f'<figure id="{name}">{image}<figcaption>{shows}</figcaption></figure>'
+
+
+def _plan(study: Study, manifest: dict[str, Any]) -> Iterator[str]:
+    yield "<h2>Plan</h2>"
+    rows = [
+        {
+            "run": v.run_id,
+            "target": v.target,
+            "metric": v.metric,
+            "seeds": f"{len(v.seeds)}: {min(v.seeds)} to {max(v.seeds)}",
+        }
+        for v in study.plan.variations
+    ]
+    yield from _table(Table("variations as planned", "targets and seeds", pd.DataFrame(rows)))
+    shown = {"hash": study.plan.hash, "evidence": manifest.get("evidence", {})}
+    if "declared" in manifest:
+        shown |= {"declared": manifest["declared"], "declaration_hash": manifest.get("declaration_hash")}
+    else:
+        yield '<p class="flag">No declaration (pilot seeds, power, controls) was written before the runs.</p>'
+    yield f"<pre>{html.escape(json.dumps(shown, indent=1))}</pre>"
+
+
+def _provenance(results_dir: Path, study: Study) -> Iterator[str]:
+    yield "<h2>Provenance</h2>"
+    found: dict[str, list[str]] = {}
+    for variation in study.plan.variations:
+        path = results_dir / variation.run_id / "results.json"
+        try:
+            own = json.loads(path.read_text(encoding="utf-8")).get("provenance")
+        except (OSError, ValueError, AttributeError):
+            own = None
+        found.setdefault(json.dumps(own, indent=1, sort_keys=True), []).append(variation.run_id)
+    for text, runs in found.items():
+        which = "not recorded" if text == "null" else text
+        yield f"<p>{html.escape(', '.join(runs))}</p><pre>{html.escape(which)}</pre>"

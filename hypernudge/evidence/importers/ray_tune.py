@@ -1,0 +1,96 @@
+"""Ray Tune: every experiment directory is one cell, every line of a trial's `result.json` one score.
+
+A trial directory holds `result.json` (one JSON object per line, each with `timestamp`, `time_total_s` and
+`trial_id`). The experiment begins when its first trial did.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.importers.common import Run, Score, pick_metric
+
+_OWN = {
+    *(
+        "timestamp",
+        "time_total_s",
+        "time_this_iter_s",
+        "training_iteration",
+        "pid",
+        "iterations_since_restore",
+    ),
+    *("time_since_restore", "timesteps_total", "episodes_total", "done", "timesteps_since_restore"),
+}
+
+
+def read(source: str, metric: str | None = None) -> Iterator[Run]:
+    """Yield one run per experiment below a directory.
+
+    Args:
+        source: An experiment directory, or one that holds several.
+        metric: Which metric; may be left out where the results hold one only.
+
+    Raises:
+        InvalidArgumentError: No result is there, a line is no JSON object, or the metric is unclear.
+    """
+    root = Path(source)
+    require(root.is_dir(), "SOURCE", "must be a directory", source, "check the path")
+    experiments: dict[Path, list[Path]] = {}
+    for file in sorted(root.rglob("result.json")):
+        experiments.setdefault(file.parent.parent, []).append(file)
+    require(bool(experiments), "SOURCE", "must hold trial folders with result.json", source, "check the path")
+    for folder, files in experiments.items():
+        yield _run(folder, files, metric)
+
+
+def _run(folder: Path, files: list[Path], metric: str | None) -> Run:
+    lines = [(file.parent.name, line) for file in files for line in _lines(file)]
+    known = {
+        key
+        for _, line in lines
+        for key, value in line.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in _OWN
+    }
+    name = pick_metric(metric, known) if lines else ""
+    scores, begun, empty = [], [], 0
+    for trial, line in lines:
+        begun.append(float(line["timestamp"]) - float(line.get("time_total_s", 0.0)))
+        value = line.get(name)
+        if not isinstance(value, int | float):
+            empty += 1
+            continue
+        # The timestamp is in whole seconds; the trial's own clock has the fraction, but not the waiting.
+        scores.append(Score(str(line.get("trial_id", trial)), float(line["timestamp"]), float(value)))
+    return Run(folder.name, _attributes(folder), min(begun, default=0.0), tuple(scores), unscored=empty)
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        if not text.strip():
+            continue
+        try:
+            # Ray writes NaN as a bare token; a diverged trial is data here.
+            line = json.loads(text)
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"SOURCE: {file}, line {number} must be JSON, but: {error}; remove the broken line"
+            ) from None
+        ok = isinstance(line, dict) and "timestamp" in line
+        require(ok, f"{file}, line {number}", "must be an object with a timestamp", text[:80], "check it")
+        yield line
+
+
+def _attributes(folder: Path) -> dict[str, str]:
+    """Optional `cell.json` beside the trials: {"task": ..., "variation": ..., "seed": ...}."""
+    path = folder / "cell.json"
+    if not path.is_file():
+        return {}
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidArgumentError(f"SOURCE: {path} must be JSON, but: {error}; correct it") from None
+    return {str(key): str(value) for key, value in loaded.items()} if isinstance(loaded, dict) else {}

@@ -1,0 +1,252 @@
+"""`hypernudge plan`: everything a claim rests on, written down and hashed before the first test seed.
+
+{results_dir}/plan.json       variations, seeds, targets, criteria, their hash; and under `declared` the pilot
+                              seeds, the rule for tau, the controls and the power that this plan can reach
+{results_dir}/deviations.jsonl    what a later run changed all the same, with its reason
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import require
+from hypernudge.evidence.deviations import FILE
+from hypernudge.evidence.plan import CONTROLS, Criteria
+from hypernudge.evidence.plan import Plan as EvidencePlan
+from hypernudge.evidence.plan import Variation as EvidenceVariation
+from hypernudge.evidence.power import best_case_adjusted_p, pairs_needed, simulated_power
+from hypernudge.harness.pilot import AT, pilot
+from hypernudge.harness.plan import PILOT, Plan, digest
+from hypernudge.harness.provenance import provenance
+from hypernudge.harness.records import write_atomically
+from hypernudge.random import stream
+
+RATIOS = (0.85, 0.7)
+RULE = f"median over pilot seeds of the baseline's best score at {AT:.0%} of the budget"
+
+
+def declare(
+    plan: Plan, results_dir: Path, *, pilot_seeds: Sequence[int], log_sd: float, exploratory: bool = False
+) -> dict[str, Any]:
+    """Freeze a plan in an empty results directory; return the manifest.
+
+    Baselines whose target is `pilot` are run with the pilot seeds first, and their targets frozen.
+
+    Args:
+        plan: The resolved experiment.
+        results_dir: Empty or absent.
+        pilot_seeds: Disjoint from the test seeds.
+        log_sd: Assumed standard deviation of the paired log ratio of times, for the power.
+        exploratory: Whether to accept a plan that cannot reject anything.
+
+    Raises:
+        InvalidArgumentError: The directory is occupied, pilot and test seeds overlap, or no comparison of a
+            family could ever be significant.
+    """
+    occupied = results_dir.is_dir() and any(results_dir.iterdir())
+    require(not occupied, "--results-dir", "must be empty", str(results_dir), "a plan comes before the runs")
+    power = list(power_rows(plan, log_sd))
+    alpha = float(plan.evidence["alpha"])
+    hopeless = sorted({row["family"] for row in power if row["least_p_holm"] >= alpha})
+    if hopeless and not exploratory:
+        needed = max(pairs_needed(alpha, row["family_size"]) for row in power)
+        rule = f"some result must be able to reach p < {alpha:g} after Holm"
+        remedy = f"plan at least {needed} seeds, or smaller families, or pass --exploratory"
+        require(False, "seeds", rule, f"families {', '.join(hopeless)}", remedy)
+    frozen, pilots = freeze_targets(plan, pilot_seeds, results_dir.parent / f".{results_dir.name}.pilot")
+    declared = {
+        "tau_rule": RULE if pilots else "set in the configuration",
+        "pilots": pilots,
+        "pairing": "equal seeds of one (task, scheduler): same initialisation, data order and samples",
+        "controls": control_rows(frozen),
+        "power": {"log_sd": log_sd, "comparisons": power},
+        "provenance": provenance(),
+    }
+    manifest = {
+        **frozen.as_dict(),
+        "declared": {**declared, "at": datetime.now(UTC).isoformat(timespec="seconds")},
+        "declaration_hash": digest({"plan": frozen.hash, "declared": declared}),
+    }
+    write_atomically(results_dir / "plan.json", json.dumps(manifest, indent=2) + "\n")
+    return manifest
+
+
+def power_rows(plan: Plan, log_sd: float | None = None) -> Iterator[dict[str, Any]]:
+    """Yield what each planned comparison can show: pairs, family, least adjusted p, power per true ratio.
+
+    Power is that of Holm's first step, the worst case of the family; without `log_sd` it is left out.
+    """
+    own = _for_evidence(plan)
+    pairs = own.comparisons()
+    families = [own.criteria.family_of(method) for _, method in pairs]
+    counts = [len(set(baseline.seeds) & set(method.seeds)) for baseline, method in pairs]
+    powers: dict[tuple[int, int, float], float] = {}
+    for index, (_, method) in enumerate(pairs):
+        members = [i for i, family in enumerate(families) if family == families[index]]
+        best = best_case_adjusted_p([counts[i] for i in members])[members.index(index)]
+        row = {"run_id": method.run_id, "pairs": counts[index], "family": families[index]}
+        shown = {}
+        for ratio in RATIOS:
+            if log_sd is None:
+                continue
+            key = (counts[index], len(members), ratio)
+            if key not in powers:
+                rng = stream(0, "power", *(str(part) for part in key))
+                powers[key] = simulated_power(
+                    counts[index],
+                    ratio,
+                    log_sd,
+                    rng,
+                    alpha=own.criteria.alpha,
+                    comparisons=len(members),
+                    simulations=1000,
+                )
+            shown[f"{ratio:g}"] = powers[key]
+        yield {**row, "family_size": len(members), "least_p_holm": best, "power_at_ratio": shown}
+
+
+def control_rows(plan: Plan) -> list[dict[str, Any]]:
+    """Return, for every role of a control, which label plays it and where it is missing."""
+    named = dict(plan.evidence.get("controls") or {})
+    settings: dict[tuple[str, str], set[str]] = {}
+    for variation in plan.variations:
+        of = variation.labels
+        settings.setdefault((of["task"], of["scheduler"]), set()).add(of["warm_start"])
+    usual = {"random_step": "random_step", "several_steps": "multi_step"}
+    rows: list[dict[str, Any]] = [
+        {
+            "role": "placebo",
+            "label": "computed from the records: baseline with the bill as extra budget",
+            "missing": [],
+        }
+    ]
+    for role in CONTROLS:
+        label = named.get(role, usual.get(role))
+        missing = [" / ".join(setting) for setting, labels in settings.items() if label not in labels]
+        rows.append({"role": role, "label": label, "missing": missing})
+    return rows
+
+
+def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[Plan, list[dict[str, Any]]]:
+    """Measure the targets that are still `pilot`; return the plan with numbers, and the pilots' events."""
+    open_ = {_setting(v.labels) for v in plan.variations if v.spec["target"] == PILOT}
+    if not open_:
+        return plan, []
+    import shutil
+
+    chosen = replace(plan, variations=tuple(v for v in plan.variations if _setting(v.labels) in open_))
+    used = sorted({seed for v in plan.variations for seed in v.seeds} & set(seeds))
+    require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
+    # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.
+    runnable = replace(
+        chosen, variations=tuple(replace(v, spec={**v.spec, "target": 0.0}) for v in chosen.variations)
+    )
+    try:
+        events = list(pilot(runnable, seeds, directory))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    by_setting = {_setting(plan[event["run_id"]].labels): event["target"] for event in events}
+    missing = sorted(open_ - set(by_setting))
+    require(
+        not missing, "target", "a pilot needs a baseline in every setting", missing, "add it, or a number"
+    )
+    return with_targets(
+        plan,
+        {v.run_id: by_setting[_setting(v.labels)] for v in plan.variations if v.spec["target"] == PILOT},
+    ), events
+
+
+def with_targets(plan: Plan, targets: Mapping[str, float]) -> Plan:
+    """Return the plan with the targets of some run ids replaced."""
+    return replace(
+        plan,
+        variations=tuple(
+            replace(v, spec={**v.spec, "target": targets[v.run_id]}) if v.run_id in targets else v
+            for v in plan.variations
+        ),
+    )
+
+
+def with_declared_targets(plan: Plan, results_dir: Path) -> Plan:
+    """Fill targets that are `pilot` from the manifest of a declared plan.
+
+    Raises:
+        InvalidArgumentError: There is no manifest, or it lacks the target.
+    """
+    open_ = [v.run_id for v in plan.variations if v.spec["target"] == PILOT]
+    if not open_:
+        return plan
+    manifest = results_dir / "plan.json"
+    remedy = "freeze it first: `hypernudge plan FILE --results-dir DIR`"
+    require(manifest.is_file(), "target", "must be a number once a study runs", PILOT, remedy)
+    declared = json.loads(manifest.read_text())["variations"]
+    missing = [run_id for run_id in open_ if run_id not in declared]
+    require(not missing, "target", "the declared plan must hold every variation", missing, remedy)
+    return with_targets(plan, {run_id: float(declared[run_id]["target"]) for run_id in open_})
+
+
+def changes(planned: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+    """Return every leaf in which a plan differs from a manifest: path, planned and present value."""
+    before = dict(_leaves({r: e["spec"] for r, e in planned["variations"].items()}, "variations"))
+    before |= dict(_leaves(planned["evidence"], "evidence"))
+    after = dict(_leaves({v.run_id: v.spec for v in plan.variations}, "variations"))
+    after |= dict(_leaves(plan.evidence, "evidence"))
+    return [
+        {"path": path, "planned": before.get(path), "run": after.get(path)}
+        for path in dict.fromkeys([*before, *after])
+        if before.get(path) != after.get(path)
+    ]
+
+
+def record_deviation(results_dir: Path, planned: Mapping[str, Any], plan: Plan, reason: str) -> None:
+    """Append a deviation, unless the same one is recorded already."""
+    path = results_dir / FILE
+    known = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    if any(entry["to_hash"] == plan.hash for entry in known):
+        return
+    entry = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reason": reason,
+        "from_hash": planned.get("hash"),
+        "to_hash": plan.hash,
+        "changes": changes(planned, plan),
+    }
+    lines = [json.dumps(line) for line in (*known, entry)]
+    write_atomically(path, "\n".join(lines) + "\n")
+
+
+def is_recorded(results_dir: Path, plan: Plan) -> bool:
+    """Whether this very plan was accepted as a deviation before."""
+    path = results_dir / FILE
+    return path.is_file() and any(
+        json.loads(line).get("to_hash") == plan.hash for line in path.read_text().splitlines()
+    )
+
+
+def _setting(labels: Mapping[str, str]) -> tuple[str, str]:
+    return labels["task"], labels["scheduler"]
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, entry in value.items():
+            yield from _leaves(entry, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def _for_evidence(plan: Plan) -> EvidencePlan:
+    return EvidencePlan(
+        plan.name,
+        plan.hash,
+        tuple(
+            EvidenceVariation(v.run_id, **v.labels, seeds=tuple(v.seeds), target=0.0, metric="")
+            for v in plan.variations
+        ),
+        Criteria(**plan.evidence),
+    )

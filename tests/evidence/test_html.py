@@ -1,0 +1,59 @@
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from hypernudge.evidence.figures import forest, manifest
+from hypernudge.evidence.html import write_report
+from hypernudge.harness.evaluate import main
+
+
+class Tags(HTMLParser):
+    """Checks that every element is closed in order, and keeps addresses."""
+
+    def __init__(self):
+        super().__init__()
+        self.stack, self.addresses = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+
+def test_one_file_that_loads_nothing(small_study, tmp_path):
+    first, second = tmp_path / "a.html", tmp_path / "b.html"
+    for path in (first, second):
+        write_report(small_study, path, (forest.draw, manifest.draw))
+    text = first.read_text()
+    assert text == second.read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert tags.stack == []
+    assert len(tags.addresses) == 2
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in tags.addresses)
+    assert "<script" not in text
+    assert len(re.findall(r"<strong>[^<]*: (improved|harmed|equivalent|inconclusive|unpowered)<", text)) == 4
+    assert 'name="viewport"' in text
+    assert "@media print" in text
+    assert "No declaration" in text
+
+
+def test_markup_in_names_is_text(study_copy, tmp_path):
+    path = study_copy / "plan.json"
+    path.write_text(path.read_text().replace('"name": "synthetic"', '"name": "<b>&x"'))
+    write_report(study_copy, tmp_path / "r.html", ())
+    assert "<h1>&lt;b&gt;&amp;x: evidence</h1>" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_writes_it(small_study, tmp_path, capsys):
+    root = tmp_path / "study"
+    shutil.copytree(small_study, root)
+    assert main(["--results-dir", str(root), "--html", str(tmp_path / "r.html")]) == 0
+    assert '"event": "report"' in capsys.readouterr().out
+    assert (tmp_path / "r.html").read_text().count("<figure") >= 20

@@ -1,0 +1,46 @@
+import json
+
+import numpy as np
+import pytest
+
+from hypernudge.evidence.comparisons import compare
+from hypernudge.evidence.placebo import against_placebo
+from hypernudge.evidence.sensitivity import target_sensitivity
+from hypernudge.evidence.study import load_study
+
+
+@pytest.fixture(scope="module")
+def study(small_study):
+    return load_study(small_study)
+
+
+def test_the_declared_target_is_in_the_grid_with_the_published_ratio(study):
+    for comparison in compare(study):
+        frame = target_sensitivity(study, comparison)
+        assert frame["target"].is_monotonic_increasing
+        (row,) = frame[frame["declared"]].to_dict("records")
+        assert row["ratio"] == pytest.approx(comparison.effects.ratio.estimate, rel=1e-12)
+        assert row["low"] == pytest.approx(comparison.effects.ratio.low, rel=1e-12)
+        assert row["reached_method"] == int(comparison.frame["method.reached"].sum())
+
+
+def test_another_target_agrees_with_a_study_that_declares_it(study, study_copy):
+    comparison = compare(study)[0]
+    row = target_sensitivity(study, comparison).iloc[0]
+    path = study_copy / "plan.json"
+    plan = json.loads(path.read_text())
+    for variation in plan["variations"].values():
+        variation["target"] = row["target"]
+    path.write_text(json.dumps(plan))
+    again = compare(load_study(study_copy))[0]
+    assert row["ratio"] == pytest.approx(again.effects.ratio.estimate, rel=1e-12)
+
+
+def test_the_placebo_is_the_baseline_with_the_bill_as_extra_budget(study):
+    for comparison in compare(study):
+        ratio, p = against_placebo(comparison)
+        share = comparison.frame["method.warm_start_flops"] / comparison.frame["method.total_flops"]
+        factor = float(np.exp(np.mean(np.log(1 - share))))
+        assert ratio.estimate == pytest.approx(comparison.effects.ratio.estimate / factor, rel=1e-12)
+        assert ratio.estimate >= comparison.effects.ratio.estimate
+        assert 0 <= p <= 1

@@ -1,0 +1,118 @@
+"""Plans are declared before the runs, and what deviates from them is refused or on record."""
+
+import json
+
+import pytest
+
+from hypernudge.cli import main
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.evidence.deviations import deviations, plan_digest
+from hypernudge.evidence.study import load_study
+from hypernudge.harness.declare import declare, with_declared_targets
+from hypernudge.harness.plan import load_plan, resolve_plan
+from hypernudge.harness.run import run_experiment
+
+EXPERIMENT = """
+name: tiny
+common:
+  task: digits_mlp
+  scheduler: {{name: asha, max_units: 3}}
+  budget: {{units: 3}}
+  target: {target}
+  seeds: {{first: 0, count: {seeds}}}
+variations:
+  plain: {{warm_start: none}}
+  random: {{warm_start: random_step}}
+evidence: {{families: warm_start{more}}}
+"""
+
+
+def write(path, target=0.5, seeds=6, more=""):
+    path.write_text(EXPERIMENT.format(target=target, seeds=seeds, more=more))
+    return path
+
+
+def test_a_plan_is_written_hashed_and_weighed(tmp_path, capsys):
+    file, results = write(tmp_path / "e.yaml"), tmp_path / "results"
+    assert main(["plan", str(file), "--results-dir", str(results)]) == 0
+    said = capsys.readouterr().out
+    assert "random: 6 pairs, family of 1, least Holm p 0.031, power" in said
+    assert "control rival is missing in digits_mlp / asha" in said
+    manifest = json.loads((results / "plan.json").read_text())
+    assert manifest["hash"] == load_plan(file).hash
+    assert manifest["declared"]["tau_rule"] == "set in the configuration"
+    assert {row["role"] for row in manifest["declared"]["controls"]} >= {"placebo", "random_step", "rival"}
+    assert main(["plan", str(file), "--results-dir", str(results)]) == 2
+    assert "must be empty" in capsys.readouterr().err
+
+
+def test_a_plan_that_can_show_nothing_is_refused(tmp_path, capsys):
+    file = tmp_path / "e.yaml"
+    text = EXPERIMENT.format(target=0.5, seeds=6, more="").replace("families: warm_start", "families: all")
+    file.write_text(text.replace("evidence:", "  other: {warm_start: multi_step}\nevidence:"))
+    arguments = ["plan", str(file), "--results-dir", str(tmp_path / "r")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "at least 7 seeds" in error
+    assert not (tmp_path / "r").exists()
+    assert main([*arguments, "--exploratory"]) == 0
+
+
+def test_targets_from_pilot_seeds_are_frozen_and_found_again(tmp_path):
+    file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
+    plan = load_plan(file)
+    with pytest.raises(InvalidArgumentError, match="freeze it first"):
+        with_declared_targets(plan, results)
+    with pytest.raises(InvalidArgumentError, match="must not be test seeds"):
+        declare(plan, results, pilot_seeds=range(5, 8), log_sd=0.4)
+    manifest = declare(plan, results, pilot_seeds=range(100, 103), log_sd=0.4)
+    targets = {entry["target"] for entry in manifest["variations"].values()}
+    (pilot,) = manifest["declared"]["pilots"]
+    assert targets == {pilot["target"]} == {sorted(pilot["best_at"])[1]}
+    assert pilot["seeds"] == [100, 101, 102]
+    assert with_declared_targets(plan, results).hash == manifest["hash"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.yaml", "results"]
+
+
+def run(file, results, deviate=None):
+    nothing = ["true"]
+    return run_experiment(file, results, [], nothing, nothing, deviate)
+
+
+def test_run_refuses_another_plan_unless_the_deviation_is_on_record(tmp_path):
+    file, results = write(tmp_path / "e.yaml"), tmp_path / "results"
+    declare(load_plan(file), results, pilot_seeds=[], log_sd=0.4)
+    assert run(file, results) == 0
+    assert list(deviations(results)) == []
+    write(file, target=0.4)
+    with pytest.raises(InvalidArgumentError, match=r"variations\.plain\.target: 0\.5 -> 0\.4.*--deviate"):
+        run(file, results)
+    assert run(file, results, "the pilot was wrong") == 0
+    assert run(file, results) == 0
+    (deviation,) = deviations(results)
+    assert "variations.random.target: 0.5 -> 0.4" in deviation.rule
+    assert "the pilot was wrong" in deviation.consequence
+    problems = load_study(results).problems
+    assert any("deviates from the plan" in problem.rule for problem in problems)
+    assert json.loads((results / "plan.json").read_text())["variations"]["plain"]["target"] == 0.5
+
+
+def test_a_manifest_changed_after_hashing_is_flagged(tmp_path):
+    file, results = write(tmp_path / "e.yaml"), tmp_path / "results"
+    declare(load_plan(file), results, pilot_seeds=[], log_sd=0.4)
+    path = results / "plan.json"
+    manifest = json.loads(path.read_text())
+    manifest["variations"]["plain"]["target"] = 0.3
+    path.write_text(json.dumps(manifest))
+    assert ["differ" in d.rule for d in deviations(results)] == [True]
+    manifest["evidence"]["alpha"] = 0.2
+    path.write_text(json.dumps(manifest))
+    assert "changed after it was hashed" in next(iter(deviations(results))).rule
+
+
+def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
+    plan = load_plan(write(tmp_path / "e.yaml", more=", controls: {rival: halving}"))
+    assert plan_digest({v.run_id: v.spec for v in plan.variations}, plan.evidence) == plan.hash
+    assert plan.evidence["controls"] == {"rival": "halving"}
+    raw = {"variations": {"a": {"task": "digits_mlp", "target": 0.5, "budget": {"units": 3}, "seeds": [0]}}}
+    assert "controls" not in resolve_plan(raw, tmp_path).evidence
