@@ -5,7 +5,7 @@ tasks are the sample. Because each task's value already carries the noise of its
 the tasks' values covers as it says whether tasks differ much or not at all. The percentile interval of a
 hierarchical bootstrap (`hierarchical_bootstrap`, kept for comparison) does not: resampling seeds within
 resampled tasks counts the seeds' noise twice, and few tasks make it short. Simulated coverage at a nominal
-.95, 20 seeds: 3 tasks that differ .78 against .95, 30 equal tasks .99 against .95 (`benchmarks.evidence`).
+.95, 20 seeds: 3 tasks that differ .80 against .94, 30 equal tasks .99 against .95 (`benchmarks.evidence`).
 
 With one task the interval speaks of that task only, from a bootstrap over its seeds. A drawn seed brings its
 pairs under every scheduler, so correlation between schedulers that share a seed stays in the interval. With
