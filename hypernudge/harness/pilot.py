@@ -59,7 +59,7 @@ def _scores(variation: Variation, seeds: Sequence[int], directory: Path, process
         seen = [
             v for t, v in zip(curve["time"], curve["validation"], strict=True) if t <= limit and v is not None
         ]
-        require(
-            len(seen) > 0, variation.run_id, "every pilot cell must score by then", seed, "raise the budget"
-        )
-        yield max(seen)
+        worst = records[seed]["declared"]["metric_range"][0]
+        ok = len(seen) > 0 or worst is not None
+        require(ok, variation.run_id, "every pilot cell must score by then", seed, "raise the budget")
+        yield max(seen, default=worst)

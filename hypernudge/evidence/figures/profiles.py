@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
-from scipy.stats import rankdata, studentized_range
 
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import grid, label_ends, legend_above, spread_apart
@@ -76,6 +75,8 @@ def draw_ranks(material: Material) -> Iterator[Drawing]:
             rows.append([float(np.log(c["time"].to_numpy(dtype=np.float64)).mean()) for c in cells])
     if len(rows) < 2 or len(methods) < 2:
         return
+    from scipy.stats import rankdata, studentized_range  # here, for it takes a second to import
+
     ranks = np.array([rankdata(row) for row in rows]).mean(axis=0)
     k, n = len(methods), len(rows)
     critical = (

@@ -1,0 +1,53 @@
+"""What the end-to-end tests share: an experiment on a task of their own, and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ENV = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"}
+
+
+# The task's own batch has eight samples; a measurement on 128 would cost more than the whole budget.
+BOTH = {"asha": {}, "asha-literal": {"warm_start": {"name": "literal", "batch_size": 8}}}
+
+
+def experiment(tmp_path, task="own:Small", seeds=6, variations=BOTH, **common):
+    shared = {
+        "task": task,
+        "target": -0.05,
+        "budget": {"units": 30},
+        "scheduler": {"name": "asha", "max_units": 9},
+        "seeds": {"first": 0, "count": seeds},
+        **common,
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump({"name": "test", "common": shared, "variations": variations}))
+    return path
+
+
+def hypernudge(*arguments, check=True):
+    command = [sys.executable, "-m", "hypernudge.cli", *map(str, arguments)]
+    done = subprocess.run(command, env=ENV, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert not check or done.returncode == 0, done.stderr
+    return done
+
+
+def contents(results):
+    """Return every record without what may differ between two runs."""
+    records = {}
+    for path in sorted(results.glob("*/cells/seed-*.json")):
+        record = json.loads(path.read_text())
+        records[str(path.relative_to(results))] = {k: v for k, v in record.items() if k != "wall"}
+    return records
+
+
+def json_lines(text):
+    lines = text.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("{"))
+    return [json.loads(line) for line in lines[first:]]
