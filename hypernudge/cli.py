@@ -191,5 +191,7 @@ def _status(options: argparse.Namespace) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # how `run` starts the children that train and evaluate
+    from hypernudge.harness.launch import leave
+
+    leave(main())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
 from hypernudge.harness.evaluate import main
+from hypernudge.harness.launch import leave
 
 if __name__ == "__main__":
-    sys.exit(main(program="python -m src.evaluate"))
+    leave(main(program="python -m src.evaluate"))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.launch import leave
 from hypernudge.harness.run import refuse, run_experiment
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
@@ -41,4 +42,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
+from hypernudge.harness.launch import leave
 from hypernudge.harness.train import main
 
 if __name__ == "__main__":
-    sys.exit(main(program="python -m src.train"))
+    leave(main(program="python -m src.train"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
-from hypernudge.harness.launch import die_with_parent, run_cells
+from hypernudge.harness.launch import die_with_parent, run_cells, start_server
 from hypernudge.harness.plan import Plan, Variation, digest, load_plan
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import cell_path, plain, read_record, write_atomically
@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
     """Run a variation; return the exit code: 0 if every cell has a record, 1 if not, 2 if refused."""
     options = parse(arguments, program)
     die_with_parent()
+    start_server()
     try:
         plan = load_plan(options.config_file)
         return train(plan, plan[options.run_id], options.run_dir)
