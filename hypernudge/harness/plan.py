@@ -225,6 +225,10 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{where}.{error}") from None
     if task["name"] in REGISTRY["task"]:
+        if isinstance(task.get("dataset"), Mapping) and "table" in task["dataset"]:
+            from hypernudge.tasks.tables import files_of
+
+            files_of(task["dataset"])
         task.setdefault("metric", "accuracy")
         task.setdefault("metric_range", [0.0, 1.0])
         return

@@ -18,7 +18,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def supervised(
-    dataset: str,
+    dataset: str | Mapping[str, Any],
     model: str | Mapping[str, Any],
     *,
     label: str | None = None,
