@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.commands import add_commands
+from hypernudge.harness import commands as warm_starts
 from hypernudge.harness.run import parse_with_overrides
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     pilot.set_defaults(run=_pilot, overrides=[])
 
     add_commands(commands)
+    warm_starts.add_commands(commands)
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 
     status = commands.add_parser("status", help="what is done, running and missing")

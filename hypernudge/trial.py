@@ -107,9 +107,13 @@ class History:
 
     The indices are caches: `History.replay(history.events)` rebuilds them, and a law test holds the two
     equal. All queries cost O(1) or O(answer).
+
+    Args:
+        horizon: Units of the longest training in the study, where it is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, horizon: int | None = None) -> None:
+        self.horizon = horizon
         self.events: list[Event] = []
         self.trials: list[Trial] = []
         self._rungs: dict[int, list[tuple[float, int, int]]] = {}
@@ -117,9 +121,9 @@ class History:
         self._arrivals = 0
 
     @classmethod
-    def replay(cls, events: Iterable[Event]) -> History:
+    def replay(cls, events: Iterable[Event], horizon: int | None = None) -> History:
         """Rebuild a history from its events."""
-        history = cls()
+        history = cls(horizon)
         for event in events:
             history.append(event)
         return history

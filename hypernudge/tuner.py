@@ -115,7 +115,7 @@ def tuning(
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
     streams = Streams(seed)
     policy: WarmStart = warm_start if warm_start is not None else Unchanged()
-    history = History()
+    history = History(scheduler.max_units)
 
     def note(event: Event) -> None:
         history.append(event)

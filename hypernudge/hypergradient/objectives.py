@@ -65,16 +65,17 @@ def direct(task: GradientTask, params: Params, batch: Batch) -> Objective:
 def lookahead(task: GradientTask, params: Params, batches: Sequence[Batch]) -> Objective:
     """The second batch's loss after one step on the first (Baydin et al. 2018, in its one-step form).
 
-    The step is `w - lr/(1 - momentum) * (g + weight_decay * w)`: from a standing start the momentum buffer is
-    empty and momentum would have no effect at all, so it enters as the step length it leads to.
+    The step is `w - r * (d + weight_decay * w)` with the optimizer's effective rate `r` and first direction
+    `d`; for SGD `r = lr/(1 - momentum)` and `d = g`: from a standing start the momentum buffer is empty and
+    momentum would have no effect at all, so it enters as the step length it leads to.
     """
     first, second = batches
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
-        step = hp["lr"] / (1.0 - hp.get("momentum", 0.0))
+        step = task.optimizer.effective_rate(hp)
         decay = hp.get("weight_decay", 0.0)
-        g = gradient(task, params, first, hp)
-        moved = {name: w - step * (g[name] + decay * w) for name, w in params.items()}
+        d = task.optimizer.direction(gradient(task, params, first, hp))
+        moved = {name: w - step * (d[name] + decay * w) for name, w in params.items()}
         return task.loss(moved, second, hp)
 
     return objective

@@ -73,7 +73,7 @@ def _breast_cancer(split_seed: int, inputs: str) -> Dataset:
 
 
 def _table(name: str, features: np.ndarray, labels: np.ndarray, split_seed: int, inputs: str) -> Dataset:
-    """Split a table of classes 0, 1, ... and, if `inputs` are "scaled", standardise it by its training part."""
+    """Split a table with classes 0, 1, ...; standardise it by its training part if `inputs` are "scaled"."""
     parts = split_indices(len(labels), split_seed)
     if inputs == "scaled":
         mean, deviation = features[parts["train"]].mean(0), features[parts["train"]].std(0)
@@ -87,9 +87,7 @@ def _table(name: str, features: np.ndarray, labels: np.ndarray, split_seed: int,
 LOADERS: dict[str, Callable[[int, str], Dataset]] = {"digits": _digits, "breast_cancer": _breast_cancer}
 
 
-def load_dataset(
-    name: str | Mapping[str, Any], split_seed: int = 0, inputs: str = "scaled"
-) -> Dataset:
+def load_dataset(name: str | Mapping[str, Any], split_seed: int = 0, inputs: str = "scaled") -> Dataset:
     """Return the data set `name`, split 60/20/20 by `split_seed`.
 
     Args:

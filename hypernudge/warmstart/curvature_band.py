@@ -1,9 +1,10 @@
-"""Curvature band: raise learning rates that are far too slow, using curvature along the gradient.
+"""Curvature band: raise learning rates that are far too slow, using curvature along the first direction.
 
-`lr* = g'g / max(g'Hg, 1e-3 g'g)` from one augmented mini-batch at initialisation; effective learning rate
-`lr_e = lr / (1 - momentum)`; `z = log10(lr_e / lr*)`. `lr*` hardly varies between the trials of a study, so
-its geometric mean over the first few trials is measured once and shared. Only the slow side is corrected:
-rates that are too large die on the first rung by themselves, while slow ones linger.
+`lr* = g'd / max(d'Hd, 1e-3 d'd)` from one augmented mini-batch at initialisation, `d` the optimizer's first
+direction (SGD: the gradient); `z` is the number of decades of the effective learning rate above `lr*` (SGD:
+`lr / (1 - momentum)`). `lr*` hardly varies between the trials of a study, so its geometric mean over the
+first few trials is measured once and shared. Only the slow side is corrected: rates that are too large die on
+the first rung by themselves, while slow ones linger.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config, Real
+from hypernudge.space import Config
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart import rates
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
-MEASURED = "log10_lr_star"
+NO_SCALE = "no finite curvature was measured: left as sampled"
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class CurvatureBand:
     """Redraws the learning rate inside a band around `lr*` if it lies below the band.
 
     Args:
-        low: Lower edge of the band, in decades of `lr_e` against `lr*`; below it the rate is redrawn.
+        low: Lower edge of the band, in decades above `lr*`; below it the rate is redrawn.
         high: Upper edge of the redraw.
         measure_trials: Trials at whose initialisation `lr*` is measured before it is only reused.
         batch_size: Samples of the measurement.
@@ -44,50 +46,27 @@ class CurvatureBand:
 
     def __post_init__(self) -> None:
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
-        require(
-            self.measure_trials >= 1, "measure_trials", "must be at least 1", self.measure_trials, "raise"
-        )
-        require(self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size, "128 is usual")
+        check_counts(self.measure_trials, self.batch_size)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was too slow."""
-        number = len(history.trials)
-        known = [t.nudge.measurements[MEASURED] for t in history.trials if MEASURED in t.nudge.measurements]
-        flops, measurements = 0.0, {}
-        if number < self.measure_trials:
-            value, flops = self._measure(task, sampled, streams, number)
-            if math.isfinite(value):
-                known.append(value)
-                measurements[MEASURED] = value
-        if not known:
-            reason = "no finite curvature was measured: left as sampled"
-            return Nudge(sampled, "curvature_band", flagged=True, reason=reason, flops=flops)
-        lr_star = sum(known) / len(known)
-        momentum = float(sampled.get("momentum", 0.0))
-        z = math.log10(float(sampled["lr"]) / (1.0 - momentum)) - lr_star
-        config, reason = sampled, f"z = {z:.2f} is not below {self.low:g}: left as sampled"
-        if z < self.low:
-            redrawn = streams("curvature_band", number).uniform(self.low, self.high)
-            lr = task.space["lr"]
-            assert isinstance(lr, Real)  # for the type checker: `_measure` refused anything else
-            config = sampled.replace(lr=lr.clip(10 ** (redrawn + lr_star) * (1.0 - momentum)))
-            reason = f"z = {z:.2f} is below {self.low:g}: redrawn at z = {redrawn:.2f}"
-        return Nudge(
-            config,
-            "curvature_band",
-            changed=config != sampled,
-            reason=reason,
-            z=z,
-            flops=flops,
-            measurements=measurements,
-        )
-
-    def _measure(self, task: Task, config: Config, streams: Streams, number: int) -> tuple[float, float]:
         from hypernudge.warmstart import measure
 
-        differentiable = measure.gradient_task(task, "curvature_band")
-        ok = "lr" in task.space and isinstance(task.space["lr"], Real)
-        require(ok, "space", "curvature_band needs a continuous 'lr'", task.space.names, "name it 'lr'")
-        seed = measure.trial_seed_of(streams, number)
-        lr_star, flops = measure.curvature_rate(differentiable, config, seed, self.batch_size)
-        return (math.log10(lr_star) if lr_star > 0 else math.nan), flops
+        rates.check(task, "curvature_band")
+        counts = self.measure_trials, self.batch_size
+        scale = measure.shared_curvature(task, "curvature_band", sampled, history, streams, *counts)
+        if not math.isfinite(scale.value):
+            return Nudge(sampled, "curvature_band", flagged=True, reason=NO_SCALE, flops=scale.flops)
+        rng = streams("curvature_band", len(history.trials))
+        config, z, reason = rates.redrawn(task, sampled, rng, scale.value, (self.low, self.high))
+        return rates.corrected("curvature_band", sampled, config, z, reason, scale.flops, scale.measurements)
+
+
+def check_counts(measure_trials: int, batch_size: int) -> None:
+    """Refuse counts below one.
+
+    Raises:
+        InvalidArgumentError: Naming the count.
+    """
+    require(measure_trials >= 1, "measure_trials", "must be at least 1", measure_trials, "raise it")
+    require(batch_size >= 1, "batch_size", "must be at least 1", batch_size, "128 is usual")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -17,11 +18,14 @@ from hypernudge.hypergradient import (
     lookahead,
     reverse,
 )
-from hypernudge.hypergradient.curvature import gradient_difference
+from hypernudge.hypergradient.curvature import gradient_difference, loss_difference
 from hypernudge.optimizers import Params
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.task import GradientTask, Task
+from hypernudge.trial import History
+
+CURVATURE = "log10_lr_star"
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,57 @@ def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: in
             return gradient_difference(task, params, batch, config).lr_star
 
     return task.counted(f"curvature of {batch_size}", work)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`log10` of a scale of the learning rate that trials share; NaN if there is none; and what it cost."""
+
+    value: float
+    flops: float
+    measurements: dict[str, float]
+
+
+def shared_curvature(
+    task: Task, policy: str, config: Config, history: History, streams: Streams, trials: int, batch_size: int
+) -> Scale:
+    """Return the mean of `log10 lr*` over the first few trials; measure it here if this is one of them.
+
+    `lr*` varies by .1 to .2 decades between the trials of a study: it is worth sharing.
+    """
+    number = len(history.trials)
+    known = [t.nudge.measurements[CURVATURE] for t in history.trials if CURVATURE in t.nudge.measurements]
+    flops, measurements = 0.0, {}
+    if number < trials:
+        seed = trial_seed_of(streams, number)
+        lr_star, flops = curvature_rate(gradient_task(task, policy), config, seed, batch_size)
+        if lr_star > 0:
+            measurements = {CURVATURE: math.log10(lr_star)}
+            known.append(measurements[CURVATURE])
+    return Scale(sum(known) / len(known) if known else math.nan, flops, measurements)
+
+
+def walk(
+    task: GradientTask, config: Mapping[str, Any], seed: int, steps: int, batch_size: int
+) -> list[float]:
+    """Return `log10 lr*` before each of `steps` steps of half of it; shorter if one is not finite.
+
+    The inputs are not augmented: the augmentation is a property of the trial, the scale one of the study.
+    """
+    hp = {**config, "augmentation": 0.0} if "augmentation" in config else dict(config)
+    params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
+    used = math.ceil(batch_size / task.batch_size)
+    found: list[float] = []
+    for index in range(steps):
+        batch = gather_batch(task, seed, index * used, batch_size)
+        curvature, direction = loss_difference(task, params, batch, hp)
+        lr_star = curvature.lr_star
+        if not lr_star > 0:
+            break
+        found.append(math.log10(lr_star))
+        with torch.no_grad():
+            params = {name: w - 0.5 * lr_star * direction[name] for name, w in params.items()}
+    return found
 
 
 def stepped(
