@@ -196,7 +196,8 @@ def _component(kind: str, value: Any, shared: Any, folder: Path, where: str) -> 
     file = folder / kind / f"{name}.yaml"
     from_file = load_yaml(file) if isinstance(name, str) and ":" not in name and file.is_file() else {}
     inherited = base if base.get("name") == name else {}
-    component = {"name": name, **from_file, **inherited, **own}
+    given = {key: value for key, value in {**inherited, **own}.items() if key != "name"}
+    component = {"name": name, **from_file, **given}  # a file may stand for another name, with options
     check_name(kind, component["name"], where)
     return component
 
