@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypernudge.hypergradient.objectives import gradient
+from hypernudge.hypergradient.objectives import HasLoss, gradient
 from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
 
@@ -44,19 +44,42 @@ def _dot(a: Params, b: Params) -> Tensor:
     return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()
 
 
-def hessian_vector(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
+def hessian_vector(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
     """Exact, with `Hd` as the gradient of `g'd`: about two to three forward/backward equivalents.
 
     Raises:
         RuntimeError: If a layer has no second derivative.
     """
+    g, d, Hd = _gradient_and_product(task, params, batch, hp)
+    return _curvature(g, d, Hd)
+
+
+def hessian_vector_many(
+    stack: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
+) -> list[Curvature]:
+    """Return `hessian_vector` of every member of a `Stack`; all tensors are stacked, `(members, ...)`.
+
+    Raises:
+        RuntimeError: If a layer has no second derivative.
+    """
+    stacked = _gradient_and_product(stack, params, batch, hp)
+    members = range(next(iter(stacked[0].values())).shape[0])
+    return [_curvature(*({n: v[i] for n, v in part.items()} for part in stacked)) for i in members]
+
+
+def _curvature(g: Params, d: Params, Hd: Params) -> Curvature:
+    return Curvature(float(_dot(g, d)), float(_dot(d, Hd)), float(_dot(d, d)))
+
+
+def _gradient_and_product(
+    task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
+) -> tuple[Params, Params, Params]:
     tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
     g = gradient(task, tracked, batch, hp)
     d = _direction(task, g)
-    gd = _dot(g, d)
-    gd.backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
+    _dot(g, d).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
     Hd = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in tracked.items()}
-    return Curvature(float(gd.detach()), float(_dot(d, Hd).detach()), float(_dot(d, d)))
+    return {name: value.detach() for name, value in g.items()}, d, Hd
 
 
 def gradient_difference(
@@ -119,5 +142,5 @@ def loss_difference(
     return Curvature(gd, 2.0 * (there - here + e * gd) / e**2, dd), d
 
 
-def _direction(task: GradientTask, grads: Params) -> Params:
+def _direction(task: HasLoss, grads: Params) -> Params:
     return task.optimizer.direction({name: g.detach() for name, g in grads.items()})

@@ -68,10 +68,9 @@ class Informed:
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
         from hypernudge.task import GradientTask
-        from hypernudge.warmstart.measure import Scale
 
         rates.check(task, "informed")
-        scale = Scale(UNPROBED, 0.0, {})
+        scale = rates.Scale(UNPROBED)
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, "informed", sampled, history, streams)
         if not math.isfinite(scale.value):

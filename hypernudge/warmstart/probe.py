@@ -15,10 +15,10 @@ from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History
+from hypernudge.warmstart.rates import Scale
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
-    from hypernudge.warmstart.measure import Scale
 
 PROBE = "log10_probe"
 ATTEMPTS = 3  # trials that may be probed before a study goes on without
@@ -48,14 +48,14 @@ class Probe:
 
     def __call__(self, task: Task, policy: str, config: Config, history: History, streams: Streams) -> Scale:
         """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite)."""
-        from hypernudge.warmstart.measure import Scale, gradient_task, trial_seed_of, walk
+        from hypernudge.warmstart.measure import gradient_task, trial_seed_of, walk
 
         for trial in history.trials:
             if PROBE in trial.nudge.measurements:
-                return Scale(trial.nudge.measurements[PROBE], 0.0, {})
+                return Scale(trial.nudge.measurements[PROBE])
         number = len(history.trials)
         if number >= ATTEMPTS:
-            return Scale(math.nan, 0.0, {})
+            return Scale(math.nan)
         differentiable = gradient_task(task, policy)
         seed = trial_seed_of(streams, number)
         found, flops = differentiable.counted(

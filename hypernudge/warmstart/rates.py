@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from hypernudge.task import Task
 
 _DRAWS = 512
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`log10` of a scale of the learning rate, NaN if there is none; what it cost, and what to note of it."""
+
+    value: float
+    flops: float = 0.0
+    measurements: dict[str, float] = field(default_factory=dict)
 
 
 def check(task: Task, policy: str) -> None:
