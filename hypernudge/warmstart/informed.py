@@ -34,7 +34,7 @@ REDRAW = (-1.0, 0.7)  # where candidates' rates are drawn
 CANDIDATES, REDRAWN = 24, 17
 GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
-UNPROBED = -0.3  # log10 of the probe to assume where none is made: its mean over the development tasks
+UNPROBED = 0.27  # log10 of the probe to assume where none is made: its median over the development tasks
 
 
 @dataclass(frozen=True)
