@@ -121,7 +121,7 @@ def _labels(column: pd.Series[Any], cut: Sequence[float] | None) -> np.ndarray:
         require(numeric, "dataset.cut", "needs a numeric label", str(column.dtype), "leave it out")
         return np.digitize(column.to_numpy(dtype=float), np.asarray(cut, dtype=float))
     if pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy()
+        return np.asarray(column.to_numpy())
     # Some public files end the labels of one of their parts in a full stop.
     return column.astype(str).str.strip(" .'\"").to_numpy(dtype=str)
 

@@ -63,7 +63,7 @@ class Density:
         seen = np.array([rates.log_rate(task, history.trials[trial].config) for _, _, trial in ranked])
         count = max(2, math.ceil(self.good * len(seen)))
         rng = streams("density", number)
-        drawn = rng.choice(rates.log_rates(task.space, rates.optimizer_of(task)), self.candidates)
+        drawn = rng.choice(rates.log_rates(task), self.candidates)
         advantage = log_density(drawn, seen[:count]) - log_density(drawn, seen[count:])
         best = float(drawn[int(np.argmax(advantage))])
         config = rates.at_rate(task, sampled, best)

@@ -58,4 +58,4 @@ def features(task: Task, configs: Sequence[Config], scale: float, steps: float) 
 def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
     """Return the hat functions at `values`, shape `(n, len(knots))`; rows sum to one, or are zero for NaN."""
     columns = [np.interp(values, knots, row) for row in np.eye(len(knots))]
-    return np.nan_to_num(np.stack(columns, axis=1), nan=0.0)
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hypernudge.task import Task
 
 CENTRE = 0.27
-"""`log10` of the constant: the median of `log10` of the probe over the development tasks of the shipped prior."""
+"""`log10` of the constant: the median of `log10` of the probe over the shipped prior's development tasks."""
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class Informed:
 
     def _guard(self, task: Task, c: float, number: int) -> str:
         """Return why this trial is left alone, or nothing."""
-        x = rates.log_rates(task.space, rates.optimizer_of(task))
+        x = rates.log_rates(task)
         mass = float(((x - c > USEFUL[0]) & (x - c < USEFUL[1])).mean())
         if mass >= GOOD_MASS:
             return f"guard: {mass:.0%} of the space has a useful rate: left as sampled"

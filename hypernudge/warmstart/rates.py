@@ -104,9 +104,13 @@ def corrected(
     )
 
 
+def log_rates(task: Task) -> np.ndarray:
+    """Return `log10` of the effective rates of 512 draws of the task's space, sorted; always the same ones."""
+    optimizer = optimizer_of(task)
+    return np.sort([math.log10(float(optimizer.effective_rate(draw))) for draw in _draws(task.space)])
+
+
 @lru_cache(maxsize=8)
-def log_rates(space: SearchSpace, optimizer: Optimizer) -> np.ndarray:
-    """Return `log10` of the effective rates of 512 draws of a space, sorted; the same ones every time."""
+def _draws(space: SearchSpace) -> list[Config]:
     streams = Streams(0)
-    draws = (space.sample(streams("rates of a space", number)) for number in range(_DRAWS))
-    return np.sort([math.log10(float(optimizer.effective_rate(draw))) for draw in draws])
+    return [space.sample(streams("rates of a space", number)) for number in range(_DRAWS)]

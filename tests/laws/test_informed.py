@@ -107,11 +107,18 @@ def test_its_own_family_never_informs_a_task(bowl):
     assert Informed(own_family=True)._prior(bowl).tasks != Informed()._prior(bowl).tasks
 
 
+def space_around(task, low, high):
+    """The task's space with learning rates between two powers of ten, and hardly any momentum."""
+    own = {p.name: p for p in task.space}
+    own["lr"] = Real("lr", 10**low, 10**high, log=True)
+    own["momentum"] = Real("momentum", 0.0, 0.1)
+    return SearchSpace(list(own.values()))
+
+
 def test_a_guard_is_the_identity_bit_for_bit(bowl):
     history = History(27)
     c = Informed()(bowl, bowl.space.decode([0.5] * 5), history, Streams(0)).measurements[PROBE]
-    good = SearchSpace([Real("lr", 10 ** (c - 0.9), 10 ** (c + 0.4), log=True), *list(bowl.space)[1:2]])
-    bowl.space = good
+    bowl.space = good = space_around(bowl, c - 0.9, c + 0.4)
     plain = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1)
     informed = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1, warm_start=Informed())
     assert [t.config for t in informed.history.trials] == [t.sampled for t in plain.history.trials]
@@ -120,7 +127,7 @@ def test_a_guard_is_the_identity_bit_for_bit(bowl):
 
 def test_a_narrow_space_keeps_its_first_trials(bowl):
     c = Informed()(bowl, bowl.space.decode([0.5] * 5), History(27), Streams(0)).measurements[PROBE]
-    bowl.space = SearchSpace([Real("lr", 10 ** (c + 0.6), 10 ** (c + 2.0), log=True)])
+    bowl.space = space_around(bowl, c + 0.6, c + 2.0)
     study = tune(bowl, ASHA(bowl.space, max_trials=12, max_units=3), seed=1, warm_start=Informed())
     left = [trial.nudge.reason.startswith("guard") for trial in study.history.trials]
     assert left == [True] * 8 + [False] * 4
