@@ -19,13 +19,14 @@ from hypernudge.errors import require
 from hypernudge.space import Config, Value
 from hypernudge.task import GradientTask, Route, Task
 
-FILL = 32  # members that are worth having in a step before anything is trained ahead of demand
+FILL = 64  # members that are worth having in a step before anything is trained ahead of demand
 # A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
 CPU_BUDGET = 32 * 2**20
 GPU_SHARE = 0.5
 # FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
 # with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
 ALONE_ABOVE = 2e7
+SPLIT_FLOPS = 4e6  # of a step of a cohort: with less, two threads only wait for each other
 Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
 
 
@@ -182,7 +183,9 @@ class Population:
     def _blocks(self, key: Key, group: list[Trajectory]) -> Iterable[list[Trajectory]]:
         size = self.cohort_size(group[0])
         if self.device.type == "cpu" and self.threads > 1:
-            size = min(size, math.ceil(len(group) / self.threads))
+            assert isinstance(self.task, GradientTask)  # only those have members
+            worthwhile = math.ceil(SPLIT_FLOPS / self.task.step_flops)
+            size = min(size, max(worthwhile, math.ceil(len(group) / self.threads)))
         count = math.ceil(len(group) / size)
         even = math.ceil(len(group) / count)
         return [group[i : i + even] for i in range(0, len(group), even)]
