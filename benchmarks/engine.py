@@ -48,9 +48,9 @@ def make_task(name: str, data_dir: Path, batch_size: int) -> tuple[GradientTask,
         model = {"name": "mlp", "hidden": [32]} if name == "digits_mlp" else {"name": "cnn"}
         task = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
         return task, build_network(model, task.dataset.shape, task.dataset.classes)
-    from benchmarks.networks import LanguageTask, ResNetTask
+    from benchmarks.networks import LanguageTask, ResNetTask, cifar10
 
-    larger = ResNetTask(data_dir) if name == "resnet20" else LanguageTask(data_dir)
+    larger = ResNetTask(cifar10(data_dir)) if name == "resnet20" else LanguageTask(data_dir)
     return larger, larger.module
 
 
