@@ -115,6 +115,9 @@ def measure(
             cohorts[count] = members_of(task, count)
             population.train(cohorts[count])
             each = timed(partial(population.train, cohorts[count])) / count
+    failed = [member.error for cohort in cohorts.values() for member in cohort if member.error]
+    if failed:  # what raises is quickly done, and no measurement
+        raise RuntimeError(failed[0])
     widths = sorted({1, options.threads})
     seconds: dict[Any, list[float]] = {("serial", n): [] for n in widths}
     seconds.update({count: [] for count in cohorts})
