@@ -119,7 +119,7 @@ def _labels(column: pd.Series[Any], cut: Sequence[float] | None) -> np.ndarray:
     if cut is not None:
         numeric = pd.api.types.is_numeric_dtype(column)
         require(numeric, "dataset.cut", "needs a numeric label", str(column.dtype), "leave it out")
-        return np.digitize(column.to_numpy(dtype=float), np.asarray(cut, dtype=float))
+        return np.asarray(np.digitize(column.to_numpy(dtype=float), np.asarray(cut, dtype=float)))
     if pd.api.types.is_numeric_dtype(column):
         return np.asarray(column.to_numpy())
     # Some public files end the labels of one of their parts in a full stop.

@@ -105,7 +105,7 @@ def corrected(
 
 
 def log_rates(task: Task) -> np.ndarray:
-    """Return `log10` of the effective rates of 512 draws of the task's space, sorted; always the same ones."""
+    """Return `log10` of the effective rates of 512 draws of the task's space, sorted."""
     optimizer = optimizer_of(task)
     return np.sort([math.log10(float(optimizer.effective_rate(draw))) for draw in _draws(task.space)])
 
