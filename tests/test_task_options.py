@@ -55,7 +55,9 @@ def test_without_its_names_the_regularised_task_is_the_plain_one():
     hp = dict(plain.space.decode([0.4] * 5))
     params, batch = plain.init(3), plain.batch(3, 0)
     assert type(plain) is not RegularisedTask
-    assert float(same.loss(params, batch, hp)) == pytest.approx(float(plain.loss(params, batch, hp)), abs=1e-14)
+    assert float(same.loss(params, batch, hp)) == pytest.approx(
+        float(plain.loss(params, batch, hp)), abs=1e-14
+    )
 
 
 @pytest.mark.parametrize("name", PENALTIES)

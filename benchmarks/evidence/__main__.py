@@ -26,7 +26,7 @@ def main() -> int:
     """Simulate, time, print; the last line holds the summary and what failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__)
     parser.add_argument("--studies", type=int, default=STUDIES, help="simulated studies per setting")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the studies, a tenth of the rows")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the studies, a tenth of rows")
     parser.add_argument("--json", action="store_true", help="JSON lines only")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="worlds that are simulated at a time")

@@ -155,9 +155,7 @@ def _truth(world: World, rng: np.random.Generator) -> dict[str, float]:
 
 def aggregate_coverage(studies: int, seed: int = 0, spread: Spread = map) -> Shares:
     """Coverage of the interval over tasks, and of the percentile bootstrap it replaced: setting -> share."""
-    settings = [
-        (tasks, sd) for tasks in (1, 3, 10, 30) for sd in ((0.0,) if tasks == 1 else (0.0, 0.1, 0.3))
-    ]
+    settings = [(tasks, sd) for tasks in (1, 3, 10, 30) for sd in ((0.0,) if tasks == 1 else (0.0, 0.1, 0.3))]
     names = [f"{tasks} tasks, sd {sd}" for tasks, sd in settings]
     return {
         label: dict(
@@ -205,9 +203,7 @@ def share_coverage() -> dict[str, float]:
     }
 
 
-def family_wise_error(
-    studies: int, seed: int = 0, spread: Spread = map, size: int = 12
-) -> dict[str, float]:
+def family_wise_error(studies: int, seed: int = 0, spread: Spread = map, size: int = 12) -> dict[str, float]:
     """Share of families in which Holm rejects a true null: all null, and half of them real effects."""
     real = {"all null": 0, "half real": size // 2}
     # In eight parts, so that processes have something to share.

@@ -1,4 +1,7 @@
-"""Command lines of the evidence: compare, import, export. Parsers only; the work is imported when it is asked for."""
+"""Command lines of the evidence: compare, import, export.
+
+Parsers only; the work is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,10 @@ def add_commands(commands: Any) -> None:
     )
     importer.add_argument("--task", metavar="NAME", help="task of all runs, where names do not say it")
     importer.add_argument(
-        "--time", choices=("wall", "count"), default="wall", help="seconds, or number of scores so far"
+        "--time",
+        default="wall",
+        metavar="CLOCK",
+        help="wall (seconds), count (number of scores so far), or a value that the runs logged as their time",
     )
     importer.set_defaults(run=_import)
 

@@ -39,7 +39,7 @@ pd.set_option("display.max_columns", None)
 """,
     (
         "## What was planned, and what deviates from it",
-        "`cells` has a row for every planned cell; a record that is damaged or missing is named, not skipped.",
+        "`cells` has a row for every planned cell; a damaged or missing record is named, not skipped.",
     ),
     """
 study = load_study(RESULTS)

@@ -2,7 +2,8 @@
 
 A file with a `defaults` list is composed by Hydra, its groups being the folders beside it; any other file is
 plain YAML. A file whose first line is Hydra's `# @package _global_` stands in a sub-folder and shares the
-groups of the folder above, named from there: `defaults: [/engine: serial, _self_]`. Command-line overrides have Hydra's syntax in both cases (`common.budget.units=60`).
+groups of the folder above, named from there: `defaults: [/engine: serial, _self_]`. Command-line overrides
+have Hydra's syntax in all cases (`common.budget.units=60`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Search spaces by name: the five continuous hyper-parameters in three widths, fewer, more, and discrete ones."""
+"""Search spaces by name: five continuous hyper-parameters in three widths; fewer, more, and discrete ones."""
 
 from __future__ import annotations
 

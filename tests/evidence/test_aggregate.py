@@ -41,7 +41,10 @@ def test_coverage_holds_where_the_percentile_bootstrap_fails():
     hits = {"aggregate": 0, "percentile": 0}
     for _ in range(400):
         values = tasks(rng, 3, spread=0.4)
-        t, bootstrap = aggregate_interval(values, rng), hierarchical_bootstrap(values, rng, mean_statistic, 200)
+        t, bootstrap = (
+            aggregate_interval(values, rng),
+            hierarchical_bootstrap(values, rng, mean_statistic, 200),
+        )
         hits["aggregate"] += t.low <= 0 <= t.high
         hits["percentile"] += bootstrap.low <= 0 <= bootstrap.high
     assert hits["aggregate"] / 400 > 0.92

@@ -20,7 +20,7 @@ from tests.evidence.synthetic import write_study
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     root = tmp_path_factory.mktemp("tiny") / "study"
-    return write_study(root, tasks=("digits_mlp",), methods=("none", "literal"), seeds=range(6), target=0.8)
+    return write_study(root, tasks=("digits_mlp",), methods=("none", "literal"), seeds=range(2), target=0.8)
 
 
 def fingerprint(root):
@@ -48,19 +48,18 @@ def curves_of(root):
     return found
 
 
-def check_imported(frame, root):
+def check_imported(frame, root, tolerance=0.0):
     for (variation, seed), points in curves_of(root).items():
         own = frame[(frame["variation"] == variation) & (frame["seed"] == seed)]
         assert own["score"].tolist() == [score for _, score in points]
-        # Trackers hold times to the millisecond, or counted from a clock of today: seconds since 1970.
-        np.testing.assert_allclose(own["time"], [time for time, _ in points], atol=1.1e-3)
+        np.testing.assert_allclose(own["time"], [time for time, _ in points], atol=tolerance)
 
 
 def test_cells_say_what_the_records_say(tiny):
     study = load_study(tiny)
     runs = list(cell_runs(tiny, study))
-    assert len(runs) == len(study.cells) == 12
-    assert len({run.name for run in runs}) == 12
+    assert len(runs) == len(study.cells) == 4
+    assert len({run.name for run in runs}) == 4
     for run, row in zip(runs, study.cells.to_dict("records"), strict=True):
         assert run.summary["final_validation"] == row["final"]
         assert ("time_to_target" in run.summary) == bool(row["reached"])
@@ -68,24 +67,34 @@ def test_cells_say_what_the_records_say(tiny):
         assert max(score for score in best if score == score) == row["final"]
 
 
-def test_mlflow_there_and_back(tiny, tmp_path):
+@pytest.mark.parametrize(
+    "address",
+    # Making the tables of a new store takes MLflow most of ten seconds.
+    ["{folder}/mlruns", pytest.param("sqlite:///{folder}/mlflow.db", marks=pytest.mark.slow)],
+    ids=["folder", "sqlite"],
+)
+# What MLflow asks of SQLAlchemy, and says of its own stores, is out of our hands.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_mlflow_there_and_back(tiny, tmp_path, monkeypatch, address):
     pytest.importorskip("mlflow", reason="the real tracker needs hypernudge[trackers]")
-    before, store = fingerprint(tiny), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    before, store = fingerprint(tiny), address.format(folder=tmp_path)
     complete, events = export(tiny, "mlflow", store)
     assert complete
     assert events[-1] == {
         **{"event": "summary", "to": "mlflow", "destination": store},
-        **{"exported": 12, "kept": 0, "failed": 0},
+        **{"exported": 4, "kept": 0, "failed": 0},
     }
     assert fingerprint(tiny) == before
     again, events = export(tiny, "mlflow", store)
     assert again
-    assert events[-1]["kept"] == 12
+    assert events[-1]["kept"] == 4
     output = tmp_path / "runs.csv"
-    import_results("mlflow", store, output, metric="validation")
+    import_results("mlflow", store, tmp_path / "wall.csv", metric="validation")
+    # Timestamps are whole milliseconds there; the metric `time` is exact.
+    check_imported(pd.read_csv(tmp_path / "wall.csv", float_precision="round_trip"), tiny, tolerance=1.1e-3)
+    import_results("mlflow", store, output, metric="validation", clock="time")
     check_imported(pd.read_csv(output, float_precision="round_trip"), tiny)
-    arguments = ["compare", str(output), "--baseline", "none", "--target", "0.8", "--clock", "declared"]
-    assert main(arguments) == 0
 
 
 def test_wandb_there_and_back(tiny, tmp_path, monkeypatch):
@@ -95,12 +104,12 @@ def test_wandb_there_and_back(tiny, tmp_path, monkeypatch):
     before = fingerprint(tiny)
     complete, events = export(tiny, "wandb", tmp_path)
     assert complete, events
-    assert events[-1]["exported"] == 12
+    assert events[-1]["exported"] == 4
     assert fingerprint(tiny) == before
-    assert len(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == 12
-    assert export(tiny, "wandb", tmp_path)[1][-1]["kept"] == 12
+    assert len(list(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))) == 4
+    assert export(tiny, "wandb", tmp_path)[1][-1]["kept"] == 4
     output = tmp_path / "runs.csv"
-    import_results("wandb", str(tmp_path / "wandb"), output, metric="validation", time_column="time")
+    import_results("wandb", str(tmp_path / "wandb"), output, metric="validation", clock="time")
     check_imported(pd.read_csv(output, float_precision="round_trip"), tiny)
 
 
@@ -124,14 +133,14 @@ def test_nothing_is_lost_when_a_tracker_fails(tiny, tmp_path, monkeypatch, capsy
     monkeypatch.setitem(exporters.TRACKERS, "mlflow", lambda study, destination: flaky)
     assert main(["export", str(tiny), "--to", "mlflow"]) == 1
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (events[-1]["exported"], events[-1]["failed"]) == (6, 6)
+    assert (events[-1]["exported"], events[-1]["failed"]) == (2, 2)
     failed = [event for event in events if event["event"] == "failed"]
     assert all(event["reason"] == "ConnectionError: the store is locked" for event in failed)
     flaky.broken = False
     assert main(["export", str(tiny), "--to", "mlflow"]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (events[-1]["exported"], events[-1]["kept"]) == (6, 6)
-    assert len(flaky.runs) == 12
+    assert (events[-1]["exported"], events[-1]["kept"]) == (2, 2)
+    assert len(flaky.runs) == 4
     assert fingerprint(tiny) == before
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -39,6 +40,9 @@ class MlflowTracker:
         local = "://" not in destination or destination.startswith(("sqlite:///", "file://"))
         remedy = "name sqlite:///FILE or a folder"
         require(local, "--store", "must lie on this machine", destination, remedy)
+        if not destination.startswith("sqlite:"):
+            # Recent versions refuse folders unless told that they are meant; whoever names one means it.
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         # The first use of a SQLite store creates its tables, and tells about each of them.
         logging.getLogger("alembic").setLevel(logging.WARNING)
         self._metric, self._param = Metric, Param
