@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -86,13 +85,7 @@ def draw_all(
 
 def draw_svgs(material: Material, topics: Sequence[Topic] = TOPICS) -> Iterator[tuple[Drawing, bytes]]:
     """Yield every figure that the study has material for, with its SVG: equal studies, equal bytes."""
-
-    def render(drawing: Drawing) -> bytes:
-        buffer = io.BytesIO()
-        drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-        return buffer.getvalue()
-
-    yield from _each(material, topics, render)
+    yield from _each(material, topics, lambda drawing: style.as_svg(drawing.figure))
 
 
 def _each(
