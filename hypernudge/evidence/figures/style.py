@@ -155,7 +155,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """Return an SVG without a date, coordinates to a tenth of a point: equal results, equal and small files."""
+    """Return an SVG without a date, coordinates to a tenth of a point: equal studies, equal, small files."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
