@@ -41,10 +41,9 @@ class Member:
 def shape_of(task: GradientTask, state: TrainingState) -> Shape | None:
     """Return the shape of a trial's state; None if it cannot be stacked.
 
-    That is so with mixed or whole-number types, and where a task starts or trains in a way of its own.
+    That is so with mixed or whole-number types, and where a task wants its trials one at a time.
     """
-    own = type(task)
-    if own.start is not GradientTask.start or own.advance is not GradientTask.advance:
+    if task.one_at_a_time:
         return None
     trained = task.trained(state.params)
     rest = {name: value for name, value in state.params.items() if name not in trained}

@@ -74,6 +74,8 @@ class EpisodicTask(RegularisedTask):
         InvalidArgumentError: For an optimizer other than SGD with coupled weight decay.
     """
 
+    one_at_a_time = True
+
     def __init__(self, *args: Any, episodes: Episodes, **options: Any) -> None:
         super().__init__(*args, **options)
         self.episodes = episodes
@@ -105,5 +107,5 @@ class EpisodicTask(RegularisedTask):
 
 def _sgd(params: Params, hp: Mapping[str, Value]) -> torch.optim.Optimizer:
     leaves = [value.requires_grad_(True) for value in params.values()]
-    given = {name: float(hp[name]) for name in ("lr", "momentum", "weight_decay") if name in hp}
-    return torch.optim.SGD(leaves, **given)
+    lr, momentum, decay = (float(hp.get(name, 0.0)) for name in ("lr", "momentum", "weight_decay"))
+    return torch.optim.SGD(leaves, lr=lr, momentum=momentum, weight_decay=decay)

@@ -68,7 +68,8 @@ class RegularisedTask(SupervisedTask):
         known = objective in OBJECTIVES
         require(known, "space.objective", f"choices must be among {OBJECTIVES}", objective, "correct it")
         if objective == "brier":
-            return ((log_p.exp() - F.one_hot(y, log_p.shape[-1])) ** 2).sum(-1).mean()
+            missed = log_p.exp() - F.one_hot(y, log_p.shape[-1])
+            return missed.square().sum(-1).mean()
         if "focal_gamma" not in hp:
             return F.nll_loss(log_p, y)
         own = log_p.gather(-1, y.unsqueeze(-1)).squeeze(-1)

@@ -30,15 +30,18 @@ def offline_run(path: Path) -> tuple[str, dict[str, str], pd.DataFrame]:
         InvalidArgumentError: W&B is not installed, or the file is damaged or none of its runs.
     """
     try:
-        from wandb.proto.wandb_internal_pb2 import Record
+        from wandb.proto import wandb_internal_pb2
     except ImportError:
         raise InvalidArgumentError(
             "TOOL: reading offline runs of W&B needs wandb, which is not installed; "
             "install hypernudge[trackers], or export the histories as CSV"
         ) from None
-    title, config, rows = path.stem.removeprefix("run-"), {}, []
+    described: Any = wandb_internal_pb2  # its classes are made when it is imported
+    title = path.stem.removeprefix("run-")
+    config: dict[str, str] = {}
+    rows: list[dict[str, Any]] = []
     for data in _records(path):
-        record = Record()
+        record = described.Record()
         record.ParseFromString(data)
         kind = record.WhichOneof("record_type")
         if kind == "run":
@@ -58,7 +61,8 @@ def _text(value: str) -> str:
 
 def _records(path: Path) -> Iterator[bytes]:
     """Yield the records of a log; what an interrupted run wrote last and incompletely is left out."""
-    data, at, parts = path.read_bytes(), _FILE_HEADER, []
+    parts: list[bytes] = []
+    data, at = path.read_bytes(), _FILE_HEADER
     require(data[:4] == b":W&B", "SOURCE", "must be a .wandb file", str(path), "check the path")
     while at + _CHUNK_HEADER <= len(data):
         left = _BLOCK - at % _BLOCK
