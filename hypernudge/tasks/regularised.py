@@ -68,11 +68,12 @@ class RegularisedTask(SupervisedTask):
         known = objective in OBJECTIVES
         require(known, "space.objective", f"choices must be among {OBJECTIVES}", objective, "correct it")
         if objective == "brier":
-            missed = log_p.exp() - F.one_hot(y, log_p.shape[-1])
-            return missed.square().sum(-1).mean()
+            apart: Tensor = log_p.exp() - F.one_hot(y, log_p.shape[-1])
+            return apart.square().sum(-1).mean()
         if "focal_gamma" not in hp:
             return F.nll_loss(log_p, y)
         own = log_p.gather(-1, y.unsqueeze(-1)).squeeze(-1)
         # Kept away from 0, where a power has no derivative with respect to its exponent.
         missed = (-torch.expm1(own)).clamp_min(1e-6)
-        return -(missed ** hp["focal_gamma"] * own).mean()
+        hit: Tensor = -(missed ** hp["focal_gamma"] * own).mean()
+        return hit
