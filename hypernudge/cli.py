@@ -1,4 +1,4 @@
-"""The `hypernudge` command: plan, run, derive, pilot, report, compare, import, status."""
+"""The `hypernudge` command: plan, run, derive, pilot, report, compare, import, export, status."""
 
 from __future__ import annotations
 
