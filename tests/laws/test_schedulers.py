@@ -36,7 +36,7 @@ def score(kind, seed, trial, unit):
     return height * (1 - math.exp(-speed * unit))
 
 
-def simulate(scheduler, kind, seed, workers, steps=150):
+def simulate(scheduler, kind, seed, workers, steps=150, sign=1):
     """Run a scheduler against simulated trials; return the history and the decisions."""
     history, streams = History(), Streams(seed)
     heap, now, decisions, order = [], 0.0, [], 0
@@ -61,9 +61,11 @@ def simulate(scheduler, kind, seed, workers, steps=150):
         if not heap:
             return history, decisions
         now, _, job = heapq.heappop(heap)
-        value = score(kind, seed, job.trial, job.until)
-        outcome = "ok" if math.isfinite(value) else ("failed" if kind == "failing" else "diverged")
-        units = () if outcome == "failed" else (UnitResult(job.until, now, value, value),)
+        values = [sign * score(kind, seed, job.trial, unit) for unit in range(job.since + 1, job.until + 1)]
+        outcome = "ok" if math.isfinite(values[-1]) else ("failed" if kind == "failing" else "diverged")
+        values = values if outcome == "ok" else values[:1]
+        units = [UnitResult(unit, now, value, value) for unit, value in enumerate(values, job.since + 1)]
+        units = () if outcome == "failed" else tuple(units)
         history.append(Report(job, outcome, now, now, units, 1.0))
     return history, decisions
 
