@@ -95,8 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from hypernudge.harness.replay_command import add_command as add_replay
-from hypernudge.harness.run import run_experiment
+    from hypernudge.harness.run import run_experiment
 
     return run_experiment(
         options.config_file,

@@ -213,7 +213,7 @@ class History:
         return None
 
     def fold(self, key: Hashable, make: Callable[[], F]) -> F:
-        """Return `make()` after it has taken in all events; kept under `key`, so that each is taken in once."""
+        """Return `make()` after it took in all events; kept under `key`, so that each is taken in once."""
         fold, taken = self._folds.get(key) or (make(), 0)
         for event in self.events[taken:]:
             fold.take(event)

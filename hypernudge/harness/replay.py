@@ -39,7 +39,9 @@ def replay(
     study = tune(task, scheduler, seed=seed, budget=deadline, engine=engine, observe=observe)
     best = -math.inf
     scored = sorted(
-        (unit.time, report.job.trial, unit.unit, unit.validation) for report in study.reports for unit in report.units
+        (unit.time, report.job.trial, unit.unit, unit.validation)
+        for report in study.reports
+        for unit in report.units
     )
     for time, trial, unit, score in scored:
         if score > best:

@@ -14,10 +14,14 @@ from hypernudge.registry import build, check_name
 def add_command(commands: Any) -> None:
     """Add `replay` to the command line."""
     parser = commands.add_parser("replay", help="run a scheduler on known learning curves")
-    parser.add_argument("--scheduler", required=True, metavar="NAME", help="registry name or module:attribute")
+    parser.add_argument(
+        "--scheduler", required=True, metavar="NAME", help="registry name or module:attribute"
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--curves", type=Path, metavar="FILE", help="npz with hp, hp_names and valid")
-    source.add_argument("--lcbench", type=Path, metavar="DIR", help="YAHPO's lcbench folder (extra surrogates)")
+    source.add_argument(
+        "--lcbench", type=Path, metavar="DIR", help="YAHPO's lcbench folder (extra surrogates)"
+    )
     parser.add_argument("--instance", default="3945", help="OpenML task of --lcbench (default 3945)")
     parser.add_argument("--workers", type=int, default=1, help="simulated workers (default 1)")
     parser.add_argument("--seed", type=int, default=0)
@@ -26,7 +30,12 @@ def add_command(commands: Any) -> None:
         "--budget", type=float, help="units of training in all (default: 20 times --max-units)"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="options", help="scheduler option, as YAML"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="options",
+        help="scheduler option, as YAML",
     )
     parser.add_argument("--json", action="store_true", help="JSON lines")
     parser.set_defaults(run=command)
@@ -71,5 +80,6 @@ def _show(event: dict[str, Any]) -> None:
     elif event["event"] == "incumbent":
         text = f"best   {event['score']:.6g}, trial {event['trial']} after unit {event['unit']}"
     else:
-        text = f"end    best {event['score']}, {event['trials']} trials, {event['units']} units of {event['task']}"
+        spent = f"{event['trials']} trials, {event['units']} units of {event['task']}"
+        text = f"end    best {event['score']}, {spent}"
     sys.stdout.write(time + text + "\n")

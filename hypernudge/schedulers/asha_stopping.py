@@ -37,8 +37,8 @@ class StoppingASHA:
 
     Of `n` results in the rung, the new one included, `b` of them better than it, the trial goes on if, by
     `rule`: `"quantile"`: it is not worse than the linearly interpolated `1/eta` quantile of all `n`, or it is
-    alone (Syne Tune up to 0.14); `"rank"`: `b / n <= 1 / eta` (Syne Tune from 0.14 on); `"earlier"`: it is not
-    worse than the `1/eta` quantile of the `n - 1` others, or it is alone (Ray Tune).
+    alone (Syne Tune up to 0.14); `"rank"`: `b / n <= 1 / eta` (Syne Tune from 0.14 on); `"earlier"`: it is
+    not worse than the `1/eta` quantile of the `n - 1` others, or it is alone (Ray Tune).
 
     Args:
         space: Where new configurations are drawn.

@@ -132,7 +132,9 @@ def starts_ahead(
         count = min(count, scheduler.max_trials - len(history.trials))
     if not isinstance(scheduler.sampler, Uniform):
         return []
-    return [Start(config, until) for config in scheduler.sampler.ahead(scheduler.space, history, streams, count)]
+    return [
+        Start(config, until) for config in scheduler.sampler.ahead(scheduler.space, history, streams, count)
+    ]
 
 
 def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]:

@@ -22,7 +22,6 @@ from hypernudge.surrogates.gp import (
     expected_improvement,
     negative_log_likelihood,
     squared_distances,
-    weighted_distances,
 )
 from hypernudge.surrogates.gp_sampler import nearby, spread
 from hypernudge.surrogates.observations import Curves, features, trained
@@ -39,8 +38,8 @@ class BOIL:
     """Chooses a configuration and how long to train it, by expected improvement per cost.
 
     A learning curve is compressed to the mean of its scores under a logistic weight, whose shape is fitted
-    with the kernel. Points on observed curves are added where the model is least certain. The cost is a linear
-    regression on configuration and length. Trials are never resumed.
+    with the kernel. Points on observed curves are added where the model is least certain. The cost is a
+    linear regression on configuration and length. Trials are never resumed.
 
     Args:
         space: Where configurations are drawn.
@@ -55,7 +54,7 @@ class BOIL:
         candidates: Pairs of configuration and length that are compared.
 
     Raises:
-        InvalidArgumentError: For `min_units` outside `[1, max_units]`, a count below 1, or an unknown sampler.
+        InvalidArgumentError: For `min_units` outside `[1, max_units]`, a count below 1, an unknown sampler.
     """
 
     space: SearchSpace
@@ -86,60 +85,54 @@ class BOIL:
         chosen = curves.some(self.points)
         x = features(self.space, units[chosen])
         scores = curves.normalised(chosen)
-        lengths = np.array([len(curve) for curve in scores]) / self.max_units
-        lx, lt, m0, g0 = self._fitted(x, lengths, scores)
+        lengths = np.array([len(curve) for curve in scores])
+        lx, lt, m0, g0 = self._fitted(x, scores)
         weights = np.array([1 / lx] * x.shape[1] + [1 / lt])
-        y = np.array([compressed(curve, m0, g0) for curve in scores])
-        at = np.column_stack([x, lengths])
-        owner, cut = self._virtual(at, scores, weights)
-        if owner:
-            more = [compressed(scores[i][:k], m0, g0) for i, k in zip(owner, cut, strict=True)]
-            at = np.concatenate([at, np.column_stack([x[owner], np.array(cut) / self.max_units])])
-            y = np.concatenate([y, more])
+        seen = np.column_stack([x, lengths / self.max_units])
+        owner, cut = self._virtual(seen, lengths, weights)
+        at = np.concatenate([seen, np.column_stack([x[owner], cut / self.max_units])])
+        pieces = [scores[i][:k] for i, k in zip(owner, cut, strict=True)]
+        y = Compression([*scores, *pieces])(m0, g0)
         gp = GP(at, y, weights, NOISE)
         rng = streams("boil", len(history.trials))
         picks = nearby(self.space, rng, units[chosen[:8]], self.candidates)
         until = rng.integers(self.min_units, self.max_units, size=len(picks), endpoint=True)
         points = np.column_stack([features(self.space, picks), until / self.max_units])
         gain = expected_improvement(*gp.predict(points), gp.predict(at)[0].max())
-        cost = self._cost(np.column_stack([x, lengths]), curves.seconds(chosen), points)
+        cost = self._cost(seen, curves.seconds(chosen), points)
         best = int(np.argmax(np.log(np.maximum(gain, 1e-300)) - np.log(np.maximum(cost, 0.0) + 0.1)))
         return Start(self.space.decode(picks[best]), int(until[best]))
 
-    def _fitted(self, x: np.ndarray, lengths: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
+    def _fitted(self, x: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
         """Return (l_x, l_t, m0, g0) of the largest marginal likelihood among fixed points of their box."""
         some = spread(len(x), self.fit_points)
+        compression = Compression([scores[i] for i in some])
         across = squared_distances(x[some], x[some], [0] * x.shape[1])[0]
-        along = (lengths[some][:, None] - lengths[some]) ** 2
+        along = (compression.lengths[:, None] - compression.lengths) ** 2 / self.max_units**2
         box = LOW + (HIGH - LOW) * stream(0, "boil", "box").random((16, 4))
         likelihoods = []
         for lx, lt, m0, g0 in box:
-            y = np.array([compressed(scores[i], m0, g0) for i in some])
-            spread_of_y = float(y.std()) or 1.0  # compressions of other shapes have other scales
-            kernel = np.exp(-across / lx - along / lt)
-            likelihoods.append(negative_log_likelihood(kernel, NOISE, (y - y.mean()) / spread_of_y))
+            y = compression(m0, g0)
+            y = (y - y.mean()) / (float(y.std()) or 1.0)  # compressions of other shapes have other scales
+            likelihoods.append(negative_log_likelihood(np.exp(-across / lx - along / lt), NOISE, y))
         return np.asarray(box[int(np.argmin(likelihoods))])
 
     def _virtual(
-        self, at: np.ndarray, scores: Sequence[np.ndarray], weights: np.ndarray
-    ) -> tuple[list[int], list[int]]:
-        """Return (index, length) of the least certain points on observed curves, one after the other.
+        self, seen: np.ndarray, lengths: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return index and length of the least certain points a quarter, half and three quarters along.
 
         With noise `v` the condition number of `n` points is at most `n / v`, so their number is bounded.
         """
-        places = [
-            (i, k)
-            for i, curve in enumerate(scores)
-            for k in sorted({max(1, len(curve) * part // 4) for part in (1, 2, 3)} - {len(curve)})
-        ]
-        room = min(self.virtual, len(places), int(NOISE * math.exp(LOG_CONDITION)) - len(at))
-        if room < 1:
-            return [], []
-        owner, cut = np.array(places).T
-        points = np.column_stack([at[owner, :-1], cut / self.max_units])
-        _, deviation = GP(at, np.arange(len(at), dtype=float), weights, NOISE).predict(points)
+        cut = np.maximum(lengths[:, None] * np.array([1, 2, 3]) // 4, 1)
+        inside = (cut < lengths[:, None]) & np.column_stack([np.full(len(cut), True), np.diff(cut) > 0])
+        owner = np.nonzero(inside)[0]
+        length = cut[inside]
+        room = max(0, min(self.virtual, int(NOISE * math.exp(LOG_CONDITION)) - len(seen)))
+        points = np.column_stack([seen[owner, :-1], length / self.max_units])
+        _, deviation = GP(seen, seen[:, -1], weights, NOISE).predict(points)
         kept = np.sort(np.argsort(-deviation, kind="stable")[:room])
-        return list(owner[kept]), list(cut[kept])
+        return owner[kept], length[kept]
 
     @staticmethod
     def _cost(at: np.ndarray, seconds: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -149,7 +142,21 @@ class BOIL:
         return np.asarray(np.column_stack([points, np.ones(len(points))]) @ coefficients)
 
 
-def compressed(curve: np.ndarray, midpoint: float, growth: float) -> float:
-    """Return the mean of a curve's scores `(t,)` under the logistic weight; equations 2 and 3."""
-    z = np.linspace(-6.0, 6.0, len(curve)) if len(curve) > 1 else np.array([6.0])
-    return float(np.mean(curve * expit(growth * (z - midpoint))))
+class Compression:
+    """Curves as numbers: the mean score under a logistic weight along the curve; equations 2 and 3."""
+
+    def __init__(self, curves: Sequence[np.ndarray]) -> None:
+        self.lengths = np.array([len(curve) for curve in curves])
+        longest = int(self.lengths.max())
+        unit = np.arange(longest)
+        self._scores = np.zeros((len(curves), longest))
+        for row, curve in zip(self._scores, curves, strict=True):
+            row[: len(curve)] = curve
+        # From -6 at the first unit to 6 at the last; a single unit is the last.
+        along = unit / np.maximum(self.lengths - 1, 1)[:, None]
+        self._z = np.where(self.lengths[:, None] > 1, -6.0 + 12.0 * along, 6.0)
+
+    def __call__(self, midpoint: float, growth: float) -> np.ndarray:
+        """Return the compressed curves, `(n,)`."""
+        weighted = self._scores * expit(growth * (self._z - midpoint))
+        return np.asarray(weighted.sum(axis=1) / self.lengths)

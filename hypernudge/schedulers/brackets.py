@@ -18,8 +18,9 @@ Ladder = tuple[tuple[int, int], ...]  # (slots, milestone), milestones ascending
 def ladders(min_units: int, max_units: int, eta: int) -> tuple[Ladder, ...]:
     """Return Hyperband's brackets (Li et al. 2018, Algorithm 1), the one that halves most first.
 
-    Bracket `s` has rungs at `min_units * eta**k`, `k >= s`, the last at `max_units`; with `R + 1` rungs in the
-    first bracket and `r + 1` in this one, its rungs hold `ceil((R + 1) / (r + 1) * eta**i)` trials, `i = r..0`.
+    Bracket `s` has rungs at `min_units * eta**k`, `k >= s`, the last at `max_units`; with `R + 1` rungs in
+    the first bracket and `r + 1` in this one, its rungs hold `ceil((R + 1) / (r + 1) * eta**i)` trials, `i =
+    r..0`.
     """
     steps = 0
     while min_units * eta**steps < max_units:
@@ -37,7 +38,7 @@ def ladders(min_units: int, max_units: int, eta: int) -> tuple[Ladder, ...]:
 
 @dataclass
 class _Bracket:
-    """Slots are trials, or None where a new one is to be started; `out` were handed out, `scores` came back."""
+    """Slots are trials, None where one is to be started; `out` were handed out, `scores` came back."""
 
     ladder: Ladder
     rung: int = 0

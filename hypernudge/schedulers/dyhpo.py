@@ -68,9 +68,7 @@ class DyHPO:
         if may_start and count < self.initial:
             return start_or_end(self, self.step, history, streams)
         key = ("dyhpo", self.space, self.max_units, self.fitting, streams.seed)
-        model = history.fold(
-            key, lambda: CurveModel(self.space, self.max_units, self.fitting, streams.seed)
-        )
+        model = history.fold(key, lambda: CurveModel(self.space, self.max_units, self.fitting, streams.seed))
         unfinished = model.unfinished(history, self.candidates)
         if not model.ready:
             if may_start or not unfinished:

@@ -41,8 +41,8 @@ class Hyperband:
         brackets: How many of the brackets to cycle through; None for all, 1 is successive halving.
 
     Raises:
-        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, an unknown
-            sampler, or `brackets` outside `[1, number of rungs]`.
+        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, an
+            unknown sampler, or `brackets` outside `[1, number of rungs]`.
     """
 
     space: SearchSpace
@@ -58,7 +58,9 @@ class Hyperband:
         check_starts(self)
         most = len(geometric_rungs(self.min_units, self.max_units, self.eta))
         allowed = self.brackets is None or 1 <= self.brackets <= most
-        require(allowed, "brackets", f"must be in [1, {most}], or absent for all", self.brackets, "correct it")
+        require(
+            allowed, "brackets", f"must be in [1, {most}], or absent for all", self.brackets, "correct it"
+        )
         object.__setattr__(self, "cycle", ladders(self.min_units, self.max_units, self.eta)[: self.brackets])
 
     def __call__(self, history: History, streams: Streams) -> Decision:

@@ -43,7 +43,13 @@ class OneEpoch:
         check_starts(self)
         first, rule = self.min_units, f"must be in [1, {self.max_units}]"
         require(1 <= first <= self.max_units, "min_units", rule, first, "lower it")
-        require(1 <= self.keep <= self.max_trials, "keep", f"must be in [1, {self.max_trials}]", self.keep, "lower it")
+        require(
+            1 <= self.keep <= self.max_trials,
+            "keep",
+            f"must be in [1, {self.max_trials}]",
+            self.keep,
+            "lower it",
+        )
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker; between the two phases workers wait."""

@@ -26,9 +26,10 @@ PERCENTILE = 0.9  # of the differences between trials that overtake each other; 
 class PASHA:
     """Promotes as ASHA does, at first up to the second rung only.
 
-    Another rung is opened when the ranking of the trials in the highest open rung disagrees with their ranking
-    in the rung below by more than epsilon: the 90th percentile of the distance between trials that swapped
-    places and swapped back while they were trained. A ranking that has settled needs no longer training.
+    Another rung is opened when the ranking of the trials in the highest open rung disagrees with their
+    ranking in the rung below by more than epsilon: the 90th percentile of the distance between trials that
+    swapped places and swapped back while they were trained. A ranking that has settled needs no longer
+    training.
 
     Args:
         space: Where new configurations are drawn.

@@ -41,13 +41,13 @@ class Fitting:
     first: int = 10
     epochs: int = 400
     refinement: int = 50
-    growth: float = 1.15
+    growth: float = 1.2
     fit_points: int = 96
     points: int = 192
     patience: float = 1.2
 
     def __post_init__(self) -> None:
-        require(self.growth > 1, "growth", "must be above 1", self.growth, "1.15 refits 35 times in 1,000")
+        require(self.growth > 1, "growth", "must be above 1", self.growth, "1.2 refits 26 times in 1,000")
         require(self.first >= 2, "first", "must be at least 2", self.first, "raise it")
         for name in ("epochs", "refinement", "fit_points", "points", "patience"):
             require(getattr(self, name) > 0, name, "must be positive", getattr(self, name), "raise it")
@@ -114,7 +114,7 @@ class CurveModel:
         """Predict trials after `step` more units, and new configurations `(m, d)` after their first `step`.
 
         Returns:
-            Mean and standard deviation of the scaled scores, and the units they are for, `(trials + m,)` each.
+            Mean and standard deviation of the scaled scores, and the units they are for; `(trials + m,)`.
         """
         begun = [min(len(self.curves.of[number]) + step, self.max_units) for number in trials]
         budgets = np.array([*begun, *[step] * len(fresh)])

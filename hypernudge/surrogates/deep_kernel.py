@@ -7,6 +7,8 @@ section 4 (the surrogate of DyHPO).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,17 @@ from torch.nn.utils import skip_init
 from hypernudge.random import torch_stream
 
 JITTER = 1e-5
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: for matrices this small, others only wait; and results do not depend on them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -84,24 +97,34 @@ class DeepKernel(nn.Module):
         factor, _ = torch.linalg.cholesky_ex(kernel)
         return factor
 
+    @one_thread()
     def optimise(self, inputs: Inputs, y: np.ndarray, epochs: int, rate: float = 1e-3) -> None:
         """Take `epochs` full-batch steps of Adam on the marginal likelihood of values `y` `(n,)`."""
         joined, curves = inputs.tensors()
         target = torch.from_numpy(y).double()
-        optimizer = torch.optim.Adam(self.parameters(), lr=rate)
+        parameters = list(self.parameters())
+        first = [torch.zeros_like(p) for p in parameters]
+        second = [torch.zeros_like(p) for p in parameters]
         self.train()
-        for _ in range(epochs):
+        for step in range(1, epochs + 1):
             factor = self._factor(self.extractor(joined, curves).double())
             residual = (target - self.mean)[:, None]
             white = torch.linalg.solve_triangular(factor, residual, upper=False)
             loss = (0.5 * (white**2).sum() + factor.diagonal().log().sum()) / len(target)
             if not torch.isfinite(loss):  # keeps the last parameters that worked
                 break
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            gradients = list(torch.autograd.grad(loss, parameters))
+            with torch.no_grad():  # Adam by hand: importing torch.optim takes seconds
+                torch._foreach_lerp_(first, gradients, 0.1)
+                torch._foreach_mul_(second, 0.999)
+                torch._foreach_addcmul_(second, gradients, gradients, 0.001)
+                denominator = torch._foreach_sqrt(second)
+                torch._foreach_div_(denominator, math.sqrt(1 - 0.999**step))
+                torch._foreach_add_(denominator, 1e-8)
+                torch._foreach_addcdiv_(parameters, first, denominator, -rate / (1 - 0.9**step))
         self.eval()
 
+    @one_thread()
     @torch.no_grad()
     def predict(self, known: Inputs, y: np.ndarray, at: Inputs) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation at `at`, `(m,)` each, given values `y` of `known`."""

@@ -35,13 +35,15 @@ def weighted_distances(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> np.
 
 
 def negative_log_likelihood(kernel: np.ndarray, noise: float, y: np.ndarray) -> float:
-    """Return that of `y` `(n,)` under correlations `kernel` `(n, n)` with the best scale, up to a constant."""
+    """Return that of `y` `(n,)` under correlations `(n, n)` with the best scale, but for constants."""
     factor = cho_factor(kernel + (noise + JITTER) * np.eye(len(y)), lower=True, check_finite=False)
     scale = y @ cho_solve(factor, y, check_finite=False) / len(y)
     return float(0.5 * len(y) * np.log(scale + JITTER) + np.log(np.diag(factor[0])).sum())
 
 
-def fit(x: np.ndarray, y: np.ndarray, groups: Sequence[int], iterations: int = 20) -> tuple[np.ndarray, float]:
+def fit(
+    x: np.ndarray, y: np.ndarray, groups: Sequence[int], iterations: int = 20
+) -> tuple[np.ndarray, float]:
     """Maximise the marginal likelihood with a weak prior; return the weight of each column, and the noise.
 
     Args:
@@ -81,11 +83,16 @@ def fit(x: np.ndarray, y: np.ndarray, groups: Sequence[int], iterations: int = 2
 
 
 class GP:
-    """The posterior given points `x` `(n, d)`, values `y` `(n,)`, column weights `(d,)` and relative noise."""
+    """The posterior given points `x` `(n, d)`, values `y` `(n,)`, column weights `(d,)` and relative noise.
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, weights: np.ndarray, noise: float) -> None:
+    The constant prior mean is that of `y`, unless it is given.
+    """
+
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, weights: np.ndarray, noise: float, mean: float | None = None
+    ) -> None:
         self.x, self.y, self.weights = x, y, weights
-        self.mean = float(np.mean(y))
+        self.mean = float(np.mean(y)) if mean is None else mean
         kernel = np.exp(-weighted_distances(x, x, weights))
         kernel[np.diag_indices_from(kernel)] += noise + JITTER
         self._factor = cho_factor(kernel, lower=True, check_finite=False)
@@ -101,16 +108,14 @@ class GP:
 
     def believing(self, points: np.ndarray, noise: float) -> GP:
         """Return the posterior after the mean was observed at `points` `(m, d)`: what is being trained."""
-        mean, _ = self.predict(points)
-        bolder = GP(
-            np.concatenate([self.x, points]), np.concatenate([self.y, mean]), self.weights, noise
-        )
+        believed = np.concatenate([self.y, self.predict(points)[0]])
+        bolder = GP(np.concatenate([self.x, points]), believed, self.weights, noise, self.mean)
         bolder.scale = self.scale
         return bolder
 
 
 def expected_improvement(mean: np.ndarray, deviation: np.ndarray, best: float | np.ndarray) -> np.ndarray:
-    """Return E max(f - best, 0) for normal `f`: of maximisation; arrays broadcast. Zero deviation is allowed."""
+    """Return E max(f - best, 0) for normal `f`: to maximise; arrays broadcast. Zero deviation is allowed."""
     deviation = np.maximum(deviation, 1e-12)
     z = (mean - best) / deviation
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)

@@ -1,7 +1,7 @@
 """The LCBench tasks of YAHPO Gym: learning curves predicted by a surrogate network (extra `surrogates`).
 
-Pfisterer, Schneider, Moosbauer, Binder, Bischl: YAHPO Gym, AutoML 2022; Zimmer, Lindauer, Hutter: Auto-PyTorch
-Tabular, 2021. Predictions, not measured runs.
+Pfisterer, Schneider, Moosbauer, Binder, Bischl: YAHPO Gym, AutoML 2022; Zimmer, Lindauer, Hutter:
+Auto-PyTorch Tabular, 2021. Predictions, not measured runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -67,7 +66,8 @@ class LCBench:
             import onnxruntime
         except ImportError:
             raise InvalidArgumentError(
-                "folder: surrogates need onnxruntime, but it is not installed; pip install 'hypernudge[surrogates]'"
+                "folder: its model needs onnxruntime, but that is not installed; "
+                "pip install 'hypernudge[surrogates]'"
             ) from None
         codes = json.loads((folder / "encoding.json").read_text())["OpenML_task_id"]
         known = sorted(set(codes) - {"#na#"})
@@ -86,12 +86,10 @@ class LCBench:
         inputs = np.empty((UNITS, 1 + len(INPUTS)), dtype=np.float32)
         inputs[:, 0] = np.arange(1, UNITS + 1)
         inputs[:, 1:] = [float(config[name]) for name in INPUTS]
-        feed: dict[str, Any] = {"x_cat": np.full((UNITS, 1), self._code, np.int32), "x_cont": inputs}
-        names = {spec.name: spec for spec in self._session.get_inputs()}
-        shaped = {k: v.reshape(-1) if len(names[k].shape) == 1 else v for k, v in feed.items()}
-        (predicted,) = self._session.run(None, shaped)
+        feed = {"x_cat": np.full((UNITS, 1), self._code, np.int32), "x_cont": inputs}
+        (predicted,) = self._session.run(None, feed)
         curves = dict(zip(OUTPUTS, np.asarray(predicted, dtype=float).T, strict=True))
-        return {**curves, "validation": curves["validation"] / 100, "test": curves["test"] / 100}
+        return {**curves, "validation": curves["validation"] / 100}  # the balanced ones are shares already
 
     def start(self, seed: int) -> Position:
         """Return the beginning; the surrogate knows one seed only."""

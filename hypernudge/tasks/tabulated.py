@@ -123,7 +123,9 @@ class Tabulated:
         names = [str(name) for name in arrays["hp_names"]]
         fits = hp.ndim == valid.ndim == 2 and len(hp) == len(valid) > 0 and hp.shape[1] == len(names)
         shapes = {"hp": hp.shape, "hp_names": (len(names),), "valid": valid.shape}
-        require(fits, "curves", "need hp (n, d), hp_names (d,), valid (n, T)", shapes, "transpose or cut them")
+        require(
+            fits, "curves", "need hp (n, d), hp_names (d,), valid (n, T)", shapes, "transpose or cut them"
+        )
         finite = bool(np.isfinite(hp).all())
         require(finite, "curves", "hp must be finite", "NaN or infinity", "leave such rows out")
         self.name = label or path.stem

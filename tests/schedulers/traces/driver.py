@@ -56,7 +56,9 @@ def drive(scheduler, losses, seed, workers, decisions=DECISIONS):
             finite = np.isfinite(values)
             length = until - since if finite.all() else int(np.argmin(finite)) + 1
             running, begun = running + 1, begun + 1
-            heapq.heappush(heap, (now + length * (10 + row % 7), begun, trial, since, until, values[:length].tolist()))
+            heapq.heappush(
+                heap, (now + length * (10 + row % 7), begun, trial, since, until, values[:length].tolist())
+            )
         now, _, trial, since, until, values = heapq.heappop(heap)
         running -= 1
         scheduler.report(trial, since, until, values)

@@ -1,8 +1,8 @@
 """Record what other libraries decide, in environments of their own.
 
     uv venv /tmp/syne-0.14 && uv pip install --python /tmp/syne-0.14/bin/python --no-deps syne-tune==0.14.2
-    uv pip install --python /tmp/syne-0.14/bin/python "numpy<2" autograd statsmodels scikit-learn pandas dill \
-        sortedcontainers psutil typing-extensions
+    uv pip install --python /tmp/syne-0.14/bin/python "numpy<2" autograd statsmodels scikit-learn \
+        pandas dill sortedcontainers psutil typing-extensions
     /tmp/syne-0.14/bin/python tests/schedulers/traces/record.py asha pasha successive_halving hyperband \
         asha_stopping_quantile
 
@@ -46,8 +46,8 @@ from driver import (
 
 TIES = "Ties: a trial that ties with the quantile goes on, in the reference and in ours."
 LOST = (
-    f"A trial that diverges is reported with loss {DIVERGED:g} at its milestone, so that it takes a place in the "
-    "ranking, as in ours."
+    f"A trial that diverges is reported with loss {DIVERGED:g} at its milestone, so that it takes a place in "
+    "the ranking, as in ours."
 )
 STOPPED = "The reference may let a diverged trial go on, if all are equally bad; nobody can: it is over."
 RULE = "Differs from the paper, whose rule is our default: ours is run with rule={!r}."
@@ -56,27 +56,31 @@ NOTES = {
         RULE.format("quantile"),
         TIES,
         LOST,
-        "The reference would promote a diverged trial when no better one is there: it is told not to, through the "
-        "method it has for subclasses (`_is_promotable_trial`). Ours never resumes what diverged.",
+        "The reference would promote a diverged trial when no better one is there: it is told not "
+        "to, through the method it has for subclasses (`_is_promotable_trial`).",
     ],
     "pasha": [
         RULE.format("quantile"),
         TIES,
         "Only curves without NaN: the reference reads every unit of every trial.",
-        "Results of a job arrive when it ends: the units before its last are entered into the reference's table "
-        "(`_update_per_epoch_results`) without asking it to decide, since ours cannot know them earlier.",
-        "The reference's epsilon depends on the iteration order of a set of strings, which differs from process to "
-        "process: here the set is sorted by trial number.",
+        "Results of a job arrive when it ends: the units before its last are entered into the "
+        "reference's table (`_update_per_epoch_results`) without asking it to decide: ours cannot "
+        "know them earlier.",
+        "The reference's epsilon depends on the iteration order of a set of strings, which differs from "
+        "process to process: here the set is sorted by trial number.",
     ],
     "successive_halving": [
-        "A trial that diverges is reported as failed. With fewer survivors than slots the reference promotes failed "
-        "trials; ours leaves the slots out. It does not happen in these runs.",
+        "A trial that diverges is reported as failed. With fewer survivors than slots the reference promotes "
+        "failed trials; ours leaves the slots out. It does not happen in these runs.",
     ],
     "asha_stopping_quantile": [RULE.format("quantile"), TIES, LOST, STOPPED],
     "asha_stopping_rank": [RULE.format("rank"), LOST, STOPPED],
     "asha_stopping_earlier": [RULE.format("earlier"), LOST, STOPPED],
 }
 NOTES["hyperband"] = NOTES["successive_halving"]
+
+
+POINTS = 400  # configurations that a reference is given
 
 
 class Trial:
@@ -92,7 +96,7 @@ class SyneLegacy:
     def __init__(self, make, diverged_go_on=True):
         from syne_tune.config_space import randint
 
-        points = [{"x": i} for i in range(400)]
+        points = [{"x": i} for i in range(POINTS)]
         options = {"metric": "loss", "mode": "min", "resource_attr": "epoch", "max_t": MAX_UNITS}
         self.scheduler = make(
             {"x": randint(0, 10**6)},
@@ -165,7 +169,7 @@ class SyneSynchronous:
             max_resource_level=MAX_UNITS,
             grace_period=1,
             reduction_factor=ETA,
-            points_to_evaluate=[{"x": i} for i in range(400)],
+            points_to_evaluate=[{"x": i} for i in range(POINTS)],
             search_options={"debug_log": False},
             random_seed=0,
             **limits,
