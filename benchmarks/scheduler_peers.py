@@ -9,11 +9,14 @@ Prints one line of JSON: names and milliseconds from that number of trials on, r
 took longer than `LIMIT` seconds to get there.
 """
 
+import contextlib
 import json
 import logging
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +36,11 @@ class Enough(Exception):  # noqa: N818 - it ends a simulation, and is no error
 class Stopwatch:
     """A scheduler whose decisions and reports are timed once there are `trials` trials."""
 
-    def __init__(self, scheduler, trials):
+    def __init__(self, scheduler: Any, trials: int) -> None:
         self.scheduler, self.trials = scheduler, trials
         self.begun, self.seconds, self.decisions, self.measuring = time.perf_counter(), 0.0, 0, False
 
-    def decide(self, number):
+    def decide(self, number: int) -> Any:
         self.measuring = self.measuring or number >= self.trials
         if self.decisions == MEASURED or time.perf_counter() - self.begun > LIMIT:
             raise Enough
@@ -45,10 +48,10 @@ class Stopwatch:
         self.decisions += self.measuring
         return decision
 
-    def report(self, *result):
+    def report(self, *result: Any) -> None:
         self._timed(self.scheduler.report, *result)
 
-    def _timed(self, work, *arguments):
+    def _timed(self, work: Callable[..., Any], *arguments: Any) -> Any:
         begun = time.perf_counter()
         result = work(*arguments)
         if self.measuring:
@@ -56,11 +59,11 @@ class Stopwatch:
         return result
 
     @property
-    def milliseconds(self):
+    def milliseconds(self) -> float | None:
         return 1e3 * self.seconds / self.decisions if self.decisions == MEASURED else None
 
 
-def measure(make, trials):
+def measure(make: Callable[[], Any], trials: int) -> float | None:
     """Return milliseconds per decision of `make()` on random curves that fall, after `trials` trials."""
     from driver import MAX_UNITS, drive
 
@@ -69,13 +72,12 @@ def measure(make, trials):
         (2 * trials + 1000, 1)
     )
     watch = Stopwatch(make(), trials)
-    try:
+    with contextlib.suppress(Enough):
         drive(watch, losses, 0, WORKERS, decisions=10**9)
-    except Enough:
-        return watch.milliseconds
+    return watch.milliseconds
 
 
-def optuna_tpe(trials):
+def optuna_tpe(trials: int) -> float:
     """Return milliseconds per suggestion of Optuna's TPE in eight dimensions."""
     import optuna
 
@@ -94,10 +96,10 @@ def optuna_tpe(trials):
     return 1e3 * (time.perf_counter() - begun) / count
 
 
-def main(library, trials):
+def main(library: str, trials: int) -> None:
     logging.disable(logging.CRITICAL)
     if library == "optuna":
-        found = {"tpe": optuna_tpe(trials)}
+        found: dict[str, float | None] = {"tpe": optuna_tpe(trials)}
     else:
         sys.path.insert(0, str(TRACES))
         import record
