@@ -96,7 +96,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     lines = [
-        "| scheduler | workers | time to target | end | workers busy | ms per decision | scheduler time [s] |",
+        "| scheduler | workers | time to target | end | busy | ms per decision | scheduler time [s] |",
         "|---|---|---|---|---|---|---|",
     ]
     for r in rows:
