@@ -83,7 +83,7 @@ def optuna_tpe(trials: int) -> float:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0))
-    space = {f"x{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(8)}
+    space: dict[str, Any] = {f"x{i}": optuna.distributions.FloatDistribution(0.0, 1.0) for i in range(8)}
     rng = np.random.default_rng(0)
     for point in rng.random((trials, 8)):
         params = {f"x{i}": value for i, value in enumerate(point)}

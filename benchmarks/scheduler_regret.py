@@ -109,7 +109,7 @@ class Ours:
         from hypernudge.trial import Report, UnitResult
 
         units = tuple(UnitResult(unit, 0.0, -loss, -loss) for unit, loss in enumerate(values, since + 1))
-        outcome = "ok" if math.isfinite(values[-1]) else "diverged"
+        outcome: Any = "ok" if math.isfinite(values[-1]) else "diverged"
         self.history.append(Report(self.jobs.pop(trial), outcome, 0.0, float(len(values)), units, 0.0))
 
 

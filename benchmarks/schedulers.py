@@ -27,6 +27,7 @@ from hypernudge.random import Streams
 from hypernudge.registry import resolve
 from hypernudge.schedulers.base import Decision, Resume, Scheduler, Start
 from hypernudge.space import Real, SearchSpace
+from hypernudge.surrogates.curve_model import CurveModel
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
 SPACE = SearchSpace([Real(f"x{i}", 0.0, 1.0) for i in range(8)])
@@ -106,11 +107,12 @@ def by_model(name: str, trials: int) -> float:
 
 def refits(study: Study, scheduler: Any) -> float:
     """Return milliseconds per observation that refitting DyHPO's network costs at this size."""
-    key = ("dyhpo", SPACE, MAX_UNITS, scheduler.fitting, study.streams.seed)
-    model = study.history.fold(key, lambda: None)  # type: ignore[arg-type, return-value]
+    fitting, seed = scheduler.fitting, study.streams.seed
+    key = ("dyhpo", SPACE, MAX_UNITS, fitting, seed)
+    model = study.history.fold(key, lambda: CurveModel(SPACE, MAX_UNITS, fitting, seed))
     begun = time.perf_counter()
     model._fit()
-    return 1e3 * (time.perf_counter() - begun) / ((scheduler.fitting.growth - 1) * model._size)
+    return 1e3 * (time.perf_counter() - begun) / (float(fitting.growth - 1) * model._size)
 
 
 def timed(study: Study, scheduler: Scheduler, decisions: int) -> float:

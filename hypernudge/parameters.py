@@ -127,13 +127,14 @@ class Integer(_Numeric):
     def decode(self, unit: Scalar) -> int:
         """Unit to natural."""
         low, high = self._edges()
-        return min(max(round(self.unwarp(low + float(unit) * (high - low))), self.low), self.high)
+        value: float = self.unwarp(low + float(unit) * (high - low))
+        return min(max(round(value), self.low), self.high)
 
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Move unit coordinates, any shape, to the centres of the shares they lie in."""
         low, high = self._edges()
         whole = np.clip(np.rint(self.unwarp(low + unit * (high - low))), self.low, self.high)
-        return (self.warp(whole) - low) / (high - low)
+        return np.asarray((self.warp(whole) - low) / (high - low))
 
     def contains(self, value: object) -> bool:
         """Whether `value` is a whole number inside the range."""
@@ -165,7 +166,7 @@ class Categorical:
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Move unit coordinates, any shape, to the centres of the shares they lie in."""
         count = len(self.choices)
-        return (np.minimum(np.floor(unit * count), count - 1) + 0.5) / count
+        return np.asarray((np.minimum(np.floor(unit * count), count - 1) + 0.5) / count)
 
     def contains(self, value: object) -> bool:
         """Whether `value` is one of the choices."""

@@ -7,6 +7,7 @@ Hyperparameter Tuning, MLSys 2020, Algorithm 2.
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypernudge.errors import require
@@ -100,7 +101,9 @@ def promotion(history: History, rungs: tuple[int, ...], eta: int, rule: str) -> 
     return None
 
 
-def within_quantile(ranked: list[tuple[float, int, int]], entry: tuple[float, int, int], eta: int) -> bool:
+def within_quantile(
+    ranked: Sequence[tuple[float, int, int]], entry: tuple[float, int, int], eta: int
+) -> bool:
     """Whether `entry`, one of `ranked`, is not worse than the interpolated `1/eta` quantile of two or more.
 
     The quantile lies at position `(n - 1) / eta`, between two neighbours; nothing lies between those, so the

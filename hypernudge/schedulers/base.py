@@ -93,10 +93,25 @@ SamplerSpec = Sampler | str | Mapping[str, Any]
 class Starts(Protocol):
     """What schedulers that start trials have in common."""
 
-    space: SearchSpace
-    max_units: int
-    max_trials: int | None
-    sampler: SamplerSpec
+    @property
+    def space(self) -> SearchSpace:
+        """Where configurations are drawn."""
+        ...
+
+    @property
+    def max_units(self) -> int:
+        """Units of the longest training."""
+        ...
+
+    @property
+    def max_trials(self) -> int | None:
+        """How many trials may be started; None for any number."""
+        ...
+
+    @property
+    def sampler(self) -> SamplerSpec:
+        """What proposes configurations; after `check_starts`, the sampler itself."""
+        ...
 
 
 def check_starts(scheduler: Starts) -> None:

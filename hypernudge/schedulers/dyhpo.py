@@ -6,7 +6,9 @@ Algorithm 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -50,7 +52,7 @@ class DyHPO:
     sampler: SamplerSpec = "uniform"
     initial: int = 10
     candidates: int = 256
-    fitting: Fitting = field(default_factory=Fitting)
+    fitting: Fitting | Mapping[str, Any] = field(default_factory=Fitting)
 
     def __post_init__(self) -> None:
         check_starts(self)
@@ -67,8 +69,10 @@ class DyHPO:
         may_start = self.max_trials is None or count < self.max_trials
         if may_start and count < self.initial:
             return start_or_end(self, self.step, history, streams)
-        key = ("dyhpo", self.space, self.max_units, self.fitting, streams.seed)
-        model = history.fold(key, lambda: CurveModel(self.space, self.max_units, self.fitting, streams.seed))
+        assert isinstance(self.fitting, Fitting)  # made so at construction
+        fitting = self.fitting
+        key = ("dyhpo", self.space, self.max_units, fitting, streams.seed)
+        model = history.fold(key, lambda: CurveModel(self.space, self.max_units, fitting, streams.seed))
         unfinished = model.unfinished(history, self.candidates)
         if not model.ready:
             if may_start or not unfinished:

@@ -150,7 +150,8 @@ class CurveModel:
     def _latest(self, most: int) -> list[int]:
         """Return rows of observations: the last of every trial first, then the others, the newest first."""
         seen: set[int] = set()
-        last, rest = [], []
+        last: list[int] = []
+        rest: list[int] = []
         for row in range(len(self._scores) - 1, -1, -1):
             number = self.curves.observations[row][0]
             if not math.isfinite(self._scores[row]) or number in self.curves.lost:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,15 +51,20 @@ class Inputs:
         return Inputs(self.x[rows], self.budgets[rows], self.curves[rows])
 
 
+def _empty(layer: type[nn.Module], *sizes: int) -> Any:
+    """Return a layer whose weights are not set, so that the global generator is not touched."""
+    return skip_init(layer, *sizes)  # type: ignore[no-untyped-call]
+
+
 class Extractor(nn.Module):
     """phi: `[x, budget]` to 64 normalised features, joined with 4 of the curve, to 128."""
 
     def __init__(self, columns: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.first = skip_init(nn.Linear, columns, 64)
+        self.first = _empty(nn.Linear, columns, 64)
         self.norm = nn.BatchNorm1d(64)
-        self.convolution = skip_init(nn.Conv1d, 1, 4, 3)
-        self.last = skip_init(nn.Linear, 64 + 4, 128)
+        self.convolution = _empty(nn.Conv1d, 1, 4, 3)
+        self.last = _empty(nn.Linear, 64 + 4, 128)
         with torch.no_grad():  # PyTorch's own initialisation, from a generator of ours
             for layer in (self.first, self.convolution, self.last):
                 bound = 1 / math.sqrt(layer.weight[0].numel())
@@ -89,12 +95,13 @@ class DeepKernel(nn.Module):
     def _kernel(self, a: Tensor, b: Tensor) -> Tensor:
         scale, length, _ = nn.functional.softplus(self.raw)
         square = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-        return scale * torch.exp(-0.5 * square.clamp_min(0.0) / length**2)
+        kernel: Tensor = scale * torch.exp(-0.5 * square.clamp_min(0.0) / length**2)
+        return kernel
 
     def _factor(self, phi: Tensor) -> Tensor:
         noise = nn.functional.softplus(self.raw[2]) + 1e-4
         kernel = self._kernel(phi, phi) + (noise + JITTER) * torch.eye(len(phi), dtype=phi.dtype)
-        factor, _ = torch.linalg.cholesky_ex(kernel)
+        factor: Tensor = torch.linalg.cholesky_ex(kernel)[0]
         return factor
 
     @one_thread()
@@ -102,7 +109,7 @@ class DeepKernel(nn.Module):
         """Take `epochs` full-batch steps of Adam on the marginal likelihood of values `y` `(n,)`."""
         joined, curves = inputs.tensors()
         target = torch.from_numpy(y).double()
-        parameters = list(self.parameters())
+        parameters: list[Tensor] = list(self.parameters())
         first = [torch.zeros_like(p) for p in parameters]
         second = [torch.zeros_like(p) for p in parameters]
         self.train()

@@ -94,7 +94,7 @@ class _Density:
         for column in np.flatnonzero(self._choices):
             moves = uniform[:, column] < self._width[column]
             points[:, column] = np.where(moves, other[:, column], centre[:, column])
-        return points
+        return np.asarray(points)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Return the density at `(m, d)` points, `(m,)`."""

@@ -45,11 +45,11 @@ class TableSpace(SearchSpace):
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw the coordinates of `count` different rows, or of all if there are no more."""
         some = rng.permutation(len(self.rows))[:count]
-        return self.units[some]
+        return np.asarray(self.units[some])
 
     def snap(self, units: np.ndarray) -> np.ndarray:
         """Move points, `(n, d)`, to their nearest rows."""
-        return self.units[self._nearest(units)]
+        return np.asarray(self.units[self._nearest(units)])
 
     def decode(self, unit: object) -> Config:
         """Return the row nearest to a point `(d,)`."""
@@ -57,7 +57,7 @@ class TableSpace(SearchSpace):
 
     def encode(self, config: Mapping[str, Value]) -> np.ndarray:
         """Return the coordinates of a row, `(d,)`."""
-        return self.units[self.index(config)]
+        return np.asarray(self.units[self.index(config)])
 
     def index(self, config: Mapping[str, Value]) -> int:
         """Return the number of a row.
@@ -129,7 +129,8 @@ class Tabulated:
         finite = bool(np.isfinite(hp).all())
         require(finite, "curves", "hp must be finite", "NaN or infinity", "leave such rows out")
         self.name = label or path.stem
-        self.space = TableSpace(names, hp)
+        self.table = TableSpace(names, hp)
+        self.space: SearchSpace = self.table
         self.valid = valid
         self.test = arrays.get("test", np.full_like(valid, math.nan)).astype(float)
 
@@ -151,7 +152,7 @@ class Tabulated:
         """
         longest = self.max_units
         require(state.unit < longest, "max_units", f"curves end at {longest}", state.unit + 1, "lower it")
-        state.row = self.space.index(hp)
+        state.row = self.table.index(hp)
         state.unit += 1
         return bool(np.isfinite(self.valid[state.row, state.unit - 1]))
 

@@ -52,7 +52,7 @@ def test_prints_decisions_and_the_incumbent_curve(capsys, curves, scheduler):
     task = Tabulated(curves)
     configs = {event["trial"]: event["config"] for event in decisions if "config" in event}
     for event in incumbents:
-        row = task.space.index(configs[event["trial"]])
+        row = task.table.index(configs[event["trial"]])
         assert event["score"] == -task.valid[row, event["unit"] - 1]
 
 
@@ -100,7 +100,7 @@ def test_broken_tables_are_refused(tmp_path, curves, change, words):
 
 
 def test_points_belong_to_the_nearest_row(curves):
-    space = Tabulated(curves).space
+    space = Tabulated(curves).table
     assert space["lr"].log and not space["beta"].log
     for row in (0, 11, 59):
         assert space.decode(space.units[row] + 1e-6) == space.rows[row]
