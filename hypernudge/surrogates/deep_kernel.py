@@ -75,7 +75,8 @@ class Extractor(nn.Module):
         """Return features `(n, 128)`."""
         own = nn.functional.leaky_relu(self.norm(self.first(joined)))
         of_curve = self.convolution(curves).amax(dim=2)
-        return nn.functional.leaky_relu(self.last(torch.cat([own, of_curve], dim=1)))
+        joined_features: Tensor = self.last(torch.cat([own, of_curve], dim=1))
+        return nn.functional.leaky_relu(joined_features)
 
 
 class DeepKernel(nn.Module):
