@@ -84,7 +84,7 @@ class Ours:
         from hypernudge.tasks.tabulated import Tabulated
         from hypernudge.trial import History
 
-        self.space = Tabulated(path).space
+        self.space = Tabulated(path).table
         self.scheduler = resolve("scheduler", name)(self.space, max_units=MAX_UNITS)
         self.history, self.streams = History(), Streams(seed)
         self.jobs: dict[int, Any] = {}
