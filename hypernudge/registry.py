@@ -25,8 +25,21 @@ REGISTRY: dict[str, dict[str, str]] = {
         "cnn": "hypernudge.tasks.networks.cnn:SmallCNN",
     },
     "scheduler": {
-        "asha": "hypernudge.schedulers.asha:ASHA",
         "random": "hypernudge.schedulers.random:RandomSearch",
+        "successive_halving": "hypernudge.schedulers.halving:SuccessiveHalving",
+        "hyperband": "hypernudge.schedulers.hyperband:Hyperband",
+        "asha": "hypernudge.schedulers.asha:ASHA",
+        "asha_stopping": "hypernudge.schedulers.asha_stopping:StoppingASHA",
+        "pasha": "hypernudge.schedulers.pasha:PASHA",
+        "bohb": "hypernudge.schedulers.bohb:BOHB",
+        "dyhpo": "hypernudge.schedulers.dyhpo:DyHPO",
+        "boil": "hypernudge.schedulers.boil:BOIL",
+        "one_epoch": "hypernudge.schedulers.one_epoch:OneEpoch",
+    },
+    "sampler": {
+        "uniform": "hypernudge.schedulers.base:Uniform",
+        "kde": "hypernudge.surrogates.kde:KDESampler",
+        "gp": "hypernudge.surrogates.gp_sampler:GPSampler",
     },
     "warm_start": {
         "none": "hypernudge.warmstart.base:Unchanged",
