@@ -30,7 +30,8 @@ class CurvatureBand:
     Args:
         low: Lower edge of the band, in decades of `lr_e` against `lr*`; below it the rate is redrawn.
         high: Upper edge of the redraw.
-        measure_trials: Trials at whose initialisation `lr*` is measured before it is only reused.
+        measure_trials: Trials at whose initialisation `lr*` is measured before it is only reused; later ones
+            measure as long as nothing finite is known.
         batch_size: Samples of the measurement.
 
     Raises:
@@ -54,7 +55,8 @@ class CurvatureBand:
         number = len(history.trials)
         known = [t.nudge.measurements[MEASURED] for t in history.trials if MEASURED in t.nudge.measurements]
         flops, measurements = 0.0, {}
-        if number < self.measure_trials:
+        # Workers that start together have nothing to share yet: each measures for itself.
+        if number < self.measure_trials or not known:
             value, flops = self._measure(task, sampled, streams, number)
             if math.isfinite(value):
                 known.append(value)
