@@ -166,12 +166,11 @@ class _Past:
 
     def before(self, study: Study, number: int) -> History:
         """Return the history of the trials below `number`."""
-        trials = sorted(
-            study._storage.get_all_trials(study._study_id, deepcopy=False), key=lambda trial: trial.number
-        )[:number]
-        became_known = any(RECORD in trials[n].user_attrs or trials[n].state.is_finished() for n in self._unknown)
-        if became_known or len(self._ledger) > number:
-            self.__init__()  # type: ignore[misc]
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        trials = sorted(trials, key=lambda trial: trial.number)
+        if len(self._ledger) > number or any(_is_known(trials[n]) for n in self._unknown):
+            self._ledger, self._settled, self._unknown = Ledger(), 0, set()
+        trials = trials[:number]
         signs = {StudyDirection.MINIMIZE: -1.0, StudyDirection.MAXIMIZE: 1.0}
         directions = study._storage.get_study_directions(study._study_id)
         sign = signs.get(directions[0]) if len(directions) == 1 else None
@@ -190,9 +189,13 @@ class _Past:
             fields = {key: value for key, value in record.items() if key not in ("trial", "sampled")}
             self._ledger.started(Config(record["sampled"]), nudge_of(fields))
             return
-        if not trial.state.is_finished():
+        if not _is_known(trial):
             self._unknown.add(trial.number)
         self._ledger.started(Config(trial.params), given(trial.params, "the study was told the values"))
+
+
+def _is_known(trial: FrozenTrial) -> bool:
+    return RECORD in trial.user_attrs or trial.state.is_finished()
 
 
 def _scores(ledger: Ledger, trial: FrozenTrial, sign: float | None) -> None:
