@@ -86,7 +86,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         able = searcher is None or isinstance(searcher, TuneBOHB) or hasattr(searcher, "replace_config")
         rule = "must be None, TuneBOHB, or have a method replace_config(trial_id, config)"
         require(able, "searcher", rule, type(searcher).__name__, "write one, or use warm_started_optuna")
-        self.searcher = searcher
+        self.inner = searcher  # a `searcher` attribute would make Tune take this for its ConcurrencyLimiter
         self._objective, self._policy, self._names = objective, warm_start, names
         self._seed = seed
         self._ledger = Ledger()
@@ -109,7 +109,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
         """Take metric, mode and space from the tuner."""
-        taken = self.searcher is None or self.searcher.set_search_properties(metric, mode, config, **spec)
+        taken = self.inner is None or self.inner.set_search_properties(metric, mode, config, **spec)
         if not taken or (self._nudger is not None and not config):
             return False
         self._metric, self._mode = metric or self._metric, mode or self._mode
@@ -119,7 +119,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
         """Delegate."""
-        return bool(self.searcher is not None and self.searcher.set_max_concurrency(max_concurrent))
+        return bool(self.inner is not None and self.inner.set_max_concurrency(max_concurrent))
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next configuration, nudged."""
@@ -128,16 +128,16 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
             raise InvalidArgumentError(
                 "space: must be known, but got None; give the Tuner a param_space, or this searcher a space"
             )
-        proposed = self._draw() if self.searcher is None else self.searcher.suggest(trial_id)
+        proposed = self._draw() if self.inner is None else self.inner.suggest(trial_id)
         if not isinstance(proposed, dict):  # None: not now; FINISHED: no more
             return proposed
         flat = flatten_dict(proposed)
         values, nudge = nudger(flat, self._ledger.history)
         self._numbers[trial_id] = self._ledger.started(nudger.sampled(flat), nudge)
-        if nudge.changed and isinstance(self.searcher, TuneBOHB):
-            self.searcher.trial_to_params[trial_id] = dict(values)
-        elif nudge.changed and self.searcher is not None:
-            self.searcher.replace_config(trial_id, unflatten_dict(values))
+        if nudge.changed and isinstance(self.inner, TuneBOHB):
+            self.inner.trial_to_params[trial_id] = dict(values)
+        elif nudge.changed and self.inner is not None:
+            self.inner.replace_config(trial_id, unflatten_dict(values))
         return unflatten_dict(values)
 
     def _draw(self) -> dict[str, Any]:
@@ -152,8 +152,8 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note the score, and delegate."""
         self._note(trial_id, result)
-        if self.searcher is not None:
-            self.searcher.on_trial_result(trial_id, result)
+        if self.inner is not None:
+            self.inner.on_trial_result(trial_id, result)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -162,8 +162,8 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         self._note(trial_id, result or {})
         if error and trial_id in self._numbers:
             self._ledger.failed(self._numbers[trial_id])
-        if self.searcher is not None:
-            self.searcher.on_trial_complete(trial_id, result=result, error=error)
+        if self.inner is not None:
+            self.inner.on_trial_complete(trial_id, result=result, error=error)
 
     def _note(self, trial_id: str, result: Mapping[str, Any]) -> None:
         score, unit = result.get(self.metric), result.get("training_iteration", 1)
@@ -173,21 +173,21 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def on_pause(self, trial_id: str) -> None:
         """Delegate (HyperBandForBOHB calls it)."""
-        if self.searcher is not None:
-            self.searcher.on_pause(trial_id)
+        if self.inner is not None:
+            self.inner.on_pause(trial_id)
 
     def on_unpause(self, trial_id: str) -> None:
         """Delegate (HyperBandForBOHB calls it)."""
-        if self.searcher is not None:
-            self.searcher.on_unpause(trial_id)
+        if self.inner is not None:
+            self.inner.on_unpause(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Write the state as JSON, the wrapped searcher's own checkpoint inside it."""
         inner = None
-        if self.searcher is not None:
+        if self.inner is not None:
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "searcher"
-                self.searcher.save(str(path))
+                self.inner.save(str(path))
                 inner = base64.b64encode(path.read_bytes()).decode()
         state = {"trials": self._ledger.state(), "numbers": self._numbers, "searcher": inner}
         Path(checkpoint_path).write_text(json.dumps(state, default=_plain), encoding="utf-8")
@@ -197,11 +197,11 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
         self._ledger = Ledger.from_state(state["trials"])
         self._numbers = dict(state["numbers"])
-        if self.searcher is not None:
+        if self.inner is not None:
             with TemporaryDirectory() as folder:
                 path = Path(folder) / "searcher"
                 path.write_bytes(base64.b64decode(state["searcher"]))
-                self.searcher.restore(str(path))
+                self.inner.restore(str(path))
 
 
 def warm_started_optuna(

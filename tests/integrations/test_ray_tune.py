@@ -130,13 +130,13 @@ class Learner(Searcher):
 def test_a_searcher_of_ones_own_learns_the_nudged_point(tmp_path):
     search = WarmStartSearch(training(), Learner(), warm_start=Tenfold())
     run(search, 2)
-    assert search.searcher.learned == [(1e-2, score({"lr": 1e-2, "momentum": 0.5}))] * 2
+    assert search.inner.learned == [(1e-2, score({"lr": 1e-2, "momentum": 0.5}))] * 2
     search.on_pause("t0")
-    assert search.searcher.calls == [("pause", "t0")]
+    assert search.inner.calls == [("pause", "t0")]
     search.save(str(tmp_path / "state"))
     other = WarmStartSearch(training(), Learner())
     other.restore(str(tmp_path / "state"))
-    assert other.searcher.learned == search.searcher.learned
+    assert other.inner.learned == search.inner.learned
 
 
 def test_bohb_learns_the_nudged_point():
