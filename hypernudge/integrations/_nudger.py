@@ -126,7 +126,11 @@ class Nudger:
     def sampled(self, values: Mapping[str, Any]) -> Config:
         """Return what of `values` the space knows, under the policies' names."""
         return Config(
-            {self._ours.get(name, name): _plain(values[name]) for name in self.declared.parameters if name in values}
+            {
+                self._ours.get(name, name): _plain(values[name])
+                for name in self.declared.parameters
+                if name in values
+            }
         )
 
     def __call__(self, values: Mapping[str, Any], history: History) -> tuple[dict[str, Any], Nudge]:
@@ -145,7 +149,9 @@ class Nudger:
         if nudge.flagged:
             logger.warning("warm start of trial %d: %s", len(history.trials), nudge.reason)
         changed = {
-            self._theirs.get(name, name): value for name, value in nudge.config.items() if value != sampled[name]
+            self._theirs.get(name, name): value
+            for name, value in nudge.config.items()
+            if value != sampled[name]
         }
         return {**values, **changed}, nudge
 
@@ -163,7 +169,9 @@ class Nudger:
             nudge = self.policy(task, sampled, history, self.streams)
         except InvalidArgumentError:
             raise
-        except Exception as error:  # a user's model or loss may raise anything; the trial must start all the same
+        except (
+            Exception
+        ) as error:  # a user's model or loss may raise anything; the trial must start all the same
             reason = f"the measurement raised {type(error).__name__}: {error}: left as sampled"
             return Nudge(sampled, policy, flagged=True, reason=reason)
         config = {
@@ -181,4 +189,3 @@ class Nudger:
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
-

@@ -183,7 +183,9 @@ def declared(space: Any) -> Declared:
             found.real(name, part.lower, part.upper, bool(part.log))
         elif isinstance(part, neps.Integer | neps.HPOInteger):
             found.whole(name, part.lower, part.upper, bool(part.log))
-        elif isinstance(part, neps.Categorical | neps.HPOCategorical) and isinstance(part.choices, list | tuple):
+        elif isinstance(part, neps.Categorical | neps.HPOCategorical) and isinstance(
+            part.choices, list | tuple
+        ):
             found.choice(name, part.choices)
     return found
 

@@ -142,7 +142,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def _draw(self) -> dict[str, Any]:
         # Tune's domains draw from the legacy generator.
-        rng = np.random.RandomState(integer(self._seed, "config", len(self._ledger), bits=32))  # noqa: NPY002
+        rng = np.random.RandomState(integer(self._seed, "config", len(self._ledger), bits=32))
         drawn = {
             path: domain.sample(random_state=rng) if isinstance(domain, Domain) else domain
             for path, domain in self._flat.items()

@@ -36,7 +36,9 @@ class Tenfold:
         measurements = {"seen": float(number), "known": float(len(known))}
         measurements["draw"] = float(streams("tenfold", number).random())
         inside = task.space["lr"].clip(lr)
-        return Nudge(sampled.replace(lr=inside), "tenfold", changed=True, reason="x10", measurements=measurements)
+        return Nudge(
+            sampled.replace(lr=inside), "tenfold", changed=True, reason="x10", measurements=measurements
+        )
 
 
 def no_model(hp):

@@ -27,7 +27,10 @@ FORMS = {
     "tensors": ((X, Y), loss),
     "data set": (TensorDataset(X, Y), loss),
     "loader": (DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True), loss),
-    "function": (batch_of, lambda model, batch, hp: nn.functional.cross_entropy(model(batch["x"]), batch["y"])),
+    "function": (
+        batch_of,
+        lambda model, batch, hp: nn.functional.cross_entropy(model(batch["x"]), batch["y"]),
+    ),
 }
 
 
@@ -89,11 +92,12 @@ def test_odd_networks():
     source = ModuleLoss(lambda hp: Odd(), (X, Y), loss, batch_size=32)
     task = source.task(SPACE, CONFIG, {})
     params = task.init(0)
-    assert set(params) == {
-        f"model.{name}" for name, p in Odd().named_parameters() if name != "head.bias"
-    }
+    assert set(params) == {f"model.{name}" for name, p in Odd().named_parameters() if name != "head.bias"}
     batch = task.batch(0, 0)
-    exact, twin = hessian_vector(task, params, batch, CONFIG), gradient_difference(task, params, batch, CONFIG)
+    exact, twin = (
+        hessian_vector(task, params, batch, CONFIG),
+        gradient_difference(task, params, batch, CONFIG),
+    )
     assert exact.lr_star == pytest.approx(twin.lr_star, rel=0.05)
 
 
@@ -108,7 +112,9 @@ def test_hyper_parameters_reach_model_and_loss_under_the_users_names():
         seen.append(set(hp))
         return nn.functional.cross_entropy(model(batch[0]), batch[1]) + 0.0 * hp["learning_rate"]
 
-    task = ModuleLoss(wide, (X, Y), smooth).task(SPACE, {"classes": 2, "learning_rate": 1e-3}, {"lr": "learning_rate"})
+    task = ModuleLoss(wide, (X, Y), smooth).task(
+        SPACE, {"classes": 2, "learning_rate": 1e-3}, {"lr": "learning_rate"}
+    )
     task.loss(task.init(0), task.batch(0, 0), {"lr": 1e-2})
     assert seen == [{"classes": 2, "learning_rate": 1e-3}, {"classes", "learning_rate"}]
 

@@ -9,7 +9,7 @@ from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.neps import declared, warm_started
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import X, Tenfold, Y, flat_loss, model, score, training
+from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
-from tests.integrations.helpers import X, Tenfold, Y, flat_loss, loss, model, no_model, score, training
+from tests.integrations.helpers import Tenfold, X, Y, flat_loss, loss, model, no_model, score, training
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {
@@ -36,14 +36,19 @@ def objective(trial):
 
 
 def study_with(sampler=TPESampler, policy=None, storage=None, direction="minimize", **options):
-    wrapped = WarmStartSampler(sampler, options.pop("objective", training()), SPACE, warm_start=policy, **options)
+    wrapped = WarmStartSampler(
+        sampler, options.pop("objective", training()), SPACE, warm_start=policy, **options
+    )
     return optuna.create_study(
         study_name="s", sampler=wrapped, storage=storage, direction=direction, load_if_exists=True
     )
 
 
 def table(study):
-    return [(trial.number, trial.params, trial.user_attrs.get(RECORD, {}).get("sampled")) for trial in study.trials]
+    return [
+        (trial.number, trial.params, trial.user_attrs.get(RECORD, {}).get("sampled"))
+        for trial in study.trials
+    ]
 
 
 def measurements(trial):
@@ -68,7 +73,9 @@ def test_the_study_stores_and_its_sampler_learns_the_nudged_point():
     study.optimize(objective, n_trials=6)
     for trial in study.trials:
         record = trial.user_attrs[RECORD]
-        assert trial.params["lr"] == min(record["sampled"]["lr"] * 10, 1.0) == trial.user_attrs["trained"]["lr"]
+        assert (
+            trial.params["lr"] == min(record["sampled"]["lr"] * 10, 1.0) == trial.user_attrs["trained"]["lr"]
+        )
         assert trial.params == trial.user_attrs["trained"] == record["config"]
         assert record["changed"] and record["reason"] == "x10"
     assert spy.shown[-1] == [trial.params["lr"] for trial in study.trials[:-1]]
@@ -116,7 +123,9 @@ def test_a_study_killed_on_sqlite_goes_on_as_if_nothing_had_happened(tmp_path, s
     again.optimize(objective, n_trials=10 - len(again.trials))
     assert [t.number for t in again.trials if measurements(t)] == [0, 1, 2]
     skip = [6]  # it failed in one study and never began in the other
-    assert [row for row in table(again) if row[0] not in skip] == [row for row in table(whole) if row[0] not in skip]
+    assert [row for row in table(again) if row[0] not in skip] == [
+        row for row in table(whole) if row[0] not in skip
+    ]
 
 
 @pytest.mark.usefixtures("hasty_sqlite")
@@ -182,7 +191,10 @@ def test_pruned_steps_and_directions_reach_the_policy():
         seen.clear()
         study_with(RandomSampler, Watching(), direction=direction).optimize(pruned, n_trials=3)
         milestones = [entry["milestones"] for entry in seen[-1]]
-        assert milestones == [{"1": 0.0, "2": sign * 1.0, "3": sign * 2.0}, {"1": sign * 10.0, "2": sign * 11.0}]
+        assert milestones == [
+            {"1": 0.0, "2": sign * 1.0, "3": sign * 2.0},
+            {"1": sign * 10.0, "2": sign * 11.0},
+        ]
 
 
 @pytest.mark.parametrize(
@@ -270,4 +282,6 @@ def test_a_sampler_survives_pickling():
 def test_what_cannot_work_is_refused_at_once(change, message):
     arguments = {"sampler": TPESampler, "objective": training(), "space": SPACE, **change}
     with pytest.raises(InvalidArgumentError, match=message):
-        WarmStartSampler(arguments.pop("sampler"), arguments.pop("objective"), arguments.pop("space"), **arguments)
+        WarmStartSampler(
+            arguments.pop("sampler"), arguments.pop("objective"), arguments.pop("space"), **arguments
+        )

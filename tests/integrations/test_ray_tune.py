@@ -17,7 +17,7 @@ from hypernudge.evidence.importers import ray_tune as importer
 from hypernudge.integrations.optuna import RECORD
 from hypernudge.integrations.ray_tune import WarmStartSearch, declared, warm_started_optuna
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import X, Tenfold, Y, flat_loss, model, score, training
+from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
 
 pytestmark = pytest.mark.filterwarnings("default")
 SPACE = {
@@ -45,7 +45,9 @@ def run(search, n, space=SPACE, first=0):
 def test_optunas_study_stores_the_nudged_point():
     constants = {**SPACE}
     constants.pop("epochs")
-    search = warm_started_optuna(TPESampler, training(), SPACE, warm_start=Tenfold(), metric="loss", mode="min")
+    search = warm_started_optuna(
+        TPESampler, training(), SPACE, warm_start=Tenfold(), metric="loss", mode="min"
+    )
     configs = run(search, 5)
     study = search._ot_study
     for trial, config in zip(study.trials, configs, strict=True):
@@ -55,7 +57,9 @@ def test_optunas_study_stores_the_nudged_point():
 
 
 def test_optunas_search_can_be_saved_with_lambdas_in_it(tmp_path):
-    source = ModuleLoss(lambda hp: model(hp), (X, Y), lambda model, batch, hp: model(batch[0]).square().mean())
+    source = ModuleLoss(
+        lambda hp: model(hp), (X, Y), lambda model, batch, hp: model(batch[0]).square().mean()
+    )
     options = {"warm_start": CurvatureBand(batch_size=32), "metric": "loss", "mode": "min", "seed": 4}
     search = warm_started_optuna(RandomSampler, source, SPACE, **options)
     run(search, 4)
@@ -152,9 +156,13 @@ def test_bohb_learns_the_nudged_point():
         search.on_trial_result(f"t{number}", {"loss": score(config), **info})
     learned = [vector[0] for vector in inner.bohber.configs[1]]
     space = inner.bohber.configspace
-    raw = [float(space["lr"].to_value(value) if hasattr(space["lr"], "to_value") else value) for value in learned]
+    raw = [
+        float(space["lr"].to_value(value) if hasattr(space["lr"], "to_value") else value) for value in learned
+    ]
     assert len(raw) == 3
-    assert all(inner.trial_to_params[f"t{n}"]["lr"] == search.history.trials[n].config["lr"] for n in range(3))
+    assert all(
+        inner.trial_to_params[f"t{n}"]["lr"] == search.history.trials[n].config["lr"] for n in range(3)
+    )
 
 
 def test_a_failed_measurement_leaves_the_values_and_says_so(caplog):

@@ -9,7 +9,16 @@ import pytest
 pytest.importorskip("syne_tune", reason="Syne Tune is an extra: install hypernudge[syne-tune]")
 
 from syne_tune.backend.trial_status import Trial
-from syne_tune.config_space import choice, finrange, logfinrange, loguniform, lograndint, quniform, randint, uniform
+from syne_tune.config_space import (
+    choice,
+    finrange,
+    logfinrange,
+    lograndint,
+    loguniform,
+    quniform,
+    randint,
+    uniform,
+)
 from syne_tune.optimizer.baselines import ASHA, TPE, RandomSearch
 from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
 from syne_tune.optimizer.schedulers.pbt import PopulationBasedTraining
@@ -18,9 +27,14 @@ from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.syne_tune import declared, warm_started
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import X, Tenfold, Y, flat_loss, model, score, training
+from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
 
-SPACE = {"lr": loguniform(1e-4, 1.0), "momentum": uniform(0.0, 0.99), "act": choice(["relu", "tanh"]), "epochs": 4}
+SPACE = {
+    "lr": loguniform(1e-4, 1.0),
+    "momentum": uniform(0.0, 0.99),
+    "act": choice(["relu", "tanh"]),
+    "epochs": 4,
+}
 
 
 def trials_of(scheduler, n):
@@ -41,7 +55,9 @@ def asha(**options):
 
 
 def test_the_searcher_learns_the_nudged_point():
-    scheduler = warm_started(TPE(SPACE, metric="loss", random_seed=0), training(), SPACE, warm_start=Tenfold())
+    scheduler = warm_started(
+        TPE(SPACE, metric="loss", random_seed=0), training(), SPACE, warm_start=Tenfold()
+    )
     trials = trials_of(scheduler, 8)
     searcher = scheduler.scheduler.searcher
     learned = [searcher._from_feature(feature)["lr"] for feature in searcher.X]
@@ -108,7 +124,10 @@ def test_population_based_training_keeps_its_perturbations():
     )
     scheduler = warm_started(inner, training(), SPACE, warm_start=Tenfold())
     trials = trials_of(scheduler, 4)
-    assert all(trial.config["lr"] == known.config["lr"] for trial, known in zip(trials, scheduler.history.trials, strict=True))
+    assert all(
+        trial.config["lr"] == known.config["lr"]
+        for trial, known in zip(trials, scheduler.history.trials, strict=True)
+    )
 
 
 def test_a_failed_measurement_leaves_the_values_and_says_so(caplog):
