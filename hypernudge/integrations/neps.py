@@ -30,7 +30,7 @@ from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
 from hypernudge.warmstart.base import WarmStart
 
-# The `neps_...` algorithms write a configuration as the path of every draw: "SAMPLING__Resolvable.lr::float__..."
+# The `neps_...` algorithms write every draw under its path: "SAMPLING__Resolvable.lr::float__..."
 SAMPLED = "SAMPLING__Resolvable."
 ENVIRONMENT = "ENVIRONMENT__"
 

@@ -45,7 +45,7 @@ class WarmStartSampler(BaseSampler):
     """Nudges what another sampler proposes, once, before the trial starts.
 
     A trial is left alone where somebody chose its values: enqueued ones, and those that Optuna retries after
-    a failure. Every nudged trial has a user attribute `hypernudge` with the sampled and the nudged values, the
+    a failure. A nudged trial has a user attribute `hypernudge` with the sampled and the nudged values, the
     reason and the measurements. What was measured is read back from there, so a study that was killed and
     loaded again goes on with what it knew, and workers that share a storage share their measurements.
 
@@ -136,7 +136,7 @@ class WarmStartSampler(BaseSampler):
         with self._lock:
             nudged, nudge = self._nudger(values, self._past.before(study, trial.number))
         record = {"trial": trial.number, "sampled": dict(self._nudger.sampled(values)), **record_of(nudge)}
-        # A sampler holds a frozen trial, on which nothing can be set; the storage is the way Optuna's own take.
+        # Nothing can be set on a frozen trial; Optuna's own samplers write to the storage, too.
         study._storage.set_trial_user_attr(trial._trial_id, RECORD, record)
         return nudged
 

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
     """Random search, or TuneBOHB, whose configurations are nudged once, before their trial starts.
 
-    Nested spaces are known by their paths, `"optimizer/lr"`: so `names={"optimizer/lr": "lr"}`. `history` holds
+    Nested spaces are known by their paths: so `names={"optimizer/lr": "lr"}`. `history` holds
     what was sampled, what was trained, and why; it travels in Ray's experiment checkpoints.
 
     Args:
@@ -236,8 +236,9 @@ def warm_started_optuna(
 
 
 def _picklable() -> Any:
-    """Return a sampler class that pickles by value: Ray saves its search with the plain pickle, and the
-    user's model and loss are lambdas as a rule.
+    """Return a sampler class that pickles by value.
+
+    Ray saves its search with the plain pickle, and the user's model and loss are lambdas as a rule.
     """
     from hypernudge.integrations.optuna import WarmStartSampler
 
@@ -265,7 +266,7 @@ def declared(space: Mapping[str, Any]) -> Declared:
     for path, domain in flatten_dict(dict(space), prevent_delimiter=True).items():
         if path.endswith("grid_search"):
             raise InvalidArgumentError(
-                f"space.{path}: must not be a grid search, which Tune's searchers do not take; use tune.choice"
+                f"space.{path}: must not be a grid search, which no searcher of Tune takes; use tune.choice"
             )
         add_domain(found, path, domain, upper_excluded=True)
     return found

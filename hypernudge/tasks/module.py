@@ -77,7 +77,7 @@ class ModuleLoss:
         require(
             readable or (callable(data) and not isinstance(data, Dataset)),
             "data",
-            "must be a DataLoader over a map-style data set, such a data set, a tuple of tensors or a function",
+            "must be a DataLoader over a map-style data set, that data set, a tuple of tensors or a function",
             type(data).__name__,
             "write a function of (seed, step) that returns a batch",
         )
@@ -182,7 +182,7 @@ def _flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
     for name, part in flat.items():
         if not (isinstance(part, Tensor) and part.dim() > 0):
             raise InvalidArgumentError(
-                f"data: a batch must be a tensor, a tuple of tensors or a mapping to tensors, but part {name!r} "
+                f"data: a batch must be a tensor, or a tuple of or a mapping to tensors, but part {name!r} "
                 f"is {type(part).__name__}; leave it out with a function of (seed, step)"
             )
     return flat, pack

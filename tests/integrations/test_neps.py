@@ -2,8 +2,7 @@
 
 import pytest
 
-reason = "NePS needs an environment of its own: see docs/integrations.md"
-neps = pytest.importorskip("neps", reason=reason)
+neps = pytest.importorskip("neps", reason="NePS needs an environment of its own: see docs/integrations.md")
 
 from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
@@ -119,5 +118,5 @@ def test_spaces():
         "act": Categorical("act", ("relu", "tanh")),
     }
     assert set(declared(CLASSIC).parameters) == {"lr", "act"}
-    with pytest.raises(InvalidArgumentError, match="space: must be a neps.PipelineSpace"):
+    with pytest.raises(InvalidArgumentError, match=r"space: must be a neps\.PipelineSpace"):
         declared([1, 2])

@@ -1,6 +1,7 @@
 """The search is asked what it learned, and answers with the nudged values."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -123,12 +124,10 @@ class Learner(Searcher):
         self.calls.append(("pause", trial_id))
 
     def save(self, checkpoint_path):
-        with open(checkpoint_path, "wb") as file:
-            pickle.dump(self.learned, file)
+        Path(checkpoint_path).write_bytes(pickle.dumps(self.learned))
 
     def restore(self, checkpoint_path):
-        with open(checkpoint_path, "rb") as file:
-            self.learned = pickle.load(file)
+        self.learned = pickle.loads(Path(checkpoint_path).read_bytes())
 
 
 def test_a_searcher_of_ones_own_learns_the_nudged_point(tmp_path):
@@ -257,4 +256,4 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
     assert {score.value for score in imported.scores} == {
         value for result in results for value in result.metrics_dataframe["loss"]
     }
-    assert all(imported.begun <= score.time for score in imported.scores)
+    assert all(imported.begun <= score.at for score in imported.scores)
