@@ -2,7 +2,9 @@
 
 import pytest
 
-neps = pytest.importorskip("neps", reason="NePS needs an environment of its own: see docs/integrations.md")
+pytest.importorskip("neps", reason="NePS needs an environment of its own: see docs/integrations.md")
+
+import neps
 
 from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
