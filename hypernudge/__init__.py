@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hypernudge.space import SearchSpace as SearchSpace
     from hypernudge.task import GradientTask as GradientTask
     from hypernudge.task import Task as Task
+    from hypernudge.tasks.module import ModuleLoss as ModuleLoss
     from hypernudge.tuner import Study as Study
     from hypernudge.tuner import tune as tune
     from hypernudge.warmstart.curvature_band import CurvatureBand as CurvatureBand
@@ -47,6 +48,7 @@ _HOME = {
     "SearchSpace": "space",
     "GradientTask": "task",
     "Task": "task",
+    "ModuleLoss": "tasks.module",
     "Study": "tuner",
     "tune": "tuner",
     "CurvatureBand": "warmstart.curvature_band",

@@ -53,7 +53,10 @@ def gradient(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any])
     Plain autograd rather than `torch.func.grad`, whose first call imports the compiler (five seconds).
     """
     tracked = {name: w if w.requires_grad else w.detach().requires_grad_(True) for name, w in params.items()}
-    grads = torch.autograd.grad(task.loss(tracked, batch, hp), list(tracked.values()), create_graph=True)
+    # A parameter that the loss does not use has gradient zero.
+    grads = torch.autograd.grad(
+        task.loss(tracked, batch, hp), list(tracked.values()), create_graph=True, materialize_grads=True
+    )
     return dict(zip(tracked, grads, strict=True))
 
 

@@ -1,0 +1,44 @@
+"""Search-space domains of Ray Tune and of Syne Tune, which took its own from Ray's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hypernudge.integrations._nudger import Declared
+
+
+def add_domain(found: Declared, name: str, domain: Any, *, upper_excluded: bool) -> None:
+    """Add one domain to a declared space; leave out what has no bounds, and constants.
+
+    Args:
+        found: Where to.
+        name: The hyper-parameter's name.
+        domain: A float, integer, categorical or finite-range domain; anything else is ignored.
+        upper_excluded: Whether unquantised integers end below their upper bound, as in Ray Tune.
+    """
+    if hasattr(domain, "categories"):
+        found.choice(name, domain.categories)
+        return
+    if hasattr(domain, "values") and hasattr(domain, "log_scale"):
+        found.listed(name, sorted(domain.values), domain.log_scale)
+        return
+    kind = {float: "float", int: "integer"}.get(
+        getattr(domain, "value_type", None), type(domain).__name__.lower()
+    )
+    if kind not in ("float", "integer") or not hasattr(domain, "get_sampler"):
+        return
+    bounds = (domain.lower, domain.upper)
+    if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
+        return
+    sampler = domain.get_sampler()
+    step = getattr(sampler, "q", None)
+    log = type(getattr(sampler, "sampler", None) or sampler).__name__ == "_LogUniform"
+    low, high = bounds
+    if kind == "integer":
+        found.whole(name, low, high - (1 if upper_excluded and not step else 0), log)
+    elif step:
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        found.listed(name, tuple(step * index for index in range(first, last + 1)), log)
+    else:
+        found.real(name, low, high, log)

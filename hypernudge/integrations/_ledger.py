@@ -1,0 +1,91 @@
+"""What another tool's study has been through, as a `History`, which is what warm starts read."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hypernudge.space import Config, Value
+from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
+
+
+class Ledger:
+    """An append-only history, told of starts and scores in the words that other tools have.
+
+    Trials are numbered from 0 as they start. Scores are larger-is-better. There is no clock: tools keep
+    their own.
+    """
+
+    def __init__(self) -> None:
+        self.history = History()
+
+    def __len__(self) -> int:
+        return len(self.history.trials)
+
+    def started(self, sampled: Config, nudge: Nudge) -> int:
+        """Note that a trial starts, and return its number."""
+        self.history.append(Started(len(self), sampled, nudge, 0.0))
+        return len(self) - 1
+
+    def scored(self, trial: int, unit: int, score: float) -> None:
+        """Note a trial's score after `unit` units; what it has had or what comes after its end is ignored."""
+        known = self.history.trials[trial]
+        if known.status != "paused" or unit <= known.until:
+            return
+        outcome = "ok" if math.isfinite(score) else "diverged"
+        job = Job(trial, known.config, known.until, unit)
+        result = UnitResult(unit, 0.0, score, math.nan)
+        self.history.append(job)
+        self.history.append(Report(job, outcome, 0.0, 0.0, (result,), 0.0))  # type: ignore[arg-type]
+
+    def failed(self, trial: int) -> None:
+        """Note that a trial failed."""
+        known = self.history.trials[trial]
+        if known.status == "paused":
+            job = Job(trial, known.config, known.until, known.until + 1)
+            self.history.append(job)
+            self.history.append(Report(job, "failed", 0.0, 0.0, (), 0.0))
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return everything as plain values."""
+        return [
+            {
+                "sampled": dict(trial.sampled),
+                "nudge": record_of(trial.nudge),
+                "scores": list(trial.milestones.items()),
+                "failed": trial.status == "failed",
+            }
+            for trial in self.history.trials
+        ]
+
+    @classmethod
+    def from_state(cls, state: list[dict[str, Any]]) -> Ledger:
+        """Rebuild a ledger from `state()`; scores come back trial by trial instead of in order of arrival."""
+        ledger = cls()
+        for entry in state:
+            number = ledger.started(Config(entry["sampled"]), nudge_of(entry["nudge"]))
+            for unit, score in entry["scores"]:
+                if not (entry["failed"] and unit == entry["scores"][-1][0]):
+                    ledger.scored(number, unit, score)
+            if entry["failed"]:
+                ledger.failed(number)
+        return ledger
+
+
+def record_of(nudge: Nudge) -> dict[str, Any]:
+    """Return a nudge as plain values."""
+    fields = {field.name: getattr(nudge, field.name) for field in dataclasses.fields(nudge)}
+    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
+    return plain
+
+
+def nudge_of(record: Mapping[str, Any]) -> Nudge:
+    """Return the nudge that `record_of` wrote down."""
+    return Nudge(**{**record, "config": Config(record["config"])})
+
+
+def given(values: Mapping[str, Value], reason: str) -> Nudge:
+    """Return the nudge of a configuration that is left alone because somebody chose it."""
+    return Nudge(Config(values), policy="none", reason=reason)

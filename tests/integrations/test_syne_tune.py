@@ -1,0 +1,172 @@
+"""The searcher is asked what it learned, and answers with the nudged values."""
+
+import datetime
+
+import dill
+import numpy as np
+import pytest
+
+pytest.importorskip("syne_tune", reason="Syne Tune is an extra: install hypernudge[syne-tune]")
+
+from syne_tune.backend.trial_status import Trial
+from syne_tune.config_space import (
+    choice,
+    finrange,
+    logfinrange,
+    lograndint,
+    loguniform,
+    quniform,
+    randint,
+    uniform,
+)
+from syne_tune.optimizer.baselines import ASHA, TPE, RandomSearch
+from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
+from syne_tune.optimizer.schedulers.pbt import PopulationBasedTraining
+
+from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.integrations.syne_tune import declared, warm_started
+from hypernudge.space import Categorical, Integer, Real
+from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
+
+SPACE = {
+    "lr": loguniform(1e-4, 1.0),
+    "momentum": uniform(0.0, 0.99),
+    "act": choice(["relu", "tanh"]),
+    "epochs": 4,
+}
+
+
+def trials_of(scheduler, n):
+    """Start `n` trials and report one result of each, as a tuner does."""
+    trials = []
+    for number in range(n):
+        trial = Trial(number, scheduler.suggest().config, datetime.datetime(2026, 1, 1))
+        scheduler.on_trial_add(trial)
+        scheduler.on_trial_result(trial, {"loss": score(trial.config), "epoch": 1})
+        scheduler.on_trial_complete(trial, {"loss": score(trial.config), "epoch": 2})
+        trials.append(trial)
+    return trials
+
+
+def asha(**options):
+    options = {"metric": "loss", "time_attr": "epoch", "max_t": 4, "random_seed": 0, **options}
+    return ASHA(SPACE, **options)
+
+
+def test_the_searcher_learns_the_nudged_point():
+    scheduler = warm_started(
+        TPE(SPACE, metric="loss", random_seed=0), training(), SPACE, warm_start=Tenfold()
+    )
+    trials = trials_of(scheduler, 8)
+    searcher = scheduler.scheduler.searcher
+    learned = [searcher._from_feature(feature)["lr"] for feature in searcher.X]
+    for trial, known, lr in zip(trials, scheduler.history.trials, learned, strict=True):
+        assert trial.config["lr"] == known.config["lr"] == min(known.sampled["lr"] * 10, 1.0)
+        assert lr == pytest.approx(trial.config["lr"], rel=1e-6)
+        assert trial.config["epochs"] == 4
+        assert known.milestones[1] == -score(trial.config)
+
+
+def test_rungs_and_equal_seeds():
+    def run():
+        np.random.seed(0)  # noqa: NPY002 -- Syne Tune's ASHA draws from the global generator
+        scheduler = warm_started(asha(), training(), SPACE, warm_start=CurvatureBand(batch_size=32), seed=1)
+        trials_of(scheduler, 8)
+        return scheduler.history
+
+    history = run()
+    assert [bool(trial.nudge.measurements) for trial in history.trials] == [True] * 3 + [False] * 5
+    assert any(trial.nudge.changed for trial in history.trials)
+    assert [trial.milestones.keys() for trial in history.trials] == [{1, 2}] * 8
+    assert run().as_table() == history.as_table()
+
+
+def test_a_point_that_somebody_chose_is_left_alone():
+    chosen = {"lr": 2e-3, "momentum": 0.5, "act": "relu"}
+    inner = RandomSearch(SPACE, metrics=["loss"], random_seed=0, points_to_evaluate=[chosen])
+    scheduler = warm_started(inner, training(), SPACE, warm_start=Tenfold())
+    trials = trials_of(scheduler, 2)
+    assert trials[0].config["lr"] == 2e-3 and not scheduler.history.trials[0].nudge.changed
+    assert scheduler.history.trials[1].nudge.changed
+
+
+class Script(TrialScheduler):
+    """Suggests what it is told."""
+
+    def __init__(self, suggestions):
+        super().__init__(random_seed=0)
+        self.suggestions = iter(suggestions)
+
+    def suggest(self):
+        return next(self.suggestions)
+
+    def metric_names(self):
+        return ["loss"]
+
+    def metric_mode(self):
+        return "min"
+
+
+def test_only_a_first_start_is_nudged():
+    config = {"lr": 1e-3, "momentum": 0.5, "act": "relu", "epochs": 4}
+    others = [TrialSuggestion.resume_suggestion(0, config), TrialSuggestion.start_suggestion(config, 0), None]
+    inner = Script([TrialSuggestion.start_suggestion(config), *others])
+    scheduler = warm_started(inner, training(), SPACE, warm_start=Tenfold())
+    assert scheduler.suggest().config["lr"] == 1e-2
+    assert [scheduler.suggest() for _ in others] == others
+    assert len(scheduler.history.trials) == 1
+
+
+def test_population_based_training_keeps_its_perturbations():
+    inner = PopulationBasedTraining(
+        SPACE, metric="loss", time_attr="epoch", max_t=4, population_size=4, random_seed=0
+    )
+    scheduler = warm_started(inner, training(), SPACE, warm_start=Tenfold())
+    trials = trials_of(scheduler, 4)
+    assert all(
+        trial.config["lr"] == known.config["lr"]
+        for trial, known in zip(trials, scheduler.history.trials, strict=True)
+    )
+
+
+def test_a_failed_measurement_leaves_the_values_and_says_so(caplog):
+    scheduler = warm_started(asha(), ModuleLoss(model, (X, Y), flat_loss), SPACE)
+    trials_of(scheduler, 3)
+    assert all(trial.nudge.flagged and trial.config == trial.sampled for trial in scheduler.history.trials)
+    assert "no finite curvature" in caplog.text
+
+
+def test_a_tuner_can_save_it():
+    scheduler = warm_started(asha(), training(), SPACE, warm_start=CurvatureBand(batch_size=32))
+    trials_of(scheduler, 4)
+    copy = dill.loads(dill.dumps(scheduler))
+    assert copy.history.as_table() == scheduler.history.as_table()
+    assert copy.suggest() == scheduler.suggest()
+    assert scheduler.metadata()["warm_start"] == "CurvatureBand"
+
+
+def test_domains():
+    space = declared(
+        {
+            **SPACE,
+            "units": randint(1, 8),
+            "layers": lograndint(1, 8),
+            "half": quniform(0.0, 1.0, 0.5),
+            "few": finrange(0.1, 0.5, 5),
+            "decades": logfinrange(1e-4, 1e-1, 4),
+        }
+    )
+    assert space.parameters["lr"] == Real("lr", 1e-4, 1.0, log=True)
+    assert space.parameters["act"] == Categorical("act", ("relu", "tanh"))
+    assert space.parameters["units"] == Integer("units", 1, 8)
+    assert space.parameters["layers"] == Integer("layers", 1, 8, log=True)
+    assert "epochs" not in space.parameters
+    assert [space.snapped("half", value) for value in (0.2, 0.3, 7.0)] == [0.0, 0.5, 1.0]
+    assert space.snapped("few", 0.22) == pytest.approx(0.2)
+    assert space.snapped("decades", 2e-3) == pytest.approx(1e-3)
+
+
+def test_a_space_without_a_learning_rate_is_refused():
+    with pytest.raises(InvalidArgumentError, match="pass names="):
+        warm_started(asha(), training(), {"learning_rate": loguniform(1e-4, 1.0)})
