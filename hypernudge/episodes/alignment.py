@@ -27,7 +27,7 @@ class Alignment:
     al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows as
     disagreement.
 
-    It needs no loss. Cost: every ``every``-th step copies ``fraction`` of the coordinates twice and takes
+    It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
     three scalar products; products stay on the device, and one transfer per look is read ``lag`` steps
     later, when it has long arrived. With several ranks each look is one collective.
 
@@ -44,8 +44,7 @@ class Alignment:
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
-        fraction: Share of the coordinates probed, in (0, 1].
-        min_coordinates: Probe at least so many coordinates, or all of them.
+        coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
         low: Smallest multiplier.
         high: Largest multiplier, at least ``low``.
         seed: Chooses which coordinates are probed.
@@ -70,8 +69,7 @@ class Alignment:
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
-        fraction: float = 1 / 32,
-        min_coordinates: int = 8192,
+        coordinates: int = 65536,
         low: float = 1e-4,
         high: float = 1e4,
         seed: int = 0,
@@ -97,7 +95,7 @@ class Alignment:
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
         self.capacity = self.samples * self.every + self.every + self.lag
         self.z = 0.0
-        self._sample = CoordinateSample(fraction, min_coordinates, seed)
+        self._sample = CoordinateSample(coordinates, seed)
         self._group = process_group
         self._tick = 0
         self._taken = 0
