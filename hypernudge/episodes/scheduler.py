@@ -28,7 +28,9 @@ from hypernudge.episodes.watch import training_loss
 class EpisodicScheduler:
     """Adapts a running optimizer in episodes: a controller chooses, a window of steps judges.
 
-    Attach it and report the loss of each step, and the training loop stays as it is::
+    Attach it, and the training loop stays as it is: ``EpisodicScheduler(optimizer)`` steers the learning rate
+    by :class:`~hypernudge.episodes.Alignment`. With axes, bandits choose among candidates and the loss of
+    each step is to be reported::
 
         episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 1, 2]), seed=0)
         for inputs, targets in loader:
@@ -47,8 +49,9 @@ class EpisodicScheduler:
 
     Args:
         optimizer: The optimizer, or a wrapper with the real one as ``.optimizer``.
-        *axes: What may change. Leave empty when a ``controller`` is given.
-        controller: Decides instead of bandits, for example :class:`~hypernudge.episodes.Alignment`.
+        *axes: What bandits may change. Without axes, ``controller`` decides.
+        controller: Decides instead of bandits; without one and without axes it is
+            :class:`~hypernudge.episodes.Alignment`, which needs no loss.
         criterion: Module whose output is, or has as ``.loss``, the training loss; saves ``observe``.
         seed: Seed of every random stream; None draws one, shared by all ranks.
         deferred_reads: Keep losses on their device until the episode closes; None decides by device.

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hypernudge.episodes import Alignment, EpisodicScheduler
+from hypernudge.episodes.probe import CoordinateSample
 
 
 def problem(seed=0, dtype=torch.float32):
@@ -140,3 +141,51 @@ def test_the_base_rate_is_untouched_between_steps():
 def test_wrong_arguments_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         Alignment(**wrong)
+
+
+def test_without_axes_the_scheduler_aligns_and_needs_no_loss():
+    model, batch = problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with EpisodicScheduler(optimizer) as episodes:
+        assert isinstance(episodes.controller, Alignment)
+        for _ in range(40):
+            backward(model, batch)
+            optimizer.step()
+    assert len({record.selection.values for record in episodes.records}) > 1
+    with pytest.raises(ValueError, match="controller decides alone; drop"):
+        EpisodicScheduler(optimizer, controller=Alignment(), episode_length=3)
+    # Two schedulers without a seed may share a checkpoint: what is probed does not depend on the seed drawn.
+    again = EpisodicScheduler(optimizer)
+    again.load_state_dict(episodes.state_dict())
+    assert again.controller.multiplier == episodes.controller.multiplier
+
+
+def test_a_large_model_is_probed_in_part_and_a_moved_one_where_it_lies():
+    parameters = [torch.nn.Parameter(torch.randn(20, 30)) for _ in range(40)]
+    frozen = torch.nn.Parameter(torch.randn(5), requires_grad=False)
+    optimizer = torch.optim.SGD([*parameters, frozen], lr=0.1)
+    sample = CoordinateSample(960, seed=0)
+    taken = sample.parameters(optimizer)
+    assert 900 < taken.numel() < 1020
+    for parameter in parameters:
+        parameter.grad = parameter.detach().clone()
+    assert torch.equal(sample.gradients(optimizer), taken)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(2)  # in place, as an optimizer does
+    assert torch.equal(sample.parameters(optimizer), 2 * taken)
+    for parameter in parameters:
+        parameter.data = parameter.data * 2  # elsewhere in memory
+    assert torch.equal(sample.parameters(optimizer), 4 * taken)
+    parameters[0].grad = None
+    assert sample.gradients(optimizer).numel() == taken.numel()
+
+
+def test_rows_that_are_not_contiguous_are_followed():
+    weight = torch.nn.Parameter(torch.randn(8, 4, 3, 3).to(memory_format=torch.channels_last))
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    sample = CoordinateSample(1 << 20, seed=0)
+    before = sample.parameters(optimizer)
+    with torch.no_grad():
+        weight.add_(1.0)
+    assert torch.equal(sample.parameters(optimizer), before + 1.0)

@@ -113,7 +113,7 @@ def test_wrappers_are_unwrapped_and_strangers_refused():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda o: EpisodicScheduler(o), "axes must not be empty"),
+        (lambda o: EpisodicScheduler(o, episode_length=5), "axes must not be empty"),
         (lambda o: EpisodicScheduler(o, LearningRate([])), "lr_candidates must not be empty"),
         (lambda o: EpisodicScheduler(o, LearningRate([0.0])), "lr_candidates must all be above 0"),
         (lambda o: EpisodicScheduler(o, GradientNoise([-1.0])), "noise_candidates must all be 0 or above"),
