@@ -9,7 +9,7 @@ median over rounds of (variant - plain) / plain whole step of the same round.
 
     uv run python -m benchmarks.episodes --json [--quick] [--device cuda] [--models mlp_26k ...]
 
-With `--results FOLDER` every cell is also written to a file of its own, and the table on the last line is over
+With `--results FOLDER` every cell is also written to a file of its own, and the last line's table is over
 all files of the folder: a long measurement may be taken in several calls.
 """
 

@@ -120,7 +120,7 @@ def tally(comparisons: Iterable[Comparison]) -> dict[str, dict[str, int]]:
 
 
 def publish(folder: Path, destination: Path) -> dict[str, Any]:
-    """Write `cells.csv`, `comparisons.csv`, `summary.json`, `tables.md` and the figure; return the summary."""
+    """Write tables (CSV and Markdown), `summary.json` and the figure; return the summary."""
     from benchmarks.episodes_effect.figure import draw
 
     scores, headers = load(folder, "confirm")

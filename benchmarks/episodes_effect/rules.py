@@ -153,6 +153,7 @@ class AlignedMembers:
         down: float = DOWN,
         z_up: float = 1.7,
         z_down: float = 2.0,
+        z_leave: float | None = None,
         samples: int = 15,
         every: int = 1,
         look_every: int = 1,
@@ -162,6 +163,7 @@ class AlignedMembers:
     ) -> None:
         self.multipliers = np.full(members, start)
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
+        self._z_leave = z_leave
         self._samples, self._every, self._look_every, self._lag = samples, every, look_every, lag
         self._low, self._high = low, high
         self._tick = 0
@@ -193,15 +195,24 @@ class AlignedMembers:
         verdict = np.full(len(z), np.nan)
         while self._looks and self._looks[0][0] + self._lag < self._tick:
             _, asked, at, count = self._looks.pop(0)
-            says = np.where(at > self._z_up, self._up, np.where(at < -self._z_down, self._down, np.nan))
+            rise, fall = self._thresholds()
+            says = np.where(at > rise, self._up, np.where(at < -fall, self._down, np.nan))
             says = np.where(np.isnan(says) & (count >= self._samples), 1.0, says)
             verdict = np.where(asked & np.isnan(verdict), says, verdict)
         self._has_update = probing
         self._close(verdict)
 
+    def _thresholds(self) -> tuple[Floats, Floats]:
+        home = (self.multipliers == 1.0) & (self._z_leave is not None)
+        return np.where(home, self._z_leave or 0.0, self._z_up), np.where(
+            home, self._z_leave or 0.0, self._z_down
+        )
+
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
+        if self._z_leave is not None:
+            changed = np.where((self.multipliers - 1.0) * (changed - 1.0) < 0, 1.0, changed)
         self.multipliers = np.where(over, changed, self.multipliers)
         self._taken = np.where(over, 0, self._taken)
         self._sum, self._square = np.where(over, 0.0, self._sum), np.where(over, 0.0, self._square)

@@ -221,10 +221,10 @@ def _characters(split_seed: int) -> Data:
 TASKS = {
     task.name: task
     for task in (
-        EffectTask("digits_mlp", _digits, "mlp", (48,), 32, 500),
-        EffectTask("digits_cnn", _digits, "cnn", (8, 16), 32, 500),
-        EffectTask("letter_mlp", _letter, "mlp", (64,), 64, 800),
-        EffectTask("adult_mlp", _adult, "mlp", (32,), 64, 500),
-        EffectTask("characters", _characters, "characters", (HIDDEN,), 64, 600),
+        EffectTask("digits_mlp", _digits, "mlp", (48,), 32, 400),
+        EffectTask("digits_cnn", _digits, "cnn", (4, 8), 32, 400),
+        EffectTask("letter_mlp", _letter, "mlp", (48,), 32, 600),
+        EffectTask("adult_mlp", _adult, "mlp", (16,), 32, 400),
+        EffectTask("characters", _characters, "characters", (HIDDEN,), 32, 400),
     )
 }

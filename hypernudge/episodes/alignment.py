@@ -40,6 +40,9 @@ class Alignment:
         down: Factor after a negative verdict, in (0, 1).
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
+        z_leave: Threshold of both verdicts while the multiplier is exactly 1, above 0: the user's own rate is
+            not left on slight evidence, and no change passes it without stopping there. None treats 1
+            like any other multiplier.
         samples: Probes after which the test gives up, at least 1.
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
@@ -65,6 +68,7 @@ class Alignment:
         down: float = 0.7,
         z_up: float = 1.7,
         z_down: float = 2.0,
+        z_leave: float | None = None,
         samples: int = 15,
         every: int = 1,
         look_every: int = 1,
@@ -85,6 +89,7 @@ class Alignment:
         self.up, self.down = up, down
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
+        self.z_leave = None if z_leave is None else checks.positive("z_leave", z_leave)
         self.samples = checks.at_least("samples", samples, 1)
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
@@ -139,7 +144,9 @@ class Alignment:
         """Change the multiplier by the verdict; an episode closed without one changes nothing."""
         del selection, losses
         if self._verdict is not None:
-            self.multiplier = min(max(self.multiplier * self._verdict, self.low), self.high)
+            changed = min(max(self.multiplier * self._verdict, self.low), self.high)
+            passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
+            self.multiplier = 1.0 if passes_one and self.z_leave is not None else changed
         self._verdict = None
         return None
 
@@ -154,7 +161,7 @@ class Alignment:
             "kind": "alignment",
             "start": self.start,
             "factors": [self.up, self.down],
-            "thresholds": [self.z_up, self.z_down],
+            "thresholds": [self.z_up, self.z_down, self.z_leave],
             "schedule": [self.samples, self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
@@ -220,9 +227,10 @@ class Alignment:
         ]
         square = sum(h * h for h in cosines)
         self.z = sum(cosines) / math.sqrt(square) if square > 0 else 0.0
-        if self.z > self.z_up:
+        at_home = self.z_leave if self.multiplier == 1.0 else None
+        if self.z > (at_home or self.z_up):
             self._verdict = self.up
-        elif self.z < -self.z_down:
+        elif self.z < -(at_home or self.z_down):
             self._verdict = self.down
         elif len(products) >= self.samples:
             self._verdict = 1.0
