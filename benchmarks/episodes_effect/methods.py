@@ -106,7 +106,7 @@ def _blocks(size: int, count: int) -> Sequence[slice]:
     return [slice(size * index, size * (index + 1)) for index in range(count)]
 
 
-DEFAULT: dict[str, Any] = {"every": 2, "z_leave": 3.0}
+DEFAULT: dict[str, Any] = {"z_down": 1.5, "z_again": 3.0, "z_leave": 3.0}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),
@@ -117,12 +117,12 @@ METHODS: dict[str, Method] = {
     "bandit": Method(lambda crew: Bandits([bandit_of_ours(seed) for seed in crew.member_seeds])),
     "alignment": Method(_aligned(lag=0)),
     # Candidates for the default, compared in the phase `develop`.
-    "every_1": Method(_aligned()),
     "every_2": Method(_aligned(every=2)),
     "every_4": Method(_aligned(every=4)),
-    "home_2": Method(_aligned(every=2, z_leave=2.5)),
-    "home_3": Method(_aligned(every=2, z_leave=3.0)),
-    "home_3_every_1": Method(_aligned(z_leave=3.0)),
+    "home": Method(_aligned(every=2, z_leave=3.0)),
+    "home_every_1": Method(_aligned(z_leave=3.0)),
+    "again_every_1": Method(_aligned(z_leave=3.0, z_again=3.0)),
+    "down_every_2": Method(_aligned(every=2, z_leave=3.0, z_again=3.0, z_down=1.5)),
     "default": Method(_aligned(**DEFAULT)),
     "schedule_free": Method(_constant, _schedule_free),
     "prodigy": Method(_constant, _prodigy, one_rate=True),

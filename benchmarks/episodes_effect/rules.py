@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hypernudge.episodes import EmaLogReward, LearningRate
+from hypernudge.episodes import EmaLogReward, GradientNoise, LearningRate
 from hypernudge.episodes.bandit_controller import BanditController
 from hypernudge.episodes.build import bandit_controller
 from hypernudge.episodes.published import published_slots
@@ -137,9 +137,9 @@ class RandomArms:
 
 
 class AlignedMembers:
-    """The rule of `hypernudge.episodes.Alignment` for many members: slow twin's decisions, vectorised.
+    """The rule of `hypernudge.episodes.Alignment` for many members at once; every coordinate is probed.
 
-    Args as there; all coordinates are probed.
+    Args are those of that class; their defaults are the rule as it was first measured.
     """
 
     wants_cosines = True
@@ -154,6 +154,7 @@ class AlignedMembers:
         z_up: float = 1.7,
         z_down: float = 2.0,
         z_leave: float | None = None,
+        z_again: float | None = None,
         samples: int = 15,
         every: int = 1,
         look_every: int = 1,
@@ -163,7 +164,8 @@ class AlignedMembers:
     ) -> None:
         self.multipliers = np.full(members, start)
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
-        self._z_leave = z_leave
+        self._z_leave, self._z_again = z_leave, z_again
+        self._fell = np.zeros(members, dtype=bool)
         self._samples, self._every, self._look_every, self._lag = samples, every, look_every, lag
         self._low, self._high = low, high
         self._tick = 0
@@ -204,12 +206,12 @@ class AlignedMembers:
 
     def _thresholds(self) -> tuple[Floats, Floats]:
         home = (self.multipliers == 1.0) & (self._z_leave is not None)
-        return np.where(home, self._z_leave or 0.0, self._z_up), np.where(
-            home, self._z_leave or 0.0, self._z_down
-        )
+        rise = np.where(self._fell, self._z_again or self._z_up, self._z_up)
+        return np.where(home, self._z_leave or 0.0, rise), np.where(home, self._z_leave or 0.0, self._z_down)
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
+        self._fell = self._fell | (over & (verdict < 1.0))
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
         if self._z_leave is not None:
             changed = np.where((self.multipliers - 1.0) * (changed - 1.0) < 0, 1.0, changed)
@@ -227,7 +229,7 @@ def cosine_factor(steps: int) -> Callable[[int], float]:
 
 def compat_controller(seed: int) -> BanditController:
     """Return the published bandit on the learning rate."""
-    axes = [LearningRate(RATES)]
+    axes = [LearningRate(RATES), GradientNoise([0.0])]
     slots = published_slots(axes, "none", conditional=False, seed=seed)
     return BanditController(axes, slots, reward=EmaLogReward(), episode_length=EPISODE)
 

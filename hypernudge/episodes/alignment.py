@@ -23,7 +23,9 @@ class Alignment:
     ``h = -<g, u> / (|g| |u|)`` says whether that batch would have gone further the same way. Over an
     episode, ``z = sum(h) / sqrt(sum(h^2))`` is about standard normal if the rate is right. Beyond
     ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
-    of the three closes the episode. It is a test on the signal of hypergradient descent (Baydin et
+    of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
+    the stronger evidence of ``z_again``; without that, training under noise settles at rates that
+    still descend but end badly. It is a test on the signal of hypergradient descent (Baydin et
     al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows as
     disagreement.
 
@@ -40,6 +42,7 @@ class Alignment:
         down: Factor after a negative verdict, in (0, 1).
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
+        z_again: Threshold of a positive verdict after the first negative one, above 0; None for ``z_up``.
         z_leave: Threshold of both verdicts while the multiplier is exactly 1, above 0: the user's own rate is
             not left on slight evidence, and no change passes it without stopping there. None treats 1
             like any other multiplier.
@@ -67,8 +70,9 @@ class Alignment:
         up: float = 2.0,
         down: float = 0.7,
         z_up: float = 1.7,
-        z_down: float = 2.0,
-        z_leave: float | None = None,
+        z_down: float = 1.5,
+        z_again: float | None = 3.0,
+        z_leave: float | None = 3.0,
         samples: int = 15,
         every: int = 1,
         look_every: int = 1,
@@ -89,6 +93,7 @@ class Alignment:
         self.up, self.down = up, down
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
+        self.z_again = None if z_again is None else checks.positive("z_again", z_again)
         self.z_leave = None if z_leave is None else checks.positive("z_leave", z_leave)
         self.samples = checks.at_least("samples", samples, 1)
         self.every = checks.at_least("every", every, 1)
@@ -100,6 +105,7 @@ class Alignment:
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
         self.capacity = self.samples * self.every + self.every + self.lag
         self.z = 0.0
+        self._fell = False  # whether a negative verdict was ever given
         self._sample = CoordinateSample(coordinates, seed)
         self._group = process_group
         self._tick = 0
@@ -145,6 +151,7 @@ class Alignment:
         del selection, losses
         if self._verdict is not None:
             changed = min(max(self.multiplier * self._verdict, self.low), self.high)
+            self._fell = self._fell or self._verdict < 1.0
             passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
             self.multiplier = 1.0 if passes_one and self.z_leave is not None else changed
         self._verdict = None
@@ -161,7 +168,7 @@ class Alignment:
             "kind": "alignment",
             "start": self.start,
             "factors": [self.up, self.down],
-            "thresholds": [self.z_up, self.z_down, self.z_leave],
+            "thresholds": [self.z_up, self.z_down, self.z_again, self.z_leave],
             "schedule": [self.samples, self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
@@ -173,6 +180,7 @@ class Alignment:
         return {
             "multiplier": self.multiplier,
             "z": self.z,
+            "fell": self._fell,
             "tick": self._tick,
             "taken": self._taken,
             "update": None if self._update is None else self._update.clone(),
@@ -184,6 +192,7 @@ class Alignment:
         """Restore what :meth:`state_dict` returned."""
         self.multiplier = state["multiplier"]
         self.z = state["z"]
+        self._fell = state["fell"]
         self._tick = state["tick"]
         self._taken = state["taken"]
         self._verdict = None
@@ -228,7 +237,8 @@ class Alignment:
         square = sum(h * h for h in cosines)
         self.z = sum(cosines) / math.sqrt(square) if square > 0 else 0.0
         at_home = self.z_leave if self.multiplier == 1.0 else None
-        if self.z > (at_home or self.z_up):
+        rise = (self.z_again if self._fell else None) or self.z_up
+        if self.z > (at_home or rise):
             self._verdict = self.up
         elif self.z < -(at_home or self.z_down):
             self._verdict = self.down

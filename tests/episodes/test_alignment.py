@@ -58,7 +58,9 @@ def reference_multipliers(rate, steps, start):
 def test_cheap_rule_with_everything_probed_is_the_rule_as_written(rate):
     model, batch = problem(dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-    episodes = EpisodicScheduler(optimizer, controller=Alignment(lag=0, every=1, start=0.01))
+    episodes = EpisodicScheduler(
+        optimizer, controller=Alignment(lag=0, every=1, z_down=2.0, z_again=None, z_leave=None)
+    )
     seen = []
     for _ in range(250):
         backward(model, batch)

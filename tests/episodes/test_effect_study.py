@@ -61,9 +61,11 @@ def by_hand(optimizer, seed, rate, attach, noise=0.4, name="digits_mlp"):
     return seen, 100 * hits.double().mean().item()
 
 
+FIRST_RULE = {"lag": 0, "every": 1, "z_down": 2.0, "z_again": None, "z_leave": None}
+
 ATTACH = {
     "plain": lambda seed, o: None,
-    "alignment": lambda seed, o: EpisodicScheduler(o, controller=Alignment(lag=0, every=1)),
+    "alignment": lambda seed, o: EpisodicScheduler(o, controller=Alignment(**FIRST_RULE)),
     "default": lambda seed, o: EpisodicScheduler(o),
     "compat": lambda seed, o: EpisodicScheduler(o, controller=rules.compat_controller(seed)),
     "bandit": lambda seed, o: EpisodicScheduler(o, controller=rules.bandit_of_ours(seed)),
