@@ -217,6 +217,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=list(ROUNDS), default=list(ROUNDS))
     parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
     parser.add_argument("--results", type=Path, help="folder with a file per cell, for several calls")
+    parser.add_argument("--rounds", type=int, help="rounds per cell; default by model")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -229,7 +230,7 @@ def main() -> None:
     }
     cells = []
     for model_name, optimizer_name in itertools.product(arguments.models, arguments.optimizers):
-        rounds = ROUNDS[model_name][0 if arguments.quick else 1]
+        rounds = arguments.rounds or ROUNDS[model_name][0 if arguments.quick else 1]
         cell = measure_cell(model_name, optimizer_name, rounds, device, note)
         cells.append(cell)
         print(json.dumps(cell), flush=True)

@@ -77,7 +77,7 @@ class Alignment:
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
-        coordinates: int = 65536,
+        coordinates: int = 16384,
         low: float = 1e-4,
         high: float = 1e4,
         seed: int = 0,
@@ -126,19 +126,23 @@ class Alignment:
 
     def gradients_ready(self, optimizer: Optimizer) -> None:
         """Judge the last probed update by these gradients; begin a probe if one is due."""
+        due = self._tick % self.every == 0
+        if due or self._update is not None:
+            self._sample.look_up(optimizer)
         if self._update is not None and self._taken < self.samples:
-            self._judge(optimizer, self._update)
+            self._judge(self._update)
         self._update = None
-        if self._tick % self.every == 0 and self._taken < self.samples:
-            self._before = self._sample.parameters(optimizer)
+        if due and self._taken < self.samples:
+            self._before = self._sample.parameters()
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Complete a probe; read the look that an earlier step started."""
+        del optimizer
         self._tick += 1
         while self._reads and self._reads[0].started + self.lag < self._tick and self._verdict is None:
             self._decide(self._reads.pop(0).fetch())
         if self._before is not None:
-            self._update = self._sample.parameters(optimizer).sub_(self._before)
+            self._update = self._sample.parameters().sub_(self._before)
             self._before = None
 
     def full(self, steps: int) -> bool:
@@ -210,8 +214,8 @@ class Alignment:
             PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
         ]
 
-    def _judge(self, optimizer: Optimizer, update: Tensor) -> None:
-        gradient = self._sample.gradients(optimizer)
+    def _judge(self, update: Tensor) -> None:
+        gradient = self._sample.gradients()
         if gradient.numel() != update.numel():
             return  # a parameter group was added between the two steps
         if self._products is None or self._products.device != update.device:

@@ -12,16 +12,16 @@ from hypernudge.episodes import checks
 from hypernudge.episodes.gradients import local_tensor
 from hypernudge.random import integer
 
-MOST_TENSORS = 16
+MOST_TENSORS = 8
 
 
 class CoordinateSample:
-    """A fixed sample of coordinates, as one flat vector: contiguous rows of at most 16 parameters.
+    """A fixed sample of coordinates, as one flat vector: contiguous rows of at most 8 parameters.
 
     Rows rather than scattered indices: they are views, so sampling costs one copy and no gather, and they
     mean the same coordinates for any memory layout. Few parameters, drawn in proportion to their size: on a
     network of many tensors the calls would cost more than the copies. A model of no more than
-    ``coordinates`` coordinates in no more than 16 tensors is taken whole.
+    ``coordinates`` coordinates in no more than 8 tensors is taken whole.
 
     Args:
         coordinates: About so many are taken, at least 1.
@@ -37,14 +37,12 @@ class CoordinateSample:
         self._trainable: list[Tensor] = []
         self._views: list[Tensor] = []
 
-    def parameters(self, optimizer: Optimizer) -> Tensor:
+    def parameters(self) -> Tensor:
         """Return a copy of the sampled coordinates, shape ``(n,)``, float32 or float64."""
-        self._look_up(optimizer)
         return _flat(self._views)
 
-    def gradients(self, optimizer: Optimizer) -> Tensor:
+    def gradients(self) -> Tensor:
         """Return the gradients of the sampled coordinates, shape ``(n,)``; absent ones are zero."""
-        self._look_up(optimizer)
         pieces = []
         for (index, start, length), view in zip(self._blocks, self._views, strict=True):
             gradient = self._trainable[index].grad
@@ -58,7 +56,8 @@ class CoordinateSample:
         """Return the settings in plain types."""
         return [self.coordinates, self.seed]
 
-    def _look_up(self, optimizer: Optimizer) -> None:
+    def look_up(self, optimizer: Optimizer) -> None:
+        """Find where the sampled coordinates lie, to be called once per step before the methods above."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         # Where the numbers lie, because a parameter may be moved or frozen while it stays the same object.
         seen = [(local_tensor(p).data_ptr(), p.requires_grad) for p in parameters]
