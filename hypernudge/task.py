@@ -73,8 +73,13 @@ class Route(Protocol):
         """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`."""
         ...
 
-    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-        """Return the training losses, `(members,)`, and new values of the buffers; `hp` as `(members,)`."""
+    def gradients(
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Params, Params]:
+        """Return the training losses `(members,)`, their gradients, and new values of the buffers.
+
+        `params` are those that training descends on, `hp` holds `(members,)` by name.
+        """
         ...
 
     def scores(self, params: Params, split: Split) -> list[float]:
@@ -200,6 +205,12 @@ class GradientTask(ABC):
             return work(), self._flops[what]
         result, self._flops[what] = count_flops(work)
         return result, self._flops[what]
+
+    def flops_of(self, what: str, work: Callable[[], object]) -> float:
+        """Return the FLOPs that `counted` knows under `what`; if none, call `work`, which has it counted."""
+        if what not in self._flops:
+            work()
+        return self._flops[what]
 
     @property
     def step_flops(self) -> float:

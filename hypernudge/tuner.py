@@ -5,9 +5,7 @@ It is the only place that knows the scheduler, the warm start and the engine.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -17,7 +15,8 @@ from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
 from hypernudge.task import Task
-from hypernudge.trial import Event, History, Job, Nudge, Report, Started, Trial, UnitResult
+from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
+from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import Unchanged, WarmStart
 
 Observer = Callable[[Event], None]
@@ -115,6 +114,7 @@ def tuning(
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
     streams = Streams(seed)
     policy: WarmStart = warm_start if warm_start is not None else Unchanged()
+    nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
     history = History()
 
     def note(event: Event) -> None:
@@ -127,7 +127,8 @@ def tuning(
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
             if isinstance(decision, Start):
-                note(_nudged(policy, task, decision, history, streams, engine.now))
+                nudge = nudger(decision.config, history)
+                note(Started(len(history.trials), decision.config, nudge, engine.now))
                 trial = history.trials[-1]
                 job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)
             elif isinstance(decision, Resume):
@@ -141,42 +142,29 @@ def tuning(
         if not history.n_running:
             return Study(history, seed, budget)
         if engine.foresight and not done:
-            engine.foresee(_likely(scheduler, policy, history, streams, engine.foresight))
+            engine.foresee(_likely(scheduler, nudger, history, streams, engine.foresight))
         yield
         note(engine.next())
 
 
 def _likely(
-    scheduler: Scheduler, policy: WarmStart, history: History, streams: Streams, count: int
+    scheduler: Scheduler, nudger: Nudger, history: History, streams: Streams, count: int
 ) -> list[Job]:
-    """Return jobs that will probably be submitted; new trials only where no warm start changes them."""
+    """Return jobs that will probably be submitted; new trials where it is known what they are nudged to."""
     jobs: list[Job] = []
     number = len(history.trials)
     for decision in scheduler.foresee(history, streams, count) if isinstance(scheduler, Foresees) else ():
         if isinstance(decision, Resume):
             trial = history.trials[decision.trial]
             jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
-        elif isinstance(policy, Unchanged):
-            jobs.append(Job(number, decision.config, 0, decision.until))
-            number += 1
+            continue
+        config = nudger.expected(decision.config, number, history)
+        if config is not None:
+            jobs.append(Job(number, config, 0, decision.until))
+        number += 1
     return jobs
 
 
 def trial_seed(streams: Streams) -> Callable[[int], int]:
     """Return the map from a trial's number to the seed of its initialisation and data order."""
     return lambda trial: streams.integer("trial", trial)
-
-
-def _nudged(
-    policy: WarmStart, task: Task, start: Start, history: History, streams: Streams, now: float
-) -> Started:
-    number = len(history.trials)
-    begun = time.perf_counter()
-    try:
-        nudge = policy(task, start.config, history, streams)
-        task.space.check(nudge.config)
-    except Exception as error:  # a user's loss may raise: the trial then starts as it was sampled
-        reason = f"the warm start raised {type(error).__name__}: {error}"
-        nudge = Nudge(start.config, policy=type(policy).__name__, flagged=True, reason=reason)
-    nudge = dataclasses.replace(nudge, wall_seconds=time.perf_counter() - begun)
-    return Started(number, start.config, nudge, now)

@@ -31,6 +31,11 @@ class Engine(Protocol):
         """How many more jobs the engine would like to know of before they are submitted."""
         ...
 
+    @property
+    def abreast(self) -> int:
+        """For how many trials at once a warm start should measure; 1 for one when it starts."""
+        ...
+
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Take note of jobs that may be submitted later; this must change no report."""
         ...

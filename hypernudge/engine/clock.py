@@ -7,9 +7,14 @@ declared costs only, never on how fast the present machine happened to be.
 from __future__ import annotations
 
 import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from hypernudge.errors import require
+from hypernudge.task import Task
+from hypernudge.trial import Report
 
 T = TypeVar("T")
 
@@ -69,3 +74,38 @@ class VirtualClock(Generic[T]):
         self.now = max(self.now, time)
         self._busy -= 1
         return item
+
+
+@dataclass(eq=False)
+class Clocked:
+    """What every engine on the virtual clock has.
+
+    Args:
+        task: What is trained.
+        seed_of: Maps a trial's number to the seed of its initialisation and data order.
+        workers: Simulated workers.
+        flops_per_second: Declared speed of one worker.
+        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
+
+    Raises:
+        InvalidArgumentError: For a number of workers below 1 or a speed that is not positive.
+    """
+
+    task: Task
+    seed_of: Callable[[int], int]
+    workers: int = 1
+    flops_per_second: float = 1e9
+    deadline: float = math.inf
+
+    def __post_init__(self) -> None:
+        self._clock: VirtualClock[Report] = VirtualClock(self.workers, self.flops_per_second)
+
+    @property
+    def now(self) -> float:
+        """Seconds on the virtual clock."""
+        return self._clock.now
+
+    @property
+    def free(self) -> int:
+        """Number of idle simulated workers."""
+        return self._clock.free

@@ -88,29 +88,44 @@ def train_unit(
     hp = stacked_values(configs, params)
     floats = {name: hp[name] for name, value in configs[0].items() if isinstance(value, float)}
     sgd = task.optimizer if type(task.optimizer) is SGD else None
-    leaves = {name: v.detach().requires_grad_(True) for name, v in shape.params.views(params).items()}
-    named_buffers = shape.buffers.views(buffers)
-    tensors = list(leaves.values())
+    named, named_buffers = shape.params.views(params), shape.buffers.views(buffers)
     total = params.new_zeros(len(members))
     gradient = torch.empty_like(params)
     seeds, steps = [member.seed for member in members], [member.step for member in members]
     for batch in route.batches(seeds, steps, task.steps_per_unit, floats):
-        losses, changed = route.losses({**leaves, **named_buffers}, batch, floats)
-        grads = torch.autograd.grad(losses.sum(), tensors)
+        losses, grads, changed = route.gradients(named, named_buffers, batch, floats)
         with torch.no_grad():
-            torch.cat([g.reshape(len(members), -1) for g in grads], dim=1, out=gradient)
+            torch.cat([grads[name].reshape(len(members), -1) for name in named], dim=1, out=gradient)
             if sgd is not None:
                 sgd_step_(sgd, params, gradient, moments, hp)
             else:
                 vmap_step_(task.optimizer, shape, params, gradient, moments, hp)
             for name, value in changed.items():
                 named_buffers[name].copy_(value.detach())
-            total += losses.detach()
+            total += losses
     finite = torch.isfinite(total).tolist()
     for i, member in enumerate(members):
         member.params, member.moments = params[i].clone(), moments[i].clone()
         member.buffers = buffers[i].clone()
         member.step += task.steps_per_unit
+    return finite
+
+
+def train_single(
+    task: GradientTask, route: Route, state: TrainingState, config: Mapping[str, object]
+) -> bool:
+    """Train one trial's state in place for one unit as a cohort of one; return False if it diverged.
+
+    Raises:
+        TypeError: If the state cannot be laid out in rows, see `shape_of`.
+    """
+    shape = shape_of(task, state)
+    if shape is None:
+        raise TypeError(f"{task.name}: parameters must have one floating-point type to be trained by a route")
+    member = member_of(state, shape, torch.device("cpu"))
+    (finite,) = train_unit(task, route, shape, [member], [config])
+    after = state_of(member, shape)
+    state.params, state.optimizer_state, state.step = after.params, after.optimizer_state, after.step
     return finite
 
 
@@ -133,7 +148,7 @@ def sgd_step_(sgd: SGD, w: Tensor, g: Tensor, v: Tensor, hp: Params) -> None:
     if momentum is None:
         v.copy_(g)
     else:
-        v.mul_(momentum.unsqueeze(1)).add_(g)
+        torch.addcmul(g, v, momentum.unsqueeze(1), out=v)
     if decay is not None and sgd.decoupled:
         w.mul_((1.0 - hp["lr"] * decay).unsqueeze(1))
     elif decay is not None:

@@ -13,13 +13,13 @@ that practically impossible.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from hypernudge.engine.clock import VirtualClock
+from hypernudge.engine.clock import Clocked
 from hypernudge.engine.trainer import FILL, Population, Trajectory
 from hypernudge.errors import require
-from hypernudge.task import Task
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
@@ -36,61 +36,53 @@ class _Order:
     cut: bool
 
 
-class PopulationEngine:
+@dataclass(eq=False)
+class PopulationEngine(Clocked):
     """Trains all queued jobs together; the same reports as `SerialEngine` but for wall times.
 
+    A task without gradients, or one that cannot be batched, is trained one trial at a time.
+
     Args:
-        task: What is trained. A task without gradients, or one that cannot be batched, is trained one trial
-            at a time.
-        seed_of: Maps a trial's number to the seed of its initialisation and data order.
-        workers: Simulated workers.
-        flops_per_second: Declared speed of one worker.
-        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
         population: Shared with the engines of other studies of the same task; a private one if absent. The
             remaining arguments are its own and are ignored where it is given.
         memory_budget: Bytes of working memory that bound the size of a cohort; see `Population`.
         device: Where members are trained, for example `"cuda"`.
         threads: Cohorts that are trained at a time on a CPU.
+        alone_above: FLOPs of a step above which members are trained one by one; see `Population`.
 
     Raises:
         InvalidArgumentError: For a population of another task, or a value that breaks a rule.
     """
 
-    shares = True  # several studies may have one population
+    population: Population = None  # type: ignore[assignment]  # made below if absent
+    memory_budget: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    alone_above: float | None = None
 
-    def __init__(
-        self,
-        task: Task,
-        seed_of: Callable[[int], int],
-        workers: int = 1,
-        flops_per_second: float = 1e9,
-        deadline: float = math.inf,
-        population: Population | None = None,
-        memory_budget: int | None = None,
-        device: str = "cpu",
-        threads: int = 1,
-    ) -> None:
-        self.task, self.deadline = task, deadline
-        options = {"memory_budget": memory_budget, "device": device, "threads": threads}
-        self.population = population or Population(task, **options)  # type: ignore[arg-type]
-        same = self.population.task is task
+    shares: ClassVar[bool] = True  # several studies may have one population
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.population is None:
+            self.population = Population(
+                self.task,
+                memory_budget=self.memory_budget,
+                device=self.device,
+                threads=self.threads,
+                alone_above=self.alone_above,
+            )
+        same = self.population.task is self.task
         require(
             same, "population", "must be of the same task", self.population.task.name, "make one per task"
         )
-        self._seed_of = seed_of
-        self._clock: VirtualClock[Report] = VirtualClock(workers, flops_per_second)
         self._orders: list[_Order] = []
         self._trajectories: dict[int, Trajectory] = {}
 
     @property
-    def now(self) -> float:
-        """Seconds on the virtual clock."""
-        return self._clock.now
-
-    @property
-    def free(self) -> int:
-        """Number of idle simulated workers."""
-        return self._clock.free
+    def abreast(self) -> int:
+        """A third of a usual study: with more, much would be measured for nothing at its end."""
+        return 16
 
     @property
     def foresight(self) -> int:
@@ -126,7 +118,7 @@ class PopulationEngine:
         if known is None or known.config != job.config:  # foreseen with another configuration: start anew
             if known is not None:
                 self.population.forget(known)
-            known = Trajectory(job.config, self._seed_of(job.trial))
+            known = Trajectory(job.config, self.seed_of(job.trial))
             self._trajectories[job.trial] = known
         return known
 

@@ -50,19 +50,23 @@ class VmapRoute:
             size = sum(value.nbytes for value in asked[0][0].values())
             width = max(1, DATA_BYTES // max(size * len(seeds), 1))
 
-    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-        """Return losses and buffers through `torch.vmap`; a member alone is spared it."""
-        if len(next(iter(params.values()))) == 1:
-            single = ({name: value[0] for name, value in part.items()} for part in (params, batch, hp))
-            first, one_batch, one_hp = single
-            loss, buffers = self.task.loss_and_buffers(first, one_batch, {**self.shared, **one_hp})
-            return loss.unsqueeze(0), {name: value.unsqueeze(0) for name, value in buffers.items()}
+    def gradients(
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Params, Params]:
+        """Return losses, gradients by autograd, and new buffers; a member alone is spared `torch.vmap`."""
+        leaves = {name: value.detach().requires_grad_(True) for name, value in params.items()}
+        everything = {**leaves, **buffers}
 
         def one(params: Params, batch: Batch, hp: dict[str, Tensor]) -> tuple[Tensor, Params]:
             return self.task.loss_and_buffers(params, batch, {**self.shared, **hp})
 
-        result: tuple[Tensor, Params] = torch.vmap(one)(params, batch, dict(hp))
-        return result
+        if len(next(iter(leaves.values()))) == 1:
+            loss, changed = one(*(_squeezed(part) for part in (everything, batch, hp)))
+            losses, changed = loss.unsqueeze(0), {n: value.unsqueeze(0) for n, value in changed.items()}
+        else:
+            losses, changed = torch.vmap(one)(everything, batch, dict(hp))
+        grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        return losses.detach(), dict(zip(leaves, grads, strict=True)), changed
 
     def scores(self, params: Params, split: Split) -> list[float]:
         """Return the scores one by one."""
@@ -76,3 +80,7 @@ class VmapRoute:
         """Guess: parameters five times over, and a mini-batch with thirty times its size in activations."""
         batch = sum(value.nbytes for value in self.task.batch(0, 0).values())
         return 5 * sum(value.nbytes for value in params.values()) + 30 * batch
+
+
+def _squeezed(stacked: Mapping[str, Tensor]) -> Params:
+    return {name: value[0] for name, value in stacked.items()}

@@ -8,52 +8,29 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from hypernudge.engine.clock import VirtualClock
-from hypernudge.task import Task
+from hypernudge.engine.clock import Clocked
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
-class SerialEngine:
-    """Trains queued jobs one after the other.
-
-    Args:
-        task: What is trained.
-        seed_of: Maps a trial's number to the seed of its initialisation and data order.
-        workers: Simulated workers.
-        flops_per_second: Declared speed of one worker.
-        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
+@dataclass(eq=False)
+class SerialEngine(Clocked):
+    """Trains queued jobs one after the other; arguments are those of `Clocked`.
 
     A trial that diverges stops at the end of that unit and is charged for it. A trial that raises is reported
     as failed with its traceback, charged for the unit in which it raised; the study goes on.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        seed_of: Callable[[int], int],
-        workers: int = 1,
-        flops_per_second: float = 1e9,
-        deadline: float = math.inf,
-    ) -> None:
-        self.task = task
-        self.deadline = deadline
-        self._seed_of = seed_of
-        self._clock: VirtualClock[Report] = VirtualClock(workers, flops_per_second)
-        self._queue: list[tuple[Job, float, int]] = []
-        self._states: dict[int, Any] = {}
+    _queue: list[tuple[Job, float, int]] = field(default_factory=list, init=False)
+    _states: dict[int, Any] = field(default_factory=dict, init=False)
 
     @property
-    def now(self) -> float:
-        """Seconds on the virtual clock."""
-        return self._clock.now
-
-    @property
-    def free(self) -> int:
-        """Number of idle simulated workers."""
-        return self._clock.free
+    def abreast(self) -> int:
+        """One: warm starts are measured one at a time, too."""
+        return 1
 
     @property
     def foresight(self) -> int:
@@ -105,7 +82,7 @@ class SerialEngine:
 
     def _unit(self, job: Job, unit: int, now: float) -> UnitResult:
         if job.trial not in self._states:
-            self._states[job.trial] = self.task.start(self._seed_of(job.trial))
+            self._states[job.trial] = self.task.start(self.seed_of(job.trial))
         state = self._states[job.trial]
         if not self.task.advance(state, job.config):
             return UnitResult(unit, now, math.nan, math.nan)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ FILL = 32  # members that are worth having in a step before anything is trained 
 # A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
 CPU_BUDGET = 32 * 2**20
 GPU_SHARE = 0.5
+# FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
+# with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
+ALONE_ABOVE = 2e7
 Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
 
 
@@ -54,13 +58,21 @@ class Population:
             By default 32 MiB on a CPU and half of the free memory of a GPU.
         device: Where members are trained.
         threads: Cohorts trained at a time on a CPU, each on one core.
+        alone_above: FLOPs of a training step above which a gradient task without a route of its own is
+            trained member by member, `threads` at a time. `ALONE_ABOVE` on a CPU, never on a GPU, if absent.
 
     Raises:
         InvalidArgumentError: For a budget or a number of threads below 1, or a device that is not there.
     """
 
     def __init__(
-        self, task: Task, *, memory_budget: int | None = None, device: str = "cpu", threads: int = 1
+        self,
+        task: Task,
+        *,
+        memory_budget: int | None = None,
+        device: str = "cpu",
+        threads: int = 1,
+        alone_above: float | None = None,
     ) -> None:
         ok = memory_budget is None or memory_budget >= 1
         require(ok, "memory_budget", "must be at least 1 byte, or absent", memory_budget, "raise it")
@@ -72,7 +84,11 @@ class Population:
         self._wanted: dict[Trajectory, None] = {}
         self._hoped: dict[Trajectory, None] = {}
         self._routes: dict[tuple[tuple[str, Value], ...], Route] = {}
-        self._alone = False
+        limit = alone_above
+        if limit is None:
+            limit = ALONE_ABOVE if self.device.type == "cpu" else math.inf
+        self._large = isinstance(task, GradientTask) and _is_large(task, self.device, limit)
+        self._alone = self._large
 
     @property
     def demand(self) -> int:
@@ -113,25 +129,35 @@ class Population:
     def train(self, trajectories: Sequence[Trajectory]) -> None:
         """Train every one of `trajectories` for one unit and score it."""
         groups: dict[Key, list[Trajectory]] = {}
+        alone: list[Trajectory] = []
         for trajectory in trajectories:
             if self._alone and trajectory.shape is not None:
                 trajectory.state = state_of(trajectory.state, trajectory.shape)
                 trajectory.shape = None
             if self._begin(trajectory):
                 if trajectory.shape is None:
-                    self._train_alone(trajectory)
+                    alone.append(trajectory)
                 else:
                     groups.setdefault(_key(trajectory, trajectory.shape), []).append(trajectory)
-        blocks = [(key, block) for key, group in groups.items() for block in self._blocks(key, group)]
-        if self.threads == 1 or len(blocks) < 2 or self.device.type != "cpu":
-            for key, block in blocks:
-                self._train_block(key, block)
+        # What one engine cannot train twice at a time may be anything; a large gradient task is pure.
+        work = [partial(self._train_alone, trajectory) for trajectory in alone]
+        if not self._large:
+            self._each(work, 1)
+            work = []
+        for key, group in groups.items():
+            work += [partial(self._train_block, key, block) for block in self._blocks(key, group)]
+        self._each(work, self.threads if self.device.type == "cpu" else 1)
+
+    def _each(self, work: Sequence[Callable[[], None]], threads: int) -> None:
+        if threads == 1 or len(work) < 2:
+            for part in work:
+                part()
             return
         before = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            with ThreadPoolExecutor(self.threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                list(pool.map(lambda item: self._train_block(*item), blocks))
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+                list(pool.map(lambda part: part(), work))
         finally:
             torch.set_num_threads(before)
 
@@ -250,3 +276,11 @@ def _key(trajectory: Trajectory, shape: Shape) -> Key:
     shared = tuple((n, v) for n, v in trajectory.config.items() if not isinstance(v, float))
     floats = tuple(n for n, v in trajectory.config.items() if isinstance(v, float))
     return shape, shared, floats
+
+
+def _is_large(task: GradientTask, device: torch.device, limit: float) -> bool:
+    """Whether only `torch.vmap` could batch the task and it has more than `limit` FLOPs in a step."""
+    try:
+        return task.route(device, {}) is None and task.step_flops > limit
+    except Exception:  # a task that raises here will raise in training, where it is reported
+        return False

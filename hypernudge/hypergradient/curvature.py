@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hypernudge.hypergradient.objectives import gradient
+from hypernudge.hypergradient.objectives import HasLoss, gradient
 from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
 
@@ -40,18 +40,41 @@ def _dot(a: Params, b: Params) -> Tensor:
     return torch.stack([(a[name] * b[name]).sum() for name in a]).sum()
 
 
-def hessian_vector(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
+def hessian_vector(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
     """Exact, with `Hg` as the gradient of `|g|^2 / 2`: about two to three forward/backward equivalents.
 
     Raises:
         RuntimeError: If a layer has no second derivative.
     """
+    g, Hg = _gradient_and_product(task, params, batch, hp)
+    return Curvature(float(_dot(g, g)), float(_dot(g, Hg)))
+
+
+def hessian_vector_many(
+    stack: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
+) -> list[Curvature]:
+    """Return `hessian_vector` of every member of a `Stack`; all tensors are stacked, `(members, ...)`.
+
+    Raises:
+        RuntimeError: If a layer has no second derivative.
+    """
+    g, Hg = _gradient_and_product(stack, params, batch, hp)
+    members = range(next(iter(g.values())).shape[0])
+
+    def of(stacked: Params, i: int) -> Params:
+        return {name: value[i] for name, value in stacked.items()}
+
+    return [Curvature(float(_dot(of(g, i), of(g, i))), float(_dot(of(g, i), of(Hg, i)))) for i in members]
+
+
+def _gradient_and_product(
+    task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
+) -> tuple[Params, Params]:
     tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
     g = gradient(task, tracked, batch, hp)
-    gg = _dot(g, g)
-    (0.5 * gg).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
+    (0.5 * _dot(g, g)).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
     Hg = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in tracked.items()}
-    return Curvature(float(gg.detach()), float(_dot(g, Hg).detach()))
+    return {name: value.detach() for name, value in g.items()}, Hg
 
 
 def gradient_difference(

@@ -11,7 +11,7 @@ steps about `3 K + 1`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,14 @@ from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
 
 Objective = Callable[[Mapping[str, Any]], Tensor]
+
+
+class HasLoss(Protocol):
+    """A `GradientTask`, or many trials of one as one (`Stack`): then every tensor has the member first."""
+
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        """Return the training loss, a scalar."""
+        ...
 
 
 def gather_batch(task: GradientTask, seed: int, first_step: int, size: int) -> Batch:
@@ -37,7 +45,7 @@ def _length(batch: Batch) -> int:
     return next(iter(batch.values())).shape[0]
 
 
-def gradient(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Params:
+def gradient(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Params:
     """Gradient of the training loss with respect to the parameters, itself differentiable.
 
     Plain autograd rather than `torch.func.grad`, whose first call imports the compiler (five seconds).
@@ -47,22 +55,27 @@ def gradient(task: GradientTask, params: Params, batch: Batch, hp: Mapping[str, 
     return dict(zip(tracked, grads, strict=True))
 
 
-def direct(task: GradientTask, params: Params, batch: Batch) -> Objective:
+def spread(value: Any, like: Tensor) -> Any:
+    """Return `value` so that it multiplies `like`: a number as it is, `(members,)` member by member."""
+    stacked = isinstance(value, Tensor) and value.dim() > 0
+    return value.reshape(-1, *[1] * (like.dim() - 1)) if stacked else value
+
+
+def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
     """One batch's loss with its L2 penalty, as it stands: `L(w; hp) + weight_decay/2 |w|^2`.
 
     Learning rate and momentum do not enter, so their hyper-gradient is exactly zero.
     """
-    squared_norm = sum((value.detach() ** 2).sum() for value in params.values())
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
-        penalty = 0.5 * hp.get("weight_decay", 0.0) * squared_norm
-        total: Tensor = task.loss(params, batch, hp) + penalty
-        return total
+        decay = hp.get("weight_decay", 0.0)
+        penalties = [(0.5 * spread(decay, w) * w.detach() ** 2).sum() for w in params.values()]
+        return task.loss(params, batch, hp) + torch.stack(penalties).sum()
 
     return objective
 
 
-def lookahead(task: GradientTask, params: Params, batches: Sequence[Batch]) -> Objective:
+def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Objective:
     """The second batch's loss after one step on the first (Baydin et al. 2018, in its one-step form).
 
     The step is `w - lr/(1 - momentum) * (g + weight_decay * w)`: from a standing start the momentum buffer is
@@ -74,7 +87,7 @@ def lookahead(task: GradientTask, params: Params, batches: Sequence[Batch]) -> O
         step = hp["lr"] / (1.0 - hp.get("momentum", 0.0))
         decay = hp.get("weight_decay", 0.0)
         g = gradient(task, params, first, hp)
-        moved = {name: w - step * (g[name] + decay * w) for name, w in params.items()}
+        moved = {n: w - spread(step, w) * (g[n] + spread(decay, w) * w) for n, w in params.items()}
         return task.loss(moved, second, hp)
 
     return objective

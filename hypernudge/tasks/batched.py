@@ -18,7 +18,7 @@ from torch import Tensor
 from hypernudge.optimizers import Params
 from hypernudge.space import Value
 from hypernudge.task import Batch, Split
-from hypernudge.tasks.networks.batched import as_batched_function
+from hypernudge.tasks.networks.batched import batched_chain
 
 if TYPE_CHECKING:
     from hypernudge.tasks.supervised import SupervisedTask
@@ -39,7 +39,7 @@ def supervised_route(
     known = not {"augmentation", "label_smoothing"} & set(shared)
     neighbours = 9 if task.dataset.kind == "images" else 1
     size = neighbours * task.inputs("train").nbytes
-    if changed or not known or size > TABLE_BYTES or as_batched_function(task.network) is None:
+    if changed or not known or size > TABLE_BYTES or batched_chain(task.network) is None:
         return None
     return SupervisedRoute(task, device)
 
@@ -48,9 +48,9 @@ class SupervisedRoute:
     """The hand-batched route of a supervised task; made by `supervised_route`."""
 
     def __init__(self, task: SupervisedTask, device: torch.device) -> None:
-        apply = as_batched_function(task.network)
-        assert apply is not None  # `supervised_route` made sure
-        self.task, self.device, self.apply = task, device, apply
+        network = batched_chain(task.network)
+        assert network is not None  # `supervised_route` made sure
+        self.task, self.device, self.network = task, device, network
         self.images = task.dataset.kind == "images"
         x = task.inputs("train")
         self.table = (_neighbourhood(x) if self.images else x.flatten(1)).to(device)
@@ -99,54 +99,62 @@ class SupervisedRoute:
         rows, noise = torch.stack(all_rows, 1), torch.stack(all_noise, 1)
         return rows.to(self.device), noise.flatten(3).to(self.device)
 
-    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Tensor]) -> tuple[Tensor, Params]:
-        """Return the label-smoothed cross-entropies; a chain of plain layers has no buffers."""
+    def gradients(
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Params, Params]:
+        """Return the label-smoothed cross-entropies and their gradients; there are no buffers."""
+        del buffers
         members, n, _ = batch["x"].shape
         x = batch["x"].mT.view(members, *self.task.dataset.shape, n)
-        log_p = F.log_softmax(self.apply(params, x), dim=1)
-        hit = -log_p.gather(1, batch["y"].unsqueeze(1)).mean((1, 2))
-        if "label_smoothing" not in hp:
-            return hit, {}
-        smoothing = hp["label_smoothing"]
-        return (1.0 - smoothing) * hit - smoothing * log_p.mean((1, 2)), {}
+        logits, tape = self.network.forward(params, x)
+        log_p, y = F.log_softmax(logits, dim=1), batch["y"].unsqueeze(1)
+        losses = -log_p.gather(1, y).mean((1, 2))
+        smoothing = hp.get("label_smoothing")
+        if smoothing is None:
+            smoothing = torch.zeros_like(losses)
+        losses = (1.0 - smoothing) * losses - smoothing * log_p.mean((1, 2))
+        # With p the softmax and C classes: dL/dlogits = (p - s / C - (1 - s) [c = y]) / n.
+        slope, column = log_p.exp_(), smoothing.view(-1, 1, 1)
+        slope.sub_(column / slope.shape[1])
+        slope.scatter_add_(1, y, (column - 1.0).expand_as(y)).mul_(1.0 / n)
+        return losses, self.network.backward(params, tape, slope), {}
 
     def scores(self, params: Params, split: Split) -> list[float]:
-        """Return the accuracies; NaN for a member with an output that is not finite."""
+        """Return the accuracies; NaN for a member with an output that is not finite.
+
+        Where memory is short it is the members that are split, never the samples: the bits of a product may
+        depend on its size, and a member's score must not depend on its company.
+        """
         x, y = self.held_out[split]
-        first = next(iter(params.values()))
-        hits = first.new_zeros(first.shape[0], dtype=torch.float64)
-        finite = hits == 0
-        step = max(1, SCORE_BYTES // (self._width * first.shape[0] * x.element_size()))
-        for part, labels in zip(torch.split(x, step, dim=-1), torch.split(y, step), strict=True):
-            logits = self.apply(params, part.unsqueeze(0))
-            finite &= torch.isfinite(logits).flatten(1).all(1)
-            hits += (logits.argmax(1) == labels).sum(1)
-        return torch.where(finite, hits / len(y), torch.nan).tolist()
+        members = next(iter(params.values())).shape[0]
+        step = max(1, SCORE_BYTES // (self._width * x.shape[-1] * x.element_size()))
+        result: list[float] = []
+        for begin in range(0, members, step):
+            part = {name: value[begin : begin + step] for name, value in params.items()}
+            logits = self.network(part, x.unsqueeze(0))
+            finite = torch.isfinite(logits).flatten(1).all(1)
+            hits = (logits.argmax(1) == y).sum(1).double()
+            result += torch.where(finite, hits / len(y), torch.nan).tolist()
+        return result
 
     def member_bytes(self, params: Params) -> int:
         """Parameters with gradients and momentum, and the activations of a step, forward and backward."""
         numbers = 4 * sum(value.numel() for value in params.values())
-        return self.task.dtype.itemsize * (numbers + 3 * self._width * self.task.batch_size)
+        return self.task.dtype.itemsize * (numbers + self._width * self.task.batch_size)
 
     @cached_property
     def _width(self) -> int:
-        """Numbers per sample that a forward pass keeps for the backward pass."""
-        params = {name: value.unsqueeze(0) for name, value in self.task.init(0).items()}
-        leaves = {name: value.to(self.device).requires_grad_(True) for name, value in params.items()}
-        x = self.held_out["validation"][0]
-        kept = []
-        for n in (1, 2):
-            total = 0
+        """Numbers per sample that a forward pass keeps for the backward pass, and the widest gradient."""
+        params = {name: value.unsqueeze(0).to(self.device) for name, value in self.task.init(0).items()}
+        x = self.held_out["validation"][0][..., :1].unsqueeze(0)
+        _, tape = self.network.forward(params, x)
+        kept = [value.numel() for item in tape for value in _tensors(item)]
+        return sum(kept) + max(kept, default=0) + x.numel()
 
-            def pack(tensor: Tensor) -> Tensor:
-                nonlocal total
-                total += tensor.numel()
-                return tensor
 
-            with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-                self.apply(leaves, x[..., :n].unsqueeze(0).expand(1, *x.shape[:-1], n))
-            kept.append(total)
-        return max(kept[1] - kept[0], x[..., 0].numel())
+def _tensors(item: object) -> list[Tensor]:
+    parts = item if isinstance(item, tuple) else (item,)
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _neighbourhood(images: Tensor) -> Tensor:

@@ -14,11 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
+from hypernudge.engine.cohort import train_single
 from hypernudge.errors import require
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace, Value
-from hypernudge.task import Batch, GradientTask, Route, Split
+from hypernudge.task import Batch, GradientTask, Route, Split, TrainingState
 from hypernudge.tasks.augment import jitter, translate, translation_taps
 from hypernudge.tasks.data import Dataset
 from hypernudge.tasks.networks import build_network
@@ -75,7 +76,8 @@ class SupervisedTask(GradientTask):
         self.network = build_network(model, dataset.shape, dataset.classes).to(dtype)
         self.network.requires_grad_(False)
         self._apply = as_function(self.network)
-        self._epochs: OrderedDict[tuple[int, int], Batch] = OrderedDict()
+        self._epochs: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
+        self._routes: dict[tuple[torch.device, frozenset[str]], Route | None] = {}
 
     def init(self, seed: int) -> Params:
         """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""
@@ -83,23 +85,24 @@ class SupervisedTask(GradientTask):
         return {name: value.to(self.dtype) for name, value in _initialise(self.network, generator).items()}
 
     def batch(self, seed: int, step: int) -> Batch:
-        """Return samples, labels and augmentation noise of `step`; views into its epoch."""
+        """Return samples, labels and augmentation noise of `step`."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        whole = self._epoch(seed, epoch)
         rows = slice(position * self.batch_size, (position + 1) * self.batch_size)
-        return {name: value[rows] for name, value in whole.items()}
+        order, noise = (value[rows] for value in self._epoch(seed, epoch))
+        x = self._x["train"][order]
+        if self.dataset.kind == "images":
+            x = translation_taps(x, noise)
+        return {"x": x, "y": self._y["train"][order], "noise": noise}
 
-    def _epoch(self, seed: int, epoch: int) -> Batch:
-        key = (seed, epoch)
-        if key not in self._epochs:
-            order, noise = self.draws(seed, epoch)
-            x = self._x["train"][order]
-            if self.dataset.kind == "images":
-                x = translation_taps(x, noise)
-            self._epochs[key] = {"x": x, "y": self._y["train"][order], "noise": noise}
+    def _epoch(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return `draws`, remembered for the epochs that were asked for last."""
+        found = self._epochs.get((seed, epoch))
+        if found is None:
+            found = self.draws(seed, epoch)
+            self._epochs[seed, epoch] = found
             if len(self._epochs) > _KEPT_EPOCHS:
                 self._epochs.popitem(last=False)
-        return self._epochs[key]
+        return found
 
     def draws(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return an epoch's sample order `(n,)` and augmentation noise, `(n, 2)` or as the features."""
@@ -132,7 +135,30 @@ class SupervisedTask(GradientTask):
         """Return the hand-batched route for plain chains of linear and convolution layers."""
         from hypernudge.tasks.batched import supervised_route
 
-        return supervised_route(self, device, shared)
+        key = (device, frozenset(shared))
+        if key not in self._routes:
+            self._routes[key] = supervised_route(self, device, shared)
+        return self._routes[key]
+
+    def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
+        """Train a cohort of one where there is a route: every engine then has the same arithmetic.
+
+        `GradientTask.advance` is the slow twin.
+        """
+        route = self._own_route(hp)
+        return super().advance(state, hp) if route is None else train_single(self, route, state, hp)
+
+    def evaluate(self, state: TrainingState, split: Split) -> float:
+        """Score a cohort of one where there is a route, as `advance` trains it."""
+        route = self._own_route({})
+        if route is None:
+            return super().evaluate(state, split)
+        with torch.no_grad():
+            return route.scores({name: value.unsqueeze(0) for name, value in state.params.items()}, split)[0]
+
+    def _own_route(self, hp: Mapping[str, Value]) -> Route | None:
+        shared = {name: value for name, value in hp.items() if not isinstance(value, float)}
+        return self.route(torch.device("cpu"), shared)
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         """Return the network's outputs, `(n, classes)`."""

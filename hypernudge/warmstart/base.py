@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from hypernudge.random import Streams
 from hypernudge.space import Config
@@ -22,6 +23,37 @@ class WarmStart(Protocol):
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the nudged configuration, inside the space, with its reason and its cost in FLOPs."""
         ...
+
+
+M = TypeVar("M")
+
+
+@runtime_checkable
+class Measuring(Protocol[M]):
+    """What a warm start offers besides if it measures something: many trials at once, before they start.
+
+    What is measured depends on the trial's configuration and number alone, never on the history; what is made
+    of it may depend on both.
+    """
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[M]:
+        """Return the measurement of every trial, given its sampled configuration and its number."""
+        ...
+
+    def nudge(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams, measured: M
+    ) -> Nudge:
+        """Return what `__call__` returns for trial `number`, given its measurement."""
+        ...
+
+
+def nudge_one(policy: Measuring[M], task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+    """Measure and nudge the next trial of `history`."""
+    number = len(history.trials)
+    (measured,) = policy.measure(task, [sampled], [number], streams)
+    return policy.nudge(task, sampled, number, history, streams, measured)
 
 
 class Unchanged:

@@ -9,6 +9,7 @@ rates that are too large die on the first rung by themselves, while slow ones li
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import nudge_one
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -51,11 +53,39 @@ class CurvatureBand:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was too slow."""
-        number = len(history.trials)
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[tuple[float, float] | None]:
+        """Return `log10(lr*)` and its FLOPs for the first trials, None for those that reuse it."""
+        from hypernudge.warmstart import measure
+
+        differentiable = measure.gradient_task(task, "curvature_band")
+        ok = "lr" in task.space and isinstance(task.space["lr"], Real)
+        require(ok, "space", "curvature_band needs a continuous 'lr'", task.space.names, "name it 'lr'")
+        chosen = [i for i, number in enumerate(numbers) if number < self.measure_trials]
+        seeds = [measure.trial_seed_of(streams, numbers[i]) for i in chosen]
+        rates = measure.curvature_rates(differentiable, [configs[i] for i in chosen], seeds, self.batch_size)
+        result: list[tuple[float, float] | None] = [None] * len(configs)
+        for i, (lr_star, flops) in zip(chosen, rates, strict=True):
+            result[i] = (math.log10(lr_star) if lr_star > 0 else math.nan), flops
+        return result
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: tuple[float, float] | None,
+    ) -> Nudge:
+        """Return the configuration, its learning rate redrawn if it lies below the band."""
         known = [t.nudge.measurements[MEASURED] for t in history.trials if MEASURED in t.nudge.measurements]
         flops, measurements = 0.0, {}
-        if number < self.measure_trials:
-            value, flops = self._measure(task, sampled, streams, number)
+        if measured is not None:
+            value, flops = measured
             if math.isfinite(value):
                 known.append(value)
                 measurements[MEASURED] = value
@@ -69,7 +99,7 @@ class CurvatureBand:
         if z < self.low:
             redrawn = streams("curvature_band", number).uniform(self.low, self.high)
             lr = task.space["lr"]
-            assert isinstance(lr, Real)  # for the type checker: `_measure` refused anything else
+            assert isinstance(lr, Real)  # for the type checker: `measure` refused anything else
             config = sampled.replace(lr=lr.clip(10 ** (redrawn + lr_star) * (1.0 - momentum)))
             reason = f"z = {z:.2f} is below {self.low:g}: redrawn at z = {redrawn:.2f}"
         return Nudge(
@@ -81,13 +111,3 @@ class CurvatureBand:
             flops=flops,
             measurements=measurements,
         )
-
-    def _measure(self, task: Task, config: Config, streams: Streams, number: int) -> tuple[float, float]:
-        from hypernudge.warmstart import measure
-
-        differentiable = measure.gradient_task(task, "curvature_band")
-        ok = "lr" in task.space and isinstance(task.space["lr"], Real)
-        require(ok, "space", "curvature_band needs a continuous 'lr'", task.space.names, "name it 'lr'")
-        seed = measure.trial_seed_of(streams, number)
-        lr_star, flops = measure.curvature_rate(differentiable, config, seed, self.batch_size)
-        return (math.log10(lr_star) if lr_star > 0 else math.nan), flops

@@ -8,16 +8,19 @@ rate and weight decay and the value itself elsewhere. It is shipped as the hones
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import nudge_one
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
+    from hypernudge.warmstart.measure import Measurement
 
 
 @dataclass(frozen=True)
@@ -55,33 +58,72 @@ class Literal:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the steps; unchanged and flagged if a gradient is not finite."""
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[Descent]:
+        """Return the way of each configuration down its hyper-gradients."""
         from hypernudge.warmstart import measure
 
         differentiable = measure.gradient_task(task, self.policy)
-        parameters = measure.selected(task, sampled, self.only)
-        seed = measure.trial_seed_of(streams, len(history.trials))
-        config, flops, fallback = sampled, 0.0, False
-        total = {p.name: 0.0 for p in parameters}
+        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        descents = [Descent(config) for config in configs]
         for index in range(self.steps):
-            m = measure.hyper_gradient(
-                differentiable, config, parameters, seed, self.form, self.batch_size, index
+            going = [i for i, descent in enumerate(descents) if descent.finite]
+            found = measure.hyper_gradients(
+                differentiable,
+                [descents[i].config for i in going],
+                [seeds[i] for i in going],
+                measure.Form(self.form, self.batch_size, index, self.only),
             )
-            flops, fallback = flops + m.flops, fallback or m.fallback
-            if not math.isfinite(m.norm):
-                reason = f"hyper-gradient is not finite at step {index + 1}: left as sampled"
-                return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=flops)
-            config = config.replace(**measure.stepped(config, parameters, m.gradient, self.eta_h))
-            total = {name: total[name] + value for name, value in m.gradient.items()}
+            for i, m in zip(going, found, strict=True):
+                descents[i] = descents[i].after(task, m, self.eta_h)
+        return descents
+
+    def nudge(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams, measured: Descent
+    ) -> Nudge:
+        """Return the end of the descent."""
+        del task, number, history, streams
+        if not measured.finite:
+            reason = f"hyper-gradient is not finite at step {measured.steps}: left as sampled"
+            return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=measured.flops)
         reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.form} hyper-gradient"
         return Nudge(
-            config,
+            measured.config,
             self.policy,
-            changed=config != sampled,
-            flagged=fallback,
-            reason=reason + (" (finite differences: no second derivative)" if fallback else ""),
-            gradient=total,
-            gradient_norm=measure.norm(total),
-            flops=flops,
+            changed=measured.config != sampled,
+            flagged=measured.fallback,
+            reason=reason + (" (finite differences: no second derivative)" if measured.fallback else ""),
+            gradient=measured.total,
+            gradient_norm=math.sqrt(sum(value * value for value in measured.total.values())),
+            flops=measured.flops,
+        )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Hyper-gradient steps of one configuration so far, with the sum of the gradients."""
+
+    config: Config
+    total: Mapping[str, float] = field(default_factory=dict)
+    flops: float = 0.0
+    steps: int = 0
+    fallback: bool = False
+    finite: bool = True
+
+    def after(self, task: Task, m: Measurement, eta: float) -> Descent:
+        """Return the descent after a step of `eta` against `m`; it ends where that is not finite."""
+        from hypernudge.warmstart import measure
+
+        config, total, finite = self.config, self.total, math.isfinite(m.norm)
+        if finite:
+            parameters = measure.selected(task, config, tuple(m.gradient))
+            config = config.replace(**measure.stepped(config, parameters, m.gradient, eta))
+            total = {name: total.get(name, 0.0) + value for name, value in m.gradient.items()}
+        return Descent(
+            config, total, self.flops + m.flops, self.steps + 1, self.fallback or m.fallback, finite
         )
 
 

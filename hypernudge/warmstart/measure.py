@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from hypernudge.errors import require
 from hypernudge.hypergradient import (
+    Stack,
     direct,
     finite_differences,
     gather_batch,
     hessian_vector,
+    hessian_vector_many,
     lookahead,
     reverse,
+    reverse_many,
 )
 from hypernudge.hypergradient.curvature import gradient_difference
+from hypernudge.hypergradient.objectives import HasLoss, Objective
+from hypernudge.hypergradient.stacked import stacked_batch, stacked_config, stacked_params
 from hypernudge.optimizers import Params
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
-from hypernudge.task import GradientTask, Task
+from hypernudge.task import Batch, GradientTask, Task
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -68,39 +76,98 @@ def selected(task: Task, config: Config, only: tuple[str, ...] | None) -> tuple[
     return tuple(p for p in task.space.continuous if p.name in config and (only is None or p.name in only))
 
 
-def hyper_gradient(
-    task: GradientTask,
-    config: Config,
-    parameters: Sequence[Real],
-    seed: int,
-    form: str,
-    batch_size: int,
-    index: int = 0,
-) -> Measurement:
+@dataclass(frozen=True)
+class Form:
+    """Which hyper-gradient: `"direct"` or `"lookahead"`, from batches of `batch_size` samples.
+
+    Step `index` uses the batches after those of the steps before it; `only` as in `selected`.
+    """
+
+    form: str
+    batch_size: int
+    index: int = 0
+    only: tuple[str, ...] | None = None
+
+    def objective(self, task: HasLoss, params: Params, batch: Callable[[int], Batch], used: int) -> Objective:
+        """Return what is differentiated; `batch(k)` returns the samples from step `k` on, `used` steps."""
+        first_step = 2 * used * self.index
+        first = batch(first_step)
+        if self.form == "direct":
+            return direct(task, params, first)
+        return lookahead(task, params, (first, batch(first_step + used)))
+
+
+def hyper_gradients(
+    task: GradientTask, configs: Sequence[Config], seeds: Sequence[int], form: Form
+) -> list[Measurement]:
+    """Measure a hyper-gradient at the initialisation of every trial: those of like shape at once.
+
+    `hyper_gradient`, one after the other, is the slow twin, and serves where a task cannot be batched.
+    """
+
+    def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[Measurement]:
+        parameters = selected(task, configs[0], form.only)
+        params = stacked_params(task, seeds)
+
+        def batch(step: int) -> Batch:
+            return stacked_batch(task, seeds, step, form.batch_size)
+
+        flops = task.flops_of(
+            _name(form, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], form)
+        )
+        objective = form.objective(_stack(task, configs[0]), params, batch, _used(task, form))
+        gradients = reverse_many(objective, configs, parameters, _dtype_of(params))
+        return [Measurement(gradient, flops, False) for gradient in gradients]
+
+    return _alike(configs, seeds, together, lambda config, seed: hyper_gradient(task, config, seed, form))
+
+
+def hyper_gradient(task: GradientTask, config: Config, seed: int, form: Form) -> Measurement:
     """Measure one hyper-gradient at the initialisation of the trial with `seed`.
 
-    Step `index` uses the batches after those of the steps before it. Layers without second derivatives make
-    reverse mode raise; finite differences then serve, and the measurement says so.
+    Layers without second derivatives make reverse mode raise; finite differences then serve, and the
+    measurement says so.
     """
+    parameters = selected(task, config, form.only)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
-    used = math.ceil(batch_size / task.batch_size)
     dtype = _dtype_of(params)
 
+    def batch(step: int) -> Batch:
+        return gather_batch(task, seed, step, form.batch_size)
+
     def work() -> tuple[dict[str, float], bool]:
-        first_step = 2 * used * index
-        first = gather_batch(task, seed, first_step, batch_size)
-        if form == "direct":
-            objective = direct(task, params, first)
-        else:
-            second = gather_batch(task, seed, first_step + used, batch_size)
-            objective = lookahead(task, params, (first, second))
+        objective = form.objective(task, params, batch, _used(task, form))
         try:
             return reverse(objective, config, parameters, dtype), False
         except (RuntimeError, NotImplementedError):
             return finite_differences(objective, config, parameters, dtype), True
 
-    (gradient, fallback), flops = task.counted(f"{form} of {batch_size}, {len(parameters)}", work)
+    (gradient, fallback), flops = task.counted(_name(form, parameters), work)
     return Measurement(gradient, flops, fallback)
+
+
+def curvature_rates(
+    task: GradientTask, configs: Sequence[Config], seeds: Sequence[int], batch_size: int
+) -> list[tuple[float, float]]:
+    """Return `lr*` at the initialisation of every trial, and its FLOPs: trials of like shape at once.
+
+    `curvature_rate`, one after the other, is the slow twin, and serves where a task cannot be batched.
+    """
+
+    def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[tuple[float, float]]:
+        params = stacked_params(task, seeds)
+        batch = stacked_batch(task, seeds, 0, batch_size)
+        hp = stacked_config(configs, _dtype_of(params))
+        found = hessian_vector_many(_stack(task, configs[0]), params, batch, hp)
+        flops = task.flops_of(
+            f"curvature of {batch_size}", lambda: curvature_rate(task, configs[0], seeds[0], batch_size)
+        )
+        return [(curvature.lr_star, flops) for curvature in found]
+
+    def alone(config: Config, seed: int) -> tuple[float, float]:
+        return curvature_rate(task, config, seed, batch_size)
+
+    return _alike(configs, seeds, together, alone)
 
 
 def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: int) -> tuple[float, float]:
@@ -115,6 +182,44 @@ def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: in
             return gradient_difference(task, params, batch, config).lr_star
 
     return task.counted(f"curvature of {batch_size}", work)
+
+
+def _alike(
+    configs: Sequence[Config],
+    seeds: Sequence[int],
+    together: Callable[[Sequence[Config], Sequence[int]], list[R]],
+    alone: Callable[[Config, int], R],
+) -> list[R]:
+    """Measure configurations with the same names and the same discrete values together.
+
+    One is measured as a pair with itself: what a batched operation of two computes does not depend on how
+    many more there are, so a measurement has the same bits in any company; a batch of one may differ.
+    """
+    groups: dict[object, list[int]] = {}
+    for i, config in enumerate(configs):
+        key = tuple((name, None if isinstance(value, float) else value) for name, value in config.items())
+        groups.setdefault(key, []).append(i)
+    result: dict[int, R] = {}
+    for members in groups.values():
+        several = members if len(members) > 1 else members * 2
+        try:
+            found = together([configs[i] for i in several], [seeds[i] for i in several])
+        except (RuntimeError, NotImplementedError):  # no second derivative, or nothing for `torch.vmap`
+            found = [alone(configs[i], seeds[i]) for i in members]
+        result.update(zip(members, found, strict=False))
+    return [result[i] for i in range(len(configs))]
+
+
+def _stack(task: GradientTask, config: Config) -> Stack:
+    return Stack(task, {name: value for name, value in config.items() if not isinstance(value, float)})
+
+
+def _used(task: GradientTask, form: Form) -> int:
+    return math.ceil(form.batch_size / task.batch_size)
+
+
+def _name(form: Form, parameters: Sequence[Real]) -> str:
+    return f"{form.form} of {form.batch_size}, {len(parameters)}"
 
 
 def stepped(

@@ -7,6 +7,7 @@ know the length, so it pays the same fee.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,12 @@ import numpy as np
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import nudge_one
 from hypernudge.warmstart.literal import Literal
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
+    from hypernudge.warmstart.measure import Measurement
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,33 @@ class RandomStep:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the random step; unchanged and flagged without a finite length."""
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[Measurement]:
+        """Return the hyper-gradients whose lengths are taken."""
         from hypernudge.warmstart import measure
 
         differentiable = measure.gradient_task(task, "random_step")
-        parameters = measure.selected(task, sampled, None)
-        number = len(history.trials)
-        seed = measure.trial_seed_of(streams, number)
-        m = measure.hyper_gradient(differentiable, sampled, parameters, seed, self.form, self.batch_size)
+        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        form = measure.Form(self.form, self.batch_size)
+        return measure.hyper_gradients(differentiable, configs, seeds, form)
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Measurement,
+    ) -> Nudge:
+        """Return the configuration after a step of the measured length in the trial's own direction."""
+        from hypernudge.warmstart import measure
+
+        del history
+        m, parameters = measured, measure.selected(task, sampled, None)
         if not math.isfinite(m.norm):
             reason = "hyper-gradient is not finite: left as sampled"
             return Nudge(sampled, "random_step", flagged=True, reason=reason, flops=m.flops)

@@ -60,7 +60,7 @@ class Branching(Quadratic):
 
     def loss(self, params, batch, hp):
         loss = super().loss(params, batch, hp)
-        return loss if float(hp["shift"]) > 0.5 else 2.0 * loss
+        return loss if torch.as_tensor(hp["shift"]).detach().item() > 0.5 else 2.0 * loss
 
 
 class Fragile(Quadratic):

@@ -1,87 +1,166 @@
-"""A chain of layers for many members at once: every tensor has the member first and the sample last.
+"""A chain of layers for many members at once, forwards and backwards by hand.
 
-With the sample last, a convolution is one matrix product per member on columns that are copied in runs of a
-whole mini-batch. In one trial on the small CNN (64 members, one thread, busy machine) grouped convolution
-took 1.06 times as long at batches of 32, but 0.72 times at 128: which is faster depends on the batch, and
-only this one is built. `torch.vmap` over `as_function` is the slow twin.
+Every tensor has the member first and the sample last. With the sample last, a convolution is one matrix
+product per member on columns that are copied in runs of a whole mini-batch. Without autograd a step has half
+the operations, and what a layer no longer needs is overwritten. `torch.vmap` over `as_function` with autograd
+is the slow twin.
+
+A member's numbers do not depend on who else is in the cohort: every operation treats members one by one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
 from hypernudge.optimizers import Params
-
-Layer = Callable[[Params, Tensor], Tensor]
-Geometry = tuple[int, int, int, int, int, int]  # kernel height and width, strides, paddings
+from hypernudge.tasks.networks.chain import chain, flattens_samples
 
 
-def as_batched_function(network: nn.Module) -> Layer | None:
-    """Return `f(params, x)`, or None if the network is not a plain chain of known layers.
+class Layer(Protocol):
+    """One layer of a chain; parameters are stacked, `(members, ...)`."""
 
-    Parameters are stacked, `(members, ...)`; `x` is `(members or 1, *sample, n)`, one for inputs that all
-    members share; the result is `(members, classes, n)`.
-    """
-    layers = _chain(network, "")
-    if layers is None:
-        return None
-    known = layers
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
+        """Return the output, and what `backward` needs; may overwrite `x`."""
+        ...
 
-    def call(params: Params, x: Tensor) -> Tensor:
-        for layer in known:
-            x = layer(params, x)
-        return x
+    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor | None:
+        """Enter the parameters' gradients into `grads`; return the input's unless the layer is the first.
 
-    return call
+        `out` is the gradient of the output, which may be overwritten.
+        """
+        ...
 
 
-def _chain(module: nn.Module, prefix: str) -> list[Layer] | None:
-    if isinstance(module, nn.Sequential):
-        parts = [_chain(child, f"{prefix}{name}.") for name, child in module.named_children()]
-        return None if any(part is None for part in parts) else [f for part in parts for f in part or []]
-    sequence = getattr(module, "layers", None)
-    if isinstance(sequence, nn.Sequential) and getattr(module, "is_chain", False):
-        return _chain(sequence, f"{prefix}layers.")
-    leaf = _leaf(module, prefix)
-    return None if leaf is None else [leaf]
+class BatchedChain:
+    """A network as a function of stacked parameters, with its gradient; made by `batched_chain`."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._layers = list(layers)
+
+    def __call__(self, params: Params, x: Tensor) -> Tensor:
+        """Map `(members, *sample, n)`, or `(1, ...)` for shared inputs, to `(members, classes, n)`."""
+        return self.forward(params, x)[0]
+
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, list[Any]]:
+        """Return the outputs, and what `backward` needs."""
+        tape = []
+        for layer in self._layers:
+            x, kept = layer.forward(params, x)
+            tape.append(kept)
+        return x, tape
+
+    def backward(self, params: Params, tape: list[Any], out: Tensor) -> Params:
+        """Return the gradients of all parameters, given the outputs' `out`, which is overwritten."""
+        grads: Params = {}
+        # Layers below the lowest one with parameters have nothing to learn.
+        lowest = next(i for i, layer in enumerate(self._layers) if isinstance(layer, _LEARNING))
+        for i in range(len(self._layers) - 1, lowest - 1, -1):
+            below = self._layers[i].backward(params, tape[i], out, grads, i == lowest)
+            if below is not None:
+                out = below
+        return grads
 
 
-def _leaf(module: nn.Module, prefix: str) -> Layer | None:
-    weight, bias = f"{prefix}weight", f"{prefix}bias"
+def batched_chain(network: nn.Module) -> BatchedChain | None:
+    """Return the network for many members, or None if it is not a plain chain of known layers."""
+    layers: list[Layer] = []
+    for prefix, module in chain(network):
+        layer = _leaf(module, prefix, learns=any(isinstance(below, _LEARNING) for below in layers))
+        if layer is None:
+            return None
+        layers.append(layer)
+    return BatchedChain(layers) if any(isinstance(layer, _LEARNING) for layer in layers) else None
+
+
+def _leaf(module: nn.Module, prefix: str, learns: bool) -> Layer | None:
+    """Return the layer, None if it is not a known one; `learns` says whether one with parameters is below."""
+    weight, bias = f"{prefix}weight", f"{prefix}bias" if getattr(module, "bias", None) is not None else None
     if isinstance(module, nn.Linear):
-        return lambda params, x: _affine(params[weight], x, params.get(bias))
+        return _Affine(weight, bias)
     if isinstance(module, nn.Conv2d):
         plain = module.padding_mode == "zeros" and module.groups == 1 and module.dilation == (1, 1)
         if not plain or isinstance(module.padding, str):
             return None
         (kh, kw), (sh, sw), (ph, pw) = module.kernel_size, module.stride, module.padding
-        return lambda params, x: _convolution(
-            params[weight], x, params.get(bias), (kh, kw, sh, sw, int(ph), int(pw))
-        )
+        return _Convolution(weight, bias, (kh, kw, sh, sw, int(ph), int(pw)))
     if isinstance(module, nn.ReLU):
-        return lambda params, x: F.relu(x)
-    if isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1:
-        return lambda params, x: x.flatten(1, -2)
-    return None
+        return _Rectifier(in_place=learns)  # below that lie the task's own data
+    return _Flatten() if flattens_samples(module) else None
 
 
-def _affine(weight: Tensor, x: Tensor, bias: Tensor | None) -> Tensor:
-    """`(members, out, in) x (members or 1, in, n)` plus `(members, out)`."""
-    x = x.expand(weight.shape[0], -1, -1)
-    return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(-1), weight, x)
+class _Affine:
+    def __init__(self, weight: str, bias: str | None) -> None:
+        self._weight, self._bias = weight, bias
+
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(members, out, in) x (members or 1, in, n)` plus `(members, out)`."""
+        weight = params[self._weight].flatten(2)
+        if x.shape[0] < weight.shape[0]:
+            x = x.expand(weight.shape[0], -1, -1)
+        if self._bias is None:
+            return torch.bmm(weight, x), x
+        return torch.baddbmm(params[self._bias].unsqueeze(-1), weight, x), x
+
+    def backward(
+        self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool
+    ) -> Tensor | None:
+        weight = params[self._weight]
+        grads[self._weight] = torch.bmm(out, kept.mT).view_as(weight)
+        if self._bias is not None:
+            grads[self._bias] = out.sum(-1)
+        return None if first else torch.bmm(weight.flatten(2).mT, out)
 
 
-def _convolution(weight: Tensor, x: Tensor, bias: Tensor | None, geometry: Geometry) -> Tensor:
-    """Cross-correlation of `(members or 1, channels, height, width, n)` as in `torch.conv2d`."""
-    columns: Tensor = _Columns.apply(x, geometry)
-    height, width = _out_size(x.shape[2], x.shape[3], geometry)
-    out = _affine(weight.flatten(2), columns, bias)
-    return out.view(*out.shape[:2], height, width, x.shape[-1])
+class _Convolution:
+    """Cross-correlation of `(members or 1, channels, height, width, n)`, as in `torch.conv2d`."""
+
+    def __init__(self, weight: str, bias: str | None, geometry: Geometry) -> None:
+        self._affine, self._geometry = _Affine(weight, bias), geometry
+
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
+        height, width = _out_size(x.shape[2], x.shape[3], self._geometry)
+        out, columns = self._affine.forward(params, columns_of(x, self._geometry))
+        return out.view(*out.shape[:2], height, width, x.shape[-1]), (columns, x.shape)
+
+    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor | None:
+        columns, size = kept
+        below = self._affine.backward(params, columns, out.flatten(2), grads, first)
+        return None if below is None else folded(below, self._geometry, size)
+
+
+_LEARNING = (_Affine, _Convolution)
+
+
+class _Rectifier:
+    def __init__(self, in_place: bool) -> None:
+        self._in_place = in_place
+
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tensor]:
+        del params
+        x = x.relu_() if self._in_place else x.relu()
+        return x, x
+
+    def backward(self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool) -> Tensor:
+        del params, grads, first
+        # As autograd does it: where the output is NaN the gradient passes, so that divergence shows.
+        return torch.ops.aten.threshold_backward.grad_input(out, kept, 0, grad_input=out)
+
+
+class _Flatten:
+    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
+        del params
+        return x.flatten(1, -2), x.shape
+
+    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor:
+        del params, grads, first
+        return out.view(kept)
+
+
+Geometry = tuple[int, int, int, int, int, int]  # kernel height and width, strides, paddings
 
 
 def _out_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
@@ -89,55 +168,39 @@ def _out_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     return (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
 
 
-class _Columns(torch.autograd.Function):
-    """Patches as columns: `(m, c, h, w, n)` to `(m, c * kh * kw, out_h * out_w * n)`."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, geometry: Geometry) -> Tensor:
-        ctx.geometry, ctx.size = geometry, tuple(x.shape)
-        kh, kw, sh, sw, ph, pw = geometry
-        m, c, height, width, n = x.shape
-        padded = x
-        if ph or pw:
-            padded = x.new_empty((m, c, height + 2 * ph, width + 2 * pw, n))
-            padded[:, :, ph : ph + height, pw : pw + width].copy_(x)
-            # Only the border: filling everything with zeros took as long as a matrix product.
-            for border in (padded[:, :, :ph], padded[:, :, ph + height :]):
-                border.zero_()
-            for border in (padded[..., :pw, :], padded[..., pw + width :, :]):
-                border.zero_()
-        padded = padded.contiguous()
-        oh, ow = _out_size(height, width, geometry)
-        a, b, row, column, _ = padded.stride()
-        windows = padded.as_strided((m, c, kh, kw, oh, ow, n), (a, b, row, column, sh * row, sw * column, 1))
-        return windows.reshape(m, c * kh * kw, oh * ow * n)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Fold.apply(grads[0], ctx.geometry, ctx.size), None
+def columns_of(x: Tensor, geometry: Geometry) -> Tensor:
+    """Return patches as columns: `(m, c, h, w, n)` to `(m, c * kh * kw, out_h * out_w * n)`."""
+    kh, kw, sh, sw, ph, pw = geometry
+    m, c, height, width, n = x.shape
+    if ph or pw:
+        padded = x.new_empty((m, c, height + 2 * ph, width + 2 * pw, n))
+        padded[:, :, ph : ph + height, pw : pw + width].copy_(x)
+        # Only the border: filling everything with zeros took as long as a matrix product.
+        for border in (padded[:, :, :ph], padded[:, :, ph + height :]):
+            border.zero_()
+        for border in (padded[..., :pw, :], padded[..., pw + width :, :]):
+            border.zero_()
+        x = padded
+    x = x.contiguous()
+    oh, ow = _out_size(height, width, geometry)
+    a, b, row, column, _ = x.stride()
+    windows = x.as_strided((m, c, kh, kw, oh, ow, n), (a, b, row, column, sh * row, sw * column, 1))
+    return windows.reshape(m, c * kh * kw, oh * ow * n)
 
 
-class _Fold(torch.autograd.Function):
-    """The adjoint of `_Columns`, so that second derivatives exist as well."""
-
-    @staticmethod
-    def forward(ctx: Any, columns: Tensor, geometry: Geometry, size: tuple[int, ...]) -> Tensor:
-        ctx.geometry = geometry
-        kh, kw, sh, sw, ph, pw = geometry
-        m, c, height, width, n = size
-        oh, ow = _out_size(height, width, geometry)
-        patches = columns.view(m, c, kh, kw, oh, ow, n)
-        folded = columns.new_zeros(size)
-        for i in range(kh):
-            into_rows, of_rows = _inside(i, sh, ph, height, oh)
-            for j in range(kw):
-                into, of = _inside(j, sw, pw, width, ow)
-                folded[:, :, into_rows, into].add_(patches[:, :, i, j, of_rows, of])
-        return folded
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Columns.apply(grads[0], ctx.geometry), None, None
+def folded(columns: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
+    """Return the transpose of `columns_of`: patches added up where they came from, `size` like its `x`."""
+    kh, kw, sh, sw, ph, pw = geometry
+    m, c, height, width, n = size
+    oh, ow = _out_size(height, width, geometry)
+    patches = columns.view(m, c, kh, kw, oh, ow, n)
+    result = columns.new_zeros(size)
+    for i in range(kh):
+        into_rows, of_rows = _inside(i, sh, ph, height, oh)
+        for j in range(kw):
+            into, of = _inside(j, sw, pw, width, ow)
+            result[:, :, into_rows, into].add_(patches[:, :, i, j, of_rows, of])
+    return result
 
 
 def _inside(offset: int, stride: int, padding: int, size: int, out: int) -> tuple[slice, slice]:

@@ -14,14 +14,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from hypernudge.optimizers import Params
+from hypernudge.tasks.networks.chain import chain, flattens_samples
 
 Layer = Callable[[Params, Tensor], Tensor]
 
 
 def as_function(network: nn.Module) -> Callable[[Params, Tensor], Tensor]:
     """Return `f(params, x)` equal to `network(x)` with the parameters `params`, named as in the module."""
-    layers = _chain(network, "")
-    if layers is None:
+    found = [_leaf(module, prefix) for prefix, module in chain(network)]
+    layers = [layer for layer in found if layer is not None]
+    if len(layers) < len(found):
         return lambda params, x: functional_call(network, params, (x,))
 
     def call(params: Params, x: Tensor) -> Tensor:
@@ -32,28 +34,14 @@ def as_function(network: nn.Module) -> Callable[[Params, Tensor], Tensor]:
     return call
 
 
-def _chain(module: nn.Module, prefix: str) -> list[Layer] | None:
-    """Return the module's layers as functions, or None if it is not a plain chain of known ones."""
-    if isinstance(module, nn.Sequential):
-        parts = [_chain(child, f"{prefix}{name}.") for name, child in module.named_children()]
-        return None if any(part is None for part in parts) else [f for part in parts for f in part or []]
-    sequence = getattr(module, "layers", None)
-    if isinstance(sequence, nn.Sequential) and getattr(module, "is_chain", False):
-        return _chain(sequence, f"{prefix}layers.")
-    return _leaf(module, prefix)
-
-
-def _leaf(module: nn.Module, prefix: str) -> list[Layer] | None:
+def _leaf(module: nn.Module, prefix: str) -> Layer | None:
+    """Return the layer as a function, or None if it is not a known one."""
     weight, bias = f"{prefix}weight", f"{prefix}bias"
     if isinstance(module, nn.Linear):
-        return [lambda params, x: F.linear(x, params[weight], params.get(bias))]
+        return lambda params, x: F.linear(x, params[weight], params.get(bias))
     if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
-        stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
-        return [
-            lambda params, x: F.conv2d(x, params[weight], params.get(bias), stride, padding, dilation, groups)
-        ]
+        options = module.stride, module.padding, module.dilation, module.groups
+        return lambda params, x: F.conv2d(x, params[weight], params.get(bias), *options)
     if isinstance(module, nn.ReLU):
-        return [lambda params, x: F.relu(x)]
-    if isinstance(module, nn.Flatten) and module.start_dim == 1 and module.end_dim == -1:
-        return [lambda params, x: x.flatten(1)]
-    return None
+        return lambda params, x: F.relu(x)
+    return (lambda params, x: x.flatten(1)) if flattens_samples(module) else None

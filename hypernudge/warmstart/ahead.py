@@ -1,0 +1,99 @@
+"""A warm start as a study uses it: measured for several coming trials at once, and never the study's end.
+
+What a policy measures depends on a trial's number and sampled configuration alone. Where the scheduler can
+tell the next configurations, the policy measures them together; a measurement that was made for nothing costs
+wall time only, for each trial's bill is its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from hypernudge.random import Streams
+from hypernudge.schedulers.base import Foresees, Scheduler, Start
+from hypernudge.space import Config
+from hypernudge.task import Task
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import Measuring, Unchanged, WarmStart
+
+
+class Nudger:
+    """Nudges the trials of one study.
+
+    Args:
+        policy: What nudges.
+        task: What is tuned.
+        scheduler: Asked for the configurations to come.
+        streams: Of the study.
+        abreast: For how many trials at once to measure.
+    """
+
+    def __init__(
+        self, policy: WarmStart, task: Task, scheduler: Scheduler, streams: Streams, abreast: int
+    ) -> None:
+        self.policy = policy
+        self._task, self._scheduler, self._streams, self._abreast = task, scheduler, streams, abreast
+        self._measured: dict[int, tuple[Config, Any, float]] = {}
+
+    def __call__(self, sampled: Config, history: History) -> Nudge:
+        """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled."""
+        number, begun, spent = len(history.trials), time.perf_counter(), 0.0
+        try:
+            self._measure(number, sampled, history)
+            begun = time.perf_counter()  # of what was measured for others each bears its own share
+            known = self._measured.pop(number, None)
+            if known is not None:
+                spent = known[2]
+            nudge = self._nudge(sampled, number, history, known)
+            self._task.space.check(nudge.config)
+        except Exception as error:  # a user's loss may raise: the trial then starts as it was sampled
+            reason = f"the warm start raised {type(error).__name__}: {error}"
+            nudge = Nudge(sampled, policy=type(self.policy).__name__, flagged=True, reason=reason)
+        return dataclasses.replace(nudge, wall_seconds=spent + time.perf_counter() - begun)
+
+    def expected(self, sampled: Config, number: int, history: History) -> Config | None:
+        """Return the configuration with which trial `number` will probably be trained; None if unknown."""
+        known = self._measured.get(number)
+        if isinstance(self.policy, Unchanged):
+            return sampled
+        if not isinstance(self.policy, Measuring) or known is None or known[0] != sampled:
+            return None
+        try:
+            return self._nudge(sampled, number, history, known).config
+        except Exception:  # it will raise again when the trial starts, where it is reported
+            return None
+
+    def _nudge(
+        self, sampled: Config, number: int, history: History, known: tuple[Config, Any, float] | None
+    ) -> Nudge:
+        if known is None or not isinstance(self.policy, Measuring):
+            return self.policy(self._task, sampled, history, self._streams)
+        return self.policy.nudge(self._task, sampled, number, history, self._streams, known[1])
+
+    def _measure(self, number: int, sampled: Config, history: History) -> None:
+        known = self._measured.get(number)
+        if not isinstance(self.policy, Measuring) or (known is not None and known[0] == sampled):
+            return
+        self._measured.clear()
+        coming = self._coming(sampled, history)
+        if len(coming) < 2:
+            return
+        begun = time.perf_counter()
+        numbers = range(number, number + len(coming))
+        try:
+            found = self.policy.measure(self._task, coming, numbers, self._streams)
+        except Exception:  # some trial's loss raises: each is measured alone, and only its own nudge fails
+            return
+        share = (time.perf_counter() - begun) / len(coming)
+        for i, config, measured in zip(numbers, coming, found, strict=True):
+            self._measured[i] = config, measured, share
+
+    def _coming(self, sampled: Config, history: History) -> list[Config]:
+        """Return `sampled` and the configurations after it, as far as they are known."""
+        if self._abreast < 2 or not isinstance(self._scheduler, Foresees):
+            return [sampled]
+        likely = self._scheduler.foresee(history, self._streams, 2 * self._abreast)
+        starts = [decision.config for decision in likely if isinstance(decision, Start)]
+        return starts[: self._abreast] if starts[:1] == [sampled] else [sampled]
