@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from hypernudge.random import stream, torch_stream
 from hypernudge.tasks.data import load_dataset, split_indices
 from hypernudge.tasks.networks import build_network
-from hypernudge.tasks.networks.batched import as_batched_function
+from hypernudge.tasks.networks.batched import BatchedChain, batched_chain
 
 Params = dict[str, Tensor]
 
@@ -94,9 +94,9 @@ class EffectTask:
             params["embedding"] = torch.randn(data.classes, EMBEDDING, generator=generator).to(dtype)
         return params
 
-    def forward(self, data: Data) -> Callable[[Params, Tensor], Tensor]:
-        """Return the batched network."""
-        chain = as_batched_function(self.network(data))
+    def forward(self, data: Data) -> BatchedChain | Callable[[Params, Tensor], Tensor]:
+        """Return the batched network: a chain, whose gradients are written by hand, or a function."""
+        chain = batched_chain(self.network(data))
         assert chain is not None  # every network of the study is a chain of plain layers
         if self.model != "characters":
             return chain

@@ -27,6 +27,7 @@ from benchmarks.episodes_effect.tasks import (
     member_inputs,
     noisy_labels,
 )
+from hypernudge.tasks.networks.batched import BatchedChain
 
 EVALUATED_AT_ONCE = 1 << 21  # inputs of an evaluation that are held at a time
 
@@ -213,9 +214,18 @@ def _gradients(
     forward: Callable[[Params, Tensor], Tensor], params: Params, x: Tensor, y: Tensor
 ) -> tuple[Floats, Tensor]:
     """Return every member's loss, `(members,)`, and gradient, `(members, n)`."""
-    log_p = F.log_softmax(forward(params, x), dim=1)
-    losses = -log_p.gather(1, y.unsqueeze(1)).mean((1, 2))
-    pieces = torch.autograd.grad(losses.sum(), list(params.values()))
+    if isinstance(forward, BatchedChain):
+        with torch.no_grad():
+            logits, tape = forward.forward(params, x)
+            log_p = F.log_softmax(logits, dim=1)
+            losses = -log_p.gather(1, y.unsqueeze(1)).mean((1, 2))
+            hit = torch.zeros_like(log_p).scatter_(1, y.unsqueeze(1), 1.0)
+            grads = forward.backward(params, tape, log_p.exp_().sub_(hit).div_(y.shape[-1]))
+        pieces = tuple(grads[name] for name in params)
+    else:
+        log_p = F.log_softmax(forward(params, x), dim=1)
+        losses = -log_p.gather(1, y.unsqueeze(1)).mean((1, 2))
+        pieces = torch.autograd.grad(losses.sum(), list(params.values()))
     gradients = torch.cat([piece.flatten(1) for piece in pieces], dim=1)
     return losses.detach().double().numpy(), gradients
 
