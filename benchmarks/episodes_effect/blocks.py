@@ -116,7 +116,7 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
         rule=method.rule(crew),
     )
     seconds = time.perf_counter() - begun
-    where = {"seconds": round(seconds, 2), "threads": torch.get_num_threads()}
+    where: dict[str, Any] = {"seconds": round(seconds, 2), "threads": torch.get_num_threads()}
     where |= {"date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), **provenance()}
     lines: list[dict[str, Any]] = [{"event": "block", **vars(block), **where}]
     for index, (rate, seed) in enumerate(itertools.product(range(len(rates)), seeds)):

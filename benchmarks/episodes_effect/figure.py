@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,12 @@ def draw(scores: Mapping[tuple[str, str, float, str, float], NDArray[np.float64]
                     continue
                 ratios = [ratio for ratio, _ in known]
                 means = [float(values.mean()) for _, values in known]
-                options = {"color": look.colour, "marker": look.marker, "label": look.label, "markersize": 3}
+                options: dict[str, Any] = {
+                    "color": look.colour,
+                    "marker": look.marker,
+                    "label": look.label,
+                    "markersize": 3,
+                }
                 if method in POINTS:
                     axes.plot(ratios, means, linestyle="none", **options)
                 else:

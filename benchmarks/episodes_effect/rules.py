@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hypernudge.episodes import EmaLogReward, GradientNoise, LearningRate
+from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.bandit_controller import BanditController
 from hypernudge.episodes.build import bandit_controller
 from hypernudge.episodes.published import published_slots
@@ -229,7 +230,7 @@ def cosine_factor(steps: int) -> Callable[[int], float]:
 
 def compat_controller(seed: int) -> BanditController:
     """Return the published bandit on the learning rate."""
-    axes = [LearningRate(RATES), GradientNoise([0.0])]
+    axes: list[Axis] = [LearningRate(RATES), GradientNoise([0.0])]
     slots = published_slots(axes, "none", conditional=False, seed=seed)
     return BanditController(axes, slots, reward=EmaLogReward(), episode_length=EPISODE)
 
