@@ -1,4 +1,4 @@
-"""The `hypernudge` command: plan, run, pilot, replay, report, compare, import, export, prior, explain, status."""
+"""The `hypernudge` command: plan, run, pilot, replay, report, compare, import, prior, explain and more."""
 
 from __future__ import annotations
 
