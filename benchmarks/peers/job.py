@@ -66,7 +66,7 @@ class Training:
             self.step += 1
         with torch.no_grad():
             logits = self.module(self.task.inputs("validation"))
-            return (logits.argmax(-1) == self.task.labels("validation")).double().mean().item()
+            return float((logits.argmax(-1) == self.task.labels("validation")).double().mean())
 
     def state(self) -> dict[str, Any]:
         """Return what `load` needs to go on."""

@@ -12,7 +12,7 @@ import torch
 from benchmarks.peers.job import ETA, SPACE, TRIALS, UNITS, Training
 
 
-class Space(neps.PipelineSpace):  # type: ignore[misc]
+class Space(neps.PipelineSpace):
     """The space of the job, and the number of units as fidelity."""
 
     units = neps.IntegerFidelity(1, UNITS)

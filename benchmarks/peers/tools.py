@@ -83,7 +83,7 @@ def ray(workers: int) -> Outcome:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    class Trainable(tune.Trainable):  # type: ignore[misc]
+    class Trainable(tune.Trainable):
         def setup(self, config: dict[str, Any]) -> None:
             self.training = Training(config, int(config["seed"]))
 

@@ -87,7 +87,7 @@ class PopulationEngine(Clocked):
     @property
     def foresight(self) -> int:
         """How many more jobs could be trained now at little cost, before they are asked for."""
-        return max(0, FILL - self.population.demand)
+        return max(0, FILL - int(self.population.demand))
 
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts now on the clock."""

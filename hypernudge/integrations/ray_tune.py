@@ -112,7 +112,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         taken = self.inner is None or self.inner.set_search_properties(metric, mode, config, **spec)
         if not taken or (self._nudger is not None and not config):
             return False
-        self._metric, self._mode = metric or self._metric, mode or self._mode
+        self._metric, self._mode = metric or self.metric, mode or self.mode
         if config:
             self._use(config)
         return True

@@ -58,7 +58,7 @@ def warm_started(
         InvalidArgumentError: The space, the names or the objective do not fit the policy.
     """
     starts = _Starts(Nudger(objective, declared(config_space), warm_start, seed, names))
-    searcher = getattr(scheduler, "searcher", None)
+    searcher: Any = getattr(scheduler, "searcher", None)
     if hasattr(searcher, "get_config"):
         searcher.get_config = _NudgedGetConfig(searcher, searcher.get_config, starts)
         return scheduler

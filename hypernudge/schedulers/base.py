@@ -49,7 +49,10 @@ class Scheduler(Protocol):
     so a study that was killed, replayed or simulated decides as it would have.
     """
 
-    max_units: int
+    @property
+    def max_units(self) -> int:
+        """Units of the longest training."""
+        ...
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""
