@@ -58,7 +58,7 @@ def warm_started(
         InvalidArgumentError: The space, the names or the objective do not fit the policy.
     """
     starts = _Starts(Nudger(objective, declared(config_space), warm_start, seed, names))
-    searcher = getattr(scheduler, "searcher", None)
+    searcher: Any = getattr(scheduler, "searcher", None)
     if hasattr(searcher, "get_config"):
         searcher.get_config = _NudgedGetConfig(searcher, searcher.get_config, starts)
         return scheduler
@@ -93,7 +93,7 @@ class _Starts:
         return repr(sorted(self._nudger.sampled(config).items()))
 
 
-class WarmStartScheduler(TrialScheduler):
+class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
     """A scheduler whose new configurations are nudged; everything else is the wrapped scheduler's.
 
     `history` holds what was sampled, what was trained, and why.

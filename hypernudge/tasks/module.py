@@ -171,6 +171,7 @@ class _ModuleTask(GradientTask):
 
 def _flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
     """Return the tensors of a batch by name, and the function that puts them back together."""
+    pack: Callable[[Batch], Any]
     if isinstance(batch, Tensor):
         flat, pack = {"0": batch}, _first
     elif isinstance(batch, Mapping):
@@ -199,7 +200,7 @@ def _in_order(batch: Batch) -> tuple[Tensor, ...]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed PyTorch's global generators for a while, and put them back afterwards."""
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
