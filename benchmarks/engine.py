@@ -3,8 +3,8 @@
     python -m benchmarks.engine [--json] [--quick] [--tasks digits_mlp digits_cnn resnet20 lm] [--threads 2]
 
 The ordinary loop is an `nn.Module`, `torch.optim.SGD` and the same mini-batches, augmentation and label
-smoothing; it is scored after every unit, as the population is. It runs on one thread; the population trains
-`--threads` cohorts at a time, so a machine busy with other work disturbs the population more. Measurements
+smoothing; it is scored after every unit, as the population is. It runs with one thread and with as many as
+the population has, and the faster counts. The population trains `--threads` cohorts at a time. Measurements
 are interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
 """
 
@@ -14,11 +14,11 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from torch import nn
 
 from hypernudge.engine.trainer import Population, Trajectory
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.provenance import provenance
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask
 from hypernudge.tasks.augment import translate
@@ -47,9 +48,9 @@ def make_task(name: str, data_dir: Path, batch_size: int) -> tuple[GradientTask,
         model = {"name": "mlp", "hidden": [32]} if name == "digits_mlp" else {"name": "cnn"}
         task = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
         return task, build_network(model, task.dataset.shape, task.dataset.classes)
-    from benchmarks.networks import LanguageTask, ResNetTask
+    from benchmarks.networks import LanguageTask, ResNetTask, cifar10
 
-    larger = ResNetTask(data_dir) if name == "resnet20" else LanguageTask(data_dir)
+    larger = ResNetTask(cifar10(data_dir)) if name == "resnet20" else LanguageTask(data_dir)
     return larger, larger.module
 
 
@@ -114,10 +115,18 @@ def measure(
             cohorts[count] = members_of(task, count)
             population.train(cohorts[count])
             each = timed(partial(population.train, cohorts[count])) / count
-    seconds: dict[Any, list[float]] = {"serial": [], **{count: [] for count in cohorts}}
+    failed = [member.error for cohort in cohorts.values() for member in cohort if member.error]
+    if failed:  # what raises is quickly done, and no measurement
+        raise RuntimeError(failed[0])
+    widths = sorted({1, options.threads})
+    seconds: dict[Any, list[float]] = {("serial", n): [] for n in widths}
+    seconds.update({count: [] for count in cohorts})
     begun = time.perf_counter()
     for _ in range(options.repeats):
-        seconds["serial"].append(statistics.median(timed(serial) for _ in range(3)))
+        for n in widths:
+            torch.set_num_threads(n)
+            seconds["serial", n].append(statistics.median(timed(serial) for _ in range(3)))
+        torch.set_num_threads(1)  # cohorts use the other cores
         for count, cohort in cohorts.items():
             seconds[count].append(timed(partial(population.train, cohort)))
             if options.device.startswith("cuda"):
@@ -126,11 +135,10 @@ def measure(
             break
     steps = task.steps_per_unit
     return {
-        "serial": steps / statistics.median(seconds["serial"]),
+        "serial": steps / min(statistics.median(seconds["serial", n]) for n in widths),
         "population": {
             str(n): n * steps / statistics.median(seconds[n]) if n in cohorts else None for n in members
         },
-        "rounds": len(seconds["serial"]),
     }
 
 
@@ -158,9 +166,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--memory-budget", type=int, default=None, help="bytes")
     parser.add_argument("--limit", type=float, default=None, help="seconds for one measurement")
     options = parser.parse_args(arguments)
-    options.limit = options.limit or (5.0 if options.quick else 60.0)
-    options.repeats = 3 if options.quick else 9
-    torch.set_num_threads(1)  # cohorts use the other cores
+    options.limit = options.limit or (12.0 if options.quick else 60.0)
+    options.repeats = 2 if options.quick else 5
+    torch.set_num_threads(1)
     rates: dict[str, Any] = {}
     achieved: dict[str, Any] = {}
     for name in options.tasks:
@@ -177,6 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
             for n, rate in rates[name]["population"].items()
         }
         print(f"{name}: serial {rates[name]['serial']:,.0f} member-steps/s, population {shown}")
+    torch.set_num_threads(options.threads)
     product = product_flops(options.device)
     print(
         f"large matrix product {product / 1e9:.1f} GFLOP/s; "
@@ -188,8 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
             "flops_per_second": {"matrix_product": product if math.isfinite(product) else None, **achieved},
             "batch_size": options.batch_size,
             "threads": options.threads,
-            "device": torch.cuda.get_device_name() if options.device != "cpu" else platform.processor(),
-            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if options.device != "cpu" else "cpu",
+            "date": datetime.now(UTC).isoformat(timespec="minutes"),
+            **provenance(),
         }
         print(json.dumps(result))
     return 0

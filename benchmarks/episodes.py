@@ -8,23 +8,29 @@ variant, and their jitter would drown a difference of half a percent. Either way
 median over rounds of (variant - plain) / plain whole step of the same round.
 
     uv run python -m benchmarks.episodes --json [--quick] [--device cuda] [--models mlp_26k ...]
+
+With `--results FOLDER` every cell is also written to a file of its own, and the last line's table is over
+all files of the folder: a long measurement may be taken in several calls.
 """
 
 import argparse
+import datetime
 import functools
 import itertools
 import json
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from hypernudge.episodes import Alignment, EpisodicScheduler, GradientNoise, LearningRate
+from benchmarks.episodes_models import workload
+from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
+from hypernudge.evidence.jsonio import write_json_atomically
+from hypernudge.harness.provenance import provenance
 
 RATES = (0.5, 1.0, 2.0)
 NOISES = (0.005, 0.01)  # never zero, so that every step pays for its noise
@@ -36,70 +42,6 @@ class Variant(NamedTuple):
 
     begin: Callable[[], object]
     end: Callable[[Tensor], object]
-
-
-class Block(nn.Module):
-    """A residual block of ResNet-18."""
-
-    def __init__(self, inside: int, outside: int, stride: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inside, outside, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outside),
-            nn.ReLU(),
-            nn.Conv2d(outside, outside, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outside),
-        )
-        self.skip: nn.Module = nn.Identity()
-        if stride != 1 or inside != outside:
-            self.skip = nn.Sequential(
-                nn.Conv2d(inside, outside, 1, stride, bias=False), nn.BatchNorm2d(outside)
-            )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(b, c, h, w)`` to ``(b, c', h / stride, w / stride)``."""
-        return torch.relu(self.body(x) + self.skip(x))
-
-
-def resnet18() -> nn.Module:
-    """Return ResNet-18 with its ImageNet stem: on 32x32 inputs the cheapest, so the hardest on overhead."""
-    layers: list[nn.Module] = [
-        nn.Conv2d(3, 64, 7, 2, 3, bias=False),
-        nn.BatchNorm2d(64),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, 1),
-    ]
-    for inside, outside, stride in [(64, 64, 1), (64, 128, 2), (128, 256, 2), (256, 512, 2)]:
-        layers += [Block(inside, outside, stride), Block(outside, outside, 1)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 100))
-
-
-class Transformer(nn.Module):
-    """A 20-million-parameter language model: six layers of width 512, tied to a vocabulary of 2,048."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tokens = nn.Embedding(2048, 512)
-        layer = nn.TransformerEncoderLayer(512, 8, 2048, dropout=0.0, batch_first=True, norm_first=True)
-        self.layers = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens ``(b, t)`` to logits ``(b * t, 2048)``."""
-        hidden: Tensor = self.layers(self.tokens(x))
-        return (hidden @ self.tokens.weight.T).flatten(0, 1)
-
-
-def workload(name: str, device: torch.device) -> tuple[nn.Module, Tensor, Tensor]:
-    """Return a model and one batch."""
-    torch.manual_seed(0)  # a benchmark's own process; layers initialise from the global generator
-    if name == "mlp_26k":
-        mlp = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
-        return mlp.to(device), torch.randn(128, 64, device=device), torch.randint(10, (128,), device=device)
-    if name == "resnet18":
-        images = torch.randn(32, 3, 32, 32, device=device)
-        return resnet18().to(device), images, torch.randint(100, (32,), device=device)
-    tokens = torch.randint(2048, (4, 32), device=device)
-    return Transformer().to(device), tokens, tokens.flatten()
 
 
 OPTIMIZERS: dict[str, Callable[[nn.Module], torch.optim.Optimizer]] = {
@@ -144,7 +86,7 @@ def variants(model: nn.Module, optimizer_name: str) -> dict[str, Variant]:
         "pulseopt_lr": published((0.0,)),
         "hypernudge_noise": hooked(LearningRate(RATES), GradientNoise(NOISES), episode_length=EPISODE),
         "pulseopt_noise": published(NOISES),
-        "hypernudge_alignment": hooked(controller=Alignment(every=8, look_every=3, start=1.0)),
+        "hypernudge_default": hooked(),
     }
 
 
@@ -230,6 +172,40 @@ def overheads(times: dict[str, list[float]], common: list[float]) -> dict[str, f
     }
 
 
+def measure_cell(
+    model_name: str, optimizer_name: str, rounds: int, device: torch.device, note: dict[str, Any]
+) -> dict[str, Any]:
+    """Measure one model under one optimizer; return the cell's record."""
+    model, inputs, targets = workload(model_name, device)
+    times, common = measure(
+        variants(model, optimizer_name),
+        functools.partial(compute_gradients, model, inputs, targets),
+        model,
+        rounds,
+        Clock(device),
+        whole=model_name == "mlp_26k",
+    )
+    plain = statistics.median(map(sum, zip(times["plain"], common, strict=True)))
+    return {
+        "event": "cell",
+        "model": model_name,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "optimizer": optimizer_name,
+        "rounds": rounds,
+        "plain_median_ms": round(1e3 * plain, 4),
+        "overhead_percent": overheads(times, common),
+        **note,
+    }
+
+
+def table_of(cells: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Return the overheads by model and optimizer."""
+    table: dict[str, dict[str, dict[str, float]]] = {}
+    for cell in cells:
+        table.setdefault(cell["model"], {})[cell["optimizer"]] = cell["overhead_percent"]
+    return table
+
+
 def main() -> None:
     """Measure, and print one JSON object per cell and a last one with all overheads."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -239,55 +215,30 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few rounds, under a minute")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--models", nargs="+", choices=list(ROUNDS), default=list(ROUNDS))
+    parser.add_argument("--optimizers", nargs="+", choices=list(OPTIMIZERS), default=list(OPTIMIZERS))
+    parser.add_argument("--results", type=Path, help="folder with a file per cell, for several calls")
+    parser.add_argument("--rounds", type=int, help="rounds per cell; default by model")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
-    print(
-        json.dumps(
-            {
-                "event": "machine",
-                "torch": torch.__version__,
-                "python": platform.python_version(),
-                "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-                "threads": arguments.threads,
-                "argv": sys.argv[1:],
-            }
-        )
-    )
-    table: dict[str, dict[str, dict[str, float]]] = {}
-    for model_name in arguments.models:
-        model, inputs, targets = workload(model_name, device)
-        size = sum(parameter.numel() for parameter in model.parameters())
-        for optimizer_name in OPTIMIZERS:
-            gradients = functools.partial(compute_gradients, model, inputs, targets)
-            times, common = measure(
-                variants(model, optimizer_name),
-                gradients,
-                model,
-                ROUNDS[model_name][0 if arguments.quick else 1],
-                Clock(device),
-                whole=model_name == "mlp_26k",
-            )
-            cell = overheads(times, common)
-            table.setdefault(model_name, {})[optimizer_name] = cell
-            print(
-                json.dumps(
-                    {
-                        "event": "cell",
-                        "model": model_name,
-                        "parameters": size,
-                        "optimizer": optimizer_name,
-                        "rounds": len(times["plain"]),
-                        "plain_median_ms": round(
-                            1e3 * statistics.median(map(sum, zip(times["plain"], common, strict=True))), 4
-                        ),
-                        **cell,
-                    }
-                ),
-                flush=True,
-            )
-    print(json.dumps({"overhead_percent": table}))
+    note = {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": arguments.threads,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **provenance(),
+    }
+    cells = []
+    for model_name, optimizer_name in itertools.product(arguments.models, arguments.optimizers):
+        rounds = arguments.rounds or ROUNDS[model_name][0 if arguments.quick else 1]
+        cell = measure_cell(model_name, optimizer_name, rounds, device, note)
+        cells.append(cell)
+        print(json.dumps(cell), flush=True)
+        if arguments.results is not None:
+            write_json_atomically(arguments.results / f"{model_name}-{optimizer_name}.json", cell)
+    if arguments.results is not None:
+        cells = [json.loads(path.read_text()) for path in sorted(arguments.results.glob("*.json"))]
+    print(json.dumps({"overhead_percent": table_of(cells)}))
 
 
 if __name__ == "__main__":

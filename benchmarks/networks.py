@@ -112,9 +112,9 @@ class ResNetTask(GradientTask):
 
     name, space, batch_size, steps_per_unit = "resnet20", SPACE, 32, 2
 
-    def __init__(self, data_dir: Path) -> None:
-        x, y = cifar10(data_dir)
-        self.x, self.y, self.held_out = x[128:], y[128:], (x[:128], y[:128])
+    def __init__(self, images: tuple[Tensor, Tensor]) -> None:
+        x, y = images
+        self.x, self.y, self.held_out = x[64:], y[64:], (x[:64], y[:64])
         self.module = ResNet20()
         statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
         self.statistics, self.buffers = statistics, tuple(statistics)

@@ -1,4 +1,4 @@
-"""The `hypernudge` command: plan, run, derive, pilot, report, compare, import, status."""
+"""The `hypernudge` command: plan, run, pilot, replay, report, compare, import, prior, explain and more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.commands import add_commands
+from hypernudge.harness import commands as warm_starts
+from hypernudge.harness.replay_command import add_command as add_replay
 from hypernudge.harness.run import parse_with_overrides
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
@@ -82,7 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
     pilot.set_defaults(run=_pilot, overrides=[])
 
+    add_replay(commands)
     add_commands(commands)
+    warm_starts.add_commands(commands)
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
 
     status = commands.add_parser("status", help="what is done, running and missing")

@@ -13,11 +13,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hypernudge.errors import require
+
 Params = dict[str, Tensor]
 
 
 class Optimizer(Protocol):
-    """An update rule that reads its hyper-parameters from the trial's configuration."""
+    """An update rule that reads its hyper-parameters from the trial's configuration.
+
+    `effective_rate` and `direction` describe it to warm starts: from a standing start, and apart from decay,
+    a step along the constant gradient `g` moves the parameters by `-effective_rate * direction(g)` in the
+    long run.
+    """
 
     def init(self, params: Params) -> Params:
         """Return the state before the first step."""
@@ -31,6 +38,14 @@ class Optimizer(Protocol):
 
     def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
         """Do the same in place, without a graph."""
+        ...
+
+    def effective_rate(self, hp: Mapping[str, Any]) -> Any:
+        """Return the effective learning rate of a configuration; floats or tensors."""
+        ...
+
+    def direction(self, grads: Params) -> Params:
+        """Return the direction of the first step for these gradients."""
         ...
 
 
@@ -76,3 +91,100 @@ class SGD:
         else:
             torch._foreach_add_(v, w, alpha=decay)
         torch._foreach_add_(w, v, alpha=-lr)
+
+    def effective_rate(self, hp: Mapping[str, Any]) -> Any:
+        """`lr / (1 - momentum)`: what the steps that follow one gradient add up to."""
+        return hp["lr"] / (1.0 - hp.get("momentum", 0.0))
+
+    def direction(self, grads: Params) -> Params:
+        """The gradients themselves."""
+        return grads
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in `torch.optim.AdamW`.
+
+    Reads `lr`, `weight_decay` (0 if absent) and, as the decay rate of the first moment, `beta1` or else
+    `momentum`, so that one space serves this rule and SGD.
+
+    Args:
+        beta1: Decay rate of the first moment where the configuration holds neither name.
+        beta2: Decay rate of the second moment.
+        eps: Added to the root of the second moment.
+
+    Raises:
+        InvalidArgumentError: If a decay rate is not in [0, 1), or `eps` is not positive.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
+            require(
+                0 <= value < 1, f"optimizer.{name}", "must lie in [0, 1)", value, "0.9 and 0.999 are usual"
+            )
+        require(self.eps > 0, "optimizer.eps", "must be positive", self.eps, "1e-8 is usual")
+
+    def init(self, params: Params) -> Params:
+        """Return both moments, zero, and the number of steps; `exp_avg/NAME`, `exp_avg_sq/NAME`, `step`."""
+        like = next(iter(params.values()))
+        moments = {
+            f"{kind}/{name}": torch.zeros_like(value)
+            for kind in ("exp_avg", "exp_avg_sq")
+            for name, value in params.items()
+        }
+        return {**moments, "step": like.new_zeros(())}
+
+    def update(
+        self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
+    ) -> tuple[Params, Params]:
+        """Return new parameters and moments; pure and differentiable."""
+        lr, beta1, decay = hp["lr"], self._beta1(hp), hp.get("weight_decay", 0.0)
+        step = state["step"] + 1.0
+        correction1, correction2 = 1.0 - beta1**step, 1.0 - self.beta2**step
+        new_params, new_state = {}, {"step": step}
+        for name, w in params.items():
+            m = beta1 * state[f"exp_avg/{name}"] + (1.0 - beta1) * grads[name]
+            v = self.beta2 * state[f"exp_avg_sq/{name}"] + (1.0 - self.beta2) * grads[name] ** 2
+            new_state[f"exp_avg/{name}"], new_state[f"exp_avg_sq/{name}"] = m, v
+            scaled = (m / correction1) / (_root(v / correction2) + self.eps)
+            new_params[name] = w - lr * decay * w - lr * scaled
+        return new_params, new_state
+
+    @torch.no_grad()
+    def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
+        """Do the same in place with fused multi-tensor operations."""
+        lr, beta1, decay = hp["lr"], self._beta1(hp), hp.get("weight_decay", 0.0)
+        w, g = list(params.values()), list(grads.values())
+        m = [state[f"exp_avg/{name}"] for name in params]
+        v = [state[f"exp_avg_sq/{name}"] for name in params]
+        state["step"] += 1.0
+        step = float(state["step"])
+        torch._foreach_lerp_(m, g, 1.0 - beta1)
+        torch._foreach_mul_(v, self.beta2)
+        torch._foreach_addcmul_(v, g, g, value=1.0 - self.beta2)
+        torch._foreach_mul_(w, 1.0 - lr * decay)
+        root = torch._foreach_sqrt(v)
+        torch._foreach_div_(root, (1.0 - self.beta2**step) ** 0.5)
+        torch._foreach_add_(root, self.eps)
+        torch._foreach_addcdiv_(w, m, root, value=-lr / (1.0 - beta1**step))
+
+    def effective_rate(self, hp: Mapping[str, Any]) -> Any:
+        """`lr`: the first moment is an average, so momentum delays steps and does not add to them."""
+        return hp["lr"]
+
+    def direction(self, grads: Params) -> Params:
+        """`g / (|g| + eps)`, nearly the sign: what the corrected moments of one gradient come to."""
+        return {name: g / (g.abs() + self.eps) for name, g in grads.items()}
+
+    def _beta1(self, hp: Mapping[str, Any]) -> Any:
+        return hp.get("beta1", hp.get("momentum", self.beta1))
+
+
+def _root(value: Tensor) -> Tensor:
+    """Square root whose derivative at zero is zero, for weights that never had a gradient."""
+    positive = value > 0
+    return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)

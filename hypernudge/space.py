@@ -1,178 +1,25 @@
-"""Search spaces: named hyper-parameters, and the map between their natural values and the unit cube.
-
-Every hyper-parameter has three coordinates. The *natural* value is what training uses (`lr = 3e-3`). The
-*warped* one is its natural logarithm where the scale is logarithmic and the value itself elsewhere; steps of
-warm starts are taken there. The *unit* one is the warped value rescaled to [0, 1]; samplers and surrogates
-work there. The maps are written so that they accept floats, NumPy arrays and torch tensors alike, and are
-differentiable for the last.
-"""
+"""Search spaces: configurations, and the map between them and the unit cube."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.parameters import Categorical, HyperParameter, Integer, Real, Value, parameter_from_spec
 
-Value = float | int | str | bool
-Scalar = Any  # float, numpy array or torch tensor: whatever supports arithmetic
-
-
-def _log(value: Scalar) -> Scalar:
-    """Natural logarithm of a float, an array or a tensor."""
-    if isinstance(value, float | int):
-        return math.log(value)
-    return value.log() if hasattr(value, "log") else np.log(value)
-
-
-def _exp(value: Scalar) -> Scalar:
-    """Exponential of a float, an array or a tensor."""
-    if isinstance(value, float | int):
-        return math.exp(value)
-    return value.exp() if hasattr(value, "exp") else np.exp(value)
-
-
-@dataclass(frozen=True)
-class Real:
-    """A continuous hyper-parameter on `[low, high]`, on a linear or logarithmic scale."""
-
-    name: str
-    low: float
-    high: float
-    log: bool = False
-    only_if: tuple[str, tuple[Value, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        _check_range(self.name, self.low, self.high, self.log)
-
-    @property
-    def continuous(self) -> bool:
-        """Whether a warm start may move this hyper-parameter."""
-        return True
-
-    @property
-    def width(self) -> float:
-        """Length of the range in warped coordinates."""
-        return math.log(self.high / self.low) if self.log else self.high - self.low
-
-    def warp(self, value: Scalar) -> Scalar:
-        """Natural to warped."""
-        return _log(value) if self.log else value
-
-    def unwarp(self, warped: Scalar) -> Scalar:
-        """Warped to natural."""
-        return _exp(warped) if self.log else warped
-
-    def slope(self, value: float) -> float:
-        """Derivative of the natural value with respect to the warped one, at `value`."""
-        return value if self.log else 1.0
-
-    def encode(self, value: Any) -> Any:
-        """Natural to unit."""
-        return (self.warp(value) - self.warp(self.low)) / self.width
-
-    def decode(self, unit: Scalar) -> Scalar:
-        """Unit to natural; floats are kept inside `[low, high]` whatever the rounding."""
-        value = self.unwarp(self.warp(self.low) + unit * self.width)
-        return self.clip(value) if isinstance(value, float) else value
-
-    def step(self, value: float, change: float) -> float:
-        """Return the natural value after moving by `change` in warped coordinates, stopped at the bounds."""
-        moved = self.warp(float(value)) + change
-        if moved >= self.warp(self.high):  # also keeps a huge step from overflowing
-            return self.high
-        return self.clip(self.unwarp(max(moved, self.warp(self.low))))
-
-    def clip(self, value: float) -> float:
-        """Return the nearest value inside `[low, high]`."""
-        return min(max(float(value), self.low), self.high)
-
-    def contains(self, value: object) -> bool:
-        """Whether `value` is a number inside the range."""
-        return isinstance(value, float | int) and self.low <= value <= self.high
-
-
-@dataclass(frozen=True)
-class Integer:
-    """A whole number from `low` to `high`, both included; each owns an equal share of the (warped) range."""
-
-    name: str
-    low: int
-    high: int
-    log: bool = False
-    only_if: tuple[str, tuple[Value, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        _check_range(self.name, self.low, self.high, self.log)
-
-    @property
-    def continuous(self) -> bool:
-        """Whether a warm start may move this hyper-parameter."""
-        return False
-
-    def _edges(self) -> tuple[float, float]:
-        low, high = self.low - 0.5, self.high + 0.5
-        return (math.log(low), math.log(high)) if self.log else (low, high)
-
-    def encode(self, value: Any) -> Any:
-        """Natural to unit: the centre of the value's share."""
-        low, high = self._edges()
-        return ((math.log(value) if self.log else value) - low) / (high - low)
-
-    def decode(self, unit: Scalar) -> int:
-        """Unit to natural."""
-        low, high = self._edges()
-        position = low + float(unit) * (high - low)
-        return min(max(round(math.exp(position) if self.log else position), self.low), self.high)
-
-    def contains(self, value: object) -> bool:
-        """Whether `value` is a whole number inside the range."""
-        return isinstance(value, int) and self.low <= value <= self.high
-
-
-@dataclass(frozen=True)
-class Categorical:
-    """One of a few unordered choices; each owns an equal share of the unit interval."""
-
-    name: str
-    choices: tuple[Value, ...]
-    only_if: tuple[str, tuple[Value, ...]] | None = None
-
-    def __post_init__(self) -> None:
-        require(len(self.choices) > 0, self.name, "choices must not be empty", self.choices, "list one")
-        unique = len(set(map(repr, self.choices))) == len(self.choices)
-        require(unique, self.name, "choices must differ", self.choices, "remove the duplicates")
-
-    @property
-    def continuous(self) -> bool:
-        """Whether a warm start may move this hyper-parameter."""
-        return False
-
-    def encode(self, value: Any) -> Any:
-        """Natural to unit: the centre of the choice's share."""
-        return (self.choices.index(value) + 0.5) / len(self.choices)
-
-    def decode(self, unit: Scalar) -> Value:
-        """Unit to natural."""
-        return self.choices[min(int(float(unit) * len(self.choices)), len(self.choices) - 1)]
-
-    def contains(self, value: object) -> bool:
-        """Whether `value` is one of the choices."""
-        return value in self.choices
-
-
-HyperParameter = Real | Integer | Categorical
-
-
-def _check_range(name: str, low: float, high: float, log: bool) -> None:
-    finite = math.isfinite(low) and math.isfinite(high)
-    require(finite, name, "low and high must be finite", (low, high), "give two numbers")
-    require(low < high, name, "low must be below high", (low, high), "swap or widen the range")
-    require(not log or low > 0, name, "a logarithmic range must start above 0", low, "raise low")
+__all__ = [
+    "Categorical",
+    "Config",
+    "HyperParameter",
+    "Integer",
+    "Real",
+    "SearchSpace",
+    "Value",
+    "parameter_from_spec",
+]
 
 
 class Config(Mapping[str, Value]):
@@ -260,6 +107,20 @@ class SearchSpace:
         """Draw a configuration uniformly from the unit cube (so log-uniformly on logarithmic scales)."""
         return self.decode(rng.random(len(self)))
 
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw the coordinates of `count` configurations, shape `(count, len(self))`: see `snap`."""
+        return self.snap(rng.random((count, len(self))))
+
+    def snap(self, units: np.ndarray) -> np.ndarray:
+        """Move points, shape `(n, len(self))`, to where configurations are: `encode(decode(point))` of each.
+
+        Whole numbers and choices go to the centres of their shares, inactive coordinates to .5.
+        """
+        if any(parameter.only_if is not None for parameter in self.parameters):
+            return np.array([self.encode(self.decode(unit)) for unit in units]).reshape(units.shape)
+        columns = [p.snap(units[:, index]) for index, p in enumerate(self.parameters)]
+        return np.stack(columns, axis=1)
+
     def decode(self, unit: Sequence[float] | np.ndarray) -> Config:
         """Unit cube, shape `(len(self),)`, to a configuration of active hyper-parameters."""
         values: dict[str, Value] = {}
@@ -294,32 +155,3 @@ def _active(parameter: HyperParameter, values: Mapping[str, Value]) -> bool:
         return True
     parent, allowed = parameter.only_if
     return parent in values and values[parent] in allowed
-
-
-def parameter_from_spec(name: str, spec: Mapping[str, Any]) -> HyperParameter:
-    """Build a hyper-parameter from its description in YAML.
-
-    `{low: 1e-4, high: 1, log: true}` is continuous, `{low: 1, high: 8, integer: true}` whole,
-    `{choices: [a, b]}` categorical; `only_if: {parent: [values]}` makes any of them conditional.
-
-    Raises:
-        InvalidArgumentError: If keys are missing or unknown, or the range is upside down.
-    """
-    known = {"low", "high", "log", "integer", "choices", "only_if"}
-    unknown = sorted(set(spec) - known)
-    require(not unknown, f"space.{name}", f"keys must be among {sorted(known)}", unknown, "remove them")
-    condition = spec.get("only_if")
-    only_if = None
-    if condition:
-        parent, values = next(iter(condition.items()))
-        only_if = (str(parent), tuple(values))
-    if "choices" in spec:
-        return Categorical(name, tuple(spec["choices"]), only_if)
-    given = "low" in spec and "high" in spec
-    require(given, f"space.{name}", "needs low and high, or choices", dict(spec), "add them")
-    try:
-        if spec.get("integer", False):
-            return Integer(name, int(spec["low"]), int(spec["high"]), bool(spec.get("log", False)), only_if)
-        return Real(name, float(spec["low"]), float(spec["high"]), bool(spec.get("log", False)), only_if)
-    except InvalidArgumentError as error:
-        raise InvalidArgumentError(f"space.{error}") from None

@@ -107,7 +107,8 @@ class GradientTask(ABC):
     Class or instance attributes: `name`, `space`, `batch_size` (samples per step), `steps_per_unit` (steps in
     one unit, an epoch as a rule); optionally `metric`, `metric_range`, `optimizer`, and `buffers`: names in
     `init`'s result that training sets instead of descending on them, such as running statistics. `loss` may
-    not read them; `loss_and_buffers` returns their new values.
+    not read them; `loss_and_buffers` returns their new values. With `one_at_a_time` every engine trains
+    trials by `start` and `advance`, which a subclass may then write in its own way.
     """
 
     name: str
@@ -118,6 +119,7 @@ class GradientTask(ABC):
     metric_range: tuple[float, float] = (0.0, 1.0)
     optimizer: Optimizer = SGD()
     buffers: tuple[str, ...] = ()
+    one_at_a_time: bool = False
 
     @abstractmethod
     def init(self, seed: int) -> Params:

@@ -8,10 +8,11 @@ the milestone it was sent to is minus infinity, so it is ranked there, last, and
 from __future__ import annotations
 
 import bisect
+import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 from hypernudge.space import Config
 
@@ -70,6 +71,11 @@ class Report:
     wall_seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def score(self) -> float:
+        """Score at the milestone: that of the last unit, minus infinity for a trial that lost."""
+        return self.units[-1].validation if self.outcome == "ok" and self.units else -math.inf
+
 
 @dataclass
 class Trial:
@@ -102,24 +108,41 @@ class Started:
 Event = Started | Job | Report
 
 
+class Fold(Protocol):
+    """Something computed from a history by taking in its events one after the other."""
+
+    def take(self, event: Event) -> None:
+        """Take in the next event; only the event may be looked at, not the history."""
+        ...
+
+
+F = TypeVar("F", bound=Fold)
+
+
 class History:
     """Append-only table of a study, with the indices that schedulers ask for.
 
     The indices are caches: `History.replay(history.events)` rebuilds them, and a law test holds the two
-    equal. All queries cost O(1) or O(answer).
+    equal. All queries cost O(1), O(log n) or O(answer).
+
+    Args:
+        horizon: Units of the longest training in the study, where it is known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, horizon: int | None = None) -> None:
+        self.horizon = horizon
         self.events: list[Event] = []
         self.trials: list[Trial] = []
         self._rungs: dict[int, list[tuple[float, int, int]]] = {}
+        self._paused: dict[int, list[tuple[float, int, int]]] = {}
         self._running: set[int] = set()
         self._arrivals = 0
+        self._folds: dict[Hashable, tuple[Any, int]] = {}
 
     @classmethod
-    def replay(cls, events: Iterable[Event]) -> History:
+    def replay(cls, events: Iterable[Event], horizon: int | None = None) -> History:
         """Rebuild a history from its events."""
-        history = cls()
+        history = cls(horizon)
         for event in events:
             history.append(event)
         return history
@@ -161,11 +184,12 @@ class History:
         if event.outcome == "cut":  # the study's budget ended while it ran: no milestone was reached
             trial.status = "stopped"
             return
-        score = event.units[-1].validation if event.outcome == "ok" and event.units else -math.inf
         trial.status = "paused" if event.outcome == "ok" else event.outcome
-        trial.milestones[event.job.until] = score
-        rung = self._rungs.setdefault(event.job.until, [])
-        bisect.insort(rung, (-score, self._arrivals, number))
+        trial.milestones[event.job.until] = event.score
+        arrival = (-event.score, self._arrivals, number)
+        bisect.insort(self._rungs.setdefault(event.job.until, []), arrival)
+        if trial.status == "paused":
+            heapq.heappush(self._paused.setdefault(event.job.until, []), arrival)
         self._arrivals += 1
 
     @property
@@ -181,6 +205,24 @@ class History:
     def ranked(self, milestone: int) -> Sequence[tuple[float, int, int]]:
         """Return what reached `milestone`, best first: `(-score, order of arrival, trial)`. Read only."""
         return self._rungs.get(milestone, ())
+
+    def best_paused(self, milestone: int) -> tuple[float, int, int] | None:
+        """Return the entry in `ranked(milestone)` of the best trial that is still paused there."""
+        heap = self._paused.get(milestone, [])
+        while heap:
+            trial = self.trials[heap[0][2]]
+            if trial.status == "paused" and trial.until == milestone:
+                return heap[0]
+            heapq.heappop(heap)  # went on since
+        return None
+
+    def fold(self, key: Hashable, make: Callable[[], F]) -> F:
+        """Return `make()` after it took in all events; kept under `key`, so that each is taken in once."""
+        fold, taken = self._folds.get(key) or (make(), 0)
+        for event in self.events[taken:]:
+            fold.take(event)
+        self._folds[key] = (fold, len(self.events))
+        return fold
 
     def milestones(self) -> list[int]:
         """Return the milestones that were reached at least once, ascending."""

@@ -115,7 +115,7 @@ def tuning(
     streams = Streams(seed)
     policy: WarmStart = warm_start if warm_start is not None else Unchanged()
     nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
-    history = History()
+    history = History(scheduler.max_units)
 
     def note(event: Event) -> None:
         history.append(event)

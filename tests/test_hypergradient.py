@@ -11,10 +11,11 @@ from hypernudge.hypergradient import (
     gradient_difference,
     hessian_vector,
     lookahead,
+    loss_difference,
     reverse,
     unroll,
 )
-from hypernudge.optimizers import SGD
+from hypernudge.optimizers import SGD, AdamW
 from hypernudge.random import stream
 from hypernudge.tasks import builtin
 
@@ -79,9 +80,24 @@ def test_curvature_agrees_with_its_slow_twin(setting):
     exact, twin = (
         measure(task, params, batches[0], config) for measure in (hessian_vector, gradient_difference)
     )
-    assert twin.gg == pytest.approx(exact.gg, rel=1e-12)
-    assert twin.gHg == pytest.approx(exact.gHg, rel=1e-5, abs=1e-9)
+    assert twin.gd == pytest.approx(exact.gd, rel=1e-12)
+    assert twin.dHd == pytest.approx(exact.dHd, rel=1e-5, abs=1e-9)
     assert exact.lr_star > 0
+
+
+@pytest.mark.parametrize("rule", [SGD(), AdamW()])
+def test_curvature_from_one_more_loss_is_that_of_a_small_step(bowl, rule):
+    """On a quadratic the loss after a step of any length gives the curvature exactly."""
+    bowl.optimizer = rule
+    batch, params = gather_batch(bowl, 0, 0, 64), bowl.init(0)
+    hp = {"augmentation": 0.0, "label_smoothing": 0.0}
+    exact = hessian_vector(bowl, params, batch, hp)
+    twin = gradient_difference(bowl, params, batch, hp)
+    cheap, direction = loss_difference(bowl, params, batch, hp)
+    assert cheap.dHd == pytest.approx(exact.dHd, rel=1e-8) and twin.dHd == pytest.approx(exact.dHd, rel=1e-6)
+    assert cheap.dd == pytest.approx(float(sum((d**2).sum() for d in direction.values())))
+    half = loss_difference(bowl, params, batch, hp, decrease=0.001)[0]
+    assert half.lr_star == pytest.approx(exact.lr_star, rel=1e-6)
 
 
 def test_on_a_quadratic_a_step_of_lr_star_is_the_best_on_the_line(bowl):

@@ -63,7 +63,8 @@ def draw(world: World, pairs: int, rng: np.random.Generator) -> tuple[TimePairs,
         if world.ties:
             time = budget / 50 * np.ceil(50 * time / budget)
             final = np.round(360 * final) / 360
-        reached = time <= budget
+        # Without censoring the one in thirty thousand beyond the budget counts as reached, at the budget.
+        reached = (time <= budget) | (world.censoring == 0)
         time = np.minimum(time, budget)
         sides.append((time, reached, final, final - 0.5 * time / budget))
     (bt, br, bf, ba), (mt, mr, mf, ma) = sides

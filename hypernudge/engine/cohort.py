@@ -39,7 +39,12 @@ class Member:
 
 
 def shape_of(task: GradientTask, state: TrainingState) -> Shape | None:
-    """Return the shape of a trial's state; None if it cannot be stacked (mixed or whole-number types)."""
+    """Return the shape of a trial's state; None if it cannot be stacked.
+
+    That is so with mixed or whole-number types, and where a task wants its trials one at a time.
+    """
+    if task.one_at_a_time:
+        return None
     trained = task.trained(state.params)
     rest = {name: value for name, value in state.params.items() if name not in trained}
     layouts = [Layout.of(tensors) for tensors in (trained, state.optimizer_state, rest)]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypernudge.engine.clock import Clocked
 from hypernudge.engine.trainer import FILL, Population, Trajectory
@@ -54,7 +54,7 @@ class PopulationEngine(Clocked):
         InvalidArgumentError: For a population of another task, or a value that breaks a rule.
     """
 
-    population: Population = None  # type: ignore[assignment]  # made below if absent
+    population: Any = None  # a Population, made below if absent
     memory_budget: int | None = None
     device: str = "cpu"
     threads: int = 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 import traceback
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -19,13 +21,14 @@ from hypernudge.errors import require
 from hypernudge.space import Config, Value
 from hypernudge.task import GradientTask, Route, Task
 
-FILL = 32  # members that are worth having in a step before anything is trained ahead of demand
+FILL = 64  # members that are worth having in a step before anything is trained ahead of demand
 # A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
 CPU_BUDGET = 32 * 2**20
 GPU_SHARE = 0.5
 # FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
 # with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
 ALONE_ABOVE = 2e7
+SPLIT_FLOPS = 4e6  # of a step of a cohort: with less, two threads only wait for each other
 Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
 
 
@@ -89,6 +92,11 @@ class Population:
             limit = ALONE_ABOVE if self.device.type == "cpu" else math.inf
         self._large = isinstance(task, GradientTask) and _is_large(task, self.device, limit)
         self._alone = self._large
+        tasks = self._copies() if self._large else [task]
+        self._at_a_time = len(tasks)
+        self._idle: SimpleQueue[Task] = SimpleQueue()
+        for one in tasks:
+            self._idle.put(one)
 
     @property
     def demand(self) -> int:
@@ -139,14 +147,21 @@ class Population:
                     alone.append(trajectory)
                 else:
                     groups.setdefault(_key(trajectory, trajectory.shape), []).append(trajectory)
-        # What one engine cannot train twice at a time may be anything; a large gradient task is pure.
-        work = [partial(self._train_alone, trajectory) for trajectory in alone]
-        if not self._large:
-            self._each(work, 1)
-            work = []
-        for key, group in groups.items():
-            work += [partial(self._train_block, key, block) for block in self._blocks(key, group)]
-        self._each(work, self.threads if self.device.type == "cpu" else 1)
+        # Black boxes may be anything, so they are trained one at a time; a large gradient task is pure.
+        self._each([partial(self._train_alone, t) for t in alone], self._at_a_time)
+        blocks = [(key, block) for key, group in groups.items() for block in self._blocks(key, group)]
+        # `torch.func.functional_call`, usual in losses, swaps a module's parameters: not for two threads.
+        threads = self.threads if all(self._has_own_route(key) for key, _ in blocks) else 1
+        self._each([partial(self._train_block, *block) for block in blocks], threads)
+
+    def _copies(self) -> list[Task]:
+        """Return the task, and a copy for each further thread: it shares tensors, but no module."""
+        memo = {id(value): value for value in vars(self.task).values() if isinstance(value, torch.Tensor)}
+        try:
+            copies: list[Task] = [copy.deepcopy(self.task, dict(memo)) for _ in range(self.threads - 1)]
+        except Exception:  # whatever a user's task holds: then one thread must do
+            copies = []
+        return [self.task, *copies]
 
     def _each(self, work: Sequence[Callable[[], None]], threads: int) -> None:
         if threads == 1 or len(work) < 2:
@@ -181,8 +196,10 @@ class Population:
 
     def _blocks(self, key: Key, group: list[Trajectory]) -> Iterable[list[Trajectory]]:
         size = self.cohort_size(group[0])
-        if self.device.type == "cpu" and self.threads > 1:
-            size = min(size, math.ceil(len(group) / self.threads))
+        if self.threads > 1 and self._has_own_route(key):
+            assert isinstance(self.task, GradientTask)  # only those have members
+            worthwhile = math.ceil(SPLIT_FLOPS / self.task.step_flops)
+            size = min(size, max(worthwhile, math.ceil(len(group) / self.threads)))
         count = math.ceil(len(group) / size)
         even = math.ceil(len(group) / count)
         return [group[i : i + even] for i in range(0, len(group), even)]
@@ -211,6 +228,13 @@ class Population:
             own = self.task.route(self.device, dict(shared))
             self._routes[shared] = own or VmapRoute(self.task, self.device, dict(shared))
         return self._routes[shared]
+
+    def _has_own_route(self, key: Key) -> bool:
+        """Whether the task batches itself, on a CPU: then its cohorts may be trained in several threads."""
+        try:
+            return self.device.type == "cpu" and not isinstance(self._route(key), VmapRoute)
+        except Exception:  # as in `cohort_size`
+            return False
 
     def _train_block(self, key: Key, block: list[Trajectory]) -> None:
         begun = time.perf_counter()
@@ -258,16 +282,19 @@ class Population:
     def _train_alone(self, trajectory: Trajectory) -> None:
         """Train as the serial engine does."""
         begun = time.perf_counter()
+        task = self._idle.get()
         try:
             scores = (math.nan, math.nan)
-            if self.task.advance(trajectory.state, trajectory.config):
+            if task.advance(trajectory.state, trajectory.config):
                 scores = (
-                    self.task.evaluate(trajectory.state, "validation"),
-                    self.task.evaluate(trajectory.state, "test"),
+                    task.evaluate(trajectory.state, "validation"),
+                    task.evaluate(trajectory.state, "test"),
                 )
             trajectory.scores.append(scores)
         except Exception:  # as in the serial engine: belongs into the record
             trajectory.error = traceback.format_exc()
+        finally:
+            self._idle.put(task)
         trajectory.seconds.append(time.perf_counter() - begun)
 
 

@@ -199,7 +199,7 @@ class AEES:
             raise RuntimeError(
                 "step_start() called twice without step_end() in between; end the open step first."
             )
-        selection = self._core.begin(step)
+        selection = self._core.stepping.begin(step)
         if selection is not self._named or self._candidate is None:
             self._named = selection
             self._candidate = CandidateConfig(selection.name, *selection.values)
@@ -226,7 +226,7 @@ class AEES:
             self._core.observe(loss)
             self._check_reward()
         except BaseException:
-            self._core.failed()
+            self._core.stepping.failed()
             raise
         with self._core.around_step():
             self.optimizer.step()

@@ -23,11 +23,13 @@ class Alignment:
     ``h = -<g, u> / (|g| |u|)`` says whether that batch would have gone further the same way. Over an
     episode, ``z = sum(h) / sqrt(sum(h^2))`` is about standard normal if the rate is right. Beyond
     ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
-    of the three closes the episode. It is a test on the signal of hypergradient descent (Baydin et
+    of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
+    the stronger evidence of ``z_again``; without that, training under noise settles at rates that
+    still descend but end badly. It is a test on the signal of hypergradient descent (Baydin et
     al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows as
     disagreement.
 
-    It needs no loss. Cost: every ``every``-th step copies ``fraction`` of the coordinates twice and takes
+    It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
     three scalar products; products stay on the device, and one transfer per look is read ``lag`` steps
     later, when it has long arrived. With several ranks each look is one collective.
 
@@ -40,12 +42,15 @@ class Alignment:
         down: Factor after a negative verdict, in (0, 1).
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
+        z_again: Threshold of a positive verdict after the first negative one, above 0; None for ``z_up``.
+        z_leave: Threshold of both verdicts while the multiplier is exactly 1, above 0: the user's own rate is
+            not left on slight evidence, and no change passes it without stopping there. None treats 1
+            like any other multiplier.
         samples: Probes after which the test gives up, at least 1.
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
-        fraction: Share of the coordinates probed, in (0, 1].
-        min_coordinates: Probe at least so many coordinates, or all of them.
+        coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
         low: Smallest multiplier.
         high: Largest multiplier, at least ``low``.
         seed: Chooses which coordinates are probed.
@@ -65,13 +70,14 @@ class Alignment:
         up: float = 2.0,
         down: float = 0.7,
         z_up: float = 1.7,
-        z_down: float = 2.0,
+        z_down: float = 1.5,
+        z_again: float | None = 3.0,
+        z_leave: float | None = 3.0,
         samples: int = 15,
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
-        fraction: float = 1 / 32,
-        min_coordinates: int = 8192,
+        coordinates: int = 16384,
         low: float = 1e-4,
         high: float = 1e4,
         seed: int = 0,
@@ -87,6 +93,8 @@ class Alignment:
         self.up, self.down = up, down
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
+        self.z_again = None if z_again is None else checks.positive("z_again", z_again)
+        self.z_leave = None if z_leave is None else checks.positive("z_leave", z_leave)
         self.samples = checks.at_least("samples", samples, 1)
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
@@ -97,7 +105,8 @@ class Alignment:
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
         self.capacity = self.samples * self.every + self.every + self.lag
         self.z = 0.0
-        self._sample = CoordinateSample(fraction, min_coordinates, seed)
+        self._fell = False  # whether a negative verdict was ever given
+        self._sample = CoordinateSample(coordinates, seed)
         self._group = process_group
         self._tick = 0
         self._taken = 0
@@ -117,19 +126,23 @@ class Alignment:
 
     def gradients_ready(self, optimizer: Optimizer) -> None:
         """Judge the last probed update by these gradients; begin a probe if one is due."""
+        due = self._tick % self.every == 0
+        if due or self._update is not None:
+            self._sample.look_up(optimizer)
         if self._update is not None and self._taken < self.samples:
-            self._judge(optimizer, self._update)
+            self._judge(self._update)
         self._update = None
-        if self._tick % self.every == 0 and self._taken < self.samples:
-            self._before = self._sample.parameters(optimizer)
+        if due and self._taken < self.samples:
+            self._before = self._sample.parameters()
 
     def stepped(self, optimizer: Optimizer) -> None:
         """Complete a probe; read the look that an earlier step started."""
+        del optimizer
         self._tick += 1
         while self._reads and self._reads[0].started + self.lag < self._tick and self._verdict is None:
             self._decide(self._reads.pop(0).fetch())
         if self._before is not None:
-            self._update = self._sample.parameters(optimizer).sub_(self._before)
+            self._update = self._sample.parameters().sub_(self._before)
             self._before = None
 
     def full(self, steps: int) -> bool:
@@ -141,7 +154,10 @@ class Alignment:
         """Change the multiplier by the verdict; an episode closed without one changes nothing."""
         del selection, losses
         if self._verdict is not None:
-            self.multiplier = min(max(self.multiplier * self._verdict, self.low), self.high)
+            changed = min(max(self.multiplier * self._verdict, self.low), self.high)
+            self._fell = self._fell or self._verdict < 1.0
+            passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
+            self.multiplier = 1.0 if passes_one and self.z_leave is not None else changed
         self._verdict = None
         return None
 
@@ -156,7 +172,7 @@ class Alignment:
             "kind": "alignment",
             "start": self.start,
             "factors": [self.up, self.down],
-            "thresholds": [self.z_up, self.z_down],
+            "thresholds": [self.z_up, self.z_down, self.z_again, self.z_leave],
             "schedule": [self.samples, self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
@@ -168,6 +184,7 @@ class Alignment:
         return {
             "multiplier": self.multiplier,
             "z": self.z,
+            "fell": self._fell,
             "tick": self._tick,
             "taken": self._taken,
             "update": None if self._update is None else self._update.clone(),
@@ -179,6 +196,7 @@ class Alignment:
         """Restore what :meth:`state_dict` returned."""
         self.multiplier = state["multiplier"]
         self.z = state["z"]
+        self._fell = state["fell"]
         self._tick = state["tick"]
         self._taken = state["taken"]
         self._verdict = None
@@ -196,8 +214,8 @@ class Alignment:
             PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
         ]
 
-    def _judge(self, optimizer: Optimizer, update: Tensor) -> None:
-        gradient = self._sample.gradients(optimizer)
+    def _judge(self, update: Tensor) -> None:
+        gradient = self._sample.gradients()
         if gradient.numel() != update.numel():
             return  # a parameter group was added between the two steps
         if self._products is None or self._products.device != update.device:
@@ -222,9 +240,11 @@ class Alignment:
         ]
         square = sum(h * h for h in cosines)
         self.z = sum(cosines) / math.sqrt(square) if square > 0 else 0.0
-        if self.z > self.z_up:
+        at_home = self.z_leave if self.multiplier == 1.0 else None
+        rise = (self.z_again if self._fell else None) or self.z_up
+        if self.z > (at_home or rise):
             self._verdict = self.up
-        elif self.z < -self.z_down:
+        elif self.z < -(at_home or self.z_down):
             self._verdict = self.down
         elif len(products) >= self.samples:
             self._verdict = 1.0

@@ -12,7 +12,7 @@ from hypernudge.episodes.bandits.base import Bandit, BanditFactory, ContextualBa
 from hypernudge.episodes.context import TrendContext
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import Reward, RewardDetails
-from hypernudge.episodes.seeds import derive_seed
+from hypernudge.random import integer
 
 NON_FINITE_POLICIES = ("ignore", "worst", "raise")
 
@@ -41,7 +41,7 @@ def bandit_slots(axes: Sequence[Axis], factory: BanditFactory, *, conditional: b
             continue
         slots.append(
             tuple(
-                factory(arms, seed=derive_seed(seed, "bandit", position, axis.name, parent))
+                factory(arms, seed=integer(seed, "bandit", position, axis.name, parent))
                 for parent in range(copies)
             )
         )

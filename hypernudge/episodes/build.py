@@ -1,20 +1,52 @@
 """From options to a controller: the defaults of the hook-based scheduler, in one place."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from hypernudge.episodes.alignment import Alignment
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import GradientNoise
 from hypernudge.episodes.bandit_controller import BanditController, bandit_slots
 from hypernudge.episodes.bandits.base import BanditFactory
 from hypernudge.episodes.bandits.ucb import DiscountedUCB
 from hypernudge.episodes.context import TrendContext
+from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.rewards.base import Reward
 from hypernudge.episodes.rewards.ema_log import EmaLogReward
 from hypernudge.episodes.rewards.standardised import StandardisedReward
 
 # Rewards are standardised to a spread of about 1/3; a constant of that size explores without drowning them.
 DEFAULT_EXPLORATION = 0.2
+
+
+def controller_of(
+    axes: Sequence[Axis],
+    controller: Controller | None,
+    *,
+    seed: int,
+    process_group: Any,
+    options: Mapping[str, Any],
+) -> Controller:
+    """Return what decides: the given controller, bandits on the given axes, or the default.
+
+    Args:
+        axes: What bandits are to decide about.
+        controller: Decides alone where it is given.
+        seed: Seed of the bandits.
+        process_group: Ranks that must choose alike; None for all of them.
+        options: Of :func:`bandit_controller`.
+
+    Raises:
+        ValueError: A controller and axes or options were given, or options without axes, or an argument is
+            out of range.
+    """
+    if controller is not None and (axes or options):
+        extra = [*(axis.name for axis in axes), *options]
+        raise ValueError(f"controller decides alone; drop {extra} or set them on the controller.")
+    if controller is None and (axes or options):
+        return bandit_controller(axes, seed=seed, **options)
+    return Alignment(process_group=process_group) if controller is None else controller
 
 
 def bandit_controller(

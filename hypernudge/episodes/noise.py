@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from hypernudge.episodes.gaussian import GaussianBuffer
 from hypernudge.episodes.gradients import by_stream, flat_alias
-from hypernudge.episodes.seeds import derive_seed
+from hypernudge.random import integer
 
 TABLE_FROM = 1 << 17
 CPU_CHUNK = 1 << 15  # fits the second-level cache with its tables, where drawing and adding cost half
@@ -123,7 +123,7 @@ class StreamedNoise:
         generator = self._generators.get(key)
         if generator is None:
             generator = torch.Generator(device=device)
-            generator.manual_seed(derive_seed(self._seed, "noise", key))
+            generator.manual_seed(integer(self._seed, "noise", key))
             if key in self._waiting:
                 generator.set_state(self._waiting.pop(key))
             self._generators[key] = generator

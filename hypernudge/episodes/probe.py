@@ -1,5 +1,6 @@
 """Looking at a fixed sample of the coordinates, and reading from a device without waiting for it."""
 
+import math
 import random
 from typing import Any
 
@@ -9,59 +10,82 @@ from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.gradients import local_tensor
-from hypernudge.episodes.seeds import derive_seed
+from hypernudge.random import integer
+
+MOST_TENSORS = 8
 
 
 class CoordinateSample:
-    """A fixed contiguous block of rows of every trainable parameter, as one flat vector.
+    """A fixed sample of coordinates, as one flat vector: contiguous rows of at most 8 parameters.
 
-    Blocks rather than scattered indices: they are views, so sampling costs one copy and no gather, and
-    they mean the same rows for any memory layout.
+    Rows rather than scattered indices: they are views, so sampling costs one copy and no gather, and they
+    mean the same coordinates for any memory layout. Few parameters, drawn in proportion to their size: on a
+    network of many tensors the calls would cost more than the copies. A model of no more than
+    ``coordinates`` coordinates in no more than 8 tensors is taken whole.
 
     Args:
-        fraction: Share of the rows of each parameter, in (0, 1]; at least one row is taken.
-        min_coordinates: Raise the share until about so many coordinates are taken.
-        seed: Chooses the blocks.
+        coordinates: About so many are taken, at least 1.
+        seed: Chooses which.
     """
 
-    def __init__(self, fraction: float, min_coordinates: int, seed: int) -> None:
-        self.fraction = checks.in_unit_interval("fraction", fraction)
-        self.min_coordinates = checks.at_least("min_coordinates", min_coordinates, 1)
+    def __init__(self, coordinates: int, seed: int) -> None:
+        self.coordinates = checks.at_least("coordinates", coordinates, 1)
         self.seed = seed
-        self._blocks: list[tuple[int, int]] = []
-        self._chosen_for: tuple[int, ...] = ()
+        self._blocks: list[tuple[int, int, int]] = []  # index of the parameter, first row, rows
+        self._chosen_for: tuple[tuple[int, int], ...] = ()
+        self._seen: list[tuple[int, bool]] = []
+        self._trainable: list[Tensor] = []
+        self._views: list[Tensor] = []
 
-    def parameters(self, optimizer: Optimizer) -> Tensor:
+    def parameters(self) -> Tensor:
         """Return a copy of the sampled coordinates, shape ``(n,)``, float32 or float64."""
-        return _flat([local_tensor(p.detach()) for p in self._trainable(optimizer)], self._blocks)
+        return _flat(self._views)
 
-    def gradients(self, optimizer: Optimizer) -> Tensor:
+    def gradients(self) -> Tensor:
         """Return the gradients of the sampled coordinates, shape ``(n,)``; absent ones are zero."""
-        trainable = self._trainable(optimizer)
-        gradients = [
-            torch.zeros_like(p) if p.grad is None or p.grad.is_sparse else p.grad.detach() for p in trainable
-        ]
-        return _flat([local_tensor(gradient) for gradient in gradients], self._blocks)
+        pieces = []
+        for (index, start, length), view in zip(self._blocks, self._views, strict=True):
+            gradient = self._trainable[index].grad
+            if gradient is None or gradient.is_sparse:
+                pieces.append(torch.zeros_like(view))
+            else:
+                pieces.append(_rows_of(local_tensor(gradient), start, length))
+        return _flat(pieces)
 
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""
-        return [self.fraction, self.min_coordinates, self.seed]
+        return [self.coordinates, self.seed]
 
-    def _trainable(self, optimizer: Optimizer) -> list[Tensor]:
-        trainable = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        rows = tuple(_rows(local_tensor(p)) for p in trainable)
-        if rows != self._chosen_for:
-            self._choose(rows, sum(p.numel() for p in trainable))
-        return trainable
+    def look_up(self, optimizer: Optimizer) -> None:
+        """Find where the sampled coordinates lie, to be called once per step before the methods above."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # Where the numbers lie, because a parameter may be moved or frozen while it stays the same object.
+        seen = [(local_tensor(p).data_ptr(), p.requires_grad) for p in parameters]
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self._trainable = [p for p in parameters if p.requires_grad]
+        shapes = tuple((_rows(local_tensor(p)), local_tensor(p).numel()) for p in self._trainable)
+        if shapes != self._chosen_for:
+            self._choose(shapes)
+        self._views = [
+            _rows_of(local_tensor(self._trainable[index].detach()), start, length)
+            for index, start, length in self._blocks
+        ]
 
-    def _choose(self, rows: tuple[int, ...], total: int) -> None:
-        share = max(self.fraction, min(1.0, self.min_coordinates / max(total, 1)))
+    def _choose(self, shapes: tuple[tuple[int, int], ...]) -> None:
+        draw = random.Random(integer(self.seed, "block", len(shapes)))
+        sized = [index for index, (_, size) in enumerate(shapes) if size]
+        # Sampling without replacement in proportion to size (Efraimidis and Spirakis 2006).
+        keys = {index: math.log(1.0 - draw.random()) / shapes[index][1] for index in sized}
+        chosen = sorted(sorted(sized, key=keys.__getitem__, reverse=True)[:MOST_TENSORS])
+        share = min(1.0, self.coordinates / max(1, sum(shapes[index][1] for index in chosen)))
         self._blocks = []
-        for index, count in enumerate(rows):
-            length = min(count, max(1, round(count * share)))
-            draw = random.Random(derive_seed(self.seed, "block", index, count))
-            self._blocks.append((draw.randint(0, count - length), length))
-        self._chosen_for = rows
+        for index in chosen:
+            rows = shapes[index][0]
+            length = max(1, round(rows * share))
+            self._blocks.append((index, draw.randint(0, rows - length), length))
+        self._chosen_for = shapes
 
 
 class PendingRead:
@@ -94,10 +118,11 @@ def _rows(tensor: Tensor) -> int:
     return tensor.shape[0] if tensor.dim() else 1
 
 
-def _flat(tensors: list[Tensor], blocks: list[tuple[int, int]]) -> Tensor:
-    pieces = [
-        (tensor.narrow(0, start, length) if tensor.dim() else tensor).reshape(-1)
-        for tensor, (start, length) in zip(tensors, blocks, strict=True)
-    ]
-    flat = torch.cat(pieces)
+def _rows_of(tensor: Tensor, start: int, length: int) -> Tensor:
+    # Not flattened here: flattening copies where rows are not contiguous, and what is kept must be a view.
+    return tensor.narrow(0, start, length) if tensor.dim() else tensor
+
+
+def _flat(pieces: list[Tensor]) -> Tensor:
+    flat = torch.cat([piece.reshape(-1) for piece in pieces])
     return flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import AbstractContextManager
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,14 +11,16 @@ from torch.utils.hooks import RemovableHandle
 from hypernudge.episodes import checks, persistence
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import NoiseSource
-from hypernudge.episodes.build import bandit_controller
+from hypernudge.episodes.build import controller_of
 from hypernudge.episodes.controller import Controller
-from hypernudge.episodes.hooks import Closure, StepHooks, unwrap
+from hypernudge.episodes.hooks import StepHooks, unwrap
 from hypernudge.episodes.in_force import InForce
+from hypernudge.episodes.life import EpisodeLife
 from hypernudge.episodes.losses import LossBuffer
 from hypernudge.episodes.noise import StreamedNoise
 from hypernudge.episodes.ranks import active_group, shared_seed
-from hypernudge.episodes.records import EpisodeRecord, Selection, selection_from_plain
+from hypernudge.episodes.records import EpisodeRecord, Selection
+from hypernudge.episodes.stepping import EpisodeStepping
 from hypernudge.episodes.update_norm import UpdateNorm
 from hypernudge.episodes.watch import training_loss
 
@@ -28,7 +28,9 @@ from hypernudge.episodes.watch import training_loss
 class EpisodicScheduler:
     """Adapts a running optimizer in episodes: a controller chooses, a window of steps judges.
 
-    Attach it and report the loss of each step, and the training loop stays as it is::
+    Attach it, and the training loop stays as it is: ``EpisodicScheduler(optimizer)`` steers the learning rate
+    by :class:`~hypernudge.episodes.Alignment`. With axes, bandits choose among candidates and the loss of
+    each step is to be reported::
 
         episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 1, 2]), seed=0)
         for inputs, targets in loader:
@@ -47,8 +49,9 @@ class EpisodicScheduler:
 
     Args:
         optimizer: The optimizer, or a wrapper with the real one as ``.optimizer``.
-        *axes: What may change. Leave empty when a ``controller`` is given.
-        controller: Decides instead of bandits, for example :class:`~hypernudge.episodes.Alignment`.
+        *axes: What bandits may change. Without axes, ``controller`` decides.
+        controller: Decides instead of bandits; without one and without axes it is
+            :class:`~hypernudge.episodes.Alignment`, which needs no loss.
         criterion: Module whose output is, or has as ``.loss``, the training loss; saves ``observe``.
         seed: Seed of every random stream; None draws one, shared by all ranks.
         deferred_reads: Keep losses on their device until the episode closes; None decides by device.
@@ -80,35 +83,44 @@ class EpisodicScheduler:
     ) -> None:
         self.optimizer = unwrap(optimizer)
         self.seed = shared_seed(seed, process_group)
-        if controller is None:
-            controller = bandit_controller(axes, seed=self.seed, **bandit_options)
-        elif axes or bandit_options:
-            extra = [*(axis.name for axis in axes), *bandit_options]
-            raise ValueError(f"controller decides alone; drop {extra} or set them on the controller.")
-        for axis in controller.axes:
+        self.controller = controller_of(
+            axes, controller, seed=self.seed, process_group=process_group, options=bandit_options
+        )
+        for axis in self.controller.axes:
             axis.check(self.optimizer)
-        self.controller = controller
-        self.step_count = 0
-        self.current: Selection | None = None
-        self.records: list[EpisodeRecord] = []
         self._process_group = process_group
-        self._losses = LossBuffer(controller.capacity, deferred=deferred_reads)
+        self._losses = LossBuffer(self.controller.capacity, deferred=deferred_reads)
         noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
-        self._in_force = InForce(self.optimizer, controller.axes, noise)
-        self._norm = UpdateNorm() if update_norm else None
-        self._steps = 0
-        self._start = 0
-        self._begun = False
-        self._evaluations = 0
-        self._strict = getattr(controller, "non_finite", "ignore") == "raise"
-        self._hooks = StepHooks(self.optimizer, self) if attach else None
+        self._in_force = InForce(self.optimizer, self.controller.axes, noise)
+        norm = UpdateNorm() if update_norm else None
+        self._life = EpisodeLife(self.controller, self._in_force, self._losses, norm, process_group)
+        self.stepping = EpisodeStepping(
+            self.optimizer, self.controller, self._in_force, self._losses, self._life, self.observe
+        )
+        self._strict = getattr(self.controller, "non_finite", "ignore") == "raise"
+        self._hooks = StepHooks(self.optimizer, self.stepping) if attach else None
         self._handles: list[RemovableHandle] = []
         if criterion is not None:
             self.watch(criterion)
         if self._in_force.spans_forward:
-            self._open(0)
+            self._life.open(0)
 
     # ------------------------------------------------------------------ what the user calls
+
+    @property
+    def current(self) -> Selection | None:
+        """What is in force, or None between episodes."""
+        return self._life.current
+
+    @property
+    def records(self) -> list[EpisodeRecord]:
+        """Closed episodes in order."""
+        return self._life.records
+
+    @property
+    def step_count(self) -> int:
+        """Optimizer steps counted so far."""
+        return self._life.step_count
 
     def observe(self, loss: Tensor | float) -> None:
         """Report a loss of the step in progress; several before one step count as their mean.
@@ -121,7 +133,7 @@ class EpisodicScheduler:
         """
         if isinstance(loss, Tensor) and loss.numel() != 1:
             raise ValueError(f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first.")
-        if self._evaluations > 1 or not self.controller.uses_loss:
+        if self.stepping.evaluations > 1 or not self.controller.uses_loss:
             return  # a closure evaluated again within one step: only its first loss precedes the update
         value = self._losses.observe(loss)
         # With several ranks only the reduced losses may raise: one rank alone would hang the others.
@@ -144,46 +156,42 @@ class EpisodicScheduler:
         self._handles.append(handle)
         return handle
 
-    @contextmanager
-    def around_step(self) -> Iterator[None]:
-        """Treat the body as one optimizer step: a graph replay, or a step without hooks."""
-        self.before(None)
-        try:
-            yield
-        except BaseException:
-            self.failed()
-            raise
-        self.after()
+    def around_step(self) -> AbstractContextManager[None]:
+        """Treat the body as one optimizer step: a graph replay, or a step without hooks.
+
+        The loss may be observed before, or in the body if that is where it is computed.
+
+        Raises:
+            RuntimeError: The controller needs losses and none was observed by the end of the body.
+        """
+        return self.stepping.around()
 
     def finalize(self) -> None:
         """Close the open episode early: judged and logged if it has a step, dropped if not. Idempotent."""
-        self._in_force.release()
-        self._begun = False
-        if self.current is None:
-            return
-        if self._steps:
-            self._close()
+        self.stepping.release()
+        if self._life.steps:
+            self._life.close()
         else:
-            self._drop()
+            self._life.drop()
 
     def abandon(self) -> None:
         """Drop the open episode: nothing is learned from it or logged."""
         self._in_force.release()
-        self._drop()
+        self._life.drop()
 
     def losses_if_full(self) -> list[float] | None:
         """Return the losses the episode will have if the step in progress completes it, if that is free.
 
         None if more steps follow, or if knowing would take a device read or a collective.
         """
-        if not self.controller.full(self._steps + 1) or active_group(self._process_group) is not None:
+        if not self.controller.full(self._life.steps + 1) or active_group(self._process_group) is not None:
             return None
         return self._losses.with_pending()
 
     def detach(self) -> None:
         """Remove every hook and put everything back as the user configured it."""
         self._in_force.release()
-        self._drop()
+        self._life.drop()
         for handle in self._handles:
             handle.remove()
         if self._hooks is not None:
@@ -203,129 +211,6 @@ class EpisodicScheduler:
     def device_reads(self) -> int:
         """Times losses were fetched from a device, at most one per episode."""
         return self._losses.reads
-
-    # ------------------------------------------------------------------ around one step
-
-    def begin(self, start_step: int | None = None) -> Selection:
-        """Open an episode if none is open and prepare a step; called by :meth:`before` if need be."""
-        self._in_force.release()
-        if self.current is None:
-            self._open(self.step_count if start_step is None else start_step)
-        if self._norm is not None:
-            self._norm.snapshot(self.optimizer)
-        self._begun = True
-        assert self.current is not None  # narrowing only: just opened
-        return self.current
-
-    def before(self, closure: Closure | None) -> Closure | None:
-        """Put the selection in force; return a wrapped closure if noise must follow the backward pass.
-
-        Raises:
-            RuntimeError: The controller needs losses and none was observed.
-        """
-        if closure is None and self.controller.uses_loss and not self._losses.pending:
-            raise RuntimeError(
-                "no loss was observed before optimizer.step(); call observe(loss) after the forward pass "
-                "or construct the scheduler with criterion=."
-            )
-        if not self._begun:
-            self.begin()
-        self._evaluations = 0
-        wrapped = None
-        if closure is None:
-            self._gradients_ready()
-        else:
-            wrapped = self._wrap(closure)
-        self._in_force.apply()
-        return wrapped
-
-    def after(self) -> None:
-        """Take the selection out of force and count the step; close the episode if it is full."""
-        self._in_force.release()
-        self._begun = False
-        self._evaluations = 0
-        if self._norm is not None:
-            self._norm.measure(self.optimizer)
-        if self.controller.uses_gradients:
-            self.controller.stepped(self.optimizer)
-        if self.controller.uses_loss:
-            self._losses.close_step()
-        self._steps += 1
-        self.step_count += 1
-        if self.controller.full(self._steps):
-            self._close()
-
-    def failed(self) -> None:
-        """Undo a step that raised: it is not counted and its loss is forgotten."""
-        self._in_force.release()
-        self._begun = False
-        self._evaluations = 0
-        self._losses.void_step()
-
-    def _gradients_ready(self) -> None:
-        if self.controller.uses_gradients:
-            self.controller.gradients_ready(self.optimizer)
-        self._in_force.perturb()
-
-    def _wrap(self, closure: Closure) -> Closure:
-        def evaluated() -> Any:
-            self._evaluations += 1
-            loss = closure()
-            if self._evaluations == 1:
-                if loss is not None and not self._losses.pending:
-                    self.observe(loss)
-                self._gradients_ready()
-            else:
-                self._in_force.perturb()
-            return loss
-
-        return evaluated
-
-    # ------------------------------------------------------------------ episodes
-
-    def _open(self, start_step: int, selection: Selection | None = None) -> None:
-        self.current = self.controller.open() if selection is None else selection
-        self._start = start_step
-        self._in_force.enter(self.current)
-
-    def _close(self) -> None:
-        selection = self.current
-        if selection is None:
-            return
-        group = active_group(self._process_group)
-        try:
-            if not self.controller.uses_loss:
-                losses: list[float] = []
-            elif group is None:
-                losses = self._losses.values()
-            else:
-                losses = self._losses.reduced(group, self.controller.code(selection))
-            reward = self.controller.close(selection, losses)
-            self.records.append(
-                EpisodeRecord(
-                    index=len(self.records),
-                    selection=selection,
-                    start_step=self._start,
-                    end_step=self._start + self._steps - 1,
-                    loss_start=losses[0] if losses else None,
-                    loss_end=losses[-1] if losses else None,
-                    reward=reward,
-                    update_norm=None if self._norm is None else self._norm.mean(),
-                )
-            )
-        finally:
-            # Also when the losses have no reward: the episode is lost, the scheduler is not.
-            self._drop()
-        if self._in_force.spans_forward:
-            self._open(self.step_count)
-
-    def _drop(self) -> None:
-        self._in_force.leave()
-        self._losses.clear()
-        if self._norm is not None:
-            self._norm.clear()
-        self.current = None
-        self._steps = 0
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -349,13 +234,7 @@ class EpisodicScheduler:
             "seed": self.seed,
             "controller": self.controller.state_dict(),
             "noise": self._in_force.noise.state_dict(),
-            "losses": self._losses.state_dict(),
-            "current": None if self.current is None else persistence.plain(asdict(self.current)),
-            "steps": self._steps,
-            "start": self._start,
-            "step_count": self.step_count,
-            "norm": None if self._norm is None else [self._norm.total, self._norm.steps],
-            "records": [persistence.plain(record.to_plain()) for record in self.records] if logs else [],
+            **self._life.state_dict(logs=logs),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -365,17 +244,8 @@ class EpisodicScheduler:
             ValueError: The state was saved under other settings; nothing is changed then.
         """
         persistence.check_state(state, self.fingerprint())
-        self._in_force.release()
-        self._drop()
+        self.stepping.release()
         self.seed = state["seed"]
         self.controller.load_state_dict(state["controller"])
         self._in_force.noise.load_state_dict(state["noise"])
-        self._losses.load_state_dict(state["losses"])
-        self.step_count = state["step_count"]
-        self.records = [EpisodeRecord.from_plain(plain) for plain in state["records"]]
-        self._begun = False
-        if self._norm is not None and state["norm"] is not None:
-            self._norm.total, self._norm.steps = state["norm"]
-        if state["current"] is not None:
-            self._open(state["start"], selection_from_plain(state["current"]))
-        self._steps = state["steps"]
+        self._life.load_state_dict(state)

@@ -96,31 +96,21 @@ def aggregate_interval(
     if len(tasks) == 1:
         seeds = int(np.isfinite(tasks[0]).all(axis=0).any(axis=0).sum())
         if seeds < 2:
-            return hierarchical_bootstrap(tasks, rng, statistic=statistic, draws=draws, level=level)
+            return hierarchical_bootstrap(tasks, rng, statistic, draws, level)
         # A bootstrap of n values is narrow by sqrt((n - 1) / n) and by the normal instead of the t quantile.
         t = float(stdtrit(seeds - 1, 0.5 + level / 2)) * math.sqrt(seeds / (seeds - 1))
         expanded = min(1 - 2 * float(ndtr(-t)), 0.9999)
-        return hierarchical_bootstrap(tasks, rng, statistic=statistic, draws=draws, level=expanded)
+        return hierarchical_bootstrap(tasks, rng, statistic, draws, expanded)
     whole = np.array([float(statistic(values, np.ones((1, values.shape[2])))[0]) for values in tasks])
     return mean_interval(whole[np.isfinite(whole)], level)
 
 
 def hierarchical_bootstrap(
-    tasks: Sequence[Floats],
-    rng: np.random.Generator,
-    *,
-    statistic: Statistic = mean_statistic,
-    draws: int = 2000,
-    level: float = 0.95,
+    tasks: Sequence[Floats], rng: np.random.Generator, statistic: Statistic, draws: int, level: float = 0.95
 ) -> Interval:
     """Percentile interval of a statistic averaged over tasks: tasks are drawn, then seeds within each.
 
-    Args:
-        tasks: one array per task, shape (k, schedulers, seeds), paired values with NaN where missing.
-        rng: Source of randomness.
-        statistic: What to compute within a task from the seeds drawn.
-        draws: Bootstrap draws, at least 100.
-        level: Confidence level.
+    Arguments as in `aggregate_interval`; `draws` counts draws of tasks and seeds together.
 
     Raises:
         ValueError: fewer than 100 draws, an invalid level, or an array that is not three-dimensional.

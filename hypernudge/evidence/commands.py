@@ -1,4 +1,7 @@
-"""Command lines of the evidence: compare, import. Parsers only; the work is imported when it is asked for."""
+"""Command lines of the evidence: compare, import, export.
+
+Parsers only; the work is imported when it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -66,9 +69,22 @@ def add_commands(commands: Any) -> None:
     )
     importer.add_argument("--task", metavar="NAME", help="task of all runs, where names do not say it")
     importer.add_argument(
-        "--time", choices=("wall", "count"), default="wall", help="seconds, or number of scores so far"
+        "--time",
+        default="wall",
+        metavar="CLOCK",
+        help="wall (seconds), count (number of scores so far), or a value that the runs logged as their time",
     )
     importer.set_defaults(run=_import)
+
+    exporter = commands.add_parser("export", help="sealed records, copied into an experiment tracker")
+    exporter.add_argument("results_dir", type=Path, metavar="DIR", help="results directory; only read")
+    exporter.add_argument("--to", required=True, metavar="TRACKER", help="mlflow or wandb (offline)")
+    exporter.add_argument(
+        "--store",
+        metavar="WHERE",
+        help="mlflow: sqlite:///FILE or a folder (default sqlite:///mlflow.db); wandb: a folder (default .)",
+    )
+    exporter.set_defaults(run=_export)
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -112,6 +128,22 @@ def _targets(given: list[str]) -> float | dict[str, float]:
         return by_task
     require(len(by_task) == 1, "--target", "must be one for all, or one per task", given, "do not mix them")
     return by_task[""]
+
+
+def _export(options: argparse.Namespace) -> int:
+    from hypernudge.evidence.exporters import export_results
+    from hypernudge.evidence.plan import ResultsError
+
+    def emit(event: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+    store = options.store or ("sqlite:///mlflow.db" if options.to == "mlflow" else ".")
+    try:
+        return 0 if export_results(options.results_dir, options.to, store, emit) else 1
+    except ResultsError as error:
+        require(False, "DIR", "must hold a study", str(options.results_dir), str(error))
+    return 2
 
 
 def _import(options: argparse.Namespace) -> int:

@@ -175,10 +175,6 @@ def _memory(comparison: Comparison) -> tuple[Floats, ...]:
     return (_positive_log(method) - _positive_log(baseline),)
 
 
-def _at_most(value: float, limit: float) -> bool | None:
-    return None if math.isnan(value) else value <= limit
-
-
 def _specs(criteria: Criteria) -> list[_Spec]:
     margin = criteria.final_margin
 
@@ -215,37 +211,60 @@ def _specs(criteria: Criteria) -> list[_Spec]:
             lambda a: a.low > -margin,
             lambda a: a.high < -margin,
         ),
-        _Spec(
+        _bounded(
             "compute_overhead",
             f"warm starts cost at most {OVERHEAD_LIMIT:.0%} of the compute",
             "share of the compute spent on warm starts",
-            lambda c: _at_most(c.overhead, OVERHEAD_LIMIT),
+            OVERHEAD_LIMIT,
+            lambda c: c.overhead,
             _overheads,
-            mean_statistic,
-            False,
-            lambda a: a.estimate <= OVERHEAD_LIMIT,
-            lambda a: a.low > OVERHEAD_LIMIT,
+            log_scale=False,
         ),
-        _Spec(
+        _bounded(
             "peak_memory",
             f"median peak memory at most {MEMORY_LIMIT - 1:.0%} above the baseline's",
             "geometric-mean ratio of peak memory",
-            lambda c: _at_most(c.memory_ratio, MEMORY_LIMIT),
+            MEMORY_LIMIT,
+            lambda c: c.memory_ratio,
             _memory,
-            mean_statistic,
-            True,
-            lambda a: a.estimate <= MEMORY_LIMIT,
-            lambda a: a.low > MEMORY_LIMIT,
         ),
-        _Spec(
+        _bounded(
             "seed_spread",
             f"standard deviation of the time to target inflated by at most {SPREAD_LIMIT - 1:.0%}",
             "geometric-mean ratio of the standard deviations over seeds",
-            lambda c: _at_most(c.sd_ratio, SPREAD_LIMIT),
+            SPREAD_LIMIT,
+            lambda c: c.sd_ratio,
             lambda c: (_column(c, "method.time"), _column(c, "baseline.time")),
             log_sd_ratio_statistic,
-            True,
-            lambda a: a.estimate <= SPREAD_LIMIT,
-            lambda a: a.low > SPREAD_LIMIT,
         ),
     ]
+
+
+def _bounded(
+    name: str,
+    rule: str,
+    aggregate_of: str,
+    limit: float,
+    value: Callable[[Comparison], float],
+    columns: Callable[[Comparison], tuple[Floats, ...]],
+    statistic: Statistic = mean_statistic,
+    *,
+    log_scale: bool = True,
+) -> _Spec:
+    """A criterion that is met where a number stays within its limit, in every tuple and on the whole."""
+
+    def met(comparison: Comparison) -> bool | None:
+        found = value(comparison)
+        return None if math.isnan(found) else found <= limit
+
+    return _Spec(
+        name,
+        rule,
+        aggregate_of,
+        met,
+        columns,
+        statistic,
+        log_scale,
+        agrees=lambda a: a.estimate <= limit,
+        harms=lambda a: a.low > limit,
+    )

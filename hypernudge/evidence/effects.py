@@ -37,7 +37,7 @@ class Effects:
         restricted_mean_ratio: Ratio of the mean times restricted to the budget (paired delta method).
         hodges_lehmann: Median of the Walsh averages of the log ratios, as a ratio (interval inverts the
             signed-rank test).
-        win_probability: Share of pairs the method wins, ties one half (Wilson).
+        win_probability: Share of pairs the method wins, ties one half (Wilson, its variance less the ties').
         reached_difference: Difference of the shares that reached the target (Agresti-Min).
         median_ratio: Median of the paired ratios, cap-imputed.
     """
@@ -62,13 +62,14 @@ def effects(pairs: TimePairs, level: float = 0.95) -> Effects:
     log_ratio = pairs.log_ratio
     joint = pairs.method_reached & pairs.baseline_reached
     signs, _, _ = order_pairs(pairs)
-    wins = float(np.sum(signs > 0)) + 0.5 * float(np.sum(signs == 0))
+    ties = int(np.sum(signs == 0))
+    wins = float(np.sum(signs > 0)) + 0.5 * ties
     return Effects(
         ratio=mean_interval(log_ratio, level).exp(),
         ratio_joint=mean_interval(log_ratio[joint], level).exp(),
         restricted_mean_ratio=ratio_of_means_interval(pairs.method_time, pairs.baseline_time, level),
         hodges_lehmann=hodges_lehmann(log_ratio, level).exp(),
-        win_probability=wilson(wins, n, level),
+        win_probability=wilson(wins, n, level, ties=ties),
         reached_difference=paired_share_difference(
             int(np.sum(pairs.method_reached & ~pairs.baseline_reached)),
             int(np.sum(pairs.baseline_reached & ~pairs.method_reached)),

@@ -20,7 +20,7 @@ from hypernudge.evidence.jsonio import plain, write_json_atomically
 from hypernudge.evidence.power import pairs_needed
 from hypernudge.evidence.study import Problem, load_study
 from hypernudge.evidence.summaries import comparison_event, criterion_event, summarise
-from hypernudge.evidence.tables import comparison_table, criterion_table, summary_table, write_table
+from hypernudge.evidence.tables import all_tables, write_table
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -90,7 +90,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
     judged = judge_criteria(comparisons, criteria)
     criterion_events = tuple(send(criterion_event(criterion)) for criterion in judged)
     tables = []
-    for table in (comparison_table(comparisons), criterion_table(judged), summary_table(summaries)):
+    for table in all_tables(study, comparisons, judged, summaries):
         paths = write_table(table, results_dir / "tables")
         files = [path.relative_to(results_dir) for path in paths]
         tables.append(send({"event": "table", "name": table.name, "shows": table.shows, "files": files}))

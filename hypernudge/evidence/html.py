@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,13 +17,12 @@ import pandas as pd
 
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.figures import style
-from hypernudge.evidence.figures.gallery import TOPICS, Topic
+from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_svgs
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.study import Study, load_study
 from hypernudge.evidence.summaries import summarise
-from hypernudge.evidence.tables import Table, comparison_table, criterion_table, rounded, summary_table
+from hypernudge.evidence.tables import Table, all_tables, rounded
 
 _CSS = """
 :root { color-scheme: light; }
@@ -63,7 +61,7 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     criteria = judge_criteria(comparisons, study.plan.criteria)
     material = Material(study, tuple(comparisons), tuple(criteria))
     summaries = [summarise(study, variation) for variation in study.plan.variations]
-    tables = (comparison_table(comparisons), criterion_table(criteria), summary_table(summaries))
+    tables = all_tables(study, comparisons, criteria, summaries)
     manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
     parts = [
         *_head(study),
@@ -71,7 +69,7 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
         *_problems(study),
         *(part for table in tables for part in _table(table)),
         "<h2>Figures</h2>",
-        *(_figure(drawing, svg) for drawing, svg in _drawings(material, topics)),
+        *(_figure(drawing, svg) for drawing, svg in draw_svgs(material, topics)),
         *_plan(study, manifest),
         *_provenance(results_dir, study),
         "</body></html>\n",
@@ -121,16 +119,6 @@ def _table(table: Table) -> Iterator[str]:
     for row in rounded(table.frame):
         yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
     yield "</tbody></table></div>"
-
-
-def _drawings(material: Material, topics: Sequence[Topic]) -> Iterator[tuple[Drawing, bytes]]:
-    with style.context():
-        for topic in topics:
-            for drawing in topic(material):
-                buffer = io.BytesIO()
-                # Without a date and with fixed identifiers: equal results give equal files.
-                drawing.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-                yield drawing, buffer.getvalue()
 
 
 def _figure(drawing: Drawing, svg: bytes) -> str:

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.jsonio import write_text_atomically
+from hypernudge.evidence.sensitivity import target_sensitivity
+from hypernudge.evidence.study import Study
 
 _LATEX = str.maketrans(
     {
@@ -81,6 +84,30 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     return Table("comparisons", shows, pd.DataFrame(rows))
 
 
+def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
+    """One row per comparison and target of its grid: the ratio, and how many reached that target."""
+    frames = []
+    for c in comparisons:
+        grid = target_sensitivity(study, c)
+        if grid.empty:
+            continue
+        labels = {"task": c.method.task, "scheduler": c.method.scheduler, "method": c.method.warm_start}
+        names = {
+            "low": "ratio low",
+            "high": "ratio high",
+            "reached_baseline": "reached base",
+            "reached_method": "reached method",
+        }
+        own = grid.rename(columns=names).assign(**labels, pairs=len(c.frame))
+        own["declared"] = np.where(own["declared"], "yes", "")
+        frames.append(own[[*labels, "target", "declared", "pairs", *names.values(), "ratio"]])
+    columns = ["task", "scheduler", "method", "target", "declared", "pairs", "reached base"]
+    columns += ["reached method", "ratio", "ratio low", "ratio high"]
+    frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    shows = "the ratio of times over a grid of targets, the declared one among them; none should stand alone"
+    return Table("tau_sensitivity", shows, frame)
+
+
 def criterion_table(criteria: Sequence[Criterion]) -> Table:
     """One row per method and success criterion."""
     rows = [
@@ -129,6 +156,21 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
     ]
     shows = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
     return Table("variations", shows, pd.DataFrame(rows))
+
+
+def all_tables(
+    study: Study,
+    comparisons: Sequence[Comparison],
+    criteria: Sequence[Criterion],
+    summaries: Sequence[dict[str, Any]],
+) -> tuple[Table, ...]:
+    """Every table of an evaluation, in the order in which they are read."""
+    return (
+        comparison_table(comparisons),
+        criterion_table(criteria),
+        summary_table(summaries),
+        sensitivity_table(study, comparisons),
+    )
 
 
 def write_table(table: Table, directory: Path) -> list[Path]:
@@ -186,6 +228,6 @@ def _cell(name: str, value: Any) -> str:
         return "<0.0001" if value < 1e-4 else f"{value:.4f}"
     if name.endswith("[s]"):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    text = f"{value:.4f}" if name in ("validation", "test", "AUC", "AUC diff") else f"{value:.3f}"
+    text = f"{value:.4f}" if name in ("validation", "test", "AUC", "AUC diff", "target") else f"{value:.3f}"
     # A rounded -0.000 would suggest a direction.
     return text.removeprefix("-") if float(text) == 0 else text

@@ -1,7 +1,9 @@
 """From YAML to a dictionary: Hydra composition, safe loading, placeholders.
 
 A file with a `defaults` list is composed by Hydra, its groups being the folders beside it; any other file is
-plain YAML. Command-line overrides have Hydra's syntax in both cases (`common.budget.units=60`).
+plain YAML. A file whose first line is Hydra's `# @package _global_` stands in a sub-folder and shares the
+groups of the folder above, named from there: `defaults: [/engine: serial, _self_]`. Command-line overrides
+have Hydra's syntax in all cases (`common.budget.units=60`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 
+IN_SUBFOLDER = "# @package _global_"
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*_PLACEHOLDER")
 
 
@@ -39,6 +42,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in loaded.items()}
 
 
+def config_root(path: Path) -> Path:
+    """Return the folder whose sub-folders are the groups of an experiment file."""
+    own = path.resolve().parent
+    return own.parent if path.is_file() and path.read_text().startswith(IN_SUBFOLDER) else own
+
+
 def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return the experiment that `path` describes, with `overrides` applied.
 
@@ -55,8 +64,10 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        with initialize_config_dir(version_base="1.3", config_dir=str(path.resolve().parent)):
-            composed = hydra_compose(config_name=path.name, overrides=list(overrides))
+        root = config_root(path)
+        name = path.resolve().relative_to(root).as_posix()
+        with initialize_config_dir(version_base="1.3", config_dir=str(root)):
+            composed = hydra_compose(config_name=name, overrides=list(overrides))
         result = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())

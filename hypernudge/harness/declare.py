@@ -21,11 +21,14 @@ from hypernudge.evidence.plan import Plan as EvidencePlan
 from hypernudge.evidence.plan import Variation as EvidenceVariation
 from hypernudge.evidence.power import best_case_adjusted_p, pairs_needed, simulated_power
 from hypernudge.harness.pilot import AT, pilot
-from hypernudge.harness.plan import PILOT, Plan, digest
+from hypernudge.harness.plan import Plan, digest
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import write_atomically
+from hypernudge.harness.values import PILOT
 from hypernudge.random import stream
 
+PILOT_SEEDS = (100_000, 10)  # first, count: far from the test seeds of any study
+LOG_SD = 0.4
 RATIOS = (0.85, 0.7)
 RULE = f"median over pilot seeds of the baseline's best score at {AT:.0%} of the budget"
 
@@ -143,11 +146,11 @@ def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[P
     used = sorted({seed for v in plan.variations for seed in v.seeds} & set(seeds))
     require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
     # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.
-    runnable = replace(
+    startable = replace(
         chosen, variations=tuple(replace(v, spec={**v.spec, "target": 0.0}) for v in chosen.variations)
     )
     try:
-        events = list(pilot(runnable, seeds, directory))
+        events = list(pilot(startable, seeds, directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     by_setting = {_setting(plan[event["run_id"]].labels): event["target"] for event in events}
@@ -170,6 +173,19 @@ def with_targets(plan: Plan, targets: Mapping[str, float]) -> Plan:
             for v in plan.variations
         ),
     )
+
+
+def runnable(plan: Plan, results_dir: Path) -> Plan:
+    """Return the plan with numbers for all targets, declaring it first where that takes pilot runs.
+
+    Raises:
+        InvalidArgumentError: As `declare` and `with_declared_targets`.
+    """
+    if not (results_dir / "plan.json").is_file() and any(v.spec["target"] == PILOT for v in plan.variations):
+        first, count = PILOT_SEEDS
+        seeds = range(first, first + count)
+        declare(plan, results_dir, pilot_seeds=seeds, log_sd=LOG_SD, exploratory=True)
+    return with_declared_targets(plan, results_dir)
 
 
 def with_declared_targets(plan: Plan, results_dir: Path) -> Plan:

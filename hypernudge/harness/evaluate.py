@@ -17,6 +17,9 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
     parser = argparse.ArgumentParser(prog=program, description="Evaluate saved results; train nothing.")
     parser.add_argument("--results-dir", required=True, type=Path, help="directory that holds plan.json")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained HTML report")
+    parser.add_argument(
+        "--notebook", type=Path, metavar="FILE", help="also write a notebook that regenerates everything"
+    )
     options = parser.parse_args(arguments)
     die_with_parent()
     try:
@@ -26,6 +29,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
 
             write_report(options.results_dir, options.html)
             emit({"event": "report", "file": str(options.html), "shows": "everything in one HTML file"})
+        if options.notebook is not None:
+            from hypernudge.evidence.notebook import write_notebook
+
+            write_notebook(options.results_dir, options.notebook)
+            emit({"event": "notebook", "file": str(options.notebook), "shows": "all of it, from the records"})
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
         return 2

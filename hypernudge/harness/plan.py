@@ -2,7 +2,7 @@
 
 An experiment's `variations:` map a run id to its configuration; `common:` holds what they share. A component
 (task, model, scheduler, warm_start, engine) is a name, or a mapping with `name` and options; a file
-`<group>/<name>.yaml` beside the experiment supplies its defaults.
+`<group>/<name>.yaml` beside the experiment (or its folder) supplies its defaults.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.config import compose, load_yaml, refuse_placeholders
+from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
+from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
-PILOT = "pilot"  # a target that `hypernudge plan` measures and freezes
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
@@ -122,7 +122,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         InvalidArgumentError: With the key, the rule, the value and the remedy, for anything invalid.
     """
-    return resolve_plan(compose(path, overrides), path.resolve().parent)
+    return resolve_plan(compose(path, overrides), config_root(path))
 
 
 def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
@@ -171,14 +171,14 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     spec["space"] = given.get("space", "mid")
     spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
     _check_task(spec, where)
-    spec["target"] = _target(given.get("target"), task, where)
-    spec["budget"] = _budget(given.get("budget"), where)
-    spec["workers"] = _whole(given["workers"], f"{where}.workers")
+    spec["target"] = read_target(given.get("target"), task, where)
+    spec["budget"] = read_budget(given.get("budget"), where)
+    spec["workers"] = read_whole(given["workers"], f"{where}.workers")
     speed = given["flops_per_second"]
     ok = isinstance(speed, int | float) and speed > 0
     require(ok, f"{where}.flops_per_second", "must be a positive number", speed, "1e9 is one GFLOP/s")
     spec["flops_per_second"] = float(speed)
-    spec["seeds"] = _seeds(given.get("seeds"), where)
+    spec["seeds"] = read_seeds(given.get("seeds"), where)
     for kind in ("scheduler", "warm_start", "engine"):
         _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
     for kind in ("task", "scheduler", "warm_start"):
@@ -196,7 +196,8 @@ def _component(kind: str, value: Any, shared: Any, folder: Path, where: str) -> 
     file = folder / kind / f"{name}.yaml"
     from_file = load_yaml(file) if isinstance(name, str) and ":" not in name and file.is_file() else {}
     inherited = base if base.get("name") == name else {}
-    component = {"name": name, **from_file, **inherited, **own}
+    given = {key: value for key, value in {**inherited, **own}.items() if key != "name"}
+    component = {"name": name, **from_file, **given}  # a file may stand for another name, with options
     check_name(kind, component["name"], where)
     return component
 
@@ -225,6 +226,10 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{where}.{error}") from None
     if task["name"] in REGISTRY["task"]:
+        if isinstance(task.get("dataset"), Mapping) and "table" in task["dataset"]:
+            from hypernudge.tasks.tables import files_of
+
+            files_of(task["dataset"])
         task.setdefault("metric", "accuracy")
         task.setdefault("metric_range", [0.0, 1.0])
         return
@@ -233,47 +238,6 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     bounds = getattr(built, "metric_range", (-math.inf, math.inf))
     # An open end is null, for a plan is strict JSON.
     task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
-
-
-def _target(value: Any, task: Mapping[str, Any], where: str) -> float | str:
-    if value == PILOT:
-        return PILOT
-    low, high = (
-        default if b is None else b
-        for b, default in zip(task["metric_range"], (-math.inf, math.inf), strict=True)
-    )
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    require(number, f"{where}.target", "must be a number, the score to reach", value, "set target")
-    rule = f"must lie in the range [{low:g}, {high:g}] of {task['metric']}"
-    require(low <= value <= high, f"{where}.target", rule, value, "correct it")
-    return float(value)
-
-
-def _budget(value: Any, where: str) -> dict[str, float]:
-    ok = isinstance(value, Mapping) and set(value) == {"units"}
-    require(ok, f"{where}.budget", "must be {units: N}", value, "N training units in all")
-    units = value["units"]
-    ok = isinstance(units, int | float) and units > 0
-    require(ok, f"{where}.budget.units", "must be a positive number", units, "raise it")
-    return {"units": float(units)}
-
-
-def _whole(value: Any, where: str) -> int:
-    ok = isinstance(value, int) and value >= 1
-    require(ok, where, "must be a whole number >= 1", value, "correct it")
-    return int(value)
-
-
-def _seeds(value: Any, where: str) -> list[int]:
-    if isinstance(value, Mapping):
-        ok = set(value) <= {"first", "count"} and isinstance(value.get("count"), int) and value["count"] >= 1
-        require(ok, f"{where}.seeds", "must be {first: F, count: N} with N >= 1, or a list", value, "correct")
-        first = int(value.get("first", 0))
-        return list(range(first, first + value["count"]))
-    ok = isinstance(value, list) and len(value) > 0 and all(isinstance(seed, int) for seed in value)
-    require(ok, f"{where}.seeds", "must be a list of whole numbers, or {first, count}", value, "add it")
-    require(len(set(value)) == len(value), f"{where}.seeds", "must differ", value, "remove the duplicates")
-    return [int(seed) for seed in value]
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypernudge.harness.declare import (
     is_recorded,
     power_rows,
     record_deviation,
-    with_declared_targets,
+    runnable,
 )
 from hypernudge.harness.plan import Plan, load_plan
 from hypernudge.harness.progress import Progress
@@ -48,14 +48,15 @@ def run_experiment(
 ) -> int:
     """Run an experiment into `results_dir`; return 0 only if every variation and the evaluation ran.
 
-    Where `results_dir` holds a declared plan, that plan is what is run and judged. `deviate`, a reason, lets
+    Where `results_dir` holds a declared plan, that plan is what is run and judged; where it is empty and
+    targets are `pilot`, the plan is declared first, as `hypernudge plan` does. `deviate`, a reason, lets
     a changed one run all the same: the change is recorded, and every report shows it.
 
     Raises:
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
             results of another plan.
     """
-    plan = with_declared_targets(load_plan(config_file, overrides), results_dir)
+    plan = runnable(load_plan(config_file, overrides), results_dir)
     _claim_directory(plan, results_dir, deviate)
     _warn(plan)
     experiment = _write_experiment(plan, results_dir)

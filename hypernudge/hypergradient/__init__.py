@@ -4,6 +4,7 @@ from hypernudge.hypergradient.curvature import Curvature as Curvature
 from hypernudge.hypergradient.curvature import gradient_difference as gradient_difference
 from hypernudge.hypergradient.curvature import hessian_vector as hessian_vector
 from hypernudge.hypergradient.curvature import hessian_vector_many as hessian_vector_many
+from hypernudge.hypergradient.curvature import loss_difference as loss_difference
 from hypernudge.hypergradient.differentiate import Gradient as Gradient
 from hypernudge.hypergradient.differentiate import finite_differences as finite_differences
 from hypernudge.hypergradient.differentiate import forward as forward

@@ -1,7 +1,9 @@
-"""Curvature along the gradient, and the learning rate it suggests.
+"""Curvature along the optimizer's first direction, and the learning rate it suggests.
 
-On a quadratic, a step along `-g` of length `g'g / g'Hg` reaches the minimum on that line (Cauchy's steepest
-descent). At initialisation this is a scale for the learning rate that costs one Hessian-vector product.
+On a quadratic, a step of length `g'd / d'Hd` along `-d` reaches the minimum on that line (for `d = g`,
+Cauchy's steepest descent). At initialisation this is a scale for the learning rate. Three ways to `d'Hd`:
+exactly by a Hessian-vector product, by differences of gradients (no second derivatives), and by the loss
+itself after a step (one more forward pass, and the curvature is that of a step worth taking).
 """
 
 from __future__ import annotations
@@ -18,22 +20,24 @@ from hypernudge.hypergradient.objectives import HasLoss, gradient
 from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
 
-FLOOR = 1e-3  # curvature below this counts as flat: lr* is then at most 1000
+FLOOR = 1e-3  # curvature below this counts as flat: lr* is then at most 1000 for SGD
+DECREASE = 0.1  # share of the loss that `loss_difference` steps to gain
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """`gg = |g|^2` and `gHg = g'Hg` of one mini-batch's loss."""
+    """`gd = g'd`, `dHd = d'Hd` and `dd = d'd` of one mini-batch's loss along the first direction `d`."""
 
-    gg: float
-    gHg: float  # noqa: N815 -- the mathematics' own name
+    gd: float
+    dHd: float  # noqa: N815 -- the mathematics' own name
+    dd: float
 
     @property
     def lr_star(self) -> float:
-        """`g'g / max(g'Hg, 1e-3 g'g)`; NaN if the gradient is zero or anything is not finite."""
-        if not (math.isfinite(self.gg) and math.isfinite(self.gHg) and self.gg > 0):
+        """`g'd / max(d'Hd, 1e-3 d'd)`; NaN if the direction is zero or anything is not finite."""
+        if not (math.isfinite(self.gd) and math.isfinite(self.dHd) and self.gd > 0):
             return math.nan
-        return self.gg / max(self.gHg, FLOOR * self.gg)
+        return self.gd / max(self.dHd, FLOOR * self.dd)
 
 
 def _dot(a: Params, b: Params) -> Tensor:
@@ -41,13 +45,13 @@ def _dot(a: Params, b: Params) -> Tensor:
 
 
 def hessian_vector(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Curvature:
-    """Exact, with `Hg` as the gradient of `|g|^2 / 2`: about two to three forward/backward equivalents.
+    """Exact, with `Hd` as the gradient of `g'd`: about two to three forward/backward equivalents.
 
     Raises:
         RuntimeError: If a layer has no second derivative.
     """
-    g, Hg = _gradient_and_product(task, params, batch, hp)
-    return Curvature(float(_dot(g, g)), float(_dot(g, Hg)))
+    g, d, Hd = _gradient_and_product(task, params, batch, hp)
+    return _curvature(g, d, Hd)
 
 
 def hessian_vector_many(
@@ -58,23 +62,24 @@ def hessian_vector_many(
     Raises:
         RuntimeError: If a layer has no second derivative.
     """
-    g, Hg = _gradient_and_product(stack, params, batch, hp)
-    members = range(next(iter(g.values())).shape[0])
+    stacked = _gradient_and_product(stack, params, batch, hp)
+    members = range(next(iter(stacked[0].values())).shape[0])
+    return [_curvature(*({n: v[i] for n, v in part.items()} for part in stacked)) for i in members]
 
-    def of(stacked: Params, i: int) -> Params:
-        return {name: value[i] for name, value in stacked.items()}
 
-    return [Curvature(float(_dot(of(g, i), of(g, i))), float(_dot(of(g, i), of(Hg, i)))) for i in members]
+def _curvature(g: Params, d: Params, Hd: Params) -> Curvature:
+    return Curvature(float(_dot(g, d)), float(_dot(d, Hd)), float(_dot(d, d)))
 
 
 def _gradient_and_product(
     task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
-) -> tuple[Params, Params]:
+) -> tuple[Params, Params, Params]:
     tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
     g = gradient(task, tracked, batch, hp)
-    (0.5 * _dot(g, g)).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
-    Hg = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in tracked.items()}
-    return {name: value.detach() for name, value in g.items()}, Hg
+    d = _direction(task, g)
+    _dot(g, d).backward()  # type: ignore[no-untyped-call]  # `torch.autograd.grad` would not notice a missing second derivative
+    Hd = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in tracked.items()}
+    return {name: value.detach() for name, value in g.items()}, d, Hd
 
 
 def gradient_difference(
@@ -84,20 +89,58 @@ def gradient_difference(
     hp: Mapping[str, Any],
     relative_step: float | None = None,
 ) -> Curvature:
-    """Slow twin without second derivatives: `g'(g(w + e g) - g(w - e g)) / 2e`, with `e |g| = step |w|`.
+    """Slow twin without second derivatives: `d'(g(w + e d) - g(w - e d)) / 2e`, with `e |d| = step |w|`.
 
     The step defaults to the square root of the machine epsilon: small, for beyond a kink of a ReLU the
     difference measures something else.
     """
     g = {name: value.detach() for name, value in gradient(task, params, batch, hp).items()}
+    d = _direction(task, g)
     if relative_step is None:
         relative_step = torch.finfo(next(iter(g.values())).dtype).eps ** 0.5
-    gg = float(_dot(g, g))
+    gd, dd = float(_dot(g, d)), float(_dot(d, d))
     size = math.sqrt(float(_dot(params, params)))
-    if gg == 0 or not math.isfinite(gg):
-        return Curvature(gg, math.nan)
-    e = relative_step * max(size, 1.0) / math.sqrt(gg)
-    up = gradient(task, {name: w + e * g[name] for name, w in params.items()}, batch, hp)
-    down = gradient(task, {name: w - e * g[name] for name, w in params.items()}, batch, hp)
+    if dd == 0 or not math.isfinite(dd):
+        return Curvature(gd, math.nan, dd)
+    e = relative_step * max(size, 1.0) / math.sqrt(dd)
+    up = gradient(task, {name: w + e * d[name] for name, w in params.items()}, batch, hp)
+    down = gradient(task, {name: w - e * d[name] for name, w in params.items()}, batch, hp)
     difference = {name: (up[name] - down[name]) / (2.0 * e) for name in g}
-    return Curvature(gg, float(_dot(g, difference).detach()))
+    return Curvature(gd, float(_dot(d, difference).detach()), dd)
+
+
+def loss_difference(
+    task: GradientTask,
+    params: Params,
+    batch: Batch,
+    hp: Mapping[str, Any],
+    decrease: float = DECREASE,
+) -> tuple[Curvature, Params]:
+    """Cheap: `2 (L(w - e d) - L(w) + e g'd) / e^2`, a third more than one forward/backward.
+
+    Args:
+        task: Its loss and its optimizer's direction.
+        params: Trained tensors by name.
+        batch: One mini-batch.
+        hp: Hyper-parameters of the loss.
+        decrease: `e` is chosen so that the gradient promises to lower the loss by this share of it; smaller
+            steps drown in rounding, larger ones measure another place.
+
+    Returns:
+        The curvature, and the direction `d`, for those who go on along it.
+    """
+    tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
+    loss = task.loss(tracked, batch, hp)
+    g = dict(zip(tracked, torch.autograd.grad(loss, list(tracked.values())), strict=True))
+    d = _direction(task, g)
+    gd, dd, here = float(_dot(g, d)), float(_dot(d, d)), float(loss.detach())
+    if not (math.isfinite(gd) and math.isfinite(here) and gd > 0):
+        return Curvature(gd, math.nan, dd), d
+    e = decrease * max(abs(here), 1e-8) / gd
+    with torch.no_grad():
+        there = float(task.loss({name: w - e * d[name] for name, w in params.items()}, batch, hp))
+    return Curvature(gd, 2.0 * (there - here + e * gd) / e**2, dd), d
+
+
+def _direction(task: HasLoss, grads: Params) -> Params:
+    return task.optimizer.direction({name: g.detach() for name, g in grads.items()})

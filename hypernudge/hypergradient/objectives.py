@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypernudge.optimizers import Params
+from hypernudge.optimizers import Optimizer, Params
 from hypernudge.task import Batch, GradientTask
 
 Objective = Callable[[Mapping[str, Any]], Tensor]
@@ -24,6 +24,8 @@ Objective = Callable[[Mapping[str, Any]], Tensor]
 
 class HasLoss(Protocol):
     """A `GradientTask`, or many trials of one as one (`Stack`): then every tensor has the member first."""
+
+    optimizer: Optimizer
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the training loss, a scalar."""
@@ -81,16 +83,17 @@ def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
 def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Objective:
     """The second batch's loss after one step on the first (Baydin et al. 2018, in its one-step form).
 
-    The step is `w - lr/(1 - momentum) * (g + weight_decay * w)`: from a standing start the momentum buffer is
-    empty and momentum would have no effect at all, so it enters as the step length it leads to.
+    The step is `w - r * (d + weight_decay * w)` with the optimizer's effective rate `r` and first direction
+    `d`; for SGD `r = lr/(1 - momentum)` and `d = g`: from a standing start the momentum buffer is empty and
+    momentum would have no effect at all, so it enters as the step length it leads to.
     """
     first, second = batches
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
-        step = hp["lr"] / (1.0 - hp.get("momentum", 0.0))
+        step = task.optimizer.effective_rate(hp)
         decay = hp.get("weight_decay", 0.0)
-        g = gradient(task, params, first, hp)
-        moved = {n: w - spread(step, w) * (g[n] + spread(decay, w) * w) for n, w in params.items()}
+        d = task.optimizer.direction(gradient(task, params, first, hp))
+        moved = {n: w - spread(step, w) * (d[n] + spread(decay, w) * w) for n, w in params.items()}
         return task.loss(moved, second, hp)
 
     return objective

@@ -32,6 +32,7 @@ class Stack:
         def one(params: Params, batch: Batch, hp: dict[str, Any]) -> Tensor:
             return task.loss(params, batch, {**shared, **hp})
 
+        self.optimizer = task.optimizer
         self._losses = torch.vmap(one)
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:

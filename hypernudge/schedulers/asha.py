@@ -6,18 +6,36 @@ Hyperparameter Tuning, MLSys 2020, Algorithm 2.
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Decision, Done, Resume, Sampler, Start, Uniform, Wait, geometric_rungs
+from hypernudge.schedulers.base import (
+    Decision,
+    Resume,
+    SamplerSpec,
+    Start,
+    check_starts,
+    geometric_rungs,
+    start_or_end,
+    starts_ahead,
+)
 from hypernudge.space import SearchSpace
 from hypernudge.trial import History
+
+RULES = ("top", "quantile")
 
 
 @dataclass(frozen=True)
 class ASHA:
     """Promotes a trial as soon as it is in the top `1/eta` of its rung; starts a new one otherwise.
+
+    Who is in the top of a rung of `n` results is said by `rule`. `"top"` is the paper's: the best
+    `floor(n / eta)`, the earliest on ties. `"quantile"` is that of other libraries: whoever is not worse than
+    the linearly interpolated `1/eta` quantile, once there are two results; it lets the better of two go on at
+    once, and all of a tie.
 
     Args:
         space: Where new configurations are drawn.
@@ -25,10 +43,14 @@ class ASHA:
         min_units: Training units of the first rung.
         eta: Reduction factor: one in `eta` goes on.
         max_trials: Stop starting trials after this many; None leaves it to the study's budget.
-        sampler: Proposes new configurations.
+        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+        rule: `"top"` or `"quantile"`.
+
+    A decision costs O(rungs * log n).
 
     Raises:
-        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`.
+        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, or an
+            unknown sampler or rule.
     """
 
     space: SearchSpace
@@ -36,23 +58,19 @@ class ASHA:
     min_units: int = 1
     eta: int = 3
     max_trials: int | None = None
-    sampler: Sampler = field(default_factory=Uniform)
+    sampler: SamplerSpec = "uniform"
+    rule: str = "top"
     rungs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        rungs = geometric_rungs(self.min_units, self.max_units, self.eta)
-        object.__setattr__(self, "rungs", rungs)
-        enough = self.max_trials is None or self.max_trials >= 1
-        require(enough, "max_trials", "must be at least 1, or absent", self.max_trials, "raise it")
+        check_starts(self)
+        object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
+        require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "'top' is the paper's")
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: the highest promotion there is, else a new trial."""
-        promotion = self._promotion(history)
-        if promotion is not None:
-            return promotion
-        if self.max_trials is None or len(history.trials) < self.max_trials:
-            return Start(self.sampler(self.space, history, streams), self.rungs[0])
-        return Wait() if history.n_running else Done()
+        found = promotion(history, self.rungs, self.eta, self.rule)
+        return found or start_or_end(self, self.rungs[0], history, streams)
 
     def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
         """Return up to `count` likely decisions: who leads its rung, then the next trials if known."""
@@ -63,22 +81,33 @@ class ASHA:
                 trial = history.trials[number]
                 if trial.status == "paused" and trial.until == rung:
                     likely.append(Resume(number, above))
-        room = count - len(likely)
-        if self.max_trials is not None:
-            room = min(room, self.max_trials - len(history.trials))
-        if isinstance(self.sampler, Uniform):
-            likely += [
-                Start(config, self.rungs[0])
-                for config in self.sampler.ahead(self.space, history, streams, room)
-            ]
+        likely += starts_ahead(self, self.rungs[0], history, streams, count - len(likely))
         return likely[:count]
 
-    def _promotion(self, history: History) -> Resume | None:
-        for rung, above in zip(self.rungs[-2::-1], self.rungs[:0:-1], strict=True):
-            ranked = history.ranked(rung)
-            for _, _, number in ranked[: len(ranked) // self.eta]:
-                trial = history.trials[number]
-                # Promoted trials have a later `until`; diverged and failed ones are not paused.
-                if trial.status == "paused" and trial.until == rung:
-                    return Resume(number, above)
-        return None
+
+def promotion(history: History, rungs: tuple[int, ...], eta: int, rule: str) -> Resume | None:
+    """Return the promotion from the highest rung that has one; the last of `rungs` is only promoted to."""
+    for rung, above in zip(rungs[-2::-1], rungs[:0:-1], strict=True):
+        best = history.best_paused(rung)  # diverged and failed trials are not paused
+        if best is None:
+            continue
+        ranked = history.ranked(rung)
+        if rule == "top":
+            promoted = bisect.bisect_left(ranked, best) < len(ranked) // eta
+        else:
+            promoted = within_quantile(ranked, best, eta)
+        if promoted:
+            return Resume(best[2], above)
+    return None
+
+
+def within_quantile(
+    ranked: Sequence[tuple[float, int, int]], entry: tuple[float, int, int], eta: int
+) -> bool:
+    """Whether `entry`, one of `ranked`, is not worse than the interpolated `1/eta` quantile of two or more.
+
+    The quantile lies at position `(n - 1) / eta`, between two neighbours; nothing lies between those, so the
+    entry need only be as good as the better of them.
+    """
+    better = bisect.bisect_left(ranked, (entry[0], -1, -1))
+    return len(ranked) >= 2 and better <= (len(ranked) - 1) // eta

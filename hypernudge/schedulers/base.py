@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
+from hypernudge.registry import build
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History
 
@@ -83,6 +85,71 @@ class Uniform:
         """Return the draws of the next `count` trials: they do not depend on what happens until then."""
         first = len(history.trials)
         return [space.sample(streams("config", number)) for number in range(first, first + count)]
+
+
+SamplerSpec = Sampler | str | Mapping[str, Any]
+
+
+class Starts(Protocol):
+    """What schedulers that start trials have in common."""
+
+    @property
+    def space(self) -> SearchSpace:
+        """Where configurations are drawn."""
+        ...
+
+    @property
+    def max_units(self) -> int:
+        """Units of the longest training."""
+        ...
+
+    @property
+    def max_trials(self) -> int | None:
+        """How many trials may be started; None for any number."""
+        ...
+
+    @property
+    def sampler(self) -> SamplerSpec:
+        """What proposes configurations; after `check_starts`, the sampler itself."""
+        ...
+
+
+def check_starts(scheduler: Starts) -> None:
+    """Check the common arguments, and put the sampler itself where its name was given.
+
+    Raises:
+        InvalidArgumentError: For `max_units < 1`, `max_trials < 1`, or a sampler that is not known.
+    """
+    require(scheduler.max_units >= 1, "max_units", "must be at least 1", scheduler.max_units, "raise it")
+    limit = scheduler.max_trials
+    require(limit is None or limit >= 1, "max_trials", "must be at least 1, or absent", limit, "raise it")
+    given = scheduler.sampler
+    if isinstance(given, str):
+        given = {"name": given}
+    if isinstance(given, Mapping):
+        require("name" in given, "sampler", "must have a name", dict(given), "add `name:`")
+        object.__setattr__(scheduler, "sampler", build("sampler", given))
+
+
+def start_or_end(scheduler: Starts, until: int, history: History, streams: Streams) -> Decision:
+    """Start a new trial; where there may be none, wait for what is running, and then be done."""
+    if scheduler.max_trials is None or len(history.trials) < scheduler.max_trials:
+        assert not isinstance(scheduler.sampler, str | Mapping)  # `check_starts` has built it
+        return Start(scheduler.sampler(scheduler.space, history, streams), until)
+    return Wait() if history.n_running else Done()
+
+
+def starts_ahead(
+    scheduler: Starts, until: int, history: History, streams: Streams, count: int
+) -> list[Start | Resume]:
+    """Return up to `count` of the next starts, none where the sampler learns until then."""
+    if scheduler.max_trials is not None:
+        count = min(count, scheduler.max_trials - len(history.trials))
+    if not isinstance(scheduler.sampler, Uniform):
+        return []
+    return [
+        Start(config, until) for config in scheduler.sampler.ahead(scheduler.space, history, streams, count)
+    ]
 
 
 def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]:

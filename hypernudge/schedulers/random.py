@@ -5,11 +5,18 @@ Bergstra and Bengio: Random Search for Hyper-Parameter Optimization, JMLR 2012.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Decision, Done, Resume, Sampler, Start, Uniform, Wait
+from hypernudge.schedulers.base import (
+    Decision,
+    Resume,
+    SamplerSpec,
+    Start,
+    check_starts,
+    start_or_end,
+    starts_ahead,
+)
 from hypernudge.space import SearchSpace
 from hypernudge.trial import History
 
@@ -22,33 +29,24 @@ class RandomSearch:
         space: Where configurations are drawn.
         max_units: Training units (epochs) every trial gets.
         max_trials: Stop after this many; None leaves it to the study's budget.
-        sampler: Proposes configurations.
+        sampler: Proposes configurations: a sampler, its name, or a mapping with `name` and options.
 
     Raises:
-        InvalidArgumentError: For `max_units < 1` or `max_trials < 1`.
+        InvalidArgumentError: For `max_units < 1`, `max_trials < 1`, or an unknown sampler.
     """
 
     space: SearchSpace
     max_units: int = 27
     max_trials: int | None = None
-    sampler: Sampler = field(default_factory=Uniform)
+    sampler: SamplerSpec = "uniform"
 
     def __post_init__(self) -> None:
-        require(self.max_units >= 1, "max_units", "must be at least 1", self.max_units, "raise it")
-        enough = self.max_trials is None or self.max_trials >= 1
-        require(enough, "max_trials", "must be at least 1, or absent", self.max_trials, "raise it")
+        check_starts(self)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""
-        if self.max_trials is None or len(history.trials) < self.max_trials:
-            return Start(self.sampler(self.space, history, streams), self.max_units)
-        return Wait() if history.n_running else Done()
+        return start_or_end(self, self.max_units, history, streams)
 
     def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
         """Return the next `count` decisions, as far as they are known."""
-        if self.max_trials is not None:
-            count = min(count, self.max_trials - len(history.trials))
-        if not isinstance(self.sampler, Uniform):
-            return []
-        ahead = self.sampler.ahead(self.space, history, streams, count)
-        return [Start(config, self.max_units) for config in ahead]
+        return starts_ahead(self, self.max_units, history, streams, count)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,30 +69,40 @@ def _digits(split_seed: int, inputs: str) -> Dataset:
 
 def _breast_cancer(split_seed: int, inputs: str) -> Dataset:
     table = np.loadtxt(_sklearn_file("breast_cancer.csv"), delimiter=",", skiprows=1)
-    features, labels = table[:, :30], table[:, 30].astype(np.int64)
+    return _table("breast_cancer", table[:, :30], table[:, 30].astype(np.int64), split_seed, inputs)
+
+
+def _table(name: str, features: np.ndarray, labels: np.ndarray, split_seed: int, inputs: str) -> Dataset:
+    """Split a table with classes 0, 1, ...; standardise it by its training part if `inputs` are "scaled"."""
     parts = split_indices(len(labels), split_seed)
-    mean, deviation = features[parts["train"]].mean(0), features[parts["train"]].std(0)
     if inputs == "scaled":
-        features = (features - mean) / deviation
-    x = {name: features[index] for name, index in parts.items()}
-    return Dataset("breast_cancer", "table", 2, x, {name: labels[index] for name, index in parts.items()})
+        mean, deviation = features[parts["train"]].mean(0), features[parts["train"]].std(0)
+        # A column may be constant in the training part alone.
+        features = (features - mean) / np.where(deviation > 0, deviation, 1.0)
+    x = {part: features[index] for part, index in parts.items()}
+    y = {part: labels[index] for part, index in parts.items()}
+    return Dataset(name, "table", int(labels.max()) + 1, x, y)
 
 
 LOADERS: dict[str, Callable[[int, str], Dataset]] = {"digits": _digits, "breast_cancer": _breast_cancer}
 
 
-def load_dataset(name: str, split_seed: int = 0, inputs: str = "scaled") -> Dataset:
+def load_dataset(name: str | Mapping[str, Any], split_seed: int = 0, inputs: str = "scaled") -> Dataset:
     """Return the data set `name`, split 60/20/20 by `split_seed`.
 
     Args:
-        name: A key of `LOADERS`.
+        name: A key of `LOADERS`, or the description of a table (see `hypernudge.tasks.tables.read_table`).
         split_seed: Seed of the split; the same for every study, so that scores are comparable.
         inputs: `"scaled"` (pixels to [0, 1], tables standardised on the training part) or `"raw"`.
 
     Raises:
         InvalidArgumentError: For an unknown name or kind of inputs, or if the data file is not installed.
     """
-    if name not in LOADERS:
-        raise unknown_name("dataset", name, LOADERS)
     require(inputs in ("scaled", "raw"), "inputs", "must be 'scaled' or 'raw'", inputs, "choose one")
+    if isinstance(name, Mapping) and "table" in name:
+        from hypernudge.tasks.tables import read_table
+
+        return _table(*read_table(name, split_seed), split_seed, inputs)
+    if not isinstance(name, str) or name not in LOADERS:
+        raise unknown_name("dataset", name, LOADERS)
     return LOADERS[name](split_seed, inputs)

@@ -1,4 +1,4 @@
-"""Search spaces by name: the five continuous hyper-parameters, in three widths."""
+"""Search spaces by name: five continuous hyper-parameters in three widths; fewer, more, and discrete ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypernudge.errors import unknown_name
-from hypernudge.space import Real, SearchSpace, parameter_from_spec
+from hypernudge.space import Categorical, Integer, Real, SearchSpace, parameter_from_spec
 
 _SHARED = (Real("augmentation", 0.0, 1.0), Real("label_smoothing", 0.0, 0.3))
 
@@ -39,6 +39,27 @@ SPACES: dict[str, SearchSpace] = {
         ]
     ),
 }
+
+# The same five as "mid", cut short, and carried on with penalties (see `hypernudge.tasks.regularised`).
+SPACES["three"] = SearchSpace(SPACES["mid"].parameters[:3])
+SPACES["ten"] = SearchSpace(
+    [
+        *SPACES["mid"],
+        Real("focal_gamma", 0.0, 3.0),
+        Real("confidence_penalty", 0.0, 0.5),
+        Real("z_loss", 1e-6, 1e-2, log=True),
+        Real("logit_penalty", 1e-6, 1e-1, log=True),
+        Real("l1", 1e-7, 1e-3, log=True),
+    ]
+)
+# Discrete hyper-parameters among continuous ones; warm starts leave them as they were sampled.
+SPACES["mixed"] = SearchSpace(
+    [
+        *SPACES["mid"],
+        Categorical("objective", ("cross_entropy", "brier")),
+        Integer("focal_gamma", 0, 3),
+    ]
+)
 
 
 def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:

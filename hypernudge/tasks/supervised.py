@@ -66,6 +66,7 @@ class SupervisedTask(GradientTask):
         require(ok, "steps_per_unit", "must be at least 1, or absent", steps_per_unit, "raise it")
         require("lr" in space, "space", "must hold 'lr'", space.names, "add it")
         self.name = name or f"{dataset.name}_{model['name']}"
+        self.family = dataset.name
         self.space, self.batch_size, self.steps_per_epoch = space, batch_size, n // batch_size
         self.steps_per_unit = steps_per_unit or self.steps_per_epoch
         self.optimizer = optimizer or SGD()

@@ -25,3 +25,22 @@ class Problem:
 
 def same(left, right):
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def train(problem, optimizer, steps, episodes=None, before_step=None):
+    rates = []
+    for step in range(steps):
+        optimizer.zero_grad()
+        loss = problem.loss(step)
+        loss.backward()
+        if episodes is not None:
+            episodes.observe(loss)
+        if before_step is not None:
+            before_step(step)
+        optimizer.step()
+        rates.append([group["lr"] for group in optimizer.param_groups])
+    return rates
+
+
+def sgd(problem, lr=0.1, **options):
+    return torch.optim.SGD(problem.model.parameters(), lr=lr, **options)

@@ -98,7 +98,7 @@ def test_same_bits_as_the_package(block):
     for case in range(block, CASES, 4):
         rng = random.Random(case)
         options = random_configuration(rng)
-        steps = rng.randrange(20, 60)
+        steps = rng.randrange(17, 36)
         finalize_at = set(rng.sample(range(steps), rng.choice([0, 2, 5])))
         optimizer_kind = rng.choice(["sgd", "adamw", "rmsprop"])
         scheduler_kind = rng.choice(["none", "cosine", "step"])

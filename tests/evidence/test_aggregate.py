@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hypernudge.evidence.bootstrap import aggregate_interval, hierarchical_bootstrap
+from hypernudge.evidence.bootstrap import aggregate_interval, hierarchical_bootstrap, mean_statistic
 
 
 def tasks(rng, count, spread=0.2, seeds=20):
@@ -22,7 +22,7 @@ def test_several_tasks_are_a_sample_of_their_means():
 def test_one_task_is_a_bootstrap_a_little_wider_than_percentiles():
     values = tasks(np.random.default_rng(0), 1)
     wide = aggregate_interval(values, np.random.default_rng(1), draws=20_000)
-    narrow = hierarchical_bootstrap(values, np.random.default_rng(1), draws=20_000)
+    narrow = hierarchical_bootstrap(values, np.random.default_rng(1), mean_statistic, 20_000)
     assert wide.estimate == narrow.estimate
     per_seed = values[0][0].mean(axis=0)
     expected = stats.t.interval(0.95, 19, per_seed.mean(), stats.sem(per_seed))
@@ -41,7 +41,10 @@ def test_coverage_holds_where_the_percentile_bootstrap_fails():
     hits = {"aggregate": 0, "percentile": 0}
     for _ in range(400):
         values = tasks(rng, 3, spread=0.4)
-        t, bootstrap = aggregate_interval(values, rng), hierarchical_bootstrap(values, rng, draws=200)
+        t, bootstrap = (
+            aggregate_interval(values, rng),
+            hierarchical_bootstrap(values, rng, mean_statistic, 200),
+        )
         hits["aggregate"] += t.low <= 0 <= t.high
         hits["percentile"] += bootstrap.low <= 0 <= bootstrap.high
     assert hits["aggregate"] / 400 > 0.92

@@ -27,7 +27,9 @@ def test_equals_plain_resampling():
 
 def test_same_seed_same_interval_and_the_estimate_lies_inside():
     tasks = tasks_of(np.random.default_rng(3))
-    first, second = (hierarchical_bootstrap(tasks, np.random.default_rng(5)) for _ in range(2))
+    first, second = (
+        hierarchical_bootstrap(tasks, np.random.default_rng(5), mean_statistic, 2000) for _ in range(2)
+    )
     assert first == second
     assert first.low < first.estimate < first.high
     assert first.estimate == pytest.approx(np.mean([np.nanmean(np.nanmean(t[0], axis=1)) for t in tasks]))
@@ -37,7 +39,7 @@ def test_one_task_interval_covers_the_mean():
     rng = np.random.default_rng(8)
     covered = 0
     for _ in range(200):
-        interval = hierarchical_bootstrap([rng.normal(0.5, 1.0, (1, 1, 30))], rng, draws=400)
+        interval = hierarchical_bootstrap([rng.normal(0.5, 1.0, (1, 1, 30))], rng, mean_statistic, 400)
         covered += interval.low <= 0.5 <= interval.high
     assert 0.89 <= covered / 200 <= 0.985
 
@@ -52,8 +54,9 @@ def test_sd_ratio_of_the_whole_sample():
 
 
 def test_nothing_to_draw_from_is_undefined():
-    assert np.isnan(hierarchical_bootstrap([], np.random.default_rng(0)).estimate)
-    assert np.isnan(hierarchical_bootstrap([np.full((1, 1, 4), np.nan)], np.random.default_rng(0)).estimate)
+    for tasks in ([], [np.full((1, 1, 4), np.nan)]):
+        interval = hierarchical_bootstrap(tasks, np.random.default_rng(0), mean_statistic, 100)
+        assert np.isnan(interval.estimate)
 
 
 @pytest.mark.parametrize(
@@ -66,4 +69,6 @@ def test_nothing_to_draw_from_is_undefined():
 )
 def test_bad_input_is_refused(tasks, options, message):
     with pytest.raises(ValueError, match=message):
-        hierarchical_bootstrap(tasks, np.random.default_rng(0), **options)
+        hierarchical_bootstrap(
+            tasks, np.random.default_rng(0), **{"statistic": mean_statistic, "draws": 100, **options}
+        )

@@ -30,6 +30,22 @@ def test_share_intervals_equal_statsmodels(successes, trials):
         )
 
 
+def test_ties_shorten_the_interval_of_a_share_and_it_still_covers():
+    n, share = 30, 0.6
+    for tied in (0.1, 0.5):
+        rng = np.random.default_rng(3)
+        draws = rng.multinomial(n, [share - tied / 2, tied, 1 - share - tied / 2], size=4000)
+        covered = longer = 0
+        for wins, ties, _ in draws:
+            got = intervals.wilson(wins + ties / 2, n, ties=int(ties))
+            plain = intervals.wilson(wins + ties / 2, n)
+            covered += got.low <= share <= got.high
+            longer += plain.high - plain.low < got.high - got.low - 1e-12
+        assert 0.93 <= covered / 4000 <= 0.97
+        assert longer == 0
+    assert intervals.wilson(2.5, 5, ties=5).low < 0.5 < intervals.wilson(2.5, 5, ties=5).high
+
+
 def test_mean_interval_equals_scipy():
     x = np.random.default_rng(1).normal(size=12)
     got = intervals.mean_interval(x)

@@ -190,19 +190,6 @@ def test_mlflow_files(tmp_path):
         import_results("mlflow", str(tmp_path / "mlruns"), tmp_path / "x.csv")
 
 
-def test_real_mlflow_store(tmp_path):
-    mlflow = pytest.importorskip("mlflow", reason="the real store needs hypernudge[trackers]")
-    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'real.db'}")
-    run = client.create_run(client.create_experiment("e"), run_name="digits-adam-3")
-    for step in range(3):
-        client.log_metric(
-            run.info.run_id, "acc", 0.1 * step, step=step, timestamp=run.info.start_time + 500 * step + 500
-        )
-    frame, _ = imported("mlflow", tmp_path / "real.db", tmp_path)
-    assert frame["time"].tolist() == [0.5, 1.0, 1.5]
-    assert frame["variation"].unique().tolist() == ["adam"]
-
-
 def test_wandb_histories_and_panels(tmp_path):
     history = pd.DataFrame({"_step": [0, 1, 2], "_runtime": [1.0, 2.0, 3.0], "acc": [0.1, None, 0.3]})
     folder = tmp_path / "histories"

@@ -28,7 +28,9 @@ def test_no_test_rejects_more_often_than_it_says():
 def test_intervals_cover():
     low = 0.93 - 3 * math.sqrt(0.93 * 0.07 / STUDIES)
     for world, shares in truth.coverage(STUDIES).items():
-        assert set(shares) == set(truth.INTERVALS)
+        # Without censoring both sides always reach the target: nothing to cover.
+        constant = {"reached_difference"} if world.startswith("0%") else set()
+        assert set(shares) == set(truth.INTERVALS) - constant
         for name, share in shares.items():
             assert share >= low, (world, name, share)
     for setting, share in truth.aggregate_coverage(STUDIES)["aggregate"].items():
@@ -58,4 +60,4 @@ def test_the_last_line_of_the_benchmark():
     command = [sys.executable, "-m", "benchmarks.evidence", "--json", "--studies", "100", "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     last = json.loads(done.stdout.splitlines()[-1])
-    assert {"type_1_error", "coverage", "family_wise_error", "power", "speed", "outside"} == set(last)
+    assert {"type_1_error", "coverage", "family_wise_error", "power", "speed", "outside"} <= set(last)

@@ -10,7 +10,7 @@ from hypernudge import ASHA, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
-from hypernudge.trial import History, Job, Nudge, Started
+from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.literal import Literal, multi_step
 from hypernudge.warmstart.random_step import RandomStep
@@ -23,7 +23,15 @@ POLICIES = {
     "multi_step": {"name": "multi_step"},
     "random_step": {"name": "random_step", "eta_h": 10.0},
     "curvature_band": {"name": "curvature_band"},
+    "placebo": {"name": "placebo"},
+    "fixed_band": {"name": "fixed_band"},
+    "newton": {"name": "newton"},
+    "probe_band": {"name": "probe_band"},
+    "density": {"name": "density", "least": 4},
+    "informed": {"name": "informed", "prior": "none"},
+    "informed, shipped": {"name": "informed"},
 }
+GRADIENT_FREE = {"none", "fixed_band", "density"}
 
 
 def nudges(task, policy, seed=0, n=12):
@@ -32,7 +40,12 @@ def nudges(task, policy, seed=0, n=12):
     for number in range(n):
         sampled = task.space.sample(streams("config", number))
         history.append(Started(number, sampled, policy(task, sampled, history, streams), 0.0))
-        history.append(Job(number, history.trials[-1].config, 0, 1))
+        job = Job(number, history.trials[-1].config, 0, 1)
+        history.append(job)
+        if number % 4 != 3:  # some are still running
+            score = math.sin(number)
+            unit = UnitResult(1, float(number), score, score)
+            history.append(Report(job, "ok", 0.0, float(number), (unit,), 1.0))
     return history.trials
 
 
@@ -52,7 +65,7 @@ def test_stays_inside_the_space_and_is_deterministic(bowl, name):
             assert a.nudge.reason or name == "none"
 
 
-@pytest.mark.parametrize("name", sorted(set(POLICIES) - {"none"}))
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - GRADIENT_FREE))
 def test_a_gradient_that_is_not_finite_leaves_the_configuration_alone_and_is_flagged(bowl, name):
     real_init = bowl.init
     bowl.init = lambda seed: {"w": real_init(seed)["w"] * math.nan}
@@ -219,6 +232,13 @@ def test_a_black_box_task_is_refused_by_name():
         lambda: RandomStep(eta_h=-1),
         lambda: CurvatureBand(low=1, high=0),
         lambda: CurvatureBand(measure_trials=0),
+        lambda: build("warm_start", {"name": "newton", "deviation": 0}),
+        lambda: build("warm_start", {"name": "fixed_band", "low": 1, "high": 0}),
+        lambda: build("warm_start", {"name": "probe_band", "skip": 8}),
+        lambda: build("warm_start", {"name": "placebo", "batch_size": 0}),
+        lambda: build("warm_start", {"name": "density", "good": 1.0}),
+        lambda: build("warm_start", {"name": "informed", "prior": "no/such/file.json"}),
+        lambda: build("warm_start", {"name": "informed", "prior": "none", "horizon": 0}),
     ],
 )
 def test_bad_arguments_are_refused(make):

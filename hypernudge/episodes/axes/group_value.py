@@ -1,16 +1,13 @@
 """Axes on other numbers that optimizers keep in their parameter groups."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
 
-from hypernudge.episodes import checks
-
-Saved = list[tuple[dict[str, Any], str, Any]]
+from hypernudge.episodes.axes.group_axis import GroupAxis, Saved
 
 
-class WeightDecay:
+class WeightDecay(GroupAxis):
     """Multiplies the weight decay of every parameter group; groups without decay stay without.
 
     Args:
@@ -22,11 +19,8 @@ class WeightDecay:
 
     name = "weight_decay"
     tag = "wd"
-    whole_episode = False
-    one_is_neutral = True
-
-    def __init__(self, candidates: Sequence[float]) -> None:
-        self.candidates = checks.candidates("weight_decay candidates", candidates, zero_allowed=True)
+    argument = "weight_decay candidates"
+    zero_allowed = True
 
     def check(self, optimizer: Optimizer) -> None:
         """Refuse an optimizer on which the axis would do nothing.
@@ -40,25 +34,15 @@ class WeightDecay:
                 "so multiplying it does nothing; set one or drop the WeightDecay axis."
             )
 
-    def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
-        """Multiply every decay; return the groups with their own values."""
-        if value == 1.0:
-            return None
-        saved: Saved = []
-        for group in optimizer.param_groups:
-            base = group.get("weight_decay")
-            if base:
-                saved.append((group, "weight_decay", base))
-                group["weight_decay"] = base * value
-        return saved
-
-    def undo(self, optimizer: Optimizer, token: Saved) -> None:
-        """Put the decays back."""
-        del optimizer
-        _restore(token)
+    def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
+        """Multiply the group's decay."""
+        base = group.get("weight_decay")
+        if base:
+            saved.append((group, "weight_decay", base))
+            group["weight_decay"] = base * value
 
 
-class Momentum:
+class Momentum(GroupAxis):
     """Stretches the memory of the first moment: ``1 - beta`` is divided by the candidate.
 
     Works on ``momentum`` (SGD, RMSprop) and on the first of ``betas`` (the Adam family). A horizon factor of
@@ -75,11 +59,7 @@ class Momentum:
 
     name = "momentum"
     tag = "mom"
-    whole_episode = False
-    one_is_neutral = True
-
-    def __init__(self, candidates: Sequence[float]) -> None:
-        self.candidates = checks.candidates("momentum candidates", candidates, zero_allowed=False)
+    argument = "momentum candidates"
 
     def check(self, optimizer: Optimizer) -> None:
         """Refuse an optimizer without momentum.
@@ -93,32 +73,17 @@ class Momentum:
                 "parameter group; set momentum or drop the Momentum axis."
             )
 
-    def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
-        """Stretch every first moment; return the groups with their own values."""
-        if value == 1.0:
-            return None
-        saved: Saved = []
-        for group in optimizer.param_groups:
-            if "betas" in group:
-                betas = group["betas"]
-                saved.append((group, "betas", betas))
-                group["betas"] = (_stretch(betas[0], value), *betas[1:])
-            elif group.get("momentum"):
-                saved.append((group, "momentum", group["momentum"]))
-                group["momentum"] = _stretch(group["momentum"], value)
-        return saved
-
-    def undo(self, optimizer: Optimizer, token: Saved) -> None:
-        """Put the moments back."""
-        del optimizer
-        _restore(token)
+    def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
+        """Stretch the group's first moment."""
+        if "betas" in group:
+            betas = group["betas"]
+            saved.append((group, "betas", betas))
+            group["betas"] = (_stretch(betas[0], value), *betas[1:])
+        elif group.get("momentum"):
+            saved.append((group, "momentum", group["momentum"]))
+            group["momentum"] = _stretch(group["momentum"], value)
 
 
 def _stretch(beta: Any, factor: float) -> Any:
     stretched = 1.0 - (1.0 - beta) / factor
     return max(stretched, 0.0) if isinstance(stretched, float) else stretched.clamp(min=0.0)
-
-
-def _restore(token: Saved) -> None:
-    for group, key, value in token:
-        group[key] = value

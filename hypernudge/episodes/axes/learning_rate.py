@@ -1,16 +1,15 @@
 """The learning-rate axis."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hypernudge.episodes import checks
+from hypernudge.episodes.axes.group_axis import GroupAxis, Saved
 
 
-class LearningRate:
+class LearningRate(GroupAxis):
     """Multiplies the learning rate of every parameter group during a step.
 
     A rate stored as a tensor is multiplied in place on its own device and copied back afterwards: the
@@ -26,11 +25,7 @@ class LearningRate:
 
     name = "lr"
     tag = "lr"
-    whole_episode = False
-    one_is_neutral = True
-
-    def __init__(self, candidates: Sequence[float]) -> None:
-        self.candidates = checks.candidates("lr_candidates", candidates, zero_allowed=False)
+    argument = "lr_candidates"
 
     def check(self, optimizer: Optimizer) -> None:
         """Refuse an optimizer whose groups have no ``lr``.
@@ -45,33 +40,24 @@ class LearningRate:
                     f"{type(optimizer).__name__} cannot be steered by a learning-rate axis."
                 )
 
-    def apply(self, optimizer: Optimizer, value: float) -> list[tuple[dict[str, Any], Any]] | None:
-        """Multiply every rate; return the groups with their base rates."""
-        if value == 1.0:
-            return None
-        saved: list[tuple[dict[str, Any], Any]] = []
-        shared: set[int] = set()
-        for group in optimizer.param_groups:
-            base = group["lr"]
-            if isinstance(base, Tensor):
-                if id(base) in shared:  # one tensor may serve several groups
-                    continue
-                shared.add(id(base))
-                with torch.no_grad():
-                    saved.append((group, base.clone()))
-                    base.mul_(value)
-            else:
-                base = float(base)
-                saved.append((group, base))
-                group["lr"] = base * value
-        return saved
+    def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
+        """Multiply the group's rate."""
+        base = group["lr"]
+        if not isinstance(base, Tensor):
+            base = float(base)
+            saved.append((group, "lr", base))
+            group["lr"] = base * value
+        elif not any(other["lr"] is base for other, _, _ in saved):  # one tensor may serve several groups
+            with torch.no_grad():
+                saved.append((group, "lr", base.clone()))
+                base.mul_(value)
 
-    def undo(self, optimizer: Optimizer, token: list[tuple[dict[str, Any], Any]]) -> None:
+    def undo(self, optimizer: Optimizer, token: Saved) -> None:
         """Put the base rates back."""
         del optimizer
-        for group, base in token:
+        for group, key, base in token:
             if isinstance(base, Tensor):
                 with torch.no_grad():
-                    group["lr"].copy_(base)
+                    group[key].copy_(base)
             else:
-                group["lr"] = base
+                group[key] = base

@@ -1,6 +1,7 @@
 """What every bandit answers to."""
 
-from typing import Any, Protocol
+import random
+from typing import Any, ClassVar, Protocol
 
 from hypernudge.episodes import checks
 
@@ -49,6 +50,36 @@ class BanditFactory(Protocol):
     def __call__(self, n_arms: int, *, seed: int | None = None) -> Bandit:
         """Return a fresh bandit of ``n_arms`` arms whose draws follow from ``seed``."""
         ...
+
+
+class SeededBandit:
+    """What the bandits share: arms, a random generator of their own, and statistics as lists in checkpoints.
+
+    Args:
+        n_arms: Number of arms, at least 1.
+        seed: Seed of the generator; None seeds it from the operating system.
+
+    Raises:
+        ValueError: ``n_arms`` is below 1.
+    """
+
+    statistics: ClassVar[tuple[str, ...]] = ()
+    """Names of the lists that make up the state; ``counts`` is the attribute ``_counts``."""
+
+    def __init__(self, n_arms: int, seed: int | None) -> None:
+        self.n_arms = checks.at_least("n_arms", n_arms, 1)
+        self._rng = random.Random(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return statistics and generator state in plain types."""
+        lists = {name: list(getattr(self, f"_{name}")) for name in self.statistics}
+        return {**lists, "rng": rng_to_plain(self._rng.getstate())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        for name in self.statistics:
+            setattr(self, f"_{name}", list(state[name]))
+        self._rng.setstate(rng_from_plain(state["rng"]))
 
 
 def check_play(n_arms: int, arm: int, reward: float) -> None:

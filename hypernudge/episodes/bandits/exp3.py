@@ -1,14 +1,12 @@
 """EXP3 with a share term, for rewards that follow no distribution at all."""
 
 import math
-import random
-from typing import Any
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.bandits.base import check_play, rng_from_plain, rng_to_plain
+from hypernudge.episodes.bandits.base import SeededBandit, check_play
 
 
-class Exp3:
+class Exp3(SeededBandit):
     """Exponential weights on importance-weighted rewards (EXP3.S of Auer et al. 2002, section 8).
 
     The share term keeps every weight alive, so the bandit follows a best arm that changes.
@@ -27,6 +25,8 @@ class Exp3:
         ValueError: An argument is out of range.
     """
 
+    statistics = ("log_weights",)
+
     def __init__(
         self,
         n_arms: int,
@@ -38,7 +38,7 @@ class Exp3:
         high: float = 1.0,
         seed: int | None = None,
     ) -> None:
-        self.n_arms = checks.at_least("n_arms", n_arms, 1)
+        super().__init__(n_arms, seed)
         self.mix = checks.in_unit_interval("mix", mix)
         self.rate = checks.positive("rate", rate)
         self.share = checks.not_negative("share", share)
@@ -46,7 +46,6 @@ class Exp3:
             raise ValueError(f"low must be below high, but got {low=!r} and {high=!r}.")
         self.low = low
         self.high = high
-        self._rng = random.Random(seed)
         self._log_weights = [0.0] * n_arms
 
     def probabilities(self) -> list[float]:
@@ -82,12 +81,3 @@ class Exp3:
         # Only ratios matter; storing logs relative to the largest keeps them bounded for ever.
         largest = max(shared)
         self._log_weights = [math.log(max(value / largest, 1e-300)) for value in shared]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return weights and generator state in plain types."""
-        return {"log_weights": list(self._log_weights), "rng": rng_to_plain(self._rng.getstate())}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self._log_weights = list(state["log_weights"])
-        self._rng.setstate(rng_from_plain(state["rng"]))

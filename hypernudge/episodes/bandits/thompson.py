@@ -1,14 +1,12 @@
 """Gaussian Thompson sampling with discounted statistics (Raj and Kalyani 2017 for the discounting)."""
 
 import math
-import random
-from typing import Any
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.bandits.base import check_play, rng_from_plain, rng_to_plain
+from hypernudge.episodes.bandits.base import SeededBandit, check_play
 
 
-class ThompsonSampling:
+class ThompsonSampling(SeededBandit):
     """Plays the arm whose sampled mean reward is highest.
 
     Each arm's mean and variance have a normal-inverse-gamma posterior from discounted sums, so the width of
@@ -25,6 +23,8 @@ class ThompsonSampling:
         ValueError: An argument is out of range.
     """
 
+    statistics = ("counts", "sums", "squares")
+
     def __init__(
         self,
         n_arms: int,
@@ -34,11 +34,10 @@ class ThompsonSampling:
         prior_std: float = 0.3,
         seed: int | None = None,
     ) -> None:
-        self.n_arms = checks.at_least("n_arms", n_arms, 1)
+        super().__init__(n_arms, seed)
         self.discount = checks.in_unit_interval("discount", discount)
         self.prior_count = checks.positive("prior_count", prior_count)
         self.prior_std = checks.positive("prior_std", prior_std)
-        self._rng = random.Random(seed)
         self._counts = [0.0] * n_arms
         self._sums = [0.0] * n_arms
         self._squares = [0.0] * n_arms
@@ -61,22 +60,6 @@ class ThompsonSampling:
         self._counts[arm] += 1.0
         self._sums[arm] += reward
         self._squares[arm] += reward * reward
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return statistics and generator state in plain types."""
-        return {
-            "counts": list(self._counts),
-            "sums": list(self._sums),
-            "squares": list(self._squares),
-            "rng": rng_to_plain(self._rng.getstate()),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self._counts = list(state["counts"])
-        self._sums = list(state["sums"])
-        self._squares = list(state["squares"])
-        self._rng.setstate(rng_from_plain(state["rng"]))
 
     def _draw(self, arm: int) -> float:
         # Normal-inverse-gamma update (Murphy 2007, section 3) with prior mean 0 and shape 1.

@@ -1,17 +1,15 @@
 """Discounted UCB (Kocsis and Szepesvari 2006; Garivier and Moulines 2011)."""
 
 import math
-import random
-from typing import Any
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.bandits.base import check_play, rng_from_plain, rng_to_plain
+from hypernudge.episodes.bandits.base import SeededBandit, check_play
 
 COUNT_FLOOR = 1e-12
 TIE = 1e-12
 
 
-class DiscountedUCB:
+class DiscountedUCB(SeededBandit):
     """Upper confidence bounds on exponentially discounted means, for rewards that drift.
 
     Index of arm ``a``: ``S_a / N_a + c * sqrt(ln(sum(N) + 1) / N_a)``, where ``N`` and ``S`` are
@@ -30,6 +28,8 @@ class DiscountedUCB:
         ValueError: An argument is out of range.
     """
 
+    statistics = ("counts", "sums", "pulls")
+
     def __init__(
         self,
         n_arms: int,
@@ -39,11 +39,10 @@ class DiscountedUCB:
         warmup_rounds: int = 1,
         seed: int | None = None,
     ) -> None:
-        self.n_arms = checks.at_least("n_arms", n_arms, 1)
+        super().__init__(n_arms, seed)
         self.exploration = checks.not_negative("exploration", exploration)
         self.discount = checks.in_unit_interval("discount", discount)
         self.warmup_rounds = checks.at_least("warmup_rounds", warmup_rounds, 0)
-        self._rng = random.Random(seed)
         self._counts = [0.0] * n_arms
         self._sums = [0.0] * n_arms
         self._pulls = [0] * n_arms
@@ -89,19 +88,3 @@ class DiscountedUCB:
         self._counts = list(other._counts)
         self._sums = list(other._sums)
         self._pulls = list(other._pulls)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return statistics and generator state in plain types."""
-        return {
-            "counts": list(self._counts),
-            "sums": list(self._sums),
-            "pulls": list(self._pulls),
-            "rng": rng_to_plain(self._rng.getstate()),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self._counts = list(state["counts"])
-        self._sums = list(state["sums"])
-        self._pulls = list(state["pulls"])
-        self._rng.setstate(rng_from_plain(state["rng"]))

@@ -1,13 +1,9 @@
 """Arms at random: the control every bandit has to beat."""
 
-import random
-from typing import Any
-
-from hypernudge.episodes import checks
-from hypernudge.episodes.bandits.base import check_play, rng_from_plain, rng_to_plain
+from hypernudge.episodes.bandits.base import SeededBandit, check_play
 
 
-class UniformBandit:
+class UniformBandit(SeededBandit):
     """Chooses uniformly at random and learns nothing.
 
     Args:
@@ -19,8 +15,7 @@ class UniformBandit:
     """
 
     def __init__(self, n_arms: int, *, seed: int | None = None) -> None:
-        self.n_arms = checks.at_least("n_arms", n_arms, 1)
-        self._rng = random.Random(seed)
+        super().__init__(n_arms, seed)
 
     def select(self) -> int:
         """Return a uniformly random arm."""
@@ -33,11 +28,3 @@ class UniformBandit:
             ValueError: ``arm`` is out of range or ``reward`` is not finite.
         """
         check_play(self.n_arms, arm, reward)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the generator state in plain types."""
-        return {"rng": rng_to_plain(self._rng.getstate())}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
-        self._rng.setstate(rng_from_plain(state["rng"]))

@@ -19,57 +19,85 @@ from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.figures.material import Drawing, Material, Setting
 from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
 from hypernudge.evidence.intervals import mean_interval
+from hypernudge.evidence.plan import Variation
 
 Floats = NDArray[np.float64]
 
 
 def draw_overhead(material: Material) -> Iterator[Drawing]:
     """Warm-start share of all compute, one panel per (task, scheduler)."""
-    settings, looks = list(material.settings()), material.looks()
-    if not settings:
-        return
-    figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
-    for axes, setting in zip(panels, settings, strict=True):
-        heights = []
-        for variation in setting.variations.values():
-            cells = material.cells(variation)
-            total = float(cells["total_flops"].sum())
-            heights.append(100 * float(cells["warm_start_flops"].sum()) / total if total > 0 else 0.0)
-        _bars(axes, heights, [looks[m] for m in setting.variations], lambda v: f"{v:.2f}" if v else "0")
-        axes.axhline(5.0, color="0.3", linewidth=0.8, linestyle=":")
+
+    def share(variation: Variation) -> float:
+        cells = material.cells(variation)
+        total = float(cells["total_flops"].sum())
+        return 100 * float(cells["warm_start_flops"].sum()) / total if total > 0 else 0.0
+
+    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
+        del setting, heights
         axes.set_ylim(0, max(6.0, axes.get_ylim()[1]))
-        axes.set_title(setting.title)
-        axes.set_ylabel("warm starts, share of FLOPs [%]")
-        axes.tick_params(labelleft=True)
-    limit = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label="limit of 5 %")
-    legend_above(figure, [*_handles(material, settings), limit])
-    yield Drawing(
-        "overhead", "share of all compute that the warm starts cost; the dotted line is the limit", figure
+        return 5.0
+
+    yield from _against_a_limit(
+        material,
+        share,
+        limit,
+        lambda v: f"{v:.2f}" if v else "0",
+        ("overhead", "warm starts, share of FLOPs [%]", "limit of 5 %"),
+        "share of all compute that the warm starts cost; the dotted line is the limit",
     )
 
 
 def draw_memory(material: Material) -> Iterator[Drawing]:
     """Median peak memory per variation, one panel per (task, scheduler), where it was recorded."""
-    settings, looks = list(material.settings()), material.looks()
-    if not settings or not (material.study.cells["peak_memory_bytes"] > 0).any():
+    if not (material.study.cells["peak_memory_bytes"] > 0).any():
         return
+
+    def median(variation: Variation) -> float:
+        return float(material.cells(variation)["peak_memory_bytes"].median()) / 2**20
+
+    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
+        del axes
+        return 1.1 * heights[0] if material.baseline in setting.variations else math.nan
+
+    yield from _against_a_limit(
+        material,
+        median,
+        limit,
+        lambda v: f"{v:.0f}",
+        ("peak_memory", "peak memory [MiB]", "10 % above the baseline"),
+        "median peak memory of a cell's process; the dotted line is the limit",
+    )
+
+
+def _against_a_limit(
+    material: Material,
+    height: Callable[[Variation], float],
+    limit: Callable[[Axes, Setting, Sequence[float]], float],
+    text: Callable[[float], str],
+    words: tuple[str, str, str],
+    shows: str,
+) -> Iterator[Drawing]:
+    """Bars of one number per variation, and a dotted line that they should stay below.
+
+    `words`: the figure's name, the label of the axes, and what the dotted line is.
+    """
+    settings, looks = list(material.settings()), material.looks()
+    if not settings:
+        return
+    name, label, meaning = words
     figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
     for axes, setting in zip(panels, settings, strict=True):
-        heights = [
-            float(material.cells(v)["peak_memory_bytes"].median()) / 2**20
-            for v in setting.variations.values()
-        ]
-        _bars(axes, heights, [looks[m] for m in setting.variations], lambda v: f"{v:.0f}")
-        if math.isfinite(heights[0]) and material.baseline in setting.variations:
-            axes.axhline(1.1 * heights[0], color="0.3", linewidth=0.8, linestyle=":")
+        heights = [height(variation) for variation in setting.variations.values()]
+        _bars(axes, heights, [looks[m] for m in setting.variations], text)
+        line = limit(axes, setting, heights)
+        if math.isfinite(line):
+            axes.axhline(line, color="0.3", linewidth=0.8, linestyle=":")
         axes.set_title(setting.title)
-        axes.set_ylabel("peak memory [MiB]")
+        axes.set_ylabel(label)
         axes.tick_params(labelleft=True)
-    limit = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label="10 % above the baseline")
-    legend_above(figure, [*_handles(material, settings), limit])
-    yield Drawing(
-        "peak_memory", "median peak memory of a cell's process; the dotted line is the limit", figure
-    )
+    dotted = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label=meaning)
+    legend_above(figure, [*_handles(material, settings), dotted])
+    yield Drawing(name, shows, figure)
 
 
 def draw_final_score(material: Material) -> Iterator[Drawing]:

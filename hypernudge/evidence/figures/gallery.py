@@ -1,9 +1,10 @@
-"""All figures of an evaluation, drawn and saved one after the other."""
+"""All figures of an evaluation, drawn one after the other: saved as PDF, or returned as SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from hypernudge.evidence.figures import (
     anytime,
@@ -21,6 +22,7 @@ from hypernudge.evidence.figures import (
 )
 from hypernudge.evidence.figures.material import Drawing, Material
 
+T = TypeVar("T")
 Topic = Callable[[Material], Iterator[Drawing]]
 
 TOPICS: tuple[Topic, ...] = (
@@ -71,6 +73,24 @@ def draw_all(
     Yields:
         The path of each figure as it is written, and one line on what it shows.
     """
+
+    def save(drawing: Drawing) -> Path:
+        path = directory / f"{drawing.name}.pdf"
+        style.save(drawing.figure, path)
+        return path
+
+    for drawing, path in _each(material, topics, save):
+        yield path, drawing.shows
+
+
+def draw_svgs(material: Material, topics: Sequence[Topic] = TOPICS) -> Iterator[tuple[Drawing, bytes]]:
+    """Yield every figure that the study has material for, with its SVG: equal studies, equal bytes."""
+    yield from _each(material, topics, lambda drawing: style.as_svg(drawing.figure))
+
+
+def _each(
+    material: Material, topics: Sequence[Topic], use: Callable[[Drawing], T]
+) -> Iterator[tuple[Drawing, T]]:
     for topic in topics:
         drawings = topic(material)
         while True:
@@ -79,6 +99,5 @@ def draw_all(
                 drawing = next(drawings, None)
                 if drawing is None:
                     break
-                path = directory / f"{drawing.name}.pdf"
-                style.save(drawing.figure, path)
-            yield path, drawing.shows
+                used = use(drawing)
+            yield drawing, used

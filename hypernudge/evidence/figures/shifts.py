@@ -21,6 +21,8 @@ _LINES: tuple[tuple[str, str, Any, float], ...] = (
     ("winner", "#D55E00", "-", 1.0),
 )
 
+_POINTS = 80
+
 
 def draw(material: Material) -> Iterator[Drawing]:
     """One figure per (task, scheduler): a row per method, a column per hyper-parameter, cumulative shares."""
@@ -64,9 +66,9 @@ def _panel(axes: Axes, shift: Shift) -> None:
         if values.size == 0:
             continue
         share = 100 * np.arange(1, values.size + 1) / values.size
-        if values.size > 200:
-            # Two hundred points draw the same curve and keep the file small.
-            chosen = np.unique(np.linspace(0, values.size - 1, 200).astype(int))
+        if values.size > _POINTS:
+            # So many points draw the same curve, in a panel an inch wide, and keep the file small.
+            chosen = np.unique(np.linspace(0, values.size - 1, _POINTS).astype(int))
             values, share = values[chosen], share[chosen]
         axes.step(values, share, where="post", color=colour, linestyle=dash, linewidth=width)
     axes.set_ylim(0, 100)

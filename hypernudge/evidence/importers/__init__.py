@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from hypernudge.errors import require
 from hypernudge.evidence.importers import mlflow, optuna, ray_tune, syne_tune, wandb
-from hypernudge.evidence.importers.common import Clock, Naming, Run, long_form, write_long_form
+from hypernudge.evidence.importers.common import Naming, Run, long_form, write_long_form
 
 READERS: dict[str, Callable[[str, str | None], Iterable[Run]]] = {
     "optuna": optuna.read,
@@ -18,6 +19,11 @@ READERS: dict[str, Callable[[str, str | None], Iterable[Run]]] = {
     "mlflow": mlflow.read,
     "wandb": wandb.read,
 }
+CLOCKED: dict[str, Callable[[str, str | None, str | None], Iterable[Run]]] = {
+    "mlflow": mlflow.read,
+    "wandb": wandb.read,
+}
+"""Tools that log any value: one of them may be the time."""
 
 
 def import_results(
@@ -27,7 +33,7 @@ def import_results(
     *,
     naming: Naming | None = None,
     metric: str | None = None,
-    clock: Clock = "wall",
+    clock: str = "wall",
 ) -> str:
     """Read results of another tool and write them in long form.
 
@@ -37,7 +43,7 @@ def import_results(
         output: New file, .csv, .parquet or .jsonl.
         naming: How the cell of a run is found.
         metric: Which metric, where the tool recorded several.
-        clock: "wall" or "count".
+        clock: "wall", "count", or, from MLflow and W&B, the name of a logged value that is the time.
 
     Returns:
         One line on what was found.
@@ -45,6 +51,10 @@ def import_results(
     Raises:
         InvalidArgumentError: The source, the metric, a name or the output breaks a rule.
     """
-    frame, summary = long_form(READERS[tool](source, metric), naming or Naming(), clock)
+    named = clock not in ("wall", "count")
+    known = "must be wall or count, or a logged value of mlflow or wandb"
+    require(not named or tool in CLOCKED, "--time", known, clock, "choose one of the two")
+    runs = CLOCKED[tool](source, metric, clock) if named else READERS[tool](source, metric)
+    frame, summary = long_form(runs, naming or Naming(), "count" if clock == "count" else "wall")
     write_long_form(frame, output)
     return f"{output}: {summary}"

@@ -106,7 +106,8 @@ class Naming:
 def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tuple[pd.DataFrame, str]:
     """Return the long form, and one line on what was found.
 
-    Runs of one cell are merged; its time counts from the earliest of them.
+    Runs of one cell are merged; its time counts from the earliest of them. An attribute `scheduler` tells
+    cells apart as well, and becomes a column where any run has one.
 
     Args:
         runs: What an importer read.
@@ -116,11 +117,11 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
     Raises:
         InvalidArgumentError: No run has a score, a cell cannot be told, or metrics disagree on direction.
     """
-    cells: dict[tuple[str, str, int], list[Run]] = {}
+    cells: dict[tuple[str, str, int, str], list[Run]] = {}
     directions: set[Direction] = set()
     unscored = 0
     for run in runs:
-        cells.setdefault(naming.cell(run), []).append(run)
+        cells.setdefault((*naming.cell(run), _scheduler(run)), []).append(run)
         directions.add(run.direction)
         unscored += run.unscored
     agree = len(directions) <= 1
@@ -128,7 +129,7 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
         agree, "--metric", "all runs must agree on its direction", sorted(directions), "import them apart"
     )
     rows = []
-    for (task, variation, seed), members in cells.items():
+    for (task, variation, seed, scheduler), members in cells.items():
         begun = min(run.begun for run in members)
         # Several runs of one cell are its trials, unless they tell trials apart themselves.
         scores = sorted(
@@ -141,16 +142,22 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
         )
         for count, (time, trial, value) in enumerate(scores, 1):
             when = time if clock == "wall" else float(count)
-            rows.append((task, variation, seed, trial, when, value))
+            rows.append((task, variation, seed, trial, when, value, scheduler))
     require(bool(rows), "SOURCE", "must hold at least one score", 0, "check --metric and the source")
-    columns = ["task", "variation", "seed", "trial", "time", "score"]
+    columns = ["task", "variation", "seed", "trial", "time", "score", "scheduler"]
     frame = pd.DataFrame(rows, columns=columns)
+    if not frame["scheduler"].any():
+        frame = frame.drop(columns="scheduler")
     direction = directions.pop()
     hint = {"minimise": "; smaller is better: compare with --minimise", "maximise": "", "unknown": ""}[
         direction
     ]
     dropped = f"; {unscored} trials without a score left out" if unscored else ""
     return frame, f"{len(frame)} scores of {len(cells)} cells{dropped}{hint}"
+
+
+def _scheduler(run: Run) -> str:
+    return next((value for key, value in run.attributes.items() if key.lower() == "scheduler"), "")
 
 
 def write_long_form(frame: pd.DataFrame, path: Path) -> None:

@@ -1,6 +1,7 @@
-"""W&B exports: CSV or JSONL files of run histories.
+"""W&B: exported run histories (CSV or JSONL), and offline runs as they lie on disk.
 
-Three shapes are read. (1) One file per run, named after it, with a column `_runtime` or `_timestamp` and the
+Offline runs are folders `offline-run-*/run-ID.wandb`; reading them needs W&B installed. Of exports three
+shapes are read. (1) One file per run, named after it, with a column `_runtime` or `_timestamp` and the
 metric: what `run.history()` or `run.scan_history()` gives. (2) The same rows of many runs in one file, with a
 column `name` or `run`. (3) The CSV that a panel of the web page exports: `Relative Time (Process)` (or
 another relative time, or `Step`) and one column `<run> - <metric>` per run.
@@ -16,31 +17,51 @@ import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.common import Run, Score, pick_metric
+from hypernudge.evidence.importers.wandb_offline import offline_run
 
 _CLOCKS = ("_runtime", "_timestamp", "Relative Time (Process)", "Relative Time (Wall)", "Wall Time")
 _NAMES = ("name", "run", "Name", "run_name")
 _CELL = ("task", "variation", "seed", "benchmark", "dataset", "algorithm", "method", "random_seed")
 
 
-def read(source: str, metric: str | None = None) -> Iterator[Run]:
-    """Yield one run per exported history.
+def read(source: str, metric: str | None = None, clock: str | None = None) -> Iterator[Run]:
+    """Yield one run per exported history, or per offline run.
 
     Args:
-        source: A file, or a directory of them.
+        source: A file, or a directory of them; for offline runs also the `wandb` directory that holds them.
         metric: Which metric; may be left out where there is one only.
+        clock: Which logged value is the time; the run time that W&B keeps where None.
 
     Raises:
         InvalidArgumentError: Nothing is there, or a file has no clock or no such metric.
     """
     path = Path(source)
     require(path.exists(), "SOURCE", "must exist", source, "check the path")
-    files = sorted([*path.glob("*.csv"), *path.glob("*.jsonl")]) if path.is_dir() else [path]
-    require(bool(files), "SOURCE", "must hold .csv or .jsonl exports", source, "export the histories there")
+    patterns = ("*.csv", "*.jsonl", "*.wandb", "offline-run-*/*.wandb", "run-*/*.wandb")
+    files = sorted(file for p in patterns for file in path.glob(p)) if path.is_dir() else [path]
+    rule = "must hold .csv or .jsonl exports, or offline runs"
+    require(bool(files), "SOURCE", rule, source, "export the histories there")
     for file in files:
-        yield from _runs(file, metric)
+        if file.suffix == ".wandb":
+            title, config, frame = offline_run(file)
+            yield _history(title, config, frame, *_columns(file, frame, metric, clock))
+        else:
+            yield from _runs(file, metric, clock)
 
 
-def _runs(file: Path, metric: str | None) -> Iterator[Run]:
+def _columns(file: Path, frame: pd.DataFrame, metric: str | None, clock: str | None) -> tuple[str, str]:
+    """Return the names of the clock and of the metric."""
+    found = clock or next((name for name in _CLOCKS if name in frame.columns), None)
+    rule = f"must have the column {clock}" if clock else f"must have one of the columns {', '.join(_CLOCKS)}"
+    there = found is not None and found in frame.columns
+    require(there, str(file), rule, list(frame.columns), "export the run's history, or pass --time")
+    assert found is not None  # for the type checker
+    own = {"_step", "Step", found, *_CLOCKS, *_NAMES, *_CELL}
+    numeric = [c for c in frame.select_dtypes("number").columns if c not in own and not c.startswith("_")]
+    return found, pick_metric(metric, numeric)
+
+
+def _runs(file: Path, metric: str | None, named: str | None) -> Iterator[Run]:
     try:
         if file.suffix == ".jsonl":
             frame = pd.read_json(file, lines=True, precise_float=True)
@@ -49,19 +70,14 @@ def _runs(file: Path, metric: str | None) -> Iterator[Run]:
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise InvalidArgumentError(f"SOURCE: {file} cannot be read: {reason}; export it again") from None
-    clock = next((name for name in _CLOCKS if name in frame.columns), None)
+    clock = named or next((name for name in _CLOCKS if name in frame.columns), None)
     wide = [c for c in frame.columns if " - " in c and not c.endswith(("__MIN", "__MAX"))]
     if wide:
         yield from _from_panel(
             file, frame, clock or ("Step" if "Step" in frame.columns else None), wide, metric
         )
         return
-    rule = f"must have one of the columns {', '.join(_CLOCKS)}"
-    require(clock is not None, str(file), rule, list(frame.columns), "export the run's history")
-    assert clock is not None  # for the type checker
-    own = {"_step", "Step", *_CLOCKS, *_NAMES, *_CELL}
-    numeric = [c for c in frame.select_dtypes("number").columns if c not in own and not c.startswith("_")]
-    name = pick_metric(metric, numeric)
+    clock, name = _columns(file, frame, metric, named)
     column = next((n for n in _NAMES if n in frame.columns), None)
     groups: Any = frame.groupby(column, sort=False) if column else [(file.stem, frame)]
     for title, rows in groups:

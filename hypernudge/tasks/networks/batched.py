@@ -147,7 +147,8 @@ class _Rectifier:
     def backward(self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool) -> Tensor:
         del params, grads, first
         # As autograd does it: where the output is NaN the gradient passes, so that divergence shows.
-        return torch.ops.aten.threshold_backward.grad_input(out, kept, 0, grad_input=out)
+        masked: Tensor = torch.ops.aten.threshold_backward.grad_input(out, kept, 0, grad_input=out)
+        return masked
 
 
 class _Flatten:

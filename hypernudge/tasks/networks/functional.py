@@ -40,8 +40,10 @@ def _leaf(module: nn.Module, prefix: str) -> Layer | None:
     if isinstance(module, nn.Linear):
         return lambda params, x: F.linear(x, params[weight], params.get(bias))
     if isinstance(module, nn.Conv2d) and module.padding_mode == "zeros":
-        options = module.stride, module.padding, module.dilation, module.groups
-        return lambda params, x: F.conv2d(x, params[weight], params.get(bias), *options)
+        stride, padding, dilation, groups = module.stride, module.padding, module.dilation, module.groups
+        return lambda params, x: F.conv2d(
+            x, params[weight], params.get(bias), stride, padding, dilation, groups
+        )
     if isinstance(module, nn.ReLU):
         return lambda params, x: F.relu(x)
     return (lambda params, x: x.flatten(1)) if flattens_samples(module) else None

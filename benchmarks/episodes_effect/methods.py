@@ -1,0 +1,129 @@
+"""The methods of the study by name: an update rule and a rule for its learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.episodes_effect.rules import (
+    DOWN,
+    RATES,
+    UP,
+    AlignedMembers,
+    Bandits,
+    RandomArms,
+    Rule,
+    Scheduled,
+    bandit_of_ours,
+    compat_controller,
+    cosine_factor,
+)
+from benchmarks.episodes_effect.training import SGD, AdamW, Packaged, Update
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who trains together: optimizer, seeds, base rates, number of steps."""
+
+    optimizer: str
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...]
+    steps: int
+
+    @property
+    def member_seeds(self) -> list[int]:
+        """Seed of every member, rate-major."""
+        return [seed for _ in self.rates for seed in self.seeds]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a method is run.
+
+    Attributes:
+        rule: Builds the rule of the learning rates.
+        update: Builds the update rule; None for the crew's own optimizer.
+        one_rate: Has no base rate worth varying: it is run at the right one only.
+    """
+
+    rule: Callable[[Crew], Rule]
+    update: Callable[[Crew], Update] | None = None
+    one_rate: bool = False
+
+
+def update_of(name: str, crew: Crew) -> Update:
+    """Return the update rule of a method for a crew."""
+    build = METHODS[name].update
+    if build is not None:
+        return build(crew)
+    return AdamW() if crew.optimizer == "adamw" else SGD()
+
+
+def _constant(crew: Crew) -> Rule:
+    return Scheduled(len(crew.member_seeds), lambda step: 1.0)
+
+
+def _random_arms(crew: Crew) -> Rule:
+    return RandomArms(crew.member_seeds, RATES, compounding=False)
+
+
+def _random_walk(crew: Crew) -> Rule:
+    # Weighted so that the logarithm has no drift; a third of the episodes change nothing.
+    rise = math.log(1 / DOWN) / math.log(UP / DOWN)
+    weights = [rise * 2 / 3, (1 - rise) * 2 / 3, 1 / 3]
+    return RandomArms(crew.member_seeds, (UP, DOWN, 1.0), compounding=True, weights=weights)
+
+
+def _aligned(**options: Any) -> Callable[[Crew], Rule]:
+    return lambda crew: AlignedMembers(len(crew.member_seeds), **options)
+
+
+def _schedule_free(crew: Crew) -> Update:
+    import schedulefree
+
+    kind = schedulefree.AdamWScheduleFree if crew.optimizer == "adamw" else schedulefree.SGDScheduleFree
+    decay = {"weight_decay": 0.01} if crew.optimizer == "adamw" else {}
+    blocks = _blocks(len(crew.seeds), len(crew.rates))
+    return Packaged(
+        lambda leaves, block: kind(leaves, lr=crew.rates[block], warmup_steps=crew.steps // 20, **decay),
+        blocks,
+    )
+
+
+def _prodigy(crew: Crew) -> Update:
+    import prodigyopt
+
+    # One estimate of the distance per member, so one optimizer per member.
+    return Packaged(
+        lambda leaves, block: prodigyopt.Prodigy(leaves, lr=1.0, weight_decay=0.01),
+        _blocks(1, len(crew.member_seeds)),
+    )
+
+
+def _blocks(size: int, count: int) -> Sequence[slice]:
+    return [slice(size * index, size * (index + 1)) for index in range(count)]
+
+
+DEFAULT: dict[str, Any] = {"z_down": 1.5, "z_again": 3.0, "z_leave": 3.0}
+
+METHODS: dict[str, Method] = {
+    "plain": Method(_constant),
+    "cosine": Method(lambda crew: Scheduled(len(crew.member_seeds), cosine_factor(crew.steps))),
+    "random_arms": Method(_random_arms),
+    "random_walk": Method(_random_walk),
+    "compat": Method(lambda crew: Bandits([compat_controller(seed) for seed in crew.member_seeds])),
+    "bandit": Method(lambda crew: Bandits([bandit_of_ours(seed) for seed in crew.member_seeds])),
+    "alignment": Method(_aligned(lag=0)),
+    # Candidates for the default, compared in the phase `develop`.
+    "every_2": Method(_aligned(every=2)),
+    "every_4": Method(_aligned(every=4)),
+    "home": Method(_aligned(every=2, z_leave=3.0)),
+    "home_every_1": Method(_aligned(z_leave=3.0)),
+    "again_every_1": Method(_aligned(z_leave=3.0, z_again=3.0)),
+    "down_every_2": Method(_aligned(every=2, z_leave=3.0, z_again=3.0, z_down=1.5)),
+    "default": Method(_aligned(**DEFAULT)),
+    "schedule_free": Method(_constant, _schedule_free),
+    "prodigy": Method(_constant, _prodigy, one_rate=True),
+}

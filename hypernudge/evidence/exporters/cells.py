@@ -1,0 +1,120 @@
+"""A sealed cell as trackers know runs: a name, parameters, tags, curves over time, final numbers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypernudge.evidence.records import Record
+from hypernudge.evidence.study import Study
+
+CURVES = ("validation", "test", "incumbent")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One trained unit of one trial.
+
+    Attributes:
+        time: Seconds on the deterministic clock.
+        values: Curve name -> value; NaN for a diverged trial.
+    """
+
+    time: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CellRun:
+    """One sealed cell.
+
+    Attributes:
+        name: `<task>-<variation>-<seed>`, which the importers read again.
+        group: Its run id.
+        digest: SHA-256 of the record: what an export is recognised by.
+        begun: Unix seconds at which the cell began, from the date of the file and the cell's wall time.
+        tags: What identifies it: study, plan, task, scheduler, variation, seed, status.
+        parameters: The variation's configuration, flattened with dots.
+        points: In the order of time.
+        summary: Outcomes and bill; a target that was not reached has no `time_to_target`.
+    """
+
+    name: str
+    group: str
+    digest: str
+    begun: float
+    tags: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    points: tuple[Point, ...]
+    summary: Mapping[str, float]
+
+
+def cell_runs(results_dir: Path, study: Study) -> Iterator[CellRun]:
+    """Yield every cell that has a usable record, in plan order."""
+    manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
+    for row in study.cells[study.cells["status"] != "missing"].to_dict("records"):
+        path = results_dir / row["run_id"] / "cells" / f"seed-{row['seed']:04d}.json"
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        spec = manifest["variations"][row["run_id"]].get("spec", {})
+        wall = float((record.get("wall") or {}).get("total_seconds") or 0.0)
+        yield CellRun(
+            name=f"{row['task']}-{row['warm_start']}-{row['seed']}",
+            group=row["run_id"],
+            digest=record["digest"],
+            begun=path.stat().st_mtime - wall,
+            tags={
+                "study": study.plan.name,
+                "plan": study.plan.hash,
+                "digest": record["digest"],
+                "run_id": row["run_id"],
+                "task": row["task"],
+                "scheduler": row["scheduler"],
+                "variation": row["warm_start"],
+                "seed": str(row["seed"]),
+                "status": row["status"],
+            },
+            parameters=dict(_flat({key: value for key, value in spec.items() if key != "seeds"})),
+            points=tuple(_points(record)),
+            summary=dict(_summary(row)),
+        )
+
+
+def _points(record: Record) -> Iterator[Point]:
+    curve, best = record["curve"], math.nan
+    for time, validation, test in zip(curve["time"], curve["validation"], curve["test"], strict=True):
+        score = math.nan if validation is None else float(validation)
+        best = score if math.isnan(best) else max(best, score) if score == score else best
+        values = (score, math.nan if test is None else float(test), best)
+        yield Point(float(time), dict(zip(CURVES, values, strict=True)))
+
+
+def _summary(row: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
+    if row["reached"]:
+        yield "time_to_target", float(row["time"])
+    for key, column in (
+        ("target", "target"),
+        ("reached", "reached"),
+        ("final_validation", "final"),
+        ("final_test", "test"),
+        ("best_so_far_auc", "auc"),
+        ("budget_seconds", "budget"),
+        ("overhead", "overhead"),
+        ("total_flops", "total_flops"),
+        ("warm_start_flops", "warm_start_flops"),
+        ("trials", "trials"),
+    ):
+        yield key, float(row[column])
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _flat(entry, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        yield path, json.dumps(value)
+    else:
+        yield path, value

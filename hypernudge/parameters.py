@@ -1,0 +1,205 @@
+"""Hyper-parameters: the map between natural values, warped values and the unit interval.
+
+Every hyper-parameter has three coordinates. The *natural* value is what training uses (`lr = 3e-3`). The
+*warped* one is its natural logarithm where the scale is logarithmic and the value itself elsewhere; steps of
+warm starts are taken there. The *unit* one is the warped value rescaled to [0, 1]; samplers and surrogates
+work there. The maps are written so that they accept floats, NumPy arrays and torch tensors alike, and are
+differentiable for the last.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from hypernudge.errors import InvalidArgumentError, require
+
+Value = float | int | str | bool
+Scalar = Any  # float, numpy array or torch tensor: whatever supports arithmetic
+Condition = tuple[str, tuple[Value, ...]]  # active only where this parent takes one of these values
+
+
+def _log(value: Scalar) -> Scalar:
+    """Natural logarithm of a float, an array or a tensor."""
+    if isinstance(value, float | int):
+        return math.log(value)
+    return value.log() if hasattr(value, "log") else np.log(value)
+
+
+def _exp(value: Scalar) -> Scalar:
+    """Exponential of a float, an array or a tensor."""
+    if isinstance(value, float | int):
+        return math.exp(value)
+    return value.exp() if hasattr(value, "exp") else np.exp(value)
+
+
+@dataclass(frozen=True)
+class _Numeric:
+    """What continuous and whole hyper-parameters share: a range, and the scale on which it is even."""
+
+    name: str
+    low: float
+    high: float
+    log: bool = False
+    only_if: Condition | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        finite = math.isfinite(low) and math.isfinite(high)
+        require(finite, self.name, "low and high must be finite", (low, high), "give two numbers")
+        require(low < high, self.name, "low must be below high", (low, high), "swap or widen the range")
+        rule = "a logarithmic range must start above 0"
+        require(not self.log or low > 0, self.name, rule, low, "raise low")
+
+    def warp(self, value: Scalar) -> Scalar:
+        """Natural to warped."""
+        return _log(value) if self.log else value
+
+    def unwarp(self, warped: Scalar) -> Scalar:
+        """Warped to natural."""
+        return _exp(warped) if self.log else warped
+
+
+@dataclass(frozen=True)
+class Real(_Numeric):
+    """A continuous hyper-parameter on `[low, high]`, on a linear or logarithmic scale."""
+
+    continuous: ClassVar[bool] = True  # a warm start may move it
+
+    @property
+    def width(self) -> float:
+        """Length of the range in warped coordinates."""
+        return math.log(self.high / self.low) if self.log else self.high - self.low
+
+    def slope(self, value: float) -> float:
+        """Derivative of the natural value with respect to the warped one, at `value`."""
+        return value if self.log else 1.0
+
+    def encode(self, value: Any) -> Any:
+        """Natural to unit."""
+        return (self.warp(value) - self.warp(self.low)) / self.width
+
+    def decode(self, unit: Scalar) -> Scalar:
+        """Unit to natural; floats are kept inside `[low, high]` whatever the rounding."""
+        value = self.unwarp(self.warp(self.low) + unit * self.width)
+        return self.clip(value) if isinstance(value, float) else value
+
+    def snap(self, unit: np.ndarray) -> np.ndarray:
+        """Return `unit`, any shape: every point of the unit interval is a value."""
+        return unit
+
+    def step(self, value: float, change: float) -> float:
+        """Return the natural value after moving by `change` in warped coordinates, stopped at the bounds."""
+        moved = self.warp(float(value)) + change
+        if moved >= self.warp(self.high):  # also keeps a huge step from overflowing
+            return self.high
+        return self.clip(self.unwarp(max(moved, self.warp(self.low))))
+
+    def clip(self, value: float) -> float:
+        """Return the nearest value inside `[low, high]`."""
+        return min(max(float(value), self.low), self.high)
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` is a number inside the range."""
+        return isinstance(value, float | int) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Integer(_Numeric):
+    """A whole number from `low` to `high`, both included; each owns an equal share of the (warped) range."""
+
+    continuous: ClassVar[bool] = False
+    low: int
+    high: int
+
+    def _edges(self) -> tuple[float, float]:
+        return self.warp(self.low - 0.5), self.warp(self.high + 0.5)
+
+    def encode(self, value: Any) -> Any:
+        """Natural to unit: the centre of the value's share."""
+        low, high = self._edges()
+        return (self.warp(value) - low) / (high - low)
+
+    def decode(self, unit: Scalar) -> int:
+        """Unit to natural."""
+        low, high = self._edges()
+        value: float = self.unwarp(low + float(unit) * (high - low))
+        return min(max(round(value), self.low), self.high)
+
+    def snap(self, unit: np.ndarray) -> np.ndarray:
+        """Move unit coordinates, any shape, to the centres of the shares they lie in."""
+        low, high = self._edges()
+        whole = np.clip(np.rint(self.unwarp(low + unit * (high - low))), self.low, self.high)
+        return np.asarray((self.warp(whole) - low) / (high - low))
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` is a whole number inside the range."""
+        return isinstance(value, int) and self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """One of a few unordered choices; each owns an equal share of the unit interval."""
+
+    name: str
+    choices: tuple[Value, ...]
+    only_if: Condition | None = None
+    continuous: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require(len(self.choices) > 0, self.name, "choices must not be empty", self.choices, "list one")
+        unique = len(set(map(repr, self.choices))) == len(self.choices)
+        require(unique, self.name, "choices must differ", self.choices, "remove the duplicates")
+
+    def encode(self, value: Any) -> Any:
+        """Natural to unit: the centre of the choice's share."""
+        return (self.choices.index(value) + 0.5) / len(self.choices)
+
+    def decode(self, unit: Scalar) -> Value:
+        """Unit to natural."""
+        return self.choices[min(int(float(unit) * len(self.choices)), len(self.choices) - 1)]
+
+    def snap(self, unit: np.ndarray) -> np.ndarray:
+        """Move unit coordinates, any shape, to the centres of the shares they lie in."""
+        count = len(self.choices)
+        return np.asarray((np.minimum(np.floor(unit * count), count - 1) + 0.5) / count)
+
+    def contains(self, value: object) -> bool:
+        """Whether `value` is one of the choices."""
+        return value in self.choices
+
+
+HyperParameter = Real | Integer | Categorical
+
+
+def parameter_from_spec(name: str, spec: Mapping[str, Any]) -> HyperParameter:
+    """Build a hyper-parameter from its description in YAML.
+
+    `{low: 1e-4, high: 1, log: true}` is continuous, `{low: 1, high: 8, integer: true}` whole,
+    `{choices: [a, b]}` categorical; `only_if: {parent: [values]}` makes any of them conditional.
+
+    Raises:
+        InvalidArgumentError: If keys are missing or unknown, or the range is upside down.
+    """
+    known = {"low", "high", "log", "integer", "choices", "only_if"}
+    unknown = sorted(set(spec) - known)
+    require(not unknown, f"space.{name}", f"keys must be among {sorted(known)}", unknown, "remove them")
+    condition = spec.get("only_if")
+    only_if = None
+    if condition:
+        parent, values = next(iter(condition.items()))
+        only_if = (str(parent), tuple(values))
+    if "choices" in spec:
+        return Categorical(name, tuple(spec["choices"]), only_if)
+    given = "low" in spec and "high" in spec
+    require(given, f"space.{name}", "needs low and high, or choices", dict(spec), "add them")
+    try:
+        if spec.get("integer", False):
+            return Integer(name, int(spec["low"]), int(spec["high"]), bool(spec.get("log", False)), only_if)
+        return Real(name, float(spec["low"]), float(spec["high"]), bool(spec.get("log", False)), only_if)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"space.{error}") from None

@@ -1,0 +1,23 @@
+"""Synchronous successive halving.
+
+Jamieson and Talwalkar: Non-stochastic Best Arm Identification and Hyperparameter Optimization, AISTATS 2016;
+with rung sizes as in the first bracket of Hyperband (Li et al., JMLR 2018, Algorithm 1).
+"""
+
+from __future__ import annotations
+
+from hypernudge.schedulers.base import SamplerSpec
+from hypernudge.schedulers.hyperband import Hyperband
+from hypernudge.space import SearchSpace
+
+
+def SuccessiveHalving(  # noqa: N802 - it stands for a class
+    space: SearchSpace,
+    max_units: int = 27,
+    min_units: int = 1,
+    eta: int = 3,
+    max_trials: int | None = None,
+    sampler: SamplerSpec = "uniform",
+) -> Hyperband:
+    """Return Hyperband with its most aggressive bracket only, over and over; arguments and errors are its."""
+    return Hyperband(space, max_units, min_units, eta, max_trials, sampler, brackets=1)

@@ -1,0 +1,74 @@
+"""Hyperband: successive halving at several trade-offs between how many trials and how long.
+
+Li, Jamieson, DeSalvo, Rostamizadeh, Talwalkar: Hyperband: A Novel Bandit-Based Approach to Hyperparameter
+Optimization, JMLR 2018, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.schedulers.base import (
+    Decision,
+    Done,
+    Resume,
+    SamplerSpec,
+    Wait,
+    check_starts,
+    geometric_rungs,
+    start_or_end,
+)
+from hypernudge.schedulers.brackets import Brackets, Ladder, ladders
+from hypernudge.space import SearchSpace
+from hypernudge.trial import History
+
+
+@dataclass(frozen=True)
+class Hyperband:
+    """Cycles through brackets of synchronous successive halving, from the most to the least aggressive.
+
+    No worker waits: while a bracket's results are outstanding, free workers begin the next bracket.
+
+    Args:
+        space: Where new configurations are drawn.
+        max_units: Training units (epochs) of every bracket's last rung.
+        min_units: Training units of the first bracket's first rung.
+        eta: Reduction factor: one in `eta` goes on.
+        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
+        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+        brackets: How many of the brackets to cycle through; None for all, 1 is successive halving.
+
+    Raises:
+        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, an
+            unknown sampler, or `brackets` outside `[1, number of rungs]`.
+    """
+
+    space: SearchSpace
+    max_units: int = 27
+    min_units: int = 1
+    eta: int = 3
+    max_trials: int | None = None
+    sampler: SamplerSpec = "uniform"
+    brackets: int | None = None
+    cycle: tuple[Ladder, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_starts(self)
+        most = len(geometric_rungs(self.min_units, self.max_units, self.eta))
+        allowed = self.brackets is None or 1 <= self.brackets <= most
+        require(
+            allowed, "brackets", f"must be in [1, {most}], or absent for all", self.brackets, "correct it"
+        )
+        object.__setattr__(self, "cycle", ladders(self.min_units, self.max_units, self.eta)[: self.brackets])
+
+    def __call__(self, history: History, streams: Streams) -> Decision:
+        """Return the decision for one free worker: the next slot of the earliest bracket that has one."""
+        key = ("brackets", self.cycle, self.max_trials)
+        slot = history.fold(key, lambda: Brackets(self.cycle, self.max_trials)).next()
+        if slot is None:
+            return Wait() if history.n_running else Done()
+        if slot.trial is not None:
+            return Resume(slot.trial, slot.until)
+        return start_or_end(self, slot.until, history, streams)

@@ -1,0 +1,99 @@
+"""What the policies around `lr*` share: it is measured for the first few trials of a study, then reused.
+
+`lr*` varies by .1 to .2 decades between the trials of a study: one geometric mean serves all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.space import Config
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart import rates
+from hypernudge.warmstart.base import nudge_one
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+CURVATURE = "log10_lr_star"
+Measured = tuple[float, float] | None
+"""`log10(lr*)`, NaN if not finite, and its FLOPs; None for a trial that reuses it."""
+
+
+@dataclass(frozen=True)
+class AroundCurvature:
+    """Corrects the learning rate by its distance from `lr*`; subclasses say how, in `choose`.
+
+    Args:
+        measure_trials: Trials at whose initialisation `lr*` is measured before it is only reused.
+        batch_size: Samples of the measurement.
+
+    Raises:
+        InvalidArgumentError: If a count is below 1.
+    """
+
+    measure_trials: int = 3
+    batch_size: int = 128
+
+    name = "around_curvature"
+
+    def __post_init__(self) -> None:
+        for option, value in (("measure_trials", self.measure_trials), ("batch_size", self.batch_size)):
+            require(value >= 1, option, "must be at least 1", value, "raise it")
+
+    def choose(
+        self, task: Task, sampled: Config, rng: np.random.Generator, centre: float
+    ) -> tuple[Config, float, str]:
+        """Return the configuration, its `z` before, and the reason; `centre` is `log10(lr*)`."""
+        raise NotImplementedError
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration with its learning rate corrected; alone and flagged without `lr*`."""
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[Measured]:
+        """Return `log10(lr*)` and its FLOPs for the first trials, None for those that reuse it."""
+        from hypernudge.warmstart import measure
+
+        differentiable = measure.gradient_task(task, self.name)
+        rates.check(task, self.name)
+        chosen = [i for i, number in enumerate(numbers) if number < self.measure_trials]
+        seeds = [measure.trial_seed_of(streams, numbers[i]) for i in chosen]
+        found = measure.curvature_rates(differentiable, [configs[i] for i in chosen], seeds, self.batch_size)
+        result: list[Measured] = [None] * len(configs)
+        for i, (lr_star, flops) in zip(chosen, found, strict=True):
+            result[i] = (math.log10(lr_star) if lr_star > 0 else math.nan), flops
+        return result
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Measured,
+    ) -> Nudge:
+        """Return the nudge of trial `number`, given what was measured for it."""
+        known = [t.nudge.measurements[CURVATURE] for t in history.trials if CURVATURE in t.nudge.measurements]
+        flops, measurements = 0.0, {}
+        if measured is not None:
+            value, flops = measured
+            if math.isfinite(value):
+                known.append(value)
+                measurements[CURVATURE] = value
+        if not known:
+            reason = "no finite curvature was measured: left as sampled"
+            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=flops)
+        rng = streams(self.name, number)
+        config, z, reason = self.choose(task, sampled, rng, sum(known) / len(known))
+        return rates.corrected(self.name, sampled, config, z, reason, flops, measurements)

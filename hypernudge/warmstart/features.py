@@ -1,0 +1,61 @@
+"""What a prior over configurations looks at: bumps over a few coordinates that mean the same on every task.
+
+The learning rate is seen from the probe's scale, weight decay as the shrinkage it does over a whole training.
+A hat function is one at its knot and falls linearly to zero at the neighbouring ones; beyond the outermost
+knots the outermost hats stay one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.space import Config
+from hypernudge.warmstart import rates
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+KNOTS: dict[str, tuple[float, ...]] = {
+    "rate": (-3.0, -2.0, -1.5, -1.0, -0.7, -0.4, -0.1, 0.2, 0.5, 0.8, 1.2, 2.0),
+    "decay": (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0),
+    "augmentation": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "label_smoothing": (0.0, 0.1, 0.2, 0.3),
+    "momentum": (0.0, 0.5, 0.8, 0.9, 0.99),
+}
+"""Knots by block: decades above the probe, log10 of the shrinkage, and three natural values."""
+
+NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
+SIZE = len(NAMES)
+_TINY = 1e-12
+
+
+def features(task: Task, configs: Sequence[Config], scale: float, steps: float) -> np.ndarray:
+    """Return the features of configurations, shape `(len(configs), SIZE)`.
+
+    Args:
+        task: Its optimizer says what the effective learning rate is.
+        configs: Hyper-parameters that one lacks contribute nothing to its row.
+        scale: `log10` of the probe.
+        steps: Optimizer steps of the longest training.
+    """
+    rate = np.array([rates.log_rate(task, config) for config in configs])
+    decay = np.array([float(config.get("weight_decay", np.nan)) for config in configs])
+    values = {
+        "rate": rate - scale,
+        "decay": rate + np.log10(np.maximum(decay, _TINY) * steps),
+        **{
+            name: np.array([float(config.get(name, np.nan)) for config in configs])
+            for name in ("augmentation", "label_smoothing", "momentum")
+        },
+    }
+    blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
+    return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
+
+
+def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
+    """Return the hat functions at `values`, shape `(n, len(knots))`; rows sum to one, or are zero for NaN."""
+    columns = [np.interp(values, knots, row) for row in np.eye(len(knots))]
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))

@@ -1,0 +1,49 @@
+"""Fixed band: the correction of `curvature_band` around a constant: the control of the measurement.
+
+If it helps as much, what was measured carried nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.space import Config
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart import rates
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+CENTRE = 0.27
+"""`log10` of the constant: the median of `log10` of the probe over the shipped prior's development tasks."""
+
+
+@dataclass(frozen=True)
+class FixedBand:
+    """Redraws the learning rate inside a band around a constant if it lies below the band.
+
+    Args:
+        centre: `log10` of the effective learning rate in the place of `lr*`.
+        low: Lower edge of the band, in decades above the centre; below it the rate is redrawn.
+        high: Upper edge of the redraw.
+
+    Raises:
+        InvalidArgumentError: If `low >= high`.
+    """
+
+    centre: float = CENTRE
+    low: float = -1.25
+    high: float = 0.25
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration with its learning rate redrawn if it was too slow."""
+        rates.check(task, "fixed_band")
+        rng = streams("fixed_band", len(history.trials))
+        config, z, reason = rates.redrawn(task, sampled, rng, self.centre, (self.low, self.high))
+        return rates.corrected("fixed_band", sampled, config, z, reason)

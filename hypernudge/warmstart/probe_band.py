@@ -1,0 +1,55 @@
+"""Probe band: keep learning rates inside a band around what a short walk measured, once per study."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.space import Config
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart import rates
+from hypernudge.warmstart.probe import Probe
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+
+@dataclass(frozen=True)
+class ProbeBand:
+    """Redraws a learning rate outside `[p + low, p + high]`, `p` being the probe's mean `log10 lr*`.
+
+    Args:
+        low: Lower edge, in decades above `p`.
+        high: Upper edge.
+        steps: Steps of the walk.
+        skip: First steps that do not enter the mean.
+        batch_size: Samples per step of the walk.
+
+    Raises:
+        InvalidArgumentError: If `low >= high`, `skip` is not in [0, steps), or `batch_size` is below 1.
+    """
+
+    low: float = -0.7
+    high: float = 0.8
+    steps: int = 8
+    skip: int = 3
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+        Probe(self.steps, self.skip, self.batch_size)
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration with its learning rate redrawn if it was outside the band."""
+        rates.check(task, "probe_band")
+        probe = Probe(self.steps, self.skip, self.batch_size)
+        scale = probe(task, "probe_band", sampled, history, streams)
+        if not math.isfinite(scale.value):
+            reason = "the probe was not finite: left as sampled"
+            return Nudge(sampled, "probe_band", flagged=True, reason=reason, flops=scale.flops)
+        rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
+        config, z, reason = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
+        return rates.corrected("probe_band", sampled, config, z, reason, scale.flops, scale.measurements)

@@ -1,0 +1,116 @@
+"""What the policies that correct the learning rate alone share: effective rates, in decades."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.errors import require
+from hypernudge.random import Streams
+from hypernudge.space import Config, Real, SearchSpace
+from hypernudge.trial import Nudge
+
+if TYPE_CHECKING:
+    from hypernudge.optimizers import Optimizer
+    from hypernudge.task import Task
+
+_DRAWS = 512
+
+
+@dataclass(frozen=True)
+class Scale:
+    """`log10` of a scale of the learning rate, NaN if there is none; what it cost, and what to note of it."""
+
+    value: float
+    flops: float = 0.0
+    measurements: dict[str, float] = field(default_factory=dict)
+
+
+def check(task: Task, policy: str) -> None:
+    """Refuse a space without a continuous learning rate.
+
+    Raises:
+        InvalidArgumentError: If `lr` is not there or not continuous.
+    """
+    ok = "lr" in task.space and isinstance(task.space["lr"], Real)
+    require(ok, "space", f"{policy} needs a continuous 'lr'", task.space.names, "name it 'lr'")
+
+
+def optimizer_of(task: Task) -> Optimizer:
+    """Return the task's update rule; SGD for a task that trains in a way of its own."""
+    from hypernudge.optimizers import SGD
+
+    found: Optimizer = getattr(task, "optimizer", None) or SGD()
+    return found
+
+
+def log_rate(task: Task, config: Config) -> float:
+    """Return `log10` of the effective learning rate of a configuration."""
+    return math.log10(float(optimizer_of(task).effective_rate(config)))
+
+
+def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
+    """Return `config` with the `lr` whose effective rate is `10**log10_rate`, clipped to the space."""
+    lr = task.space["lr"]
+    assert isinstance(lr, Real)  # for the type checker: `check` refused anything else
+    unit = float(optimizer_of(task).effective_rate({**config, "lr": 1.0}))
+    return config.replace(lr=lr.clip(10.0 ** min(log10_rate, 300.0) / unit))
+
+
+def redrawn(
+    task: Task,
+    sampled: Config,
+    rng: np.random.Generator,
+    centre: float,
+    band: tuple[float, float],
+    upper: float = math.inf,
+) -> tuple[Config, float, str]:
+    """Redraw the rate inside a band around `centre` if it lies below the band, or above `upper`.
+
+    Returns:
+        The configuration, its `z` before (decades above `centre`), and the reason.
+    """
+    low, high = band
+    z = log_rate(task, sampled) - centre
+    if low <= z <= upper:
+        return sampled, z, f"z = {z:.2f} is not below {low:g}: left as sampled"
+    drawn = float(rng.uniform(low, high))
+    side = f"below {low:g}" if z < low else f"above {upper:g}"
+    return at_rate(task, sampled, centre + drawn), z, f"z = {z:.2f} is {side}: redrawn at z = {drawn:.2f}"
+
+
+def corrected(
+    policy: str,
+    sampled: Config,
+    config: Config,
+    z: float,
+    reason: str,
+    flops: float = 0.0,
+    measurements: dict[str, float] | None = None,
+) -> Nudge:
+    """Return the nudge of a policy that found its centre."""
+    return Nudge(
+        config,
+        policy,
+        changed=config != sampled,
+        reason=reason,
+        z=z,
+        flops=flops,
+        measurements=measurements or {},
+    )
+
+
+def log_rates(task: Task) -> np.ndarray:
+    """Return `log10` of the effective rates of 512 draws of the task's space, sorted."""
+    optimizer = optimizer_of(task)
+    return np.sort([math.log10(float(optimizer.effective_rate(draw))) for draw in _draws(task.space)])
+
+
+@lru_cache(maxsize=8)
+def _draws(space: SearchSpace) -> list[Config]:
+    streams = Streams(0)
+    return [space.sample(streams("rates of a space", number)) for number in range(_DRAWS)]

@@ -1,0 +1,181 @@
+"""The study's batched training against real optimizers with real schedulers attached, member by member."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.episodes_effect import blocks, rules
+from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
+from benchmarks.episodes_effect.report import Comparison, compare, tally
+from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
+from benchmarks.episodes_effect.training import train
+from hypernudge.episodes import Alignment, EpisodicScheduler
+
+STEPS = 70
+SEEDS, RATES = (3, 4), (0.003, 0.3)
+
+
+def study(method, optimizer, noise=0.4, dtype=torch.float64, name="digits_mlp"):
+    task = dataclasses.replace(TASKS[name], steps=STEPS)
+    crew = Crew(optimizer, SEEDS, RATES, STEPS)
+    seen = []
+    outcome = train(
+        task,
+        task.data(0),
+        seeds=SEEDS,
+        rates=RATES,
+        noise=noise,
+        update=update_of(method, crew),
+        rule=METHODS[method].rule(crew),
+        dtype=dtype,
+        watch=lambda step, multipliers: seen.append(np.array(multipliers)),
+    )
+    return np.stack(seen, axis=1), outcome
+
+
+def by_hand(optimizer, seed, rate, attach, noise=0.4, name="digits_mlp"):
+    """Train one member the ordinary way; return the multipliers of its steps and its test accuracy."""
+    task = dataclasses.replace(TASKS[name], steps=STEPS)
+    data = task.data(0)
+    network = task.network(data).double()
+    network.load_state_dict(task.init(data, seed, torch.float64))
+    kinds = {"sgd": lambda p: torch.optim.SGD(p, lr=rate, momentum=0.9)}
+    kinds["adamw"] = lambda p: torch.optim.AdamW(p, lr=rate)
+    built = kinds[optimizer](network.parameters())
+    episodes = attach(built)
+    seen = []
+    built.register_step_pre_hook(lambda o, *_: seen.append(o.param_groups[0]["lr"] / rate))
+    labels = noisy_labels(data.train.y, data.classes, noise, seed)
+    for rows in batch_rows(len(labels), task.batch, STEPS, [seed])[:, 0]:
+        built.zero_grad()
+        loss = nn.functional.cross_entropy(network(data.train.x[rows].double()), labels[rows])
+        loss.backward()
+        if episodes is not None:
+            episodes.observe(loss)
+        built.step()
+    hits = network(data.test.x.double()).argmax(1) == data.test.y
+    return seen, 100 * hits.double().mean().item()
+
+
+FIRST_RULE = {"lag": 0, "every": 1, "z_down": 2.0, "z_again": None, "z_leave": None}
+
+ATTACH = {
+    "plain": lambda seed, o: None,
+    "alignment": lambda seed, o: EpisodicScheduler(o, controller=Alignment(**FIRST_RULE)),
+    "default": lambda seed, o: EpisodicScheduler(o),
+    "compat": lambda seed, o: EpisodicScheduler(o, controller=rules.compat_controller(seed)),
+    "bandit": lambda seed, o: EpisodicScheduler(o, controller=rules.bandit_of_ours(seed)),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("method", ATTACH)
+def test_members_are_trained_as_the_library_trains_one(method, optimizer):
+    multipliers, outcome = study(method, optimizer)
+    changed = 0
+    for member, (rate, seed) in enumerate((r, s) for r in RATES for s in SEEDS):
+        seen, accuracy = by_hand(optimizer, seed, rate, lambda o, s=seed: ATTACH[method](s, o))
+        assert multipliers[member] == pytest.approx(seen, rel=1e-9)
+        assert outcome.test[member] == pytest.approx(accuracy, abs=1e-9)
+        changed += len(set(multipliers[member])) > 2
+    assert method == "plain" or changed > 1
+
+
+def test_the_network_of_characters_is_an_embedding_and_a_chain():
+    task = TASKS["characters"]
+    try:
+        data = task.data(0)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    members = [task.init(data, seed, torch.float64) for seed in SEEDS]
+    x = data.train.x[:5]
+    stacked = {name: torch.stack([member[name] for member in members]) for name in members[0]}
+    together = task.forward(data)(stacked, x.mT.unsqueeze(0))
+    for logits, member in zip(together, members, strict=True):
+        network = task.network(data).double()
+        table = member.pop("embedding")
+        network.load_state_dict(member)
+        torch.testing.assert_close(logits.mT, network(table[x].flatten(1)))
+
+
+@pytest.mark.parametrize("method", ["schedule_free", "prodigy"])
+def test_packages_run_on_rows(method):
+    pytest.importorskip(
+        {"schedule_free": "schedulefree", "prodigy": "prodigyopt"}[method], reason="extra `peers`"
+    )
+    _, together = study(method, "adamw", noise=0.0)
+    task = dataclasses.replace(TASKS["digits_mlp"], steps=STEPS)
+    crew = Crew("adamw", SEEDS[:1], RATES[1:], STEPS)
+    alone = train(
+        task,
+        task.data(0),
+        seeds=crew.seeds,
+        rates=crew.rates,
+        noise=0.0,
+        update=update_of(method, crew),
+        rule=METHODS[method].rule(crew),
+        dtype=torch.float64,
+    )
+    assert alone.test[0] == pytest.approx(together.test[2])
+    assert alone.test[0] > 50
+
+
+def test_symmetric_noise_changes_its_share_and_never_to_the_same_label():
+    labels = torch.arange(1000) % 10
+    noisy = noisy_labels(labels, 10, 0.4, seed=1)
+    assert (noisy != labels).sum() == 400
+    assert set(noisy.tolist()) == set(range(10))
+    assert torch.equal(noisy, noisy_labels(labels, 10, 0.4, seed=1))
+
+
+def test_random_arms_ramp_first_and_the_walk_has_no_drift():
+    walk = METHODS["random_walk"].rule(Crew("sgd", tuple(range(400)), (1.0,), 1000))
+    seen = np.stack([np.array(walk.before(step)) for step in range(328)])
+    assert (seen[:4] == 0.01).all()
+    assert (seen[4:8] == 0.02).all()
+    assert (np.diff(seen[:28].mean(1)) >= 0).all()
+    logs = np.log(seen[-1])
+    assert abs(logs.mean()) < 4 * logs.std() / 20
+
+
+def test_blocks_are_recorded_once_and_resume(tmp_path, monkeypatch):
+    monkeypatch.setitem(TASKS, "digits_mlp", dataclasses.replace(TASKS["digits_mlp"], steps=5))
+    monkeypatch.setitem(blocks.GRIDS, "sgd", (0.01, 0.1))
+    tune = blocks.Block("tune", "digits_mlp", "sgd", 0.0, "plain")
+    confirm = dataclasses.replace(tune, phase="confirm", method="default")
+    with pytest.raises(FileNotFoundError):
+        blocks.run(confirm, tmp_path, (1.0,))
+    assert blocks.run(tune, tmp_path, ()) > 0
+    assert blocks.run(tune, tmp_path, ()) == 0
+    blocks.run(confirm, tmp_path, (0.1, 1.0))
+    header, members = blocks.read(tmp_path / f"{confirm.name}.jsonl")
+    assert header["method"] == "default"
+    assert len(members) == 60
+    assert {m["rate"] for m in members if m["ratio"] == 1.0} == {blocks.right_rate(tmp_path, tune, "plain")}
+    assert not [path for path in tmp_path.iterdir() if path.suffix != ".jsonl"]
+
+
+def test_verdicts():
+    rng = np.random.default_rng(0)
+    base = rng.normal(90, 2, 30)
+    cell = ("digits_mlp", "sgd", 0.0)
+    scores = {
+        (*cell, "plain", 0.01): base - 20,
+        (*cell, "default", 0.01): base,
+        (*cell, "plain", 1.0): base + rng.normal(0, 0.2, 30),
+        (*cell, "default", 1.0): base,
+    }
+    comparisons = compare(scores)
+    assert tally(comparisons) == {
+        "wrong rate, against plain": {"better": 1, "equivalent": 0, "open": 0, "worse": 0},
+        "right rate, against plain": {"better": 0, "equivalent": 1, "open": 0, "worse": 0},
+    }
+    assert comparisons[0].difference == pytest.approx(20)
+    worse = Comparison("", cell, 1.0, "plain", -0.2, -0.3, -0.1, 0.001, 0.01)
+    assert worse.verdict == "worse"
+    assert dataclasses.replace(worse, adjusted=0.2, low=-0.7).verdict == "open"
+    json.dumps(dataclasses.asdict(worse))

@@ -1,0 +1,85 @@
+"""From the records of a study to a prior, and to the reasons of every nudge."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from hypernudge import cli
+from hypernudge.harness.cell import run_cell
+from hypernudge.harness.plan import load_plan
+from hypernudge.harness.prior import build_prior, targets
+from hypernudge.harness.run import _write_experiment
+from hypernudge.registry import build
+from hypernudge.warmstart.features import SIZE
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two small studies: one that only probes, one under ASHA with a warm start that acts."""
+    folder = tmp_path_factory.mktemp("prior")
+    common = {
+        "task": {"name": "breast_cancer_mlp"},
+        "training": {"batch_size": 64, "steps_per_unit": 4},
+        "scheduler": {"name": "random", "max_units": 3, "max_trials": 12},
+        "budget": {"units": 60},
+        "target": 0.9,
+        "seeds": [0],
+    }
+    variations = {
+        "probed": {"warm_start": "placebo"},
+        "band": {
+            "warm_start": "probe_band",
+            "scheduler": {"name": "asha", "max_units": 9, "max_trials": 14},
+            "task": {"name": "breast_cancer_mlp", "label": "other"},
+        },
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
+    plan = load_plan(folder / "study.yaml")
+    _write_experiment(plan, folder)
+    for variation in plan.variations:
+        run_cell(variation, 0, folder / variation.run_id)
+    return folder
+
+
+def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
+    path = tmp_path / "prior.json"
+    assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {row["task"]: row["configurations"] for row in rows} == {"breast_cancer_mlp": 12, "other": 14}
+    assert all(row["family"] == "breast_cancer" and row["optimizer"] == "SGD" for row in rows)
+    policy = build("warm_start", {"name": "informed", "prior": str(path), "own_family": True})
+    assert policy.own_family
+    assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 2  # it is there already
+
+
+def test_new_tasks_join_a_prior_and_replace_their_namesakes(results, tmp_path):
+    path = tmp_path / "prior.json"
+    first = build_prior([results])
+    first.dump(path)
+    joined = build_prior([results], add_to=str(path))
+    assert [task.task for task in joined.tasks] == [task.task for task in first.tasks]
+    assert np.allclose(joined.tasks[0].a, first.tasks[0].a, rtol=1e-4)
+    assert first.tasks[0].a.shape == (SIZE, SIZE)
+
+
+def test_targets_rank_the_dropped_below_those_that_went_on():
+    curve = {"trial": [0, 1, 2, 0], "unit": [1, 1, 1, 3], "validation": [0.5, 0.9, None, 0.6]}
+    y = targets(curve, [0, 1, 2], (1, 3, 9))
+    assert y[0] > y[1] > y[2]  # the first alone went on, the second was best before
+    assert targets(curve, [0, 1, 2], (9,)).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_every_decision_is_explained(results, capsys):
+    assert cli.main(["explain", str(results), "--run-id", "band", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["trial"] for row in rows] == list(range(14))
+    moved = [row for row in rows if row["changed"]]
+    assert moved and all(set(row["moved"]) == {"lr"} and "redrawn" in row["reason"] for row in moved)
+    number = str(moved[0]["trial"])
+    assert cli.main(["explain", str(results), "--trial", number]) == 0
+    shown = capsys.readouterr().out
+    assert f"trial {number}: z = " in shown and "lr " in shown and "never acts" in shown
+    assert cli.main(["explain", str(results), "--trial", "99"]) == 2
+    assert "trial" in capsys.readouterr().err

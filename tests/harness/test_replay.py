@@ -1,0 +1,110 @@
+"""The replay command, on a table written for the purpose."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from hypernudge.cli import main
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.registry import REGISTRY
+from hypernudge.tasks.tabulated import Tabulated
+
+UNITS = 9
+
+
+@pytest.fixture
+def curves(tmp_path):
+    rng = np.random.default_rng(0)
+    hp = np.column_stack([10 ** rng.uniform(-4, 0, 60), rng.random(60), np.full(60, 3.0)])
+    floor = (np.log10(hp[:, 0]) + 2) ** 2 + hp[:, 1]
+    valid = floor[:, None] + 2.0 / np.arange(1, UNITS + 1)
+    valid[7, 4:] = math.nan
+    path = tmp_path / "table.npz"
+    np.savez(path, hp=hp, hp_names=np.array(["lr", "beta", "fixed"]), valid=valid)
+    return path
+
+
+def replayed(capsys, *arguments):
+    assert main(["replay", *map(str, arguments), "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("scheduler", REGISTRY["scheduler"])
+def test_prints_decisions_and_the_incumbent_curve(capsys, curves, scheduler):
+    arguments = ("--scheduler", scheduler, "--curves", curves, "--workers", 4, "--seed", 3, "--budget", 90)
+    events = replayed(capsys, *arguments)
+    assert events == replayed(capsys, *arguments)
+    decisions = [event for event in events if event["event"] == "decision"]
+    reached = {}
+    for event in decisions:
+        assert event["since"] == reached.get(event["trial"], 0) < event["until"] <= UNITS
+        assert ("config" in event) == (event["action"] == "start") == (event["since"] == 0)
+        reached[event["trial"]] = event["until"]
+    incumbents = [event for event in events if event["event"] == "incumbent"]
+    assert [e["score"] for e in incumbents] == sorted(e["score"] for e in incumbents)
+    assert [e["time"] for e in incumbents] == sorted(e["time"] for e in incumbents)
+    result = events[-1]
+    assert result["score"] == incumbents[-1]["score"] and result["units"] <= 90
+    assert result["decisions"] == len(decisions) and result["trials"] == len(reached)
+    # What is printed is in the table.
+    task = Tabulated(curves)
+    configs = {event["trial"]: event["config"] for event in decisions if "config" in event}
+    for event in incumbents:
+        row = task.table.index(configs[event["trial"]])
+        assert event["score"] == -task.valid[row, event["unit"] - 1]
+
+
+def test_prints_for_people_and_takes_scheduler_options(capsys, curves):
+    arguments = ["--scheduler", "asha", "--curves", str(curves), "--set", "eta=2", "--set", "max_trials=4"]
+    assert main(["replay", *arguments, "--max-units", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "4 trials" in lines[-1] and any("to unit 2" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scheduler", "asah"], ("--scheduler", "asha")),
+        (["--scheduler", "asha", "--max-units", "99"], ("--max-units", "9")),
+        (["--scheduler", "asha", "--workers", "0"], ("--workers", "at least 1")),
+        (["--scheduler", "asha", "--budget", "0"], ("--budget", "positive")),
+        (["--scheduler", "asha", "--set", "eta"], ("--set", "KEY=VALUE")),
+        (["--scheduler", "asha", "--set", "etta=3"], ("etta", "eta")),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(capsys, curves, arguments, words):
+    assert main(["replay", "--curves", str(curves), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert not captured.out and all(word in captured.err for word in words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda a: a.pop("valid"), "must hold the array 'valid'"),
+        (lambda a: a.update(valid=a["valid"][:5]), "need hp"),
+        (lambda a: a.update(hp=a["hp"] * math.nan), "finite"),
+    ],
+)
+def test_broken_tables_are_refused(tmp_path, curves, change, words):
+    arrays = dict(np.load(curves))
+    change(arrays)
+    np.savez(tmp_path / "broken.npz", **arrays)
+    with pytest.raises(InvalidArgumentError, match=words):
+        Tabulated(tmp_path / "broken.npz")
+    (tmp_path / "text.npz").write_text("no table")
+    with pytest.raises(InvalidArgumentError, match="npz"):
+        Tabulated(tmp_path / "text.npz")
+
+
+def test_points_belong_to_the_nearest_row(curves):
+    space = Tabulated(curves).table
+    assert space["lr"].log and not space["beta"].log
+    for row in (0, 11, 59):
+        assert space.decode(space.units[row] + 1e-6) == space.rows[row]
+        assert space.index(space.rows[row]) == row
+    drawn = space.draw(np.random.default_rng(1), 100)
+    assert len(np.unique(drawn, axis=0)) == 60
+    np.testing.assert_array_equal(space.snap(drawn), drawn)

@@ -1,0 +1,169 @@
+"""What `informed` is made of: features, prior, guards, learning; and its rivals."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from hypernudge import ASHA, Real, SearchSpace, tune
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.random import Streams
+from hypernudge.space import Config
+from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
+from hypernudge.warmstart import prior as priors
+from hypernudge.warmstart import rates
+from hypernudge.warmstart.density import Density, log_density
+from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
+from hypernudge.warmstart.informed import Informed, first_results, normal_scores
+from hypernudge.warmstart.probe import PROBE
+
+
+def with_results(task, scores, milestone=1, policy=None, seed=0):
+    """A history of trials whose first result is `scores(config)`."""
+    history, streams = History(27), Streams(seed)
+    for number in range(60):
+        sampled = task.space.sample(streams("config", number))
+        nudge = Nudge(sampled, "none") if policy is None else policy(task, sampled, history, streams)
+        history.append(Started(number, sampled, nudge, 0.0))
+        job = Job(number, nudge.config, 0, milestone)
+        history.append(job)
+        score = scores(nudge.config)
+        units = (UnitResult(milestone, float(number), score, score),)
+        history.append(Report(job, "ok" if math.isfinite(score) else "diverged", 0.0, 1.0, units, 1.0))
+    return history
+
+
+def test_hats_sum_to_one_and_stand_on_their_knots():
+    for knots in KNOTS.values():
+        assert np.allclose(hats(np.array(knots), knots), np.eye(len(knots)))
+        inside = hats(np.linspace(-9, 9, 50), knots)
+        assert np.allclose(inside.sum(1), 1.0) and (inside >= 0).all()
+
+
+def test_features_see_rates_from_the_probe_and_decay_over_the_training(bowl):
+    config = bowl.space.decode([0.5] * 5)
+    row = features(bowl, [config], scale=rates.log_rate(bowl, config) - 0.5, steps=100.0)[0]
+    assert row.shape == (SIZE,) and row[NAMES.index("rate 0.5")] == pytest.approx(1.0)
+    shrinkage = rates.log_rate(bowl, config) + math.log10(config["weight_decay"] * 100)
+    expected = hats(np.array([shrinkage]), KNOTS["decay"])[0]
+    begin = NAMES.index("decay -4")
+    assert np.allclose(row[begin : begin + len(expected)], expected)
+    bare = features(bowl, [Config({"lr": 0.1})], 0.0, 100.0)[0]
+    assert bare.sum() == pytest.approx(2.0)  # the intercept and the rate
+
+
+def test_normal_scores_rank_within_milestones_and_share_ties():
+    results = [(0, 1, 0.1), (1, 1, 0.5), (2, 1, 0.5), (3, 3, 9.0), (4, 3, -math.inf)]
+    scores = normal_scores(results)
+    assert scores[1] == scores[2] > scores[0]
+    assert scores[3] == -scores[4] == pytest.approx(0.6744897501960817)
+
+
+def test_first_results_arrive_in_order(bowl):
+    history = with_results(bowl, lambda config: config["momentum"])
+    found = first_results(history)
+    assert [trial for trial, _, _ in found] == list(range(60))
+    assert {milestone for _, milestone, _ in found} == {1}
+
+
+def statistics(name, family, weights, rng, optimizer="SGD"):
+    phi = rng.random((300, SIZE))
+    y = phi @ weights + 0.1 * rng.standard_normal(300)
+    return priors.TaskStatistics(name, family, optimizer, 300, 0.0, phi.T @ phi, phi.T @ y)
+
+
+def test_the_prior_finds_what_tasks_share_and_forgets_a_family(tmp_path):
+    rng = np.random.default_rng(0)
+    truth, other = rng.standard_normal(SIZE), rng.standard_normal(SIZE)
+    rows = [statistics(f"a{i}", "a", truth, rng) for i in range(3)] + [statistics("b", "b", other, rng)]
+    file = priors.PriorFile(tuple(rows), {"by": "a test"})
+    alone = file.prior(without=["b"])
+    assert np.abs(alone.mean - truth).max() < 0.2 and alone.tasks == ("a0", "a1", "a2")
+    assert np.linalg.eigvalsh(alone.covariance).min() > 0
+    with pytest.raises(InvalidArgumentError, match="family"):
+        file.prior(without=["a", "b"])
+    file.dump(tmp_path / "prior.json")
+    again = priors.load(str(tmp_path / "prior.json"))
+    assert np.allclose(again.prior().mean, file.prior().mean, atol=1e-3)
+    assert json.loads((tmp_path / "prior.json").read_text())["provenance"] == {"by": "a test"}
+
+
+def test_the_shipped_prior_says_where_it_is_from_and_prefers_useful_rates(bowl):
+    file = priors.load(priors.SHIPPED)
+    assert file.provenance["studies"] and len({task.family for task in file.tasks}) >= 8
+    prior = file.prior()
+    value = dict(zip(NAMES, prior.mean, strict=True))
+    assert value["rate -0.4"] > value["rate -2"] and value["rate -0.4"] > value["rate 2"]
+
+
+def test_its_own_family_never_informs_a_task(bowl):
+    bowl.family = priors.load(priors.SHIPPED).tasks[0].family
+    assert bowl.family not in {
+        task.family
+        for task in priors.load(priors.SHIPPED).tasks
+        if task.task in Informed()._prior(bowl).tasks
+    }
+    assert Informed(own_family=True)._prior(bowl).tasks != Informed()._prior(bowl).tasks
+
+
+def space_around(task, low, high):
+    """The task's space with learning rates between two powers of ten, and hardly any momentum."""
+    own = {p.name: p for p in task.space}
+    own["lr"] = Real("lr", 10**low, 10**high, log=True)
+    own["momentum"] = Real("momentum", 0.0, 0.1)
+    return SearchSpace(list(own.values()))
+
+
+def test_a_guard_is_the_identity_bit_for_bit(bowl):
+    history = History(27)
+    c = Informed()(bowl, bowl.space.decode([0.5] * 5), history, Streams(0)).measurements[PROBE]
+    bowl.space = good = space_around(bowl, c - 0.9, c + 0.4)
+    plain = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1)
+    informed = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1, warm_start=Informed())
+    assert [t.config for t in informed.history.trials] == [t.sampled for t in plain.history.trials]
+    assert all("guard" in t.nudge.reason and not t.nudge.changed for t in informed.history.trials)
+
+
+def test_a_narrow_space_keeps_its_first_trials(bowl):
+    c = Informed()(bowl, bowl.space.decode([0.5] * 5), History(27), Streams(0)).measurements[PROBE]
+    bowl.space = space_around(bowl, c + 0.6, c + 2.0)
+    study = tune(bowl, ASHA(bowl.space, max_trials=12, max_units=3), seed=1, warm_start=Informed())
+    left = [trial.nudge.reason.startswith("guard") for trial in study.history.trials]
+    assert left == [True] * 8 + [False] * 4
+
+
+def test_it_learns_what_the_prior_did_not_know(bowl):
+    """Scores that depend on momentum alone: later choices must have more of it than the space's draws."""
+    policy = Informed(prior="none")
+    history = with_results(bowl, lambda config: config["momentum"], policy=policy)
+    chosen = [trial.config["momentum"] for trial in history.trials]
+    assert np.mean(chosen[30:]) > 0.7 > 0.6 > np.mean([t.sampled["momentum"] for t in history.trials])
+    assert "data of" in history.trials[40].nudge.reason and "prior" in history.trials[2].nudge.reason
+
+
+def test_density_goes_where_good_trials_are_and_leaves_every_fourth_alone(bowl):
+    def score(config):
+        return -abs(math.log10(config["lr"] / (1 - config["momentum"])) - 0.5)
+
+    history = with_results(bowl, score, policy=Density())
+    moved = [t for t in history.trials if t.nudge.changed]
+    late = [abs(score(t.config)) for t in moved if t.number > 30]
+    assert moved and moved[0].number >= 10 and np.median(late) < 0.5
+    assert all(t.config == t.sampled for t in history.trials if t.number % 4 == 3)
+    assert all(set(t.config) == set(t.sampled) for t in history.trials)
+
+
+def test_a_log_density_integrates_to_one_and_is_finite_far_away():
+    points = np.array([0.0, 0.1, 1.0])
+    grid = np.linspace(-5, 6, 4000)
+    assert np.trapezoid(np.exp(log_density(grid, points)), grid) == pytest.approx(1.0, abs=1e-6)
+    assert np.isfinite(log_density(np.array([1e3]), points)).all()
+
+
+def test_a_black_box_task_is_served_without_a_probe():
+    class BlackBox:
+        name, space = "box", SearchSpace([Real("lr", 1e-4, 1.0, log=True)])
+
+    nudge = Informed(prior="none")(BlackBox(), Config({"lr": 1e-4}), History(9), Streams(0))
+    assert nudge.flops == 0.0 and not nudge.flagged
