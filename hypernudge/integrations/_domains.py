@@ -23,8 +23,8 @@ def add_domain(found: Declared, name: str, domain: Any, *, upper_excluded: bool)
     if hasattr(domain, "values") and hasattr(domain, "log_scale"):
         found.listed(name, sorted(domain.values), domain.log_scale)
         return
-    kinds: dict[Any, str] = {float: "float", int: "integer"}
-    kind = kinds.get(getattr(domain, "value_type", None), type(domain).__name__.lower())
+    value_type: Any = getattr(domain, "value_type", None)
+    kind = {float: "float", int: "integer"}.get(value_type, type(domain).__name__.lower())
     if kind not in ("float", "integer") or not hasattr(domain, "get_sampler"):
         return
     bounds = (domain.lower, domain.upper)

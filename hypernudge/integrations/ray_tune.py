@@ -25,7 +25,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 from ray.tune.search.bohb import TuneBOHB
 from ray.tune.search.sample import Domain
-from ray.tune.utils.util import flatten_dict, unflatten_dict
+from ray.tune.utils.util import flatten_dict, unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.integrations._domains import add_domain
@@ -86,7 +86,9 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         able = searcher is None or isinstance(searcher, TuneBOHB) or hasattr(searcher, "replace_config")
         rule = "must be None, TuneBOHB, or have a method replace_config(trial_id, config)"
         require(able, "searcher", rule, type(searcher).__name__, "write one, or use warm_started_optuna")
-        self.inner = searcher  # a `searcher` attribute would make Tune take this for its ConcurrencyLimiter
+        self.inner: Any = (
+            searcher  # a `searcher` attribute would make Tune take this for its ConcurrencyLimiter
+        )
         self._objective, self._policy, self._names = objective, warm_start, names
         self._seed = seed
         self._ledger = Ledger()
@@ -244,7 +246,7 @@ def _picklable() -> Any:
 
     class RaySampler(WarmStartSampler):
         def __reduce__(self) -> Any:
-            return _unpickled, (cloudpickle.dumps((type(self), self.__getstate__())),)
+            return _unpickled, (cloudpickle.dumps((type(self), self.__getstate__())),)  # type: ignore[no-untyped-call]
 
     return RaySampler
 

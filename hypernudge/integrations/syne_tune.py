@@ -93,7 +93,7 @@ class _Starts:
         return repr(sorted(self._nudger.sampled(config).items()))
 
 
-class WarmStartScheduler(TrialScheduler):
+class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
     """A scheduler whose new configurations are nudged; everything else is the wrapped scheduler's.
 
     `history` holds what was sampled, what was trained, and why.

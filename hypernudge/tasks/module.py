@@ -12,7 +12,7 @@ model, reads its own mini-batches and leaves the global random number generator 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -171,12 +171,15 @@ class _ModuleTask(GradientTask):
 
 def _flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
     """Return the tensors of a batch by name, and the function that puts them back together."""
-    pack: Callable[[Batch], Any] = _first
-    flat = {"0": batch}
-    if isinstance(batch, Mapping):
+    pack: Callable[[Batch], Any]
+    if isinstance(batch, Tensor):
+        flat, pack = {"0": batch}, _first
+    elif isinstance(batch, Mapping):
         flat, pack = dict(batch), dict
-    elif isinstance(batch, tuple | list):
+    elif isinstance(batch, Sequence):
         flat, pack = {str(index): part for index, part in enumerate(batch)}, _in_order
+    else:
+        flat, pack = {"0": batch}, _first
     for name, part in flat.items():
         if not (isinstance(part, Tensor) and part.dim() > 0):
             raise InvalidArgumentError(
@@ -197,8 +200,7 @@ def _in_order(batch: Batch) -> tuple[Tensor, ...]:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed PyTorch's global generators for a while, and put them back afterwards."""
-    ready = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = list(range(torch.cuda.device_count())) if ready else []
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
