@@ -246,7 +246,7 @@ def _picklable() -> Any:
 
     class RaySampler(WarmStartSampler):
         def __reduce__(self) -> Any:
-            return _unpickled, (cloudpickle.dumps((type(self), self.__getstate__())),)  # type: ignore[no-untyped-call]
+            return _unpickled, (cloudpickle.dumps((type(self), self.__getstate__())),)
 
     return RaySampler
 

@@ -37,7 +37,7 @@ def test_events(evaluated):
     assert kinds.count("summary") == 6
     assert kinds.count("comparison") == 4
     assert kinds.count("criterion") == 2 * 5
-    assert kinds.count("table") == 3
+    assert kinds.count("table") == 4
     assert kinds.count("problem") == 0
     assert len(evaluation.figures) == kinds.count("figure") >= 11
     assert evaluation.status == "complete"
@@ -109,7 +109,7 @@ def test_a_second_evaluation_gives_the_same_bytes(study_copy):
                 style.save(drawing.figure, study_copy / "figures" / f"{drawing.name}.pdf")
         paths = [study_copy / "evaluation.json", *study_copy.glob("tables/*"), *study_copy.glob("figures/*")]
         written.append({path.name: path.read_bytes() for path in paths})
-    assert len(written[0]) == 1 + 9 + 2
+    assert len(written[0]) == 1 + 12 + 2
     assert written[0] == written[1]
 
 

@@ -94,6 +94,7 @@ def test_one_study_that_raises_leaves_the_others():
             raise OSError("no more")
         return scheduler(history, streams)
 
+    broken.max_units = scheduler.max_units
     studies = {}
     for seed, decide in ((0, scheduler), (1, broken), (2, scheduler)):
         engine = engine_for(task, seed, float("inf"), population)
