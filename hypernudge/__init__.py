@@ -16,10 +16,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypernudge.engine.population import PopulationEngine as PopulationEngine
     from hypernudge.episodes import AEES as AEES
     from hypernudge.episodes import EpisodicScheduler as EpisodicScheduler
     from hypernudge.optimizers import SGD as SGD
+    from hypernudge.optimizers import AdamW as AdamW
     from hypernudge.schedulers.asha import ASHA as ASHA
+    from hypernudge.schedulers.asha_stopping import StoppingASHA as StoppingASHA
+    from hypernudge.schedulers.bohb import BOHB as BOHB
+    from hypernudge.schedulers.boil import BOIL as BOIL
+    from hypernudge.schedulers.dyhpo import DyHPO as DyHPO
+    from hypernudge.schedulers.halving import SuccessiveHalving as SuccessiveHalving
+    from hypernudge.schedulers.hyperband import Hyperband as Hyperband
+    from hypernudge.schedulers.one_epoch import OneEpoch as OneEpoch
+    from hypernudge.schedulers.pasha import PASHA as PASHA
     from hypernudge.schedulers.random import RandomSearch as RandomSearch
     from hypernudge.space import Categorical as Categorical
     from hypernudge.space import Config as Config
@@ -32,14 +42,26 @@ if TYPE_CHECKING:
     from hypernudge.tuner import Study as Study
     from hypernudge.tuner import tune as tune
     from hypernudge.warmstart.curvature_band import CurvatureBand as CurvatureBand
+    from hypernudge.warmstart.informed import Informed as Informed
     from hypernudge.warmstart.literal import Literal as Literal
+    from hypernudge.warmstart.probe_band import ProbeBand as ProbeBand
     from hypernudge.warmstart.random_step import RandomStep as RandomStep
 
 _HOME = {
+    "PopulationEngine": "engine.population",
     "AEES": "episodes",
     "EpisodicScheduler": "episodes",
+    "AdamW": "optimizers",
     "SGD": "optimizers",
     "ASHA": "schedulers.asha",
+    "StoppingASHA": "schedulers.asha_stopping",
+    "BOHB": "schedulers.bohb",
+    "BOIL": "schedulers.boil",
+    "DyHPO": "schedulers.dyhpo",
+    "SuccessiveHalving": "schedulers.halving",
+    "Hyperband": "schedulers.hyperband",
+    "OneEpoch": "schedulers.one_epoch",
+    "PASHA": "schedulers.pasha",
     "RandomSearch": "schedulers.random",
     "Categorical": "space",
     "Config": "space",
@@ -52,7 +74,9 @@ _HOME = {
     "Study": "tuner",
     "tune": "tuner",
     "CurvatureBand": "warmstart.curvature_band",
+    "Informed": "warmstart.informed",
     "Literal": "warmstart.literal",
+    "ProbeBand": "warmstart.probe_band",
     "RandomStep": "warmstart.random_step",
 }
 

@@ -10,11 +10,13 @@ import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hypernudge.errors import require
-from hypernudge.task import Task
 from hypernudge.trial import Report
+
+if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
+    from hypernudge.task import Task
 
 T = TypeVar("T")
 

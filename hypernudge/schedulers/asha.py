@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
+    OnRungs,
     Resume,
-    SamplerSpec,
     Start,
-    check_starts,
-    geometric_rungs,
     start_or_end,
     starts_ahead,
 )
-from hypernudge.space import SearchSpace
 from hypernudge.trial import History
 
 RULES = ("top", "quantile")
 
 
 @dataclass(frozen=True)
-class ASHA:
+class ASHA(OnRungs):
     """Promotes a trial as soon as it is in the top `1/eta` of its rung; starts a new one otherwise.
 
     Who is in the top of a rung of `n` results is said by `rule`. `"top"` is the paper's: the best
@@ -37,34 +34,19 @@ class ASHA:
     the linearly interpolated `1/eta` quantile, once there are two results; it lets the better of two go on at
     once, and all of a tie.
 
-    Args:
-        space: Where new configurations are drawn.
-        max_units: Training units (epochs) of the last rung.
-        min_units: Training units of the first rung.
-        eta: Reduction factor: one in `eta` goes on.
-        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
-        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+    Args, besides those of `OnRungs`:
         rule: `"top"` or `"quantile"`.
 
     A decision costs O(rungs * log n).
 
     Raises:
-        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, or an
-            unknown sampler or rule.
+        InvalidArgumentError: As `OnRungs`, or for an unknown rule.
     """
 
-    space: SearchSpace
-    max_units: int = 27
-    min_units: int = 1
-    eta: int = 3
-    max_trials: int | None = None
-    sampler: SamplerSpec = "uniform"
     rule: str = "top"
-    rungs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_starts(self)
-        object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
+        super().__post_init__()
         require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "'top' is the paper's")
 
     def __call__(self, history: History, streams: Streams) -> Decision:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,20 +19,17 @@ from hypernudge.random import Streams
 from hypernudge.schedulers.asha import within_quantile
 from hypernudge.schedulers.base import (
     Decision,
+    OnRungs,
     Resume,
-    SamplerSpec,
-    check_starts,
-    geometric_rungs,
     start_or_end,
 )
-from hypernudge.space import SearchSpace
 from hypernudge.trial import Event, History, Job, Report
 
 RULES = ("quantile", "rank", "earlier")
 
 
 @dataclass(frozen=True)
-class StoppingASHA:
+class StoppingASHA(OnRungs):
     """Goes on with a trial that is good enough when it arrives at a rung; otherwise it is over for good.
 
     Of `n` results in the rung, the new one included, `b` of them better than it, the trial goes on if, by
@@ -40,32 +37,17 @@ class StoppingASHA:
     alone (Syne Tune up to 0.14); `"rank"`: `b / n <= 1 / eta` (Syne Tune from 0.14 on); `"earlier"`: it is
     not worse than the `1/eta` quantile of the `n - 1` others, or it is alone (Ray Tune).
 
-    Args:
-        space: Where new configurations are drawn.
-        max_units: Training units (epochs) of the last rung.
-        min_units: Training units of the first rung.
-        eta: Reduction factor: about one in `eta` goes on.
-        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
-        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+    Args, besides those of `OnRungs`:
         rule: `"quantile"`, `"rank"` or `"earlier"`.
 
     Raises:
-        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, or an
-            unknown sampler or rule.
+        InvalidArgumentError: As `OnRungs`, or for an unknown rule.
     """
 
-    space: SearchSpace
-    max_units: int = 27
-    min_units: int = 1
-    eta: int = 3
-    max_trials: int | None = None
-    sampler: SamplerSpec = "uniform"
     rule: str = "quantile"
-    rungs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_starts(self)
-        object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
+        super().__post_init__()
         require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "choose one")
 
     def __call__(self, history: History, streams: Streams) -> Decision:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from hypernudge.errors import require
@@ -132,6 +132,36 @@ def check_starts(scheduler: Starts) -> None:
     if isinstance(given, Mapping):
         require("name" in given, "sampler", "must have a name", dict(given), "add `name:`")
         object.__setattr__(scheduler, "sampler", build("sampler", given))
+
+
+@dataclass(frozen=True)
+class OnRungs:
+    """What schedulers on a ladder of rungs share: a sampler, and milestones that grow by `eta`.
+
+    Args:
+        space: Where new configurations are drawn.
+        max_units: Training units (epochs) of the last rung.
+        min_units: Training units of the first rung.
+        eta: Reduction factor: one in `eta` goes on.
+        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
+        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+
+    Raises:
+        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, or an
+            unknown sampler.
+    """
+
+    space: SearchSpace
+    max_units: int = 27
+    min_units: int = 1
+    eta: int = 3
+    max_trials: int | None = None
+    sampler: SamplerSpec = "uniform"
+    rungs: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        check_starts(self)
+        object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
 
 
 def start_or_end(scheduler: Starts, until: int, history: History, streams: Streams) -> Decision:

@@ -13,50 +13,34 @@ from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
     Done,
+    OnRungs,
     Resume,
-    SamplerSpec,
     Wait,
-    check_starts,
-    geometric_rungs,
     start_or_end,
 )
 from hypernudge.schedulers.brackets import Brackets, Ladder, ladders
-from hypernudge.space import SearchSpace
 from hypernudge.trial import History
 
 
 @dataclass(frozen=True)
-class Hyperband:
+class Hyperband(OnRungs):
     """Cycles through brackets of synchronous successive halving, from the most to the least aggressive.
 
     No worker waits: while a bracket's results are outstanding, free workers begin the next bracket.
 
-    Args:
-        space: Where new configurations are drawn.
-        max_units: Training units (epochs) of every bracket's last rung.
-        min_units: Training units of the first bracket's first rung.
-        eta: Reduction factor: one in `eta` goes on.
-        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
-        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+    Args, besides those of `OnRungs`:
         brackets: How many of the brackets to cycle through; None for all, 1 is successive halving.
 
     Raises:
-        InvalidArgumentError: For `eta < 2`, `min_units` outside `[1, max_units]`, `max_trials < 1`, an
-            unknown sampler, or `brackets` outside `[1, number of rungs]`.
+        InvalidArgumentError: As `OnRungs`, or for `brackets` outside `[1, number of rungs]`.
     """
 
-    space: SearchSpace
-    max_units: int = 27
-    min_units: int = 1
-    eta: int = 3
-    max_trials: int | None = None
-    sampler: SamplerSpec = "uniform"
     brackets: int | None = None
     cycle: tuple[Ladder, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_starts(self)
-        most = len(geometric_rungs(self.min_units, self.max_units, self.eta))
+        super().__post_init__()
+        most = len(self.rungs)
         allowed = self.brackets is None or 1 <= self.brackets <= most
         require(
             allowed, "brackets", f"must be in [1, {most}], or absent for all", self.brackets, "correct it"

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import bisect
 import heapq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.schedulers.asha import RULES, promotion
-from hypernudge.schedulers.base import Decision, SamplerSpec, check_starts, geometric_rungs, start_or_end
-from hypernudge.space import SearchSpace
+from hypernudge.schedulers.base import Decision, OnRungs, start_or_end
 from hypernudge.trial import Event, History, Report
 
 PERCENTILE = 0.9  # of the differences between trials that overtake each other; section 4.2
 
 
 @dataclass(frozen=True)
-class PASHA:
+class PASHA(OnRungs):
     """Promotes as ASHA does, at first up to the second rung only.
 
     Another rung is opened when the ranking of the trials in the highest open rung disagrees with their
@@ -31,13 +30,7 @@ class PASHA:
     swapped places and swapped back while they were trained. A ranking that has settled needs no longer
     training.
 
-    Args:
-        space: Where new configurations are drawn.
-        max_units: Training units (epochs) of the last rung.
-        min_units: Training units of the first rung.
-        eta: Reduction factor: one in `eta` goes on.
-        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
-        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+    Args, besides those of `OnRungs`:
         rule: Who is promoted: `"top"` or `"quantile"`, as in `ASHA`.
 
     A decision costs O(rungs * log n), a report to the highest open rung O(units * trials in that rung).
@@ -46,18 +39,10 @@ class PASHA:
         InvalidArgumentError: As `ASHA`.
     """
 
-    space: SearchSpace
-    max_units: int = 27
-    min_units: int = 1
-    eta: int = 3
-    max_trials: int | None = None
-    sampler: SamplerSpec = "uniform"
     rule: str = "top"
-    rungs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_starts(self)
-        object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
+        super().__post_init__()
         require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "'top' is ASHA's")
 
     def __call__(self, history: History, streams: Streams) -> Decision:
