@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.cell import prepare
 from hypernudge.harness.plan import Plan, Variation, load_plan
 from hypernudge.harness.records import cell_path, read_record
-from hypernudge.optimizers import Optimizer
-from hypernudge.warmstart import rates
+from hypernudge.optimizers import SGD, Optimizer
+from hypernudge.registry import REGISTRY, build, resolve
 
 
 def explanations(
@@ -34,7 +33,7 @@ def explanations(
         record = _record(results_dir, variation, seed)
         if record is None:
             continue
-        optimizer = rates.optimizer_of(prepare(variation.spec).task)
+        optimizer = _optimizer(variation.spec["task"])
         for entry in record["trials"]:
             if trial is None or entry["trial"] == trial:
                 rows.append(_row(record["cell"], entry, optimizer))
@@ -75,6 +74,16 @@ def draw_cells(rows: list[dict[str, Any]], directory: Path) -> list[Path]:
             style.save(decisions.draw(own, f"{run_id}, seed {seed}"), path)
         written.append(path)
     return written
+
+
+def _optimizer(task: dict[str, Any]) -> Optimizer:
+    """Return a task's update rule without building the task, whose data may be elsewhere."""
+    if task["name"] in REGISTRY["task"]:
+        named = task.get("optimizer", "sgd")
+        rule: Optimizer = build("optimizer", {"name": named} if isinstance(named, str) else named)
+    else:
+        rule = getattr(resolve("task", task["name"]), "optimizer", None) or SGD()
+    return rule
 
 
 def _row(cell: dict[str, Any], entry: dict[str, Any], optimizer: Optimizer) -> dict[str, Any]:

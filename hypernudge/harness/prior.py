@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cell import prepare
@@ -27,7 +25,7 @@ from hypernudge.task import GradientTask
 from hypernudge.trial import History
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.features import features
-from hypernudge.warmstart.informed import family_of
+from hypernudge.warmstart.informed import family_of, normal_scores
 from hypernudge.warmstart.prior import PriorFile, TaskStatistics, load
 from hypernudge.warmstart.probe import PROBE, Probe
 
@@ -116,12 +114,8 @@ def targets(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[
         if score is not None and np.isfinite(score)
     }
     at = [[scores.get((trial, unit), -np.inf) for trial in trials] for unit in units]
-    rows = [_normal(np.array(row)) for row in at if np.isfinite(row).any()]
-    return _normal(np.mean(rows, axis=0)) if rows else np.zeros(len(trials))
-
-
-def _normal(values: np.ndarray) -> np.ndarray:
-    return np.asarray(ndtri((rankdata(values) - 0.5) / len(values)))
+    rows = [normal_scores(np.array(row)) for row in at if np.isfinite(row).any()]
+    return normal_scores(np.mean(rows, axis=0)) if rows else np.zeros(len(trials))
 
 
 def _scale(task: Any, seed: int, record: dict[str, Any]) -> float | None:

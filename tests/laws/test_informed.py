@@ -15,7 +15,7 @@ from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.density import Density, log_density
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
-from hypernudge.warmstart.informed import Informed, first_results, normal_scores
+from hypernudge.warmstart.informed import Informed, first_results, scores_within_milestones
 from hypernudge.warmstart.probe import PROBE
 
 
@@ -55,7 +55,7 @@ def test_features_see_rates_from_the_probe_and_decay_over_the_training(bowl):
 
 def test_normal_scores_rank_within_milestones_and_share_ties():
     results = [(0, 1, 0.1), (1, 1, 0.5), (2, 1, 0.5), (3, 3, 9.0), (4, 3, -math.inf)]
-    scores = normal_scores(results)
+    scores = scores_within_milestones(results)
     assert scores[1] == scores[2] > scores[0]
     assert scores[3] == -scores[4] == pytest.approx(0.6744897501960817)
 
