@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.plan import Plan, Variation, load_plan
+from hypernudge.harness.config import load_yaml
+from hypernudge.harness.plan import Plan, Variation
 from hypernudge.harness.records import cell_path, read_record
 from hypernudge.optimizers import SGD, Optimizer
 from hypernudge.registry import REGISTRY, build, resolve
@@ -27,9 +28,8 @@ def explanations(
     Raises:
         InvalidArgumentError: If there is no such experiment, variation, record or trial.
     """
-    plan = load_plan(results_dir / "experiment.yaml")
     rows = []
-    for variation in _variations(plan, run_id):
+    for variation in _variations(_ran(results_dir), run_id):
         record = _record(results_dir, variation, seed)
         if record is None:
             continue
@@ -40,6 +40,13 @@ def explanations(
     asked = {"run_id": run_id, "seed": seed, "trial": trial}
     require(bool(rows), "explain", "needs a finished cell that holds this trial", asked, "see `status`")
     return rows
+
+
+def _ran(results_dir: Path) -> Plan:
+    """Return the experiment as it was run: resolved and checked then, so not checked again."""
+    experiment = load_yaml(results_dir / "experiment.yaml")
+    variations = tuple(Variation(run_id, spec) for run_id, spec in experiment["variations"].items())
+    return Plan(experiment["name"], variations, experiment["evidence"], processes=1)
 
 
 def _variations(plan: Plan, run_id: str | None) -> list[Variation]:

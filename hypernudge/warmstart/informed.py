@@ -173,6 +173,6 @@ def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarra
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """Return the standard normal quantiles of ranks; larger is better, equal values share their rank."""
-    from scipy.stats import rankdata  # its import takes half a second, which checking a plan need not wait for
+    from scipy.stats import rankdata  # half a second to import, which a plan need not wait for
 
     return np.asarray(ndtri((rankdata(values) - 0.5) / len(values)))
