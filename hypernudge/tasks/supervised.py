@@ -31,8 +31,8 @@ _KEPT_EPOCHS = 4
 def nll(log_p: Tensor, y: Tensor) -> Tensor:
     """Return the mean negative log-likelihood of labels `(n,)` under `log_p` `(n, classes)`.
 
-    Not `F.nll_loss`: `torch.vmap` has no rule for that one and replaces it by a decomposition, whose first use
-    imports SymPy, a second of time and 40 MB in every process.
+    Not `F.nll_loss`: `torch.vmap` has no rule for that one and replaces it by a decomposition, whose first
+    use imports SymPy, a second of time and 40 MB in every process.
     """
     return -log_p.gather(-1, y.unsqueeze(-1)).sum() / len(y)
 
