@@ -1,0 +1,64 @@
+"""Blocks of the confirmation study, pooled."""
+
+import json
+import math
+
+import pytest
+
+from benchmarks.confirmation import report
+
+
+def comparison(task, ratio, p, *, method="informed", scheduler="asha", favours="method"):
+    return {
+        "task": task,
+        "scheduler": scheduler,
+        "warm_start": method,
+        "pairs": 30,
+        "time_to_target": {
+            "p": p,
+            "favours": favours,
+            "both_reached": 30,
+            "ratio": {"estimate": ratio, "low": ratio / 1.1, "high": ratio * 1.1},
+        },
+        "final_score": {
+            "relative_difference": {"estimate": 0.001, "low": 0.0, "high": 0.002},
+            "one_sided_low": 0.0,
+            "one_sided_high": 0.002,
+        },
+        "overhead": 0.002,
+    }
+
+
+@pytest.fixture
+def blocks(tmp_path):
+    asha = [comparison("a_mid", 0.5, 0.001), comparison("a_wide", 0.5, 0.03), comparison("b_mid", 1.0, 0.9)]
+    narrow = [
+        comparison("a_narrow", 1.3, 1e-4, favours="baseline"),
+        {**comparison("b_narrow", 1, 1), "pairs": 0},
+    ]
+    for name, comparisons in (("asha", asha), ("narrow", narrow)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "evaluation.json").write_text(json.dumps({"comparisons": comparisons}))
+    return [tmp_path / "asha", tmp_path / "narrow"]
+
+
+def test_scopes_ratios_and_verdicts(blocks):
+    tuples = list(report.read(blocks))
+    assert [(t.task, t.space, t.block) for t in tuples] == [
+        ("a", "mid", "asha"),
+        ("a", "wide", "asha"),
+        ("b", "mid", "asha"),
+        ("a", "narrow", "narrow"),
+    ]
+    found = {row["scope"]: row for row in report.rows(tuples)}
+    assert list(found) == ["all", "mid and wide", "asha, narrow", "asha, mid", "asha, wide"]
+    both = found["mid and wide"]
+    # Two tasks: the mean of their mean log ratios, log .5 and log 1.
+    assert both["tuples"] == 3 and both["tasks"] == 2
+    assert both["ratio"] == pytest.approx(math.sqrt(0.5))
+    # .03 becomes .06 beside .001 and .9: one tuple of three is improved.
+    assert (both["improved"], both["harmed"], both["significantly_later"]) == (1, 0, 0)
+    assert found["asha, wide"]["improved"] == 1
+    narrow = found["asha, narrow"]
+    assert (narrow["harmed"], narrow["significantly_later"]) == (0, 1)  # later, but the final score is higher
+    assert "| mid and wide | `informed` | 3 | 0.707 [" in report.markdown(report.rows(tuples))
