@@ -83,9 +83,10 @@ def training(hp: Mapping[str, Any], seed: int) -> Iterator[float]:
     (x, y), (x_valid, y_valid) = DATA["train"], DATA["validation"]
     for epoch in range(EPOCHS):
         order = torch.randperm(len(x), generator=torch_stream(seed, "order", epoch))
-        for rows in order.split(BATCH):
+        for first in range(0, len(order), BATCH):
+            rows = order[first : first + BATCH]
             sgd.zero_grad()
-            loss(model, (x[rows], y[rows]), hp).backward()
+            torch.autograd.backward(loss(model, (x[rows], y[rows]), hp))
             sgd.step()
         with torch.no_grad():
             yield (model(x_valid).argmax(1) == y_valid).double().mean().item()
@@ -94,7 +95,7 @@ def training(hp: Mapping[str, Any], seed: int) -> Iterator[float]:
 def _epoch_flops() -> float:
     model, hp = network({}), {"noise": 0.1, "label_smoothing": 0.1}
     batch = DATA["train"][0][:BATCH], DATA["train"][1][:BATCH]
-    return STEPS * count_flops(lambda: loss(model, batch, hp).backward())[1]
+    return STEPS * count_flops(lambda: torch.autograd.backward(loss(model, batch, hp)))[1]
 
 
 class Clock:
