@@ -1,4 +1,4 @@
-"""The commands behind `scripts/tables/`, `scripts/plots/` and `scripts/report_*.py`: saved results in, files out."""
+"""Behind `scripts/tables/`, `scripts/plots/` and `scripts/report_*.py`: saved results in, files out."""
 
 from __future__ import annotations
 
@@ -38,12 +38,16 @@ def report_command(task: str, arguments: Sequence[str] | None = None) -> int:
 def _parser(description: str | None, what: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=f"{description} Reads saved results; never trains.")
     parser.add_argument("results", type=Path, nargs="+", help="result files, or folders that hold them")
-    parser.add_argument("--output-dir", type=Path, default=Path("results/report"), help=f"where the {what} goes")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("results/report"), help=f"where the {what} goes"
+    )
     parser.add_argument("--svg", action="store_true", help="figures as SVG too, for pages that show no PDF")
     return parser
 
 
-def _run(options: argparse.Namespace, tables: Sequence[str], figures: Sequence[str], task: str | None = None) -> int:
+def _run(
+    options: argparse.Namespace, tables: Sequence[str], figures: Sequence[str], task: str | None = None
+) -> int:
     """Exit code 0: all is well; 1: written, but files were left out; 2: nothing to read."""
     runs = load_runs(options.results)
     if task is not None:
@@ -52,7 +56,9 @@ def _run(options: argparse.Namespace, tables: Sequence[str], figures: Sequence[s
         sys.stderr.write(f"left out: {line}\n")
     if not runs.runs:
         of = f" of {task}" if task else ""
-        sys.stderr.write(f"error: results: must hold at least one result{of}, but got none; run an experiment first\n")
+        sys.stderr.write(
+            f"error: results: must hold at least one result{of}, but got none; run an experiment first\n"
+        )
         return 2
     made = [table for table in (TABLES[topic](runs) for topic in tables) if len(table.frame)]
     for table in made:
@@ -76,14 +82,17 @@ def _run(options: argparse.Namespace, tables: Sequence[str], figures: Sequence[s
 def _report(runs: Runs, tables: Sequence[Table], figures: Sequence[tuple[str, str]]) -> str:
     """Return the report: where the results come from, what was left out, tables, list of figures."""
     results = [run.result for run in runs.runs]
-    places = sorted({f"{r.provenance['cpu']}, {r.runtime_metrics['hardware']['threads']} thread(s)" for r in results})
+    places = sorted(
+        {f"{r.provenance['cpu']}, {r.runtime_metrics['hardware']['threads']} thread(s)" for r in results}
+    )
     dates = sorted(str(r.provenance["date"])[:10] for r in results)
     commits = sorted({str(r.provenance["commit"]) for r in results})
     versions = sorted({f"PyTorch {r.provenance['packages'].get('torch')}" for r in results})
     lines = [
         f"# {results[0].dataset_name}: {len(results)} runs",
         "",
-        f"Run {dates[0]} to {dates[-1]} on {'; '.join(places)}; {', '.join(versions)}; commit {', '.join(commits)}.",
+        f"Run {dates[0]} to {dates[-1]} on {'; '.join(places)}.",
+        f"{', '.join(versions)}; commit {', '.join(commits)}.",
         "",
     ]
     for line in runs.problems:

@@ -49,9 +49,9 @@ class Difference:
 
 
 def paired_differences(runs: Runs) -> list[Difference]:
-    """Compare every variant with the baseline, and every adaptive one with the random control of its settings.
+    """Compare variants with their baseline, and adaptive ones with the random control of their settings.
 
-    Conditions without a baseline still compare adaptive with random. Holm is over all comparisons of a metric.
+    Conditions without a baseline still compare adaptive with random. Holm is over all of a metric.
     """
     found: list[Difference] = []
     for metric, score in METRICS.items():
@@ -59,14 +59,20 @@ def paired_differences(runs: Runs) -> list[Difference]:
         for condition in runs.conditions:
             variants = runs.variants(condition)
             for first, second in rivals(variants):
-                values = paired_values(variants[first], variants[second], lambda a, b: score(a) - score(b))
+                values = paired_values(
+                    variants[first], variants[second], lambda a, b, of=score: of(a) - of(b)
+                )
                 if values.size:
                     raw.append((condition, first, second, values))
         p_values = [difference_test(values).p_value for *_, values in raw]
-        for (condition, first, second, values), p, adjusted in zip(raw, p_values, holm(p_values), strict=True):
+        for (condition, first, second, values), p, adjusted in zip(
+            raw, p_values, holm(p_values), strict=True
+        ):
             least = least_p_value(int(values.size))
             mean = mean_interval(values)
-            found.append(Difference(condition, metric, first, second, values, mean, p, float(adjusted), least))
+            found.append(
+                Difference(condition, metric, first, second, values, mean, p, float(adjusted), least)
+            )
     return found
 
 

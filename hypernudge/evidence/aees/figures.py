@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,8 +35,10 @@ def draw_learning_curves(runs: Runs) -> Iterator[Drawing]:
             curves = 100 * np.array([run.result.val_accuracies for run in members])
             epochs, look = np.arange(1, curves.shape[1] + 1), styles[name]
             mean = curves.mean(0)
-            axes.fill_between(epochs, curves.min(0), curves.max(0), color=look.colour, alpha=0.15, linewidth=0)
-            marks = {"marker": look.marker, "markersize": 3.5} if len(epochs) < 20 else {}
+            axes.fill_between(
+                epochs, curves.min(0), curves.max(0), color=look.colour, alpha=0.15, linewidth=0
+            )
+            marks: dict[str, Any] = {"marker": look.marker, "markersize": 3.5} if len(epochs) < 20 else {}
             axes.plot(epochs, mean, color=look.colour, linestyle=look.dash, linewidth=look.width, **marks)
             own.append((float(mean[-1]), f"{mean[-1]:.2f}", look.colour))
         if curves.shape[1] < 12:
@@ -49,7 +52,9 @@ def draw_learning_curves(runs: Runs) -> Iterator[Drawing]:
     figure.draw_without_rendering()
     for axes, labels in zip(panels, ends, strict=True):
         label_ends(axes, labels)
-    yield Drawing("learning_curves", "mean validation accuracy after each epoch, and its range over seeds", figure)
+    yield Drawing(
+        "learning_curves", "mean validation accuracy after each epoch, and its range over seeds", figure
+    )
 
 
 def draw_differences(runs: Runs) -> Iterator[Drawing]:
@@ -66,7 +71,9 @@ def draw_differences(runs: Runs) -> Iterator[Drawing]:
         for y, difference in enumerate(members):
             _difference(axes, y, difference, styles[difference.variant])
         axes.axvline(0.0, color="0.3", linewidth=0.8)
-        axes.set_yticks(range(len(members)), [f"{d.variant}\nagainst {d.rival}" for d in members], fontsize=6.5)
+        axes.set_yticks(
+            range(len(members)), [f"{d.variant}\nagainst {d.rival}" for d in members], fontsize=6.5
+        )
         axes.set_ylim(len(members) - 0.4, -0.7)
         axes.set_title(f"{key[0]}\n{key[1]} accuracy", fontsize=7)
         axes.set_xlabel("paired difference [points]")
@@ -77,7 +84,9 @@ def draw_differences(runs: Runs) -> Iterator[Drawing]:
         Line2D([], [], color="0.3", marker="|", linestyle="none", markersize=6, label="one seed"),
     ]
     legend_above(figure, handles)
-    shows = "validation accuracy, first minus second, per seed and on average; right of zero the first is better"
+    shows = (
+        "validation accuracy, first minus second, per seed and on average; right of zero the first is better"
+    )
     yield Drawing("paired_differences", shows, figure)
 
 
@@ -97,15 +106,25 @@ def draw_arms(runs: Runs) -> Iterator[Drawing]:
 def draw_overhead(runs: Runs) -> Iterator[Drawing]:
     """Time of training against the baseline's."""
     frame = overhead_table(runs).frame
-    words = ("train time / that of the baseline [-]", "overhead", "time of training over the baseline's, paired by seed")
+    words = (
+        "train time / that of the baseline [-]",
+        "overhead",
+        "time of training over the baseline's, paired by seed",
+    )
     usable = frame[np.isfinite(frame["time ratio"])] if len(frame) else frame
     yield from _bar_figure(runs, usable, "time ratio", words, lambda value: f"{value:.3f}")
 
 
 def draw_efficiency(runs: Runs) -> Iterator[Drawing]:
     """Accuracy per TFLOP."""
-    words = ("peak accuracy / TFLOP [1/TFLOP]", "accuracy_per_tflop", "peak validation accuracy per TFLOP, means over seeds")
-    yield from _bar_figure(runs, efficiency_table(runs).frame, "accuracy per TFLOP", words, lambda value: f"{value:.3g}")
+    words = (
+        "peak accuracy / TFLOP [1/TFLOP]",
+        "accuracy_per_tflop",
+        "peak validation accuracy per TFLOP, means over seeds",
+    )
+    yield from _bar_figure(
+        runs, efficiency_table(runs).frame, "accuracy per TFLOP", words, lambda value: f"{value:.3g}"
+    )
 
 
 FIGURES: dict[str, Callable[[Runs], Iterator[Drawing]]] = {
@@ -127,7 +146,16 @@ def variant_looks(runs: Runs) -> dict[str, Look]:
 
 def _lines(styles: dict[str, Look]) -> list[Line2D]:
     return [
-        Line2D([], [], color=s.colour, linestyle=s.dash, linewidth=s.width, marker=s.marker, markersize=3.5, label=s.label)
+        Line2D(
+            [],
+            [],
+            color=s.colour,
+            linestyle=s.dash,
+            linewidth=s.width,
+            marker=s.marker,
+            markersize=3.5,
+            label=s.label,
+        )
         for s in styles.values()
     ]
 
@@ -139,7 +167,9 @@ def _difference(axes: Axes, y: int, difference: Difference, look: Look) -> None:
         axes.plot([mean.low, mean.high], [y, y], color=look.colour, linewidth=1.6)
     axes.plot([mean.estimate], [y], marker=look.marker, color=look.colour, markersize=5)
     text = f"{mean.estimate:+.2f}, p = {difference.adjusted:.2g}"
-    axes.annotate(text, (mean.estimate, y), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5)
+    axes.annotate(
+        text, (mean.estimate, y), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5
+    )
 
 
 def _has_choice(run: Run, axis: str) -> bool:
@@ -162,7 +192,15 @@ def _arm_figure(panels_of: Sequence[tuple[str, str, Sequence[Run]]], axis: str, 
                 strict=True,
             ):
                 colour = shown.setdefault(value, ARM_COLOURS[arm % len(ARM_COLOURS)])
-                axes.barh(y, end + 1 - start, left=start, height=0.82, color=colour, edgecolor="white", linewidth=0.3)
+                axes.barh(
+                    y,
+                    end + 1 - start,
+                    left=start,
+                    height=0.82,
+                    color=colour,
+                    edgecolor="white",
+                    linewidth=0.3,
+                )
         axes.set_yticks(range(len(members)), [str(run.result.seed) for run in members], fontsize=6.5)
         axes.set_ylim(len(members) - 0.5, -0.5)
         axes.set_title(f"{condition}\n{name}", fontsize=7)
@@ -192,7 +230,8 @@ def _bar_figure(
         axes.set_title(condition, fontsize=7)
         axes.set_ylabel(label)
     handles = [
-        Patch(facecolor=s.colour, alpha=0.75, edgecolor="0.1", hatch=s.hatch, label=s.label) for s in styles.values()
+        Patch(facecolor=s.colour, alpha=0.75, edgecolor="0.1", hatch=s.hatch, label=s.label)
+        for s in styles.values()
     ]
     legend_above(figure, handles)
     yield Drawing(name, shows, figure)

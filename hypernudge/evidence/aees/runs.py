@@ -1,7 +1,7 @@
 """Saved results, grouped into conditions (what is trained) and variants (how it is steered).
 
-Two runs are comparable if they differ in nothing but the seed and how they were steered. Everything that steers
-(`STEERING`) makes a variant; everything else makes a condition. Names are as short as the results allow: a
+Two runs are comparable if they differ in nothing but the seed and how they were steered. Everything that
+steers (`STEERING`) makes a variant; everything else makes a condition. Names are as short as the results allow: a
 setting is mentioned only where it varies.
 """
 
@@ -174,7 +174,9 @@ def _without_repeats(
     for path, result in read:
         key = json.dumps([result.config, result.model_name], sort_keys=True)
         if key in seen:
-            problems.append(f"{path}: repeats the run of {seen[key]} (equal settings and seed) and is left out")
+            problems.append(
+                f"{path}: repeats the run of {seen[key]} (equal settings and seed) and is left out"
+            )
             continue
         seen[key] = path
         kept.append((path, result))

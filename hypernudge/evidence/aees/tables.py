@@ -19,7 +19,9 @@ Rows = list[dict[str, Any]]
 
 def clean_table(runs: Runs) -> Table:
     """Accuracies of the runs on clean labels."""
-    return _accuracies(runs.where(run for run in runs.runs if run.noise == "clean"), "accuracy_clean", "clean labels")
+    return _accuracies(
+        runs.where(run for run in runs.runs if run.noise == "clean"), "accuracy_clean", "clean labels"
+    )
 
 
 def noisy_table(runs: Runs) -> Table:
@@ -49,8 +51,8 @@ def difference_table(runs: Runs) -> Table:
         for d in paired_differences(runs)
     ]
     shows = (
-        "paired differences of validation accuracy in points (first minus second), 95 % t interval, exact signed-rank "
-        "p, Holm per metric; where `least p` is not below .05 no outcome could have been significant"
+        "paired differences of validation accuracy in points (first minus second), 95 % t interval, exact "
+        "signed-rank p, Holm per metric; where `least p` is not below .05 no outcome could have been significant"
     )
     return Table("paired_differences", shows, pd.DataFrame(rows))
 
@@ -76,15 +78,17 @@ def overhead_table(runs: Runs) -> Table:
                     "time ratio": ratio.estimate,
                     "ratio low": ratio.low,
                     "ratio high": ratio.high,
-                    "samples per s": _median(members, lambda r: r.result.runtime_metrics["train_samples_per_second"]),
+                    "samples per s": _median(
+                        members, lambda r: r.result.runtime_metrics["train_samples_per_second"]
+                    ),
                     "TFLOP": _median(members, lambda run: run.result.estimated_flops / 1e12),
                     "episodes": _median_of([entry["episodes"] for entry in metadata]),
                     "noisy steps": _median_of([entry["noisy_steps"] for entry in metadata]),
                 }
             )
     shows = (
-        "time of training in seconds, median over seeds (`clock`: CPU time of the process, or wall time), and its ratio "
-        "to the baseline's, geometric mean over seeds run on equal hardware, 95 % t interval"
+        "time of training in seconds, median over seeds (`clock`: CPU time of the process, or wall time), and its "
+        "ratio to the baseline's, geometric mean over seeds run on equal hardware, 95 % t interval"
     )
     return Table("overhead", shows, pd.DataFrame(rows))
 
@@ -165,8 +169,8 @@ def _accuracies(
         for variant, members in runs.variants(condition).items()
     ]
     shows = (
-        f"validation accuracy in percent on {what}: mean and standard deviation over seeds, final and peak (the "
-        "best epoch, chosen on the same data), and how much the end lies below the peak"
+        f"validation accuracy in percent on {what}: mean and standard deviation over seeds, final and peak "
+        "(the best epoch, chosen on the same data), and how much the end lies below the peak"
     )
     return Table(name, shows, pd.DataFrame(rows))
 
@@ -184,7 +188,8 @@ def _drop(members: Sequence[Run]) -> float:
 def _test(members: Sequence[Run]) -> dict[str, float | None]:
     """Test accuracy of the epoch that validation chose, where it was evaluated."""
     found = [run.result.runtime_metrics.get("test_accuracy_at_best") for run in members]
-    return {"test at peak %": 100 * float(np.mean(found))} if None not in found else {}
+    known = [100 * value for value in found if value is not None]
+    return {"test at peak %": float(np.mean(known))} if len(known) == len(found) else {}
 
 
 def _memorised(members: Sequence[Run]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""Run with `python -m hypernudge.harness.aees TASK ...`: the experiments, where `experiments/` is not at hand."""
+"""The experiments as `python -m hypernudge.harness.aees TASK ...`, where `experiments/` is not at hand."""
 
 import sys
 

@@ -20,7 +20,9 @@ def candidates(flag: str, *, zero: bool) -> Callable[[str], tuple[float, ...]]:
         try:
             values = tuple(float(part) for part in text.split(",") if part.strip())
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be numbers separated by commas, but got {text!r}") from None
+            raise argparse.ArgumentTypeError(
+                f"must be numbers separated by commas, but got {text!r}"
+            ) from None
         rule = "0 or above" if zero else "above 0"
         if not values:
             raise argparse.ArgumentTypeError(f"must not be empty, but got {text!r}; one value is a constant")
@@ -55,7 +57,10 @@ def shared_options(task: str) -> dict[str, list[Option]]:
     ]
     schedule: list[Option] = [
         ("--lr-scheduler", {"choices": SCHEDULES, "help": "of the base rate, under the multipliers"}),
-        ("--scheduler-t-max", {"type": int, "metavar": "N", "help": "span of the schedule (default: the run)"}),
+        (
+            "--scheduler-t-max",
+            {"type": int, "metavar": "N", "help": "span of the schedule (default: the run)"},
+        ),
         ("--warmup-epochs", {"type": int, "help": "warm-up of warmup_linear; with 0 there is none"}),
     ]
     episodes: list[Option] = [
@@ -83,10 +88,19 @@ def shared_options(task: str) -> dict[str, list[Option]]:
         ("--output", {"type": Path, "metavar": "FILE", "help": f"result (default: results/{task}_*.json)"}),
         ("--resume", {"action": "store_true", "help": "go on from the checkpoint; keep a finished result"}),
         ("--overwrite", {"action": "store_true", "help": "replace a result that is there"}),
-        ("--checkpoint-steps", {"type": int, "metavar": "N", "help": "optimizer steps between checkpoints; 0: epochs"}),
+        (
+            "--checkpoint-steps",
+            {"type": int, "metavar": "N", "help": "optimizer steps between checkpoints; 0: epochs"},
+        ),
         ("--device", {"choices": ("auto", "cpu", "cuda"), "help": "where to train"}),
-        ("--evaluate-test", {"action": "store_true", "help": "test accuracy at the best validation, and at the end"}),
-        ("--dry-run", {"action": "store_true", "help": "print configuration, steps, FLOPs and files; train nothing"}),
+        (
+            "--evaluate-test",
+            {"action": "store_true", "help": "test accuracy at the best validation, and at the end"},
+        ),
+        (
+            "--dry-run",
+            {"action": "store_true", "help": "print configuration, steps, FLOPs and files; train nothing"},
+        ),
     ]
     return {"training": training, "schedule": schedule, "episodes": episodes, "reward": reward, "run": run}
 
@@ -153,7 +167,13 @@ def config_arguments(options: argparse.Namespace) -> dict[str, Any]:
         for flag, _ in shared_options("")[group]
     ]
     limits = {"max_train_samples", "max_eval_samples"}
-    require(options.checkpoint_steps >= 0, "--checkpoint-steps", "must not be negative", options.checkpoint_steps, "use 0")
+    require(
+        options.checkpoint_steps >= 0,
+        "--checkpoint-steps",
+        "must not be negative",
+        options.checkpoint_steps,
+        "use 0",
+    )
     return {name: getattr(options, name) for name in names if name not in limits}
 
 

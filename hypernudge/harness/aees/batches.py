@@ -1,4 +1,4 @@
-"""Which samples a step trains on: a function of seed, epoch and step, so that resuming needs no loader state."""
+"""Which samples a step trains on: a function of seed, epoch and step: resuming needs no loader state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
 
 def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
     """Cut an order into batches; the last one may be smaller."""
-    return iter(order.split(batch_size))
+    return iter(torch.split(order, batch_size))
 
 
 def steps_per_epoch(size: int, batch_size: int) -> int:

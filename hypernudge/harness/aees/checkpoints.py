@@ -1,4 +1,4 @@
-"""Checkpoints of a run in progress: written atomically, loaded as plain data, refused where they do not fit."""
+"""Checkpoints of a run in progress: written atomically, plain data, refused where they do not fit."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def load_checkpoint(path: Path, config: RunConfig, device: torch.device) -> dict
         ) from None
     if saved.get("format") != FORMAT:
         raise InvalidArgumentError(
-            f"--resume: {path} must have format {FORMAT}, but has {saved.get('format')!r}; remove it to start anew"
+            f"--resume: {path} must have format {FORMAT}, but has {saved.get('format')!r}; "
+            "remove it to start anew"
         )
     found = differences(saved["config"], plain(config.as_dict()))
     if found:

@@ -34,8 +34,14 @@ class Cifar100:
         ]
         data: list[Option] = [
             ("--data-dir", {"type": Path, "metavar": "DIR", "help": "holds cifar-100-python/"}),
-            ("--download", {"action": "store_true", "help": "fetch CIFAR-100 with torchvision if it is not there"}),
-            ("--validation", {"choices": ("split", "test"), "help": "a tenth of the training images, or the test images"}),
+            (
+                "--download",
+                {"action": "store_true", "help": "fetch CIFAR-100 with torchvision if it is not there"},
+            ),
+            (
+                "--validation",
+                {"choices": ("split", "test"), "help": "a tenth of the training images, or the test images"},
+            ),
             ("--label-noise-type", {"choices": NOISE_TYPES, "help": "how training labels are made wrong"}),
             ("--label-noise-rate", {"type": float, "help": "share of training labels made wrong"}),
         ]
@@ -72,7 +78,9 @@ class Cifar100:
 
     def default_output(self, config: RunConfig) -> Path:
         """Return `results/cifar100_{mode}_{optimizer}_seed{n}.json`."""
-        return Path(f"results/{self.name}_{config.control_mode}_{config.optimizer.lower()}_seed{config.seed}.json")
+        return Path(
+            f"results/{self.name}_{config.control_mode}_{config.optimizer.lower()}_seed{config.seed}.json"
+        )
 
     def prepare(self, options: argparse.Namespace) -> Mapping[str, Any] | None:
         """Fetch the data set if that is asked for; the run goes on."""

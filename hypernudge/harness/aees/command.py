@@ -68,7 +68,8 @@ def _finished(output: Path, config: RunConfig, options: argparse.Namespace) -> b
     found = differences(saved.config, json.loads(json.dumps(config.as_dict())))
     if found:
         raise InvalidArgumentError(
-            f"--output: {output} is the result of a run with other settings ({'; '.join(found)}); choose another"
+            f"--output: {output} is the result of a run with other settings ({'; '.join(found)}); "
+            "choose another"
         )
     return True
 
@@ -92,7 +93,7 @@ def _train(experiment: Experiment, options: argparse.Namespace, config: RunConfi
 
     device = choose_device(options.device)
     problem = experiment.problem(options, config, device)
-    with torch.random.fork_rng(devices=[]):  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = experiment.model(options, skeleton=False).to(device)
     costs = StepCosts(experiment.model(options, skeleton=True), problem.samples, experiment.lengths)
@@ -165,7 +166,10 @@ def _result(
         controller_logs=controllers,
         run_tag=options.run_tag,
         runtime_metrics=runtime_metrics(loop, warnings),
-        provenance={**provenance(), "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")},
+        provenance={
+            **provenance(),
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        },
     )
 
 

@@ -91,7 +91,9 @@ class RunConfig:
         require(self.lr > 0, "--lr", "must be above 0", self.lr, "raise it")
         require(self.weight_decay >= 0, "--weight-decay", "must not be negative", self.weight_decay, "use 0")
         require(0 <= self.momentum < 1, "--momentum", "must lie in [0, 1)", self.momentum, "0.9 is usual")
-        require(self.warmup_epochs >= 0, "--warmup-epochs", "must not be negative", self.warmup_epochs, "use 0")
+        require(
+            self.warmup_epochs >= 0, "--warmup-epochs", "must not be negative", self.warmup_epochs, "use 0"
+        )
         span = self.scheduler_t_max
         require(span is None or span >= 1, "--scheduler-t-max", "must be at least 1", span, "leave it out")
         self._check_noise()

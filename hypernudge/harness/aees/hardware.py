@@ -18,7 +18,7 @@ def hardware(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "pytorch": torch.__version__,
         "cuda": torch.version.cuda if cuda else None,
-        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,  # type: ignore[no-untyped-call]
         "threads": torch.get_num_threads(),
         # Batches are cut from tensors in memory: there are no loader processes, and nothing to pin.
         "num_workers": 0,

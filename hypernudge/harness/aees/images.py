@@ -1,7 +1,8 @@
-"""CIFAR-100 for ResNet-18: files in the layout of torchvision, augmentation on tensors, a real validation split."""
+"""CIFAR-100 for ResNet-18: files as torchvision keeps them, augmentation on tensors, a validation split."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -53,7 +54,7 @@ def read_cifar100(data_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         if not path.is_file():
             raise UnavailableError(
                 f"--data-dir: must hold {FOLDER}/{part}, but got {str(data_dir)!r}; with a network run "
-                "`python experiments/task_cifar100.py --download` once, or point it at the folder that holds it"
+                "`python experiments/task_cifar100.py --download` once, or name the folder that holds it"
             )
         try:
             table = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
@@ -63,8 +64,14 @@ def read_cifar100(data_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             raise InvalidArgumentError(
                 f"--data-dir: {path} must be a CIFAR-100 file, but {error}; download it again"
             ) from None
-        ok = len(labels) == len(images) > 0 and 0 <= labels.min() and labels.max() < CLASSES
-        require(ok, "--data-dir", f"{path} must hold as many labels below 100 as images", len(labels), "replace it")
+        ok = len(labels) == len(images) > 0 and labels.min() >= 0 and labels.max() < CLASSES
+        require(
+            ok,
+            "--data-dir",
+            f"{path} must hold as many labels below 100 as images",
+            len(labels),
+            "replace it",
+        )
         found[part] = (images, labels)
     return found
 
@@ -84,6 +91,14 @@ def download(data_dir: Path) -> None:
             f"--download: CIFAR-100 cannot be fetched ({error}); put {FOLDER}/train and {FOLDER}/test "
             f"under {data_dir} by hand"
         ) from None
+
+
+def _digest(files: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    sha = hashlib.sha256()
+    for part in sorted(files):
+        for array in files[part]:
+            sha.update(array.tobytes())
+    return sha.hexdigest()
 
 
 class Images:
@@ -143,7 +158,7 @@ def random_crop_and_flip(images: Tensor, generator: np.random.Generator) -> Tens
 
 
 class CifarNet(nn.Module):
-    """ResNet-18 (He et al. 2016) with the stem for small images: a 3x3 convolution of stride 1, no pooling."""
+    """ResNet-18 (He et al. 2016) with a stem for small images: a 3x3 convolution of stride 1, no pooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +196,10 @@ def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Prob
             "test": files["test"],
         }
     limits = {"train": config.data["max_train_samples"]}
-    taken = {part: subset(len(y), limits.get(part, config.data["max_eval_samples"]), part) for part, (_, y) in parts.items()}
+    taken = {
+        part: subset(len(y), limits.get(part, config.data["max_eval_samples"]), part)
+        for part, (_, y) in parts.items()
+    }
     images_of = {part: np.ascontiguousarray(parts[part][0][rows]) for part, rows in taken.items()}
     labels_of = {part: parts[part][1][rows] for part, rows in taken.items()}
     noise: NoisyLabels | None = None
@@ -190,4 +208,4 @@ def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Prob
             labels_of["train"].tolist(), config.label_noise_type, config.label_noise_rate, config.seed
         )
         labels_of["train"] = np.array(noise.labels, dtype=np.int64)
-    return Problem("CIFAR-100", "resnet18", Images(images_of, labels_of, device), noise)
+    return Problem("CIFAR-100", "resnet18", Images(images_of, labels_of, device), _digest(files), noise)

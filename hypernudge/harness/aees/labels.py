@@ -86,7 +86,7 @@ def cifar100_noise(labels: Sequence[int], kind: str, rate: float, seed: int) -> 
 
 
 def agnews_noise(labels: Sequence[int], rate: float, seed: int, classes: int = 4) -> NoisyLabels:
-    """Corrupt `round(rate * n)` labels: `random.Random(seed).sample`, then in ascending order any other class.
+    """Corrupt `round(rate * n)` labels of a sample by `random.Random(seed)`, ascending: any other class.
 
     Raises:
         InvalidArgumentError: A rate outside [0, 1).

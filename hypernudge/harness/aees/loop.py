@@ -63,8 +63,8 @@ class Loop:
     """Trains a model on a problem.
 
     Between two steps everything that matters is in the state: model, optimizer, schedule, episodes and
-    counters. Orders, augmentation and dropout are functions of seed and step, so a run that was killed goes on
-    from its last checkpoint to the same result, bit for bit on a CPU.
+    counters. Orders, augmentation and dropout are functions of seed and step, so a run that was killed goes
+    on from its last checkpoint to the same result, bit for bit on a CPU.
 
     Args:
         config: Settings.
@@ -109,7 +109,7 @@ class Loop:
         """
         cuda = [torch.cuda.current_device()] if self.device.type == "cuda" else []
         deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with torch.random.fork_rng(devices=cuda), deterministic:  # type: ignore[no-untyped-call]
+        with torch.random.fork_rng(devices=cuda), deterministic:
             self._restore()
             while self.at.epoch < self.config.epochs:
                 self._epoch()
@@ -117,7 +117,7 @@ class Loop:
         return self.at
 
     def accuracy(self, part: str, labels: Tensor | None = None, rows: Tensor | None = None) -> float:
-        """Return the share of `rows` of a part that the model gets right, by other labels if they are given."""
+        """Return the share of `rows` of a part that the model gets right, by other labels if given."""
         truth = self.problem.samples.labels[part] if labels is None else labels
         order = torch.arange(len(truth)) if rows is None else rows
         hits = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -156,7 +156,7 @@ class Loop:
         self.at.epoch += 1
         self.at.loss_sum, self.at.hits, self.at.seen, self.at.flops = 0.0, 0, 0, 0.0
         self.at.seconds, self.at.cpu_seconds = 0.0, 0.0
-        if self.saving:
+        if self.saving and self.at.epoch < self.config.epochs:
             self._save()
 
     def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -168,7 +168,7 @@ class Loop:
         self.optimizer.zero_grad(set_to_none=True)
         logits = logits_of(self.model, inputs)
         loss = F.cross_entropy(logits, targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.regime.end(loss)
         if self.schedule is not None and config.schedule_unit == "step":
             self.schedule.step()

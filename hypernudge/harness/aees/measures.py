@@ -25,6 +25,7 @@ def runtime_metrics(loop: Loop, warnings: list[str]) -> dict[str, Any]:
         "epoch_seconds_mean": statistics.fmean(seen.epoch_seconds),
         "epoch_seconds_std": statistics.pstdev(seen.epoch_seconds),
         "peak_memory_bytes": peak_memory(loop.device),
+        "data_digest": loop.problem.digest,
         "rows": {part: loop.problem.size(part) for part in loop.problem.samples.labels},
         "resumed_at_step": loop.resumed_at or None,
         "warnings": warnings,
@@ -40,12 +41,20 @@ def _episodes(loop: Loop) -> dict[str, Any]:
     """Count what the controllers did; None where there are none."""
     logs, _ = loop.regime.logs()
     if logs is None:
-        return {"episodes": None, "lr_controller_updates": None, "noise_controller_updates": None, "noisy_steps": None}
+        return {
+            "episodes": None,
+            "lr_controller_updates": None,
+            "noise_controller_updates": None,
+            "noisy_steps": None,
+        }
     rewarded = sum(reward is not None for reward in logs["episode_rewards"])
     lengths = [
-        end - start + 1 for start, end in zip(logs["episode_start_steps"], logs["episode_end_steps"], strict=True)
+        end - start + 1
+        for start, end in zip(logs["episode_start_steps"], logs["episode_end_steps"], strict=True)
     ]
-    noisy = [length for length, noise in zip(lengths, logs["selected_noise_values"], strict=True) if noise > 0]
+    noisy = [
+        length for length, noise in zip(lengths, logs["selected_noise_values"], strict=True) if noise > 0
+    ]
     return {
         "episodes": len(lengths),
         "lr_controller_updates": rewarded if len(loop.config.lr_candidates) > 1 else 0,

@@ -9,8 +9,8 @@
     seeds: {first: 0, count: 8}
     label_noise_rates: [0]
 
-A run is done when its result is there, readable, and of these settings; nothing else is remembered, so a plan can
-be interrupted, split over machines that share a folder, and taken up again.
+A run is done when its result is there, readable, and of these settings; nothing else is remembered, so a plan
+can be interrupted, split over machines that share a folder, and taken up again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,14 @@ class RunPlan:
 
     def command(self, run: PlannedRun, results: Path) -> list[str]:
         """Return the command of a run; the interpreter is left out."""
-        return ["-m", "hypernudge.harness.aees", self.task, *run.arguments, "--output", str(results / run.output)]
+        return [
+            "-m",
+            "hypernudge.harness.aees",
+            self.task,
+            *run.arguments,
+            "--output",
+            str(results / run.output),
+        ]
 
 
 def load_run_plan(path: Path) -> RunPlan:
@@ -140,7 +147,9 @@ class _Parser(argparse.ArgumentParser):
         Raises:
             InvalidArgumentError: Always.
         """
-        raise InvalidArgumentError(f"plan: flags must be those of the experiment, but {message}; correct the plan")
+        raise InvalidArgumentError(
+            f"plan: flags must be those of the experiment, but {message}; correct the plan"
+        )
 
 
 def state_of(run: PlannedRun, results: Path) -> str:
@@ -194,7 +203,9 @@ def write_manifest(plan: RunPlan, results: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `experiments/utils/run_plan.py`; returns the exit code."""
     parser = argparse.ArgumentParser(description="Run plans: what should run, what is done, what is missing.")
-    parser.add_argument("action", choices=("status", "run", "commands"), help="show, run what is missing, or print it")
+    parser.add_argument(
+        "action", choices=("status", "run", "commands"), help="show, run what is missing, or print it"
+    )
     parser.add_argument("plan", type=Path, help="YAML: task, common, methods, seeds, label_noise_rates")
     parser.add_argument("--results-dir", type=Path, required=True, help="where results and manifest.json are")
     parser.add_argument("--most", type=int, help="start at most so many runs")
@@ -213,5 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.write(row["command"] + "\n")
         elif options.action != "commands":
             sys.stdout.write(f"{row['state']:14} {row['output']}\n")
-    sys.stderr.write(", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) + "\n")
+    sys.stderr.write(
+        ", ".join(f"{count} {state}" for state, count in found["counts"].items() if count) + "\n"
+    )
     return 1 if failed else 0

@@ -46,12 +46,14 @@ class Problem:
         dataset_name: Name of the data set.
         model_name: As given on the command line.
         samples: Inputs and labels; training labels are those that are trained on.
+        digest: SHA-256 of the data set before subsets and label noise.
         noise: What was done to the training labels; None if nothing.
     """
 
     dataset_name: str
     model_name: str
     samples: Samples
+    digest: str
     noise: NoisyLabels | None = None
 
     def size(self, part: str) -> int:
@@ -106,7 +108,7 @@ def _count(skeleton: nn.Module, samples: Samples, length: int, training: bool) -
             logits = logits_of(skeleton, samples.example(size, length))
             if training:
                 labels = torch.zeros(size, dtype=torch.int64, device=logits.device)
-                F.cross_entropy(logits, labels).backward()
+                F.cross_entropy(logits, labels).backward()  # type: ignore[no-untyped-call]
 
         _, flops = count_flops(step)
     return flops / size

@@ -36,7 +36,7 @@ class RunResult:
         total_steps: Optimizer steps.
         total_epochs: Epochs.
         wall_clock_seconds: Training and evaluation; loading, checkpoints and the test set are not in it.
-        estimated_flops: FLOPs of training and of the validation after each epoch, counted operator by operator.
+        estimated_flops: FLOPs of training and of the validation after each epoch, by operator.
         accuracy_per_tflop: `best_val_accuracy` over `estimated_flops / 1e12`.
         train_losses: Per epoch, the mean over its samples as they were trained on.
         train_accuracies: Per epoch, against the labels that were trained on.
@@ -46,7 +46,7 @@ class RunResult:
         episode_logs: Columns of the closed episodes; None for the baseline.
         controller_logs: Per axis: kind, arms, pulls and value estimates; None for the baseline.
         run_tag: Free text.
-        runtime_metrics: Throughput, hardware, overhead of the episodes, test accuracy, label-noise diagnostics.
+        runtime_metrics: Throughput, hardware, episodes, test accuracy, label-noise diagnostics.
         provenance: Commit, versions, machine and date.
         schema_version: Version of this format.
     """

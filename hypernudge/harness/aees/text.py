@@ -38,22 +38,41 @@ class Text:
     def parser(self) -> argparse.ArgumentParser:
         """Return the command line."""
         method: list[Option] = [
-            ("--method", {"choices": tuple(METHODS), "help": "bare AdamW, AEES around it, or its random control"}),
+            (
+                "--method",
+                {"choices": tuple(METHODS), "help": "bare AdamW, AEES around it, or its random control"},
+            ),
             ("--model-name", {"metavar": "NAME", "help": "name on the hub, path, or package:NAME"}),
         ]
         data: list[Option] = [
             ("--dataset-dir", {"type": Path, "metavar": "DIR", "help": f"local files: {_names(self.task)}"}),
             ("--train-file", {"metavar": "NAME", "help": "training file in it, if not the usual one"}),
             ("--max-length", {"type": count, "help": "tokens that a text is cut to"}),
-            ("--cache-dir", {"metavar": "DIR", "help": "of models and data sets (default: that of Hugging Face)"}),
-            ("--tokenized-dataset-dir", {"type": Path, "metavar": "DIR", "help": "tokens, made once and used again (default: data/tokenized/...)"}),
+            (
+                "--cache-dir",
+                {"metavar": "DIR", "help": "of models and data sets (default: that of Hugging Face)"},
+            ),
+            (
+                "--tokenized-dataset-dir",
+                {
+                    "type": Path,
+                    "metavar": "DIR",
+                    "help": "tokens, made once and used again (default: data/tokenized/...)",
+                },
+            ),
             ("--local-files-only", {"action": "store_true", "help": "never use the network"}),
             ("--pretokenize-only", {"action": "store_true", "help": "make the tokens and stop"}),
             ("--hf-token", {"help": "for private models (default: $HF_TOKEN); never printed or recorded"}),
         ]
         noise: list[Option] = [
-            ("--label-noise-rate", {"type": float, "help": "share of training labels made wrong, any other class"}),
-            ("--label-noise-seed", {"type": int, "help": "of the wrong labels, whatever the seed of the run"}),
+            (
+                "--label-noise-rate",
+                {"type": float, "help": "share of training labels made wrong, any other class"},
+            ),
+            (
+                "--label-noise-seed",
+                {"type": int, "help": "of the wrong labels, whatever the seed of the run"},
+            ),
         ]
         defaults = {
             "method": "AdamW",

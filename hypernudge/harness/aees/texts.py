@@ -114,8 +114,8 @@ def read_hub(
         loaded = load_dataset(name, configuration, cache_dir=cache_dir, download_config=options, token=token)
     except Exception as error:  # the library and its transports raise a dozen kinds of errors here
         raise UnavailableError(
-            f"{task.title} is neither in the cache nor can it be fetched ({type(error).__name__}); with a network "
-            f"run once `python experiments/task_{task.name}.py --pretokenize-only`, or give local files with "
+            f"{task.title} is neither in the cache nor can it be fetched ({type(error).__name__}); with a "
+            f"network run once `python experiments/task_{task.name}.py --pretokenize-only`, or give local files with "
             "--dataset-dir"
         ) from None
     parts = [part for part in task.files if part in loaded]
@@ -128,26 +128,30 @@ def read_hub(
 
 
 def _lines(path: Path) -> Iterator[str]:
-    opened = gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else None
-    with opened or path.open(encoding="utf-8", newline="") as file:
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8", newline="") as file:
         yield from file
 
 
 def read_glue(path: Path) -> Texts:
     """Read a GLUE file: a header, then `sentence TAB label`, unquoted."""
-    rows = csv.DictReader((line.rstrip("\r\n") for line in _lines(path)), delimiter="\t", quoting=csv.QUOTE_NONE)
+    rows = csv.DictReader(
+        (line.rstrip("\r\n") for line in _lines(path)), delimiter="\t", quoting=csv.QUOTE_NONE
+    )
     texts, labels = [], []
     for number, row in enumerate(rows, start=2):
         label = row.get("label")
         if label not in ("0", "1") or row.get("sentence") is None:
-            raise ValueError(f"line {number} must be `sentence TAB 0 or 1` under such a header, but got {row!r}")
+            raise ValueError(
+                f"line {number} must be `sentence TAB 0 or 1` under such a header, but got {row!r}"
+            )
         texts.append(row["sentence"])
         labels.append(int(label))
     return Texts(texts, labels)
 
 
 def read_agnews(path: Path) -> Texts:
-    """Read an AG News file: `class 1-4, title, description`, or `title and description, label 0-3`; no header."""
+    """Read an AG News file without header: `class 1-4, title, description`, or `text, label 0-3`."""
     texts, labels = [], []
     for number, row in enumerate(csv.reader(_lines(path)), start=1):
         if len(row) == 3 and row[0] in ("1", "2", "3", "4"):
@@ -158,7 +162,7 @@ def read_agnews(path: Path) -> Texts:
             labels.append(int(row[1]))
         else:
             raise ValueError(
-                f"line {number} must be `class 1-4, title, description` or `text, label 0-3`, but got {row!r:.80}"
+                f"line {number} must be `class 1-4, title, description` or `text, label 0-3`, not {row!r:.80}"
             )
     return Texts(texts, labels)
 

@@ -1,7 +1,7 @@
 """Tokenised text: made once, kept on disk, used by every run after.
 
-A folder holds one data set of the `datasets` library per part, and `tokenization.json`, written last, which says
-what the tokens are of. A measured run that finds it loads no tokenizer and reads no text.
+A folder holds one data set of the `datasets` library per part, and `tokenization.json`, written last, which
+says what the tokens are of. A measured run that finds it loads no tokenizer and reads no text.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,14 +52,14 @@ class Tokenization:
 class Tokens:
     """Tokenised parts: lists of token ids and labels, with their description."""
 
-    parts: dict[str, tuple[Sequence[Sequence[int]], Sequence[int]]]
+    parts: Mapping[str, tuple[Sequence[Sequence[int]], Sequence[int]]]
     of: Tokenization
 
 
 def tokenize(
     task: TextTask, parts: dict[str, Texts], tokenizer: Any, model_name: str, max_length: int, source: str
 ) -> Tokens:
-    """Tokenise every part; split validation data off where the task says so (after tokenising, as published)."""
+    """Tokenise every part; then split validation data off where the task says so, as published."""
     tables = {part: _table(texts, tokenizer, max_length) for part, texts in parts.items()}
     if task.split:
         halves = tables["train"].train_test_split(
@@ -86,9 +86,7 @@ def save_tokens(tokens: Tokens, folder: Path) -> None:
     write_atomically(folder / DESCRIPTION, json.dumps(asdict(tokens.of), indent=1) + "\n")
 
 
-def load_tokens(
-    task: TextTask, folder: Path, model_name: str, max_length: int, source: str
-) -> Tokens | None:
+def load_tokens(task: TextTask, folder: Path, model_name: str, max_length: int, source: str) -> Tokens | None:
     """Return the tokens of a folder; None if it holds none.
 
     Raises:
@@ -101,7 +99,9 @@ def load_tokens(
     try:
         description = Tokenization(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InvalidArgumentError(f"--tokenized-dataset-dir: {path} is damaged ({error}); {remedy}") from None
+        raise InvalidArgumentError(
+            f"--tokenized-dataset-dir: {path} is damaged ({error}); {remedy}"
+        ) from None
     wanted = {"format": FORMAT, "task": task.name, "model_name": model_name, "max_length": max_length}
     if source != HUB:  # a run that names no files takes the tokens as they are
         wanted["source"] = source
@@ -113,7 +113,9 @@ def load_tokens(
     try:
         parts = {name: _contents(load_from_disk(str(folder / name))) for name in description.rows}
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidArgumentError(f"--tokenized-dataset-dir: {folder} is damaged ({error}); {remedy}") from None
+        raise InvalidArgumentError(
+            f"--tokenized-dataset-dir: {folder} is damaged ({error}); {remedy}"
+        ) from None
     same = _digest(parts) == description.digest
     require(same, "--tokenized-dataset-dir", "tokens must be those described", "others", remedy)
     return Tokens(parts, description)
@@ -145,7 +147,7 @@ def _contents(table: Any) -> tuple[list[list[int]], list[int]]:
     return list(plain["input_ids"]), list(plain["label"])
 
 
-def _digest(parts: dict[str, tuple[Sequence[Sequence[int]], Sequence[int]]]) -> str:
+def _digest(parts: Mapping[str, tuple[Sequence[Sequence[int]], Sequence[int]]]) -> str:
     sha = hashlib.sha256()
     for name in sorted(parts):
         ids, labels = parts[name]
