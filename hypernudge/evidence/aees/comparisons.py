@@ -59,9 +59,7 @@ def paired_differences(runs: Runs) -> list[Difference]:
         for condition in runs.conditions:
             variants = runs.variants(condition)
             for first, second in rivals(variants):
-                values = paired_values(
-                    variants[first], variants[second], lambda a, b, of=score: of(a) - of(b)
-                )
+                values = paired_values(variants[first], variants[second], _difference_of(score))
                 if values.size:
                     raw.append((condition, first, second, values))
         p_values = [difference_test(values).p_value for *_, values in raw]
@@ -74,6 +72,10 @@ def paired_differences(runs: Runs) -> list[Difference]:
                 Difference(condition, metric, first, second, values, mean, p, float(adjusted), least)
             )
     return found
+
+
+def _difference_of(score: Callable[[Run], float]) -> Callable[[Run, Run], float]:
+    return lambda first, second: score(first) - score(second)
 
 
 def rivals(variants: Mapping[str, Sequence[Run]]) -> list[tuple[str, str]]:

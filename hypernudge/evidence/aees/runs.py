@@ -1,8 +1,8 @@
 """Saved results, grouped into conditions (what is trained) and variants (how it is steered).
 
 Two runs are comparable if they differ in nothing but the seed and how they were steered. Everything that
-steers (`STEERING`) makes a variant; everything else makes a condition. Names are as short as the results allow: a
-setting is mentioned only where it varies.
+steers (`STEERING`) makes a variant; everything else makes a condition. Names are as short as the results
+allow: a setting is mentioned only where it varies.
 """
 
 from __future__ import annotations

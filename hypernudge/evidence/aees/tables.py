@@ -52,7 +52,7 @@ def difference_table(runs: Runs) -> Table:
     ]
     shows = (
         "paired differences of validation accuracy in points (first minus second), 95 % t interval, exact "
-        "signed-rank p, Holm per metric; where `least p` is not below .05 no outcome could have been significant"
+        "signed-rank p, Holm per metric; where `least p` is not below .05 nothing could have been significant"
     )
     return Table("paired_differences", shows, pd.DataFrame(rows))
 
@@ -87,8 +87,8 @@ def overhead_table(runs: Runs) -> Table:
                 }
             )
     shows = (
-        "time of training in seconds, median over seeds (`clock`: CPU time of the process, or wall time), and its "
-        "ratio to the baseline's, geometric mean over seeds run on equal hardware, 95 % t interval"
+        "time of training in seconds, median over seeds (`clock`: CPU time of the process, or wall time), "
+        "and its ratio to the baseline's, geometric mean over seeds on equal hardware, 95 % t interval"
     )
     return Table("overhead", shows, pd.DataFrame(rows))
 

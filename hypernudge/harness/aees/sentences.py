@@ -136,7 +136,8 @@ def load_model(name: str, classes: int, *, skeleton: bool = False, **options: An
         if skeleton:
             settings = AutoConfig.from_pretrained(where, num_labels=classes, **options)
             with torch.device("meta"):
-                built: nn.Module = AutoModelForSequenceClassification.from_config(settings)
+                kind: Any = AutoModelForSequenceClassification
+                built: nn.Module = kind.from_config(settings)
             return built
         built = AutoModelForSequenceClassification.from_pretrained(where, num_labels=classes, **options)
         return built.float()

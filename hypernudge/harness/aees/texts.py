@@ -115,8 +115,8 @@ def read_hub(
     except Exception as error:  # the library and its transports raise a dozen kinds of errors here
         raise UnavailableError(
             f"{task.title} is neither in the cache nor can it be fetched ({type(error).__name__}); with a "
-            f"network run once `python experiments/task_{task.name}.py --pretokenize-only`, or give local files with "
-            "--dataset-dir"
+            f"network run once `python experiments/task_{task.name}.py --pretokenize-only`, or give local "
+            "files with --dataset-dir"
         ) from None
     parts = [part for part in task.files if part in loaded]
     # SST-2's published test labels are withheld (-1), which no accuracy can be computed from.
