@@ -30,7 +30,7 @@ from hypernudge.errors import InvalidArgumentError, require, unknown_name
 from hypernudge.harness.aees.checkpoints import checkpoint_path
 from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.results import UnreadableResultError, load_run_result
-from hypernudge.harness.aees.tasks import EXPERIMENTS
+from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
 from hypernudge.harness.config import load_yaml
 from hypernudge.harness.plan import digest
 from hypernudge.harness.records import is_claimed, write_atomically
@@ -182,13 +182,24 @@ def manifest(plan: RunPlan, results: Path) -> dict[str, Any]:
     return {"format": 1, "task": plan.task, "plan": plan.hash, "counts": states, "runs": rows}
 
 
-def run_missing(plan: RunPlan, results: Path, most: int | None = None) -> int:
-    """Run what is missing or was interrupted, one after the other; return how many failed."""
+def run_missing(plan: RunPlan, results: Path, most: int | None = None, *, one_process: bool = False) -> int:
+    """Run what is missing or was interrupted, one after the other; return how many failed.
+
+    Args:
+        plan: What should run.
+        results: Where results are.
+        most: Start at most so many.
+        one_process: Run in this process: the libraries are imported once, but a crash ends the plan.
+    """
     failed = 0
     waiting = [run for run in plan.runs if state_of(run, results) in ("missing", "interrupted")]
     for run in waiting[:most]:
-        command = [sys.executable, *plan.command(run, results), "--resume"]
-        failed += subprocess.run(command, check=False).returncode != 0
+        command = [*plan.command(run, results), "--resume"]
+        if one_process:
+            code = run_experiment(plan.task, command[3:])
+        else:
+            code = subprocess.run([sys.executable, *command], check=False).returncode
+        failed += code != 0
         write_manifest(plan, results)
     return failed
 
@@ -209,13 +220,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("plan", type=Path, help="YAML: task, common, methods, seeds, label_noise_rates")
     parser.add_argument("--results-dir", type=Path, required=True, help="where results and manifest.json are")
     parser.add_argument("--most", type=int, help="start at most so many runs")
+    parser.add_argument("--one-process", action="store_true", help="import once; a crash ends the plan")
     options = parser.parse_args(arguments)
     try:
         plan = load_run_plan(options.plan)
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    failed = run_missing(plan, options.results_dir, options.most) if options.action == "run" else 0
+    failed = 0
+    if options.action == "run":
+        failed = run_missing(plan, options.results_dir, options.most, one_process=options.one_process)
     found = manifest(plan, options.results_dir)
     if options.action != "commands":
         write_manifest(plan, options.results_dir)

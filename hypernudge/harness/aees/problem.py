@@ -72,7 +72,8 @@ class StepCosts:
     """FLOPs of a training step and of an evaluation, by batch size and length, without running them.
 
     A step costs the same for every sample of a batch, and at most quadratically in the length (attention), so
-    one sample at three lengths says everything; a test compares with counting the real step.
+    one sample at three lengths says everything; a test compares with counting the real step. What a fused
+    kernel computes a second time to save memory does not count: equal runs cost the same on every device.
 
     Args:
         skeleton: The model on the meta device.

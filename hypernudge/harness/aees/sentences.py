@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.experiment import UnavailableError
 from hypernudge.harness.aees.labels import NoisyLabels, agnews_noise
 from hypernudge.harness.aees.problem import Inputs, Problem
-from hypernudge.harness.aees.texts import TextTask
+from hypernudge.harness.aees.texts import TextTask, hub_mode
 from hypernudge.harness.aees.tokens import Tokens
 
 PACKAGED = "package:"
@@ -110,7 +110,7 @@ def load_tokenizer(name: str, **options: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    return _fetched(lambda: AutoTokenizer.from_pretrained(model_location(name), **options), name)
+    return _fetched(lambda: AutoTokenizer.from_pretrained(model_location(name), **options), name, options)
 
 
 def load_model(name: str, classes: int, *, skeleton: bool = False, **options: Any) -> nn.Module:
@@ -139,16 +139,19 @@ def load_model(name: str, classes: int, *, skeleton: bool = False, **options: An
                 kind: Any = AutoModelForSequenceClassification
                 built: nn.Module = kind.from_config(settings)
             return built
-        built = AutoModelForSequenceClassification.from_pretrained(where, num_labels=classes, **options)
+        built = AutoModelForSequenceClassification.from_pretrained(
+            where, num_labels=classes, ignore_mismatched_sizes=True, **options
+        )
         return built.float()
 
-    model: nn.Module = _fetched(build, name)
+    model: nn.Module = _fetched(build, name, options)
     return model
 
 
-def _fetched(load: Any, name: str) -> Any:
+def _fetched(load: Callable[[], Any], name: str, options: Mapping[str, Any]) -> Any:
     try:
-        return load()
+        with hub_mode(bool(options.get("local_files_only"))):
+            return load()
     except InvalidArgumentError:
         raise
     except (OSError, ValueError) as error:

@@ -111,10 +111,7 @@ class Text:
         return Path(f"results/{self.name}_{config.method_name.lower()}_seed{config.seed}.json")
 
     def prepare(self, options: argparse.Namespace) -> Mapping[str, Any] | None:
-        """Go offline if told to; make the tokens if that is all that is asked for."""
-        if options.local_files_only:
-            # The libraries read these once, when they are imported; until here nothing has imported them.
-            os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        """Make the tokens if that is all that is asked for."""
         if not options.pretokenize_only or options.dry_run:
             return None
         tokens, made = self._tokens(options)

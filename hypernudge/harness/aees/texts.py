@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +113,10 @@ def read_hub(
     name, configuration = task.hub
     options = DownloadConfig(local_files_only=local_files_only, token=token)
     try:
-        loaded = load_dataset(name, configuration, cache_dir=cache_dir, download_config=options, token=token)
+        with hub_mode(local_files_only):
+            loaded = load_dataset(
+                name, configuration, cache_dir=cache_dir, download_config=options, token=token
+            )
     except Exception as error:  # the library and its transports raise a dozen kinds of errors here
         raise UnavailableError(
             f"{task.title} is neither in the cache nor can it be fetched ({type(error).__name__}); with a "
@@ -125,6 +130,28 @@ def read_hub(
         for part in parts
         if min(loaded[part]["label"]) >= 0
     }
+
+
+@contextlib.contextmanager
+def hub_mode(local_files_only: bool) -> Iterator[None]:
+    """Keep the libraries of the hub off the network inside, if `local_files_only`.
+
+    They read their environment once, when they are imported, so that setting it here would come too late; and
+    `load_dataset` asks the hub for a data set's files even where downloads are forbidden.
+    """
+    from huggingface_hub import constants
+
+    places = [constants]
+    if "datasets" in sys.modules:
+        places.append(sys.modules["datasets"].config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place, offline in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = local_files_only or offline
+        yield
+    finally:
+        for place, offline in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = offline
 
 
 def _lines(path: Path) -> Iterator[str]:
