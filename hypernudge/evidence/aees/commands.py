@@ -10,7 +10,6 @@ from pathlib import Path
 from hypernudge.evidence.aees.figures import FIGURES
 from hypernudge.evidence.aees.runs import Runs, load_runs
 from hypernudge.evidence.aees.tables import TABLES
-from hypernudge.evidence.figures import style
 from hypernudge.evidence.figures.gallery import draw_all
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.tables import Table, to_markdown, write_table
@@ -64,12 +63,8 @@ def _run(
     for table in made:
         write_table(table, options.output_dir)
     topics = [FIGURES[topic] for topic in figures]
-    drawn = [(path.name, shows) for path, shows in draw_all(runs, options.output_dir, topics)]
-    if options.svg:
-        for topic in topics:
-            with style.context():
-                for drawing in topic(runs):
-                    (options.output_dir / f"{drawing.name}.svg").write_bytes(style.as_svg(drawing.figure))
+    drawings = draw_all(runs, options.output_dir, topics, svg=options.svg)
+    drawn = [(path.name, shows) for path, shows in drawings]
     if task is not None:
         write_text_atomically(options.output_dir / "report.md", _report(runs, made, drawn))
     for table in made:

@@ -62,7 +62,7 @@ TABLE_TOPICS: tuple[Topic, ...] = (
 
 
 def draw_all(
-    material: M, directory: Path, topics: Sequence[Callable[[M], Iterator[Drawing]]]
+    material: M, directory: Path, topics: Sequence[Callable[[M], Iterator[Drawing]]], *, svg: bool = False
 ) -> Iterator[tuple[Path, str]]:
     """Draw every figure that the study has material for.
 
@@ -70,6 +70,7 @@ def draw_all(
         material: An evaluated study, or whatever the topics draw.
         directory: Where the PDFs go.
         topics: Which figures.
+        svg: Write each as SVG too, beside its PDF.
 
     Yields:
         The path of each figure as it is written, and one line on what it shows.
@@ -78,6 +79,8 @@ def draw_all(
     def save(drawing: Drawing) -> Path:
         path = directory / f"{drawing.name}.pdf"
         style.save(drawing.figure, path)
+        if svg:
+            path.with_suffix(".svg").write_bytes(style.as_svg(drawing.figure))
         return path
 
     for drawing, path in _each(material, topics, save):
