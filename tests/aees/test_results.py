@@ -8,6 +8,7 @@ from scipy import stats
 
 from hypernudge.evidence.aees.commands import plot_command, report_command, table_command
 from hypernudge.evidence.aees.comparisons import paired_differences
+from hypernudge.evidence.aees.export import export_command
 from hypernudge.evidence.aees.figures import FIGURES
 from hypernudge.evidence.aees.runs import load_runs
 from hypernudge.evidence.aees.tables import TABLES
@@ -203,3 +204,23 @@ def test_single_topics_work_on_little(tmp_path, capsys):
     for topic in TABLES:
         assert table_command(topic, [str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 0
     assert table_command("clean", [str(tmp_path / "nothing.json")]) == 2
+
+
+def test_runs_are_exported_once_to_a_tracker(tmp_path, capsys):
+    pytest.importorskip("mlflow", reason="extra trackers")
+    from mlflow import MlflowClient
+
+    results = save_all(tmp_path / "results", 1)
+    store = f"sqlite:///{tmp_path / 'runs.db'}"
+    given = [str(results), "--to", "mlflow", "--store", store, "--study", "thesis"]
+    assert export_command(given) == 0
+    client = MlflowClient(tracking_uri=store)
+    (run,) = client.search_runs(
+        [client.get_experiment_by_name("thesis").experiment_id], "tags.variation = 'AdaptiveScheduler'"
+    )
+    history = [point.value for point in client.get_metric_history(run.info.run_id, "validation")]
+    assert history == result_of("adaptive").val_accuracies
+    assert run.data.params["lr"] == "0.02" and run.data.params["lr_candidates"] == "[0.5, 1.0, 2.0]"
+    capsys.readouterr()
+    assert export_command(given) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["kept"] == 3
