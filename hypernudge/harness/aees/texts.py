@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.experiment import UnavailableError
@@ -141,7 +142,7 @@ def hub_mode(local_files_only: bool) -> Iterator[None]:
     """
     from huggingface_hub import constants
 
-    places = [constants]
+    places: list[Any] = [constants]
     if "datasets" in sys.modules:
         places.append(sys.modules["datasets"].config)
     before = [place.HF_HUB_OFFLINE for place in places]
