@@ -168,7 +168,13 @@ def _difference(axes: Axes, y: int, difference: Difference, look: Look) -> None:
     axes.plot([mean.estimate], [y], marker=look.marker, color=look.colour, markersize=5)
     text = f"{mean.estimate:+.2f}, p = {difference.adjusted:.2g}"
     axes.annotate(
-        text, (mean.estimate, y), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6.5
+        text,
+        (mean.estimate, y),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="center",
+        fontsize=6.5,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4},
     )
 
 
