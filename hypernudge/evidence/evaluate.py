@@ -97,11 +97,11 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
     drawn = []
     if figures:
         # Imported here: a caller who wants numbers only does not pay for Matplotlib.
-        from hypernudge.evidence.figures.gallery import draw_all
+        from hypernudge.evidence.figures.gallery import TOPICS, draw_all
         from hypernudge.evidence.figures.material import Material
 
         material = Material(study, tuple(comparisons), tuple(judged))
-        for path, shows in draw_all(material, results_dir / "figures"):
+        for path, shows in draw_all(material, results_dir / "figures", TOPICS):
             name = path.relative_to(results_dir)
             drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": shows}))
     missing = int((study.cells["status"] == "missing").sum())

@@ -10,14 +10,15 @@ from typing import IO, Any
 
 
 class Progress:
-    """Counts cells; everything that is printed meanwhile must go through `forward` or `say`.
+    """Counts cells, or steps; everything that is printed meanwhile must go through `forward` or `say`.
 
     Args:
         total: Cells of the whole experiment.
+        unit: What is counted, in the plural.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
+    def __init__(self, total: int, unit: str = "cells") -> None:
+        self.total, self.done, self.unit = total, 0, unit
         self.begun = time.perf_counter()
         self._lock = threading.Lock()
         self._bar: Any = None
@@ -31,7 +32,7 @@ class Progress:
                 TextColumn("[bold]{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("cells, left:"),
+                TextColumn(f"{unit}, left:"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
             )
@@ -53,7 +54,7 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, description=what)
         else:
-            self.say(f"{what} ({self.done} of {self.total} cells done{self._left()})")
+            self.say(f"{what} ({self.done} of {self.total} {self.unit} done{self._left()})")
 
     def _left(self) -> str:
         if self.done == 0:
@@ -61,10 +62,10 @@ class Progress:
         seconds = (time.perf_counter() - self.begun) / self.done * (self.total - self.done)
         return f", about {seconds:.0f} s left"
 
-    def cell(self) -> None:
-        """Count one finished cell."""
+    def advance(self, count: int = 1) -> None:
+        """Count what was finished."""
         with self._lock:
-            self.done += 1
+            self.done += count
             if self._bar is not None:
                 self._bar.update(self._task, completed=self.done)
 

@@ -173,7 +173,7 @@ def _forward(source: IO[str], terminal: IO[str], log: IO[str], progress: Progres
         log.flush()
         progress.forward(terminal, line)
         if line.startswith("{") and '"event": "cell"' in line:
-            progress.cell()
+            progress.advance()
 
 
 def refuse(error: InvalidArgumentError) -> int:

@@ -6,7 +6,7 @@ are still written, and exporting again writes what is missing: nothing is lost w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,16 +61,27 @@ def export_results(results_dir: Path, to: str, destination: str, emit: Callable[
         InvalidArgumentError: An unknown tracker, one that is not installed, or a bad destination.
         ResultsError: There is no readable plan.
     """
-    if to not in TRACKERS:
-        raise unknown_name("--to", to, TRACKERS)
     require(results_dir.is_dir(), "DIR", "must be a results directory", str(results_dir), "check the path")
     study = load_study(results_dir)
-    tracker = TRACKERS[to](study.plan.name, destination)
     for problem in study.problems:
         emit({"event": "problem", "where": problem.where, "rule": problem.rule})
+    return export_runs(cell_runs(results_dir, study), study.plan.name, to, destination, emit)
+
+
+def export_runs(
+    runs: Iterable[CellRun], study: str, to: str, destination: str, emit: Callable[[Event], None]
+) -> bool:
+    """Write runs to a tracker, those that are not there yet; as :func:`export_results`.
+
+    Raises:
+        InvalidArgumentError: An unknown tracker, one that is not installed, or a bad destination.
+    """
+    if to not in TRACKERS:
+        raise unknown_name("--to", to, TRACKERS)
+    tracker = TRACKERS[to](study, destination)
     known = tracker.known()
     counts = {"exported": 0, "kept": 0, "failed": 0}
-    for run in cell_runs(results_dir, study):
+    for run in runs:
         event: Event = {"run": run.name}
         if run.digest in known:
             event["event"] = "kept"

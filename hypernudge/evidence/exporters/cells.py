@@ -77,7 +77,7 @@ def cell_runs(results_dir: Path, study: Study) -> Iterator[CellRun]:
                 "seed": str(row["seed"]),
                 "status": row["status"],
             },
-            parameters=dict(_flat({key: value for key, value in spec.items() if key != "seeds"})),
+            parameters=dict(flat({key: value for key, value in spec.items() if key != "seeds"})),
             points=tuple(_points(record)),
             summary=dict(_summary(row)),
         )
@@ -110,10 +110,11 @@ def _summary(row: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:
         yield key, float(row[column])
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of a nested configuration with their dotted paths; lists become JSON."""
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            yield from _flat(entry, f"{path}.{key}" if path else str(key))
+            yield from flat(entry, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         yield path, json.dumps(value)
     else:

@@ -88,7 +88,7 @@ def _against_a_limit(
     figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
     for axes, setting in zip(panels, settings, strict=True):
         heights = [height(variation) for variation in setting.variations.values()]
-        _bars(axes, heights, [looks[m] for m in setting.variations], text)
+        value_bars(axes, heights, [looks[m] for m in setting.variations], text)
         line = limit(axes, setting, heights)
         if math.isfinite(line):
             axes.axhline(line, color="0.3", linewidth=0.8, linestyle=":")
@@ -144,7 +144,7 @@ def _absolute_and_difference(
         means = [float(v.mean()) if v.size else math.nan for v in values]
         used = [looks[m] for m in setting.variations]
         tops = [float(np.quantile(v, 0.75)) if v.size else math.nan for v in values]
-        _bars(top, means, used, lambda v: f"{v:.4f}", tops)
+        value_bars(top, means, used, lambda v: f"{v:.4f}", tops)
         for x, sample in enumerate(values):
             if sample.size:
                 top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
@@ -204,7 +204,7 @@ def _finite(values: Floats) -> Floats:
     return values[np.isfinite(values)]
 
 
-def _bars(
+def value_bars(
     axes: Axes,
     heights: Sequence[float],
     looks: Sequence[Look],

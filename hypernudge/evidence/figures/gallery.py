@@ -23,6 +23,7 @@ from hypernudge.evidence.figures import (
 from hypernudge.evidence.figures.material import Drawing, Material
 
 T = TypeVar("T")
+M = TypeVar("M")
 Topic = Callable[[Material], Iterator[Drawing]]
 
 TOPICS: tuple[Topic, ...] = (
@@ -61,14 +62,15 @@ TABLE_TOPICS: tuple[Topic, ...] = (
 
 
 def draw_all(
-    material: Material, directory: Path, topics: Sequence[Topic] = TOPICS
+    material: M, directory: Path, topics: Sequence[Callable[[M], Iterator[Drawing]]], *, svg: bool = False
 ) -> Iterator[tuple[Path, str]]:
     """Draw every figure that the study has material for.
 
     Args:
-        material: An evaluated study.
+        material: An evaluated study, or whatever the topics draw.
         directory: Where the PDFs go.
         topics: Which figures.
+        svg: Write each as SVG too, beside its PDF.
 
     Yields:
         The path of each figure as it is written, and one line on what it shows.
@@ -77,6 +79,8 @@ def draw_all(
     def save(drawing: Drawing) -> Path:
         path = directory / f"{drawing.name}.pdf"
         style.save(drawing.figure, path)
+        if svg:
+            path.with_suffix(".svg").write_bytes(style.as_svg(drawing.figure))
         return path
 
     for drawing, path in _each(material, topics, save):
@@ -89,7 +93,7 @@ def draw_svgs(material: Material, topics: Sequence[Topic] = TOPICS) -> Iterator[
 
 
 def _each(
-    material: Material, topics: Sequence[Topic], use: Callable[[Drawing], T]
+    material: M, topics: Sequence[Callable[[M], Iterator[Drawing]]], use: Callable[[Drawing], T]
 ) -> Iterator[tuple[Drawing, T]]:
     for topic in topics:
         drawings = topic(material)

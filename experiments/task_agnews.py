@@ -1,0 +1,8 @@
+"""A pretrained transformer on AG News: bare optimizer, AEES around it, or its random control."""
+
+import sys
+
+from hypernudge.harness.aees.tasks import run_experiment
+
+if __name__ == "__main__":
+    sys.exit(run_experiment("agnews"))

@@ -1,0 +1,8 @@
+"""ResNet-18 on CIFAR-100: bare optimizer, AEES around it, or its random control."""
+
+import sys
+
+from hypernudge.harness.aees.tasks import run_experiment
+
+if __name__ == "__main__":
+    sys.exit(run_experiment("cifar100"))

@@ -1,0 +1,1 @@
+"""Reading saved results of the AEES experiments: tables, paired comparisons, figures. Nothing here trains."""

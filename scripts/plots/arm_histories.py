@@ -1,0 +1,8 @@
+"""Which arm every episode had."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import plot_command
+
+if __name__ == "__main__":
+    sys.exit(plot_command("arm_histories"))

@@ -1,0 +1,8 @@
+"""What the episodes cost, as bars."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import plot_command
+
+if __name__ == "__main__":
+    sys.exit(plot_command("overhead"))

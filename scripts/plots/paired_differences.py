@@ -1,0 +1,8 @@
+"""Paired differences, seed by seed."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import plot_command
+
+if __name__ == "__main__":
+    sys.exit(plot_command("paired_differences"))

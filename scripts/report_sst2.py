@@ -1,0 +1,8 @@
+"""Every table and figure of the sst2 runs."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import report_command
+
+if __name__ == "__main__":
+    sys.exit(report_command("sst2"))

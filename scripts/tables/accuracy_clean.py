@@ -1,0 +1,8 @@
+"""Accuracies on clean labels."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import table_command
+
+if __name__ == "__main__":
+    sys.exit(table_command("clean"))

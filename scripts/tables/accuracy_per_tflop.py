@@ -1,0 +1,8 @@
+"""Accuracy per TFLOP."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import table_command
+
+if __name__ == "__main__":
+    sys.exit(table_command("accuracy_per_tflop"))

@@ -1,0 +1,8 @@
+"""How often each arm was pulled, and what it earned."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import table_command
+
+if __name__ == "__main__":
+    sys.exit(table_command("arms"))

@@ -1,0 +1,8 @@
+"""Paired differences, intervals, Holm-corrected p."""
+
+import sys
+
+from hypernudge.evidence.aees.commands import table_command
+
+if __name__ == "__main__":
+    sys.exit(table_command("paired_differences"))
