@@ -161,7 +161,11 @@ class SyneBOHB:
 
 
 class AuthorsDyHPO:
-    """The authors' DyHPO, with its own settings."""
+    """The authors' DyHPO, with its own settings.
+
+    As it stands it proposes a diverged configuration again and again, and cannot go on where the very first one
+    diverges. Here diverged configurations are taken from its candidates, and another first one is drawn.
+    """
 
     def __init__(self, table: Table, seed: int, code: str) -> None:
         if code not in sys.path:
@@ -181,6 +185,16 @@ class AuthorsDyHPO:
             output_path=tempfile.mkdtemp(),
             verbose=False,
         )
+        self.rng = np.random.default_rng(seed)
+        self.all_candidates = self.method.generate_candidate_configurations
+        self.method.generate_candidate_configurations = self.candidates
+
+    def candidates(self) -> tuple[list[Any], ...]:
+        """Return its candidates without those that diverged."""
+        columns = self.all_candidates()
+        lost = self.method.diverged_configs
+        kept = [i for i, row in enumerate(columns[1]) if row not in lost]
+        return tuple([column[i] for i in kept] for column in columns)
 
     def decide(self) -> tuple[int, int, int, int]:
         row, until = (int(value) for value in self.method.suggest())
@@ -190,6 +204,12 @@ class AuthorsDyHPO:
         del since
         curve = self.scores[row, :until].tolist() if math.isfinite(values[-1]) else [math.nan] * until
         self.method.observe(row, until, curve)
+        if self.method.model is None:
+            left = [i for i in range(len(self.scores)) if i not in self.method.diverged_configs]
+            self.method.init_conf_indices = np.append(
+                self.method.init_conf_indices, self.rng.choice(left)
+            )
+            self.method.init_budgets.append(1)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Start, check_starts, start_or_end
 from hypernudge.space import SearchSpace
-from hypernudge.surrogates.curve_model import CurveModel, Fitting
+from hypernudge.surrogates.curve_model import CurveModel, Fitting, fitting_from
 from hypernudge.surrogates.gp import expected_improvement
 from hypernudge.trial import History
 
@@ -57,11 +57,10 @@ class DyHPO:
     def __post_init__(self) -> None:
         check_starts(self)
         if not isinstance(self.fitting, Fitting):
-            object.__setattr__(self, "fitting", Fitting(**self.fitting))
-        rule = f"must be in [1, {self.max_units}]"
-        require(1 <= self.step <= self.max_units, "step", rule, self.step, "1 is the paper's")
+            object.__setattr__(self, "fitting", fitting_from(self.fitting))
+        require_whole("step", self.step, 1, self.max_units, "1 is the paper's")
         for name in ("initial", "candidates"):
-            require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name), "raise it")
+            require_whole(name, getattr(self, name))
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""
