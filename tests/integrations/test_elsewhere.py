@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = Path(__file__).resolve().parent
+LENIENT = ("-o", "filterwarnings=default")  # old packages warn
 # Environment variable with the interpreter -> what is run there, and how many tests that are at least.
 ELSEWHERE = {
     "HYPERNUDGE_PYTHON_NEPS": ([f"{TESTS}/test_neps.py"], 9),
@@ -28,7 +29,7 @@ def test_in_an_environment_of_its_own(variable, tmp_path):
     if not python:
         pytest.skip(f"set {variable} to an interpreter: see docs/integrations.md")
     arguments, least = ELSEWHERE[variable]
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *arguments]
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", *LENIENT, *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

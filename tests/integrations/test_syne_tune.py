@@ -186,6 +186,8 @@ def test_a_real_tuner_and_the_import_of_its_results(tmp_path, monkeypatch):
         metadata={"benchmark": "digits", "algorithm": "ASHA", "seed": 0},
     )
     tuner.run()
+    for process in backend.trial_subprocess.values():
+        process.wait()
     (run,) = importer.read(str(tmp_path))
     assert run.name == tuner.name and run.direction == "minimise"
     assert {run.attributes[key] for key in ("benchmark", "algorithm", "seed")} == {"digits", "ASHA", "0"}
