@@ -213,14 +213,16 @@ class AuthorsDyHPO:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run a method on all files and seeds, seeds first; what is in the output already is kept."""
+    """Run a method on all files, seed by seed; what is in the output already is kept."""
     logging.disable(logging.CRITICAL)
     found = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    new = 0
     for seed in SEEDS:
         for file in FILES[: options.files]:
             key = f"{file}/{seed}"
-            if key in found:
+            if key in found or new == options.most:
                 continue
+            new += 1
             path = options.data / f"{file}.npz"
             table = Table(path)
             method: Any
@@ -266,6 +268,7 @@ def main() -> None:
     one.add_argument("method", choices=["ours-bohb", "syne-bohb", "ours-dyhpo", "authors-dyhpo"])
     one.add_argument("--units", type=int, default=600)
     one.add_argument("--files", type=int, default=len(FILES), help="how many of the curve files")
+    one.add_argument("--most", type=int, help="stop after so many runs; the same command goes on from there")
     one.add_argument("--data", type=Path, default=SHARED)
     one.add_argument("--code", help="checkout of releaunifreiburg/DyHPO")
     one.add_argument("--output", type=Path, required=True)
