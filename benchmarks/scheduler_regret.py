@@ -163,8 +163,8 @@ class SyneBOHB:
 class AuthorsDyHPO:
     """The authors' DyHPO, with its own settings.
 
-    As it stands it proposes a diverged configuration again and again, and cannot go on where the very first one
-    diverges. Here diverged configurations are taken from its candidates, and another first one is drawn.
+    As it stands it proposes a diverged configuration again and again, and cannot go on where the very first
+    one diverges. Here diverged ones are taken from its candidates, and another first one is drawn.
     """
 
     def __init__(self, table: Table, seed: int, code: str) -> None:
@@ -206,9 +206,7 @@ class AuthorsDyHPO:
         self.method.observe(row, until, curve)
         if self.method.model is None:
             left = [i for i in range(len(self.scores)) if i not in self.method.diverged_configs]
-            self.method.init_conf_indices = np.append(
-                self.method.init_conf_indices, self.rng.choice(left)
-            )
+            self.method.init_conf_indices = np.append(self.method.init_conf_indices, self.rng.choice(left))
             self.method.init_budgets.append(1)
 
 

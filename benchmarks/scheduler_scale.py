@@ -74,7 +74,7 @@ def run(task: Tabulated, name: str, workers: int, trials: int, target: float, se
 
 
 def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the median over seeds by scheduler and workers; a target that was not reached is infinitely far."""
+    """Return the median over seeds by scheduler and workers; a target that was not reached is infinite."""
     found = []
     for name in dict.fromkeys(row["scheduler"] for row in rows):
         for workers in WORKERS:
@@ -115,7 +115,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     lines = [
-        "| scheduler | workers | time to target | end | busy | units | ms per decision | scheduler time [s] |",
+        "| scheduler | workers | time to target | end | busy | units | ms per decision | its time [s] |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in rows:
@@ -131,7 +131,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     parser.add_argument("--trials", type=int, default=10_000)
-    parser.add_argument("--seeds", type=int, default=3, help="studies of each kind, of which medians are shown")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="studies of each kind, of which medians are shown"
+    )
     parser.add_argument("--curves", type=Path, default=SHARED / "patch32_LSTM128_bs128.npz")
     parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS))
     parser.add_argument("--output", type=Path, help="folder for scale.json (kept and added to), .md and .pdf")
@@ -154,7 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
     shown = medians(rows)
     if options.output is not None:
         counts = sorted({row["seeds"] for row in shown})
-        about = f"{options.trials} trials on {task.name}, target loss {-target:.5f}, times in units; medians of "
+        about = (
+            f"{options.trials} trials on {task.name}, target loss {-target:.5f}, times in units; medians of "
+        )
         (options.output / "scale.md").write_text(f"{about}{counts} seeds.\n\n{table(shown)}\n")
         draw(shown, options.output / "scale.pdf")
     if options.json:

@@ -2,12 +2,12 @@
 
     python -m benchmarks.schedulers [--json] [--names asha ...] [--trials 100 ...] [--peer syne=PYTHON]
 
-Trials follow random curves that rise on four simulated workers; one thread. A decision is one call of the scheduler, with
-what it takes to bring its view of the history up to date; the history's own bookkeeping is included. Models
-meet a history in which each trial is an observation at the first milestone (DyHPO: units are), and are timed
-after they have caught up with it; refits of DyHPO's network, which take place ever more seldom, are spread
-over the decisions between two of them. `--peer NAME=PYTHON` times another library with an interpreter that
-has it (see `benchmarks.scheduler_peers`); Optuna is timed where it is installed.
+Trials follow random curves that rise on four simulated workers; one thread. A decision is one call of the
+scheduler, with what it takes to bring its view of the history up to date; the history's own bookkeeping is
+included. Models meet a history in which each trial is an observation at the first milestone (DyHPO: units
+are), and are timed after they have caught up with it; refits of DyHPO's network, which take place ever more
+seldom, are spread over the decisions between two of them. `--peer NAME=PYTHON` times another library with
+an interpreter that has it (see `benchmarks.scheduler_peers`); Optuna is timed where it is installed.
 """
 
 from __future__ import annotations

@@ -21,9 +21,11 @@ def require(condition: bool, argument: str, rule: str, value: object, remedy: st
 def require_whole(
     argument: str, value: object, low: int = 1, high: int | None = None, remedy: str = "correct it"
 ) -> None:
-    """Raise `InvalidArgumentError` unless `value` is a whole number in `[low, high]`; truth values are none."""
+    """Raise `InvalidArgumentError` unless `value` is a whole number in `[low, high]`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    rule = f"must be a whole number >= {low}" if high is None else f"must be a whole number in [{low}, {high}]"
+    rule = (
+        f"must be a whole number >= {low}" if high is None else f"must be a whole number in [{low}, {high}]"
+    )
     inside = whole and low <= value and (high is None or value <= high)  # type: ignore[operator]
     require(inside, argument, rule, value, remedy)
 
@@ -37,7 +39,7 @@ def require_between(
     ends: bool = False,
     remedy: str = "correct it",
 ) -> None:
-    """Raise `InvalidArgumentError` unless `value` is a number in `(low, high)`; in `[low, high]` with `ends`."""
+    """Refuse a value that is no number in `(low, high)`, with `ends` in `[low, high]`."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     inside = number and (low <= value <= high if ends else low < value < high)  # type: ignore[operator]
     span = f"must be a number in {'[' if ends else '('}{low:g}, {high:g}{']' if ends else ')'}"

@@ -133,7 +133,7 @@ def check_starts(scheduler: Starts) -> None:
         require("name" in given, "sampler", "must have a name", dict(given), "add `name:`")
         given = build("sampler", given)
         object.__setattr__(scheduler, "sampler", given)
-    require(callable(given), "sampler", "must be a sampler, its name, or {name: ...}", given, "'uniform', say")
+    require(callable(given), "sampler", "must be a sampler, its name or {name: ...}", given, "'uniform', say")
 
 
 @dataclass(frozen=True)

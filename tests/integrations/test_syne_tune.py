@@ -194,10 +194,10 @@ def test_a_real_tuner_and_the_import_of_its_results(tmp_path, monkeypatch):
     # Every score is one that the nudged configuration gives.
     trained = {str(trial.number): trial.config["lr"] for trial in scheduler.history.trials}
     assert len(run.scores) >= 3
-    for score in run.scores:
-        expected = abs(trained[score.trial] - 0.1)
-        assert min(abs(score.value - expected), abs(score.value - expected / 2)) < 1e-9
-        assert score.at > 0
+    for result in run.scores:
+        expected = abs(trained[result.trial] - 0.1)
+        assert min(abs(result.value - expected), abs(result.value - expected / 2)) < 1e-9
+        assert result.at > 0
     assert any(trial.nudge.changed for trial in scheduler.history.trials)
     frame = tmp_path / "runs.csv"
     assert main(["import", "syne-tune", str(tmp_path), "--output", str(frame)]) == 0

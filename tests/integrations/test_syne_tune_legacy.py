@@ -1,4 +1,4 @@
-"""The legacy schedulers of Syne Tune 0.14: their model is asked what it learned, and answers with nudged values."""
+"""The legacy schedulers of Syne Tune 0.14: the model is asked what it learned: the nudged values."""
 
 import datetime
 

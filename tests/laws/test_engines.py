@@ -120,7 +120,9 @@ ENGINES = {"serial": SerialEngine, "population": PopulationEngine}
 def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine):
     task = digits("mlp", steps_per_unit=1)
     seed = sorted(REGISTRY["scheduler"]).index(scheduler)
-    decide = resolve("scheduler", scheduler)(task.space, max_units=4, max_trials=9, **OPTIONS.get(scheduler, {}))
+    decide = resolve("scheduler", scheduler)(
+        task.space, max_units=4, max_trials=9, **OPTIONS.get(scheduler, {})
+    )
     budget = budget_of(task, 28)
 
     def make():
