@@ -28,7 +28,7 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-units", type=int, help="units of the longest training (default: the curves')")
     parser.add_argument(
-        "--budget", type=float, help="units of training in all (default: 20 times --max-units)"
+        "--budget", type=float, help="units in all (default: --max-units times 20 or twice the workers)"
     )
     parser.add_argument(
         "--sampler", metavar="NAME", help="what proposes configurations: uniform, kde, gp or module:attribute"
@@ -69,9 +69,11 @@ def command(options: argparse.Namespace) -> int:
     longest = task.max_units if options.max_units is None else options.max_units
     rule = f"must be in [1, {task.max_units}], the length of the curves"
     require(1 <= longest <= task.max_units, "--max-units", rule, longest, "lower it")
-    units = 20.0 * longest if options.budget is None else options.budget
-    require_between("--budget", units, 0, math.inf)
     require_whole("--workers", options.workers)
+    # Many workers share the budget: each should be able to finish a training.
+    enough = longest * max(20.0, 2.0 * options.workers)
+    units = enough if options.budget is None else options.budget
+    require_between("--budget", units, 0, math.inf)
     check_name("scheduler", options.scheduler, "--scheduler")
     for option, instead in (("max_units", "--max-units"), ("space", "the file")):
         require(option not in given, "--set", f"must leave {option} to {instead}", given, "remove it")
