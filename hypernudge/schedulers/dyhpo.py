@@ -36,7 +36,7 @@ class DyHPO:
         step: Units that are decided on at a time.
         max_trials: Stop starting trials after this many; None leaves it to the study's budget.
         sampler: Proposes the first configurations: a sampler, its name, or a mapping with `name` and options.
-        initial: How many configurations are started before the model decides.
+        initial: How many configurations are started before the model decides; the paper's code starts one.
         candidates: New configurations that are compared with the unfinished ones, of which at most as many
             take part: the best.
         fitting: Options of the surrogate, see `Fitting`.
@@ -50,7 +50,7 @@ class DyHPO:
     step: int = 1
     max_trials: int | None = None
     sampler: SamplerSpec = "uniform"
-    initial: int = 10
+    initial: int = 2
     candidates: int = 256
     fitting: Fitting | Mapping[str, Any] = field(default_factory=Fitting)
 

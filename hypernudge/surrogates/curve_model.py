@@ -40,7 +40,7 @@ class Fitting:
         InvalidArgumentError: For a number that is not positive, or `growth <= 1`.
     """
 
-    first: int = 10
+    first: int = 2
     epochs: int = 400
     refinement: int = 50
     growth: float = 1.2
