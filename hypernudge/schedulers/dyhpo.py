@@ -27,8 +27,8 @@ class DyHPO:
 
     The improvement is over the best score at the same number of units (over the best of all where there is
     none). Trials that diverged or failed are left out. The network is trained from scratch once there are
-    `initial` observations, and refined whenever their number has grown by `growth`: the paper's code does so
-    at every step.
+    two observations (`fitting.first`), and refined whenever their number has grown by `fitting.growth`: the
+    paper's code does so at every step.
 
     Args:
         space: Where configurations are drawn.
