@@ -161,7 +161,11 @@ class SyneBOHB:
 
 
 class AuthorsDyHPO:
-    """The authors' DyHPO, with its own settings."""
+    """The authors' DyHPO, with its own settings.
+
+    As it stands it proposes a diverged configuration again and again, and cannot go on where the very first
+    one diverges. Here diverged ones are taken from its candidates, and another first one is drawn.
+    """
 
     def __init__(self, table: Table, seed: int, code: str) -> None:
         if code not in sys.path:
@@ -181,6 +185,16 @@ class AuthorsDyHPO:
             output_path=tempfile.mkdtemp(),
             verbose=False,
         )
+        self.rng = np.random.default_rng(seed)
+        self.all_candidates = self.method.generate_candidate_configurations
+        self.method.generate_candidate_configurations = self.candidates
+
+    def candidates(self) -> tuple[list[Any], ...]:
+        """Return its candidates without those that diverged."""
+        columns = self.all_candidates()
+        lost = self.method.diverged_configs
+        kept = [i for i, row in enumerate(columns[1]) if row not in lost]
+        return tuple([column[i] for i in kept] for column in columns)
 
     def decide(self) -> tuple[int, int, int, int]:
         row, until = (int(value) for value in self.method.suggest())
@@ -190,17 +204,23 @@ class AuthorsDyHPO:
         del since
         curve = self.scores[row, :until].tolist() if math.isfinite(values[-1]) else [math.nan] * until
         self.method.observe(row, until, curve)
+        if self.method.model is None:
+            left = [i for i in range(len(self.scores)) if i not in self.method.diverged_configs]
+            self.method.init_conf_indices = np.append(self.method.init_conf_indices, self.rng.choice(left))
+            self.method.init_budgets.append(1)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run a method on all files and seeds, seeds first; what is in the output already is kept."""
+    """Run a method on all files, seed by seed; what is in the output already is kept."""
     logging.disable(logging.CRITICAL)
     found = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    new = 0
     for seed in SEEDS:
         for file in FILES[: options.files]:
             key = f"{file}/{seed}"
-            if key in found:
+            if key in found or new == options.most:
                 continue
+            new += 1
             path = options.data / f"{file}.npz"
             table = Table(path)
             method: Any
@@ -246,6 +266,7 @@ def main() -> None:
     one.add_argument("method", choices=["ours-bohb", "syne-bohb", "ours-dyhpo", "authors-dyhpo"])
     one.add_argument("--units", type=int, default=600)
     one.add_argument("--files", type=int, default=len(FILES), help="how many of the curve files")
+    one.add_argument("--most", type=int, help="stop after so many runs; the same command goes on from there")
     one.add_argument("--data", type=Path, default=SHARED)
     one.add_argument("--code", help="checkout of releaunifreiburg/DyHPO")
     one.add_argument("--output", type=Path, required=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
 from collections.abc import Iterable
 
 
@@ -14,6 +16,35 @@ def require(condition: bool, argument: str, rule: str, value: object, remedy: st
     """Raise `InvalidArgumentError` with a one-line message unless `condition` holds."""
     if not condition:
         raise InvalidArgumentError(f"{argument}: {rule}, but got {value!r}; {remedy}")
+
+
+def require_whole(
+    argument: str, value: object, low: int = 1, high: int | None = None, remedy: str = "correct it"
+) -> None:
+    """Raise `InvalidArgumentError` unless `value` is a whole number in `[low, high]`."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    rule = (
+        f"must be a whole number >= {low}" if high is None else f"must be a whole number in [{low}, {high}]"
+    )
+    inside = whole and low <= value and (high is None or value <= high)  # type: ignore[operator]
+    require(inside, argument, rule, value, remedy)
+
+
+def require_between(
+    argument: str,
+    value: object,
+    low: float,
+    high: float = math.inf,
+    *,
+    ends: bool = False,
+    remedy: str = "correct it",
+) -> None:
+    """Refuse a value that is no number in `(low, high)`, with `ends` in `[low, high]`."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    inside = number and (low <= value <= high if ends else low < value < high)  # type: ignore[operator]
+    span = f"must be a number in {'[' if ends else '('}{low:g}, {high:g}{']' if ends else ')'}"
+    rule = f"must be a finite number above {low:g}" if high == math.inf and not ends else span
+    require(inside, argument, rule, value, remedy)
 
 
 def unknown_name(argument: str, value: object, known: Iterable[str]) -> InvalidArgumentError:

@@ -60,7 +60,10 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class Report:
-    """What came back for a job. `units` holds the units that were trained, in order."""
+    """What came back for a job. `units` holds the units that were trained, in order.
+
+    An `"ok"` without a finite last score has diverged, whoever says otherwise, and becomes `"diverged"`.
+    """
 
     job: Job
     outcome: Outcome
@@ -71,10 +74,14 @@ class Report:
     wall_seconds: float = 0.0
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.outcome == "ok" and not (self.units and math.isfinite(self.units[-1].validation)):
+            object.__setattr__(self, "outcome", "diverged")
+
     @property
     def score(self) -> float:
         """Score at the milestone: that of the last unit, minus infinity for a trial that lost."""
-        return self.units[-1].validation if self.outcome == "ok" and self.units else -math.inf
+        return self.units[-1].validation if self.outcome == "ok" else -math.inf
 
 
 @dataclass

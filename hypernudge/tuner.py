@@ -6,7 +6,7 @@ It is the only place that knows the scheduler, the warm start and the engine.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 from hypernudge.engine.base import Engine
@@ -64,6 +64,7 @@ def tune(
     flops_per_second: float = 1e9,
     engine: Engine | None = None,
     observe: Observer | None = None,
+    past: Iterable[Event] = (),
 ) -> Study:
     """Tune `task` with `scheduler`, nudging each new configuration with `warm_start`.
 
@@ -79,15 +80,27 @@ def tune(
         workers: Simulated workers (ignored if `engine` is given).
         flops_per_second: Declared speed of a worker (ignored if `engine` is given).
         engine: What trains; the serial engine by default.
-        observe: Called with every event as it enters the history.
+        observe: Called with every new event as it enters the history.
+        past: The events of an earlier run of this study that was interrupted, in their order: it goes on from
+            there, and decides, trains and charges as it would have. The other arguments must be as they were.
 
     Raises:
+        ValueError: If the events contradict each other.
         InvalidArgumentError: For a budget that is not positive, or an endless study (no budget, no limit of
             trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
     """
     if engine is None:
         engine = SerialEngine(task, trial_seed(Streams(seed)), workers, flops_per_second, budget)
-    steps = tuning(task, scheduler, engine, seed=seed, budget=budget, warm_start=warm_start, observe=observe)
+    steps = tuning(
+        task,
+        scheduler,
+        engine,
+        seed=seed,
+        budget=budget,
+        warm_start=warm_start,
+        observe=observe,
+        past=past,
+    )
     while True:
         try:
             next(steps)
@@ -105,6 +118,7 @@ def tuning(
     budget: float = math.inf,
     warm_start: WarmStart | None = None,
     observe: Observer | None = None,
+    past: Iterable[Event] = (),
 ) -> Generator[None, None, Study]:
     """Tune step by step: yields whenever it needs a completion, and asks the engine for it when resumed.
 
@@ -115,7 +129,7 @@ def tuning(
     streams = Streams(seed)
     policy: WarmStart = warm_start if warm_start is not None else Unchanged()
     nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
-    history = History(scheduler.max_units)
+    history = _restored(past, engine, scheduler.max_units)
 
     def note(event: Event) -> None:
         history.append(event)
@@ -145,6 +159,24 @@ def tuning(
             engine.foresee(_likely(scheduler, nudger, history, streams, engine.foresight))
         yield
         note(engine.next())
+
+
+def _restored(past: Iterable[Event], engine: Engine, max_units: int) -> History:
+    """Return the history of an interrupted study, after bringing a fresh engine to where it was."""
+    events = list(past)
+    if events and isinstance(events[-1], Started):  # had not been submitted yet: is decided on again
+        events.pop()
+    now, running = 0.0, {}
+    for event in events:
+        if isinstance(event, Job):
+            running[event.trial] = event, now
+        elif isinstance(event, Report):
+            now = max(now, event.finished)
+            running.pop(event.job.trial, None)
+    history = History.replay(events, max_units)  # raises where the events contradict each other
+    if events:
+        engine.restore(list(running.values()), now)
+    return history
 
 
 def _likely(

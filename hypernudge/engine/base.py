@@ -44,6 +44,14 @@ class Engine(Protocol):
         """Hand `job` to an idle worker."""
         ...
 
+    def restore(self, running: Sequence[tuple[Job, float]], now: float) -> None:
+        """Take up a study that was interrupted at `now`, while jobs were running that began at these times.
+
+        Only for an engine that has had no job. Jobs are in the order in which they were submitted. What a
+        paused trial had learned is trained again once it goes on, without a charge.
+        """
+        ...
+
     def next(self) -> Report:
         """Move the clock to the earliest completion and return its report."""
         ...

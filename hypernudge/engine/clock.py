@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hypernudge.errors import require
-from hypernudge.trial import Report
+from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
     from hypernudge.task import Task
@@ -79,7 +80,7 @@ class VirtualClock(Generic[T]):
 
 
 @dataclass(eq=False)
-class Clocked:
+class Clocked(ABC):
     """What every engine on the virtual clock has.
 
     Args:
@@ -111,3 +112,14 @@ class Clocked:
     def free(self) -> int:
         """Number of idle simulated workers."""
         return self._clock.free
+
+    @abstractmethod
+    def submit(self, job: Job) -> None:
+        """Queue `job`; it starts now on the clock."""
+
+    def restore(self, running: Sequence[tuple[Job, float]], now: float) -> None:
+        """Take up an interrupted study; see `Engine.restore`."""
+        for job, started in running:
+            self._clock.now = started
+            self.submit(job)
+        self._clock.now = now

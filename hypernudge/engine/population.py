@@ -140,7 +140,9 @@ class PopulationEngine(Clocked):
         if first is None:
             return not waiting
         # What is still in training ends after its next unit at the earliest.
-        return all(first < (o.times[len(o.trajectory.scores) - o.job.since + 1], o.number) for o in waiting)
+        return all(
+            first < (o.times[max(len(o.trajectory.scores) - o.job.since, 0) + 1], o.number) for o in waiting
+        )
 
     def next(self) -> Report:
         """Train until the earliest completion is certain, and return it."""

@@ -83,6 +83,8 @@ class SerialEngine(Clocked):
     def _unit(self, job: Job, unit: int, now: float) -> UnitResult:
         if job.trial not in self._states:
             self._states[job.trial] = self.task.start(self.seed_of(job.trial))
+            for _ in range(unit - 1):  # of an interrupted study: it had come this far
+                self.task.advance(self._states[job.trial], job.config)
         state = self._states[job.trial]
         if not self.task.advance(state, job.config):
             return UnitResult(unit, now, math.nan, math.nan)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_between, require_whole
 from hypernudge.registry import build, check_name
 
 
@@ -27,7 +28,10 @@ def add_command(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--max-units", type=int, help="units of the longest training (default: the curves')")
     parser.add_argument(
-        "--budget", type=float, help="units of training in all (default: 20 times --max-units)"
+        "--budget", type=float, help="units in all (default: --max-units times 20 or twice the workers)"
+    )
+    parser.add_argument(
+        "--sampler", metavar="NAME", help="what proposes configurations: uniform, kde, gp or module:attribute"
     )
     parser.add_argument(
         "--set",
@@ -54,7 +58,10 @@ def command(options: argparse.Namespace) -> int:
     for assignment in options.options:
         key, separator, value = assignment.partition("=")
         require(separator == "=", "--set", "must have the form KEY=VALUE", assignment, "add the value")
-        given[key] = yaml.safe_load(value)
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            require(False, "--set", "values must be YAML", assignment, "quote it")
     if options.curves is not None:
         task: Tabulated | LCBench = Tabulated(options.curves)
     else:
@@ -62,11 +69,17 @@ def command(options: argparse.Namespace) -> int:
     longest = task.max_units if options.max_units is None else options.max_units
     rule = f"must be in [1, {task.max_units}], the length of the curves"
     require(1 <= longest <= task.max_units, "--max-units", rule, longest, "lower it")
-    units = 20.0 * longest if options.budget is None else options.budget
-    require(units > 0, "--budget", "must be a positive number of units", units, "raise it")
-    require(options.workers >= 1, "--workers", "must be at least 1", options.workers, "raise it")
+    require_whole("--workers", options.workers)
+    # Many workers share the budget: each should be able to finish a training.
+    enough = longest * max(20.0, 2.0 * options.workers)
+    units = enough if options.budget is None else options.budget
+    require_between("--budget", units, 0, math.inf)
     check_name("scheduler", options.scheduler, "--scheduler")
+    for option, instead in (("max_units", "--max-units"), ("space", "the file")):
+        require(option not in given, "--set", f"must leave {option} to {instead}", given, "remove it")
     spec = {"name": options.scheduler, "max_units": longest, **given}
+    if options.sampler is not None:
+        spec["sampler"] = check_name("sampler", options.sampler, "--sampler")
     scheduler = build("scheduler", spec, space=task.space)
     show = emit if options.json else _show
     replay(task, scheduler, options.workers, options.seed, units, show)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_whole
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.space import Config, SearchSpace
@@ -130,15 +130,17 @@ def check_starts(scheduler: Starts) -> None:
     Raises:
         InvalidArgumentError: For `max_units < 1`, `max_trials < 1`, or a sampler that is not known.
     """
-    require(scheduler.max_units >= 1, "max_units", "must be at least 1", scheduler.max_units, "raise it")
-    limit = scheduler.max_trials
-    require(limit is None or limit >= 1, "max_trials", "must be at least 1, or absent", limit, "raise it")
+    require_whole("max_units", scheduler.max_units)
+    if scheduler.max_trials is not None:
+        require_whole("max_trials", scheduler.max_trials, remedy="correct it, or leave it out")
     given = scheduler.sampler
     if isinstance(given, str):
         given = {"name": given}
     if isinstance(given, Mapping):
         require("name" in given, "sampler", "must have a name", dict(given), "add `name:`")
-        object.__setattr__(scheduler, "sampler", build("sampler", given))
+        given = build("sampler", given)
+        object.__setattr__(scheduler, "sampler", given)
+    require(callable(given), "sampler", "must be a sampler, its name or {name: ...}", given, "'uniform', say")
 
 
 @dataclass(frozen=True)
@@ -198,8 +200,8 @@ def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]
     Raises:
         InvalidArgumentError: If `eta < 2` or not `1 <= min_units <= max_units`.
     """
-    require(eta >= 2, "eta", "must be a whole number >= 2", eta, "3 is the usual choice")
-    require(1 <= min_units <= max_units, "min_units", f"must be in [1, {max_units}]", min_units, "lower it")
+    require_whole("eta", eta, 2, remedy="3 is the usual choice")
+    require_whole("min_units", min_units, 1, max_units)
     rungs = []
     units = min_units
     while units < max_units:

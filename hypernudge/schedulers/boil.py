@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams, stream
 from hypernudge.schedulers.base import Decision, SamplerSpec, Start, check_starts, start_or_end
 from hypernudge.space import SearchSpace
@@ -70,10 +70,9 @@ class BOIL:
 
     def __post_init__(self) -> None:
         check_starts(self)
-        first, rule = self.min_units, f"must be in [1, {self.max_units}]"
-        require(1 <= first <= self.max_units, "min_units", rule, first, "lower it")
+        require_whole("min_units", self.min_units, 1, self.max_units)
         for name in ("initial", "points", "fit_points", "virtual", "candidates"):
-            require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name), "raise it")
+            require_whole(name, getattr(self, name))
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""

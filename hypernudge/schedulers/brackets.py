@@ -20,7 +20,7 @@ def ladders(min_units: int, max_units: int, eta: int) -> tuple[Ladder, ...]:
 
     Bracket `s` has rungs at `min_units * eta**k`, `k >= s`, the last at `max_units`; with `R + 1` rungs in
     the first bracket and `r + 1` in this one, its rungs hold `ceil((R + 1) / (r + 1) * eta**i)` trials, `i =
-    r..0`.
+    r..0`. The paper rounds all but a bracket's first rung down; Syne Tune, whose decisions these are, up.
     """
     steps = 0
     while min_units * eta**steps < max_units:

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Start, check_starts, start_or_end
 from hypernudge.space import SearchSpace
-from hypernudge.surrogates.curve_model import CurveModel, Fitting
+from hypernudge.surrogates.curve_model import CurveModel, Fitting, fitting_from
 from hypernudge.surrogates.gp import expected_improvement
 from hypernudge.trial import History
 
@@ -27,8 +27,8 @@ class DyHPO:
 
     The improvement is over the best score at the same number of units (over the best of all where there is
     none). Trials that diverged or failed are left out. The network is trained from scratch once there are
-    `initial` observations, and refined whenever their number has grown by `growth`: the paper's code does so
-    at every step.
+    two observations (`fitting.first`), and refined whenever their number has grown by `fitting.growth`: the
+    paper's code does so at every step.
 
     Args:
         space: Where configurations are drawn.
@@ -36,7 +36,7 @@ class DyHPO:
         step: Units that are decided on at a time.
         max_trials: Stop starting trials after this many; None leaves it to the study's budget.
         sampler: Proposes the first configurations: a sampler, its name, or a mapping with `name` and options.
-        initial: How many configurations are started before the model decides.
+        initial: How many configurations are started before the model decides; the paper's code starts one.
         candidates: New configurations that are compared with the unfinished ones, of which at most as many
             take part: the best.
         fitting: Options of the surrogate, see `Fitting`.
@@ -50,18 +50,17 @@ class DyHPO:
     step: int = 1
     max_trials: int | None = None
     sampler: SamplerSpec = "uniform"
-    initial: int = 10
+    initial: int = 2
     candidates: int = 256
     fitting: Fitting | Mapping[str, Any] = field(default_factory=Fitting)
 
     def __post_init__(self) -> None:
         check_starts(self)
         if not isinstance(self.fitting, Fitting):
-            object.__setattr__(self, "fitting", Fitting(**self.fitting))
-        rule = f"must be in [1, {self.max_units}]"
-        require(1 <= self.step <= self.max_units, "step", rule, self.step, "1 is the paper's")
+            object.__setattr__(self, "fitting", fitting_from(self.fitting))
+        require_whole("step", self.step, 1, self.max_units, "1 is the paper's")
         for name in ("initial", "candidates"):
-            require(getattr(self, name) >= 1, name, "must be at least 1", getattr(self, name), "raise it")
+            require_whole(name, getattr(self, name))
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
@@ -40,11 +40,8 @@ class Hyperband(OnRungs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        most = len(self.rungs)
-        allowed = self.brackets is None or 1 <= self.brackets <= most
-        require(
-            allowed, "brackets", f"must be in [1, {most}], or absent for all", self.brackets, "correct it"
-        )
+        if self.brackets is not None:
+            require_whole("brackets", self.brackets, 1, len(self.rungs), "leave it out for all")
         object.__setattr__(self, "cycle", ladders(self.min_units, self.max_units, self.eta)[: self.brackets])
 
     def __call__(self, history: History, streams: Streams) -> Decision:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Wait, check_starts, start_or_end
 from hypernudge.space import SearchSpace
@@ -41,15 +41,9 @@ class OneEpoch:
 
     def __post_init__(self) -> None:
         check_starts(self)
-        first, rule = self.min_units, f"must be in [1, {self.max_units}]"
-        require(1 <= first <= self.max_units, "min_units", rule, first, "lower it")
-        require(
-            1 <= self.keep <= self.max_trials,
-            "keep",
-            f"must be in [1, {self.max_trials}]",
-            self.keep,
-            "lower it",
-        )
+        require_whole("max_trials", self.max_trials)  # here it may not be absent
+        require_whole("min_units", self.min_units, 1, self.max_units)
+        require_whole("keep", self.keep, 1, self.max_trials)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker; between the two phases workers wait."""

@@ -7,11 +7,13 @@ they depend on the observations alone, not on when somebody asked for a predicti
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_between, require_whole
 from hypernudge.random import integer
 from hypernudge.space import SearchSpace
 from hypernudge.surrogates.deep_kernel import DeepKernel, Inputs
@@ -38,7 +40,7 @@ class Fitting:
         InvalidArgumentError: For a number that is not positive, or `growth <= 1`.
     """
 
-    first: int = 10
+    first: int = 2
     epochs: int = 400
     refinement: int = 50
     growth: float = 1.2
@@ -47,10 +49,22 @@ class Fitting:
     patience: float = 1.2
 
     def __post_init__(self) -> None:
-        require(self.growth > 1, "growth", "must be above 1", self.growth, "1.2 refits 26 times in 1,000")
-        require(self.first >= 2, "first", "must be at least 2", self.first, "raise it")
-        for name in ("epochs", "refinement", "fit_points", "points", "patience"):
-            require(getattr(self, name) > 0, name, "must be positive", getattr(self, name), "raise it")
+        require_between("growth", self.growth, 1, remedy="1.2 refits 26 times in 1,000")
+        require_between("patience", self.patience, 0)
+        require_whole("first", self.first, 2)
+        for name in ("epochs", "refinement", "fit_points", "points"):
+            require_whole(name, getattr(self, name))
+
+
+def fitting_from(options: Mapping[str, Any]) -> Fitting:
+    """Return the options that a mapping states.
+
+    Raises:
+        InvalidArgumentError: For an option that does not exist, or a value that breaks a rule.
+    """
+    ok, known = isinstance(options, Mapping), [option.name for option in fields(Fitting)]
+    require(ok and set(options) <= set(known), "fitting", f"takes the options {known}", options, "correct it")
+    return Fitting(**options)
 
 
 class CurveModel:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.surrogates.gp import GP, expected_improvement, fit
@@ -47,9 +47,9 @@ class GPSampler:
 
     def __post_init__(self) -> None:
         for name in ("points", "fit_points", "candidates"):
-            require(getattr(self, name) >= 2, name, "must be at least 2", getattr(self, name), "raise it")
-        enough = self.initial is None or self.initial >= 1
-        require(enough, "initial", "must be at least 1, or absent", self.initial, "raise it")
+            require_whole(name, getattr(self, name), 2)
+        if self.initial is not None:
+            require_whole("initial", self.initial, remedy="correct it, or leave it out")
 
     def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
         """Return the configuration of the next trial."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hypernudge.errors import require
+from hypernudge.errors import require_between, require_whole
 from hypernudge.parameters import Categorical
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
@@ -48,12 +48,11 @@ class KDESampler:
     min_bandwidth: float = 1e-3
 
     def __post_init__(self) -> None:
-        require(0 < self.top < 1, "top", "must lie in (0, 1)", self.top, "0.15 is the paper's")
-        share = self.random_fraction
-        require(0 <= share <= 1, "random_fraction", "must lie in [0, 1]", share, "1/3 is the paper's")
-        for name in ("candidates", "bandwidth_factor", "min_bandwidth"):
-            value = getattr(self, name)
-            require(value > 0, name, "must be positive", value, "raise it")
+        require_between("top", self.top, 0, 1, remedy="0.15 is the paper's")
+        require_between("random_fraction", self.random_fraction, 0, 1, ends=True, remedy="1/3 is the paper's")
+        require_whole("candidates", self.candidates)
+        for name in ("bandwidth_factor", "min_bandwidth"):
+            require_between(name, getattr(self, name), 0)
 
     def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
         """Return the configuration of the next trial."""

@@ -77,6 +77,14 @@ class TableSpace(SearchSpace):
         return np.asarray(square.argmin(axis=1))
 
 
+def _numbers(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return an array in float64, `()` for one that is not there."""
+    array = arrays.get(name, np.array(math.nan))
+    rule = f"{name} must hold numbers"
+    require(array.dtype.kind in "fiub", "curves", rule, str(array.dtype), "encode choices as numbers")
+    return array.astype(float)
+
+
 def _parameter(name: str, column: np.ndarray) -> HyperParameter:
     low, high = float(column.min()), float(column.max())
     if low == high:
@@ -119,20 +127,22 @@ class Tabulated:
         for name in ("hp", "hp_names", "valid"):
             known = sorted(arrays)
             require(name in arrays, "curves", f"must hold the array {name!r}", known, "add it to the file")
-        hp, valid = arrays["hp"].astype(float), arrays["valid"].astype(float)
-        names = [str(name) for name in arrays["hp_names"]]
-        fits = hp.ndim == valid.ndim == 2 and len(hp) == len(valid) > 0 and hp.shape[1] == len(names)
-        shapes = {"hp": hp.shape, "hp_names": (len(names),), "valid": valid.shape}
-        require(
-            fits, "curves", "need hp (n, d), hp_names (d,), valid (n, T)", shapes, "transpose or cut them"
-        )
+        hp, valid, test = (_numbers(arrays, name) for name in ("hp", "valid", "test"))
+        names = [str(name) for name in arrays["hp_names"].ravel()]
+        shapes = {name: arrays[name].shape for name in ("hp", "hp_names", "valid", "test") if name in arrays}
+        fits = hp.ndim == valid.ndim == 2 and len(hp) == len(valid) and shapes["hp_names"] == hp.shape[1:]
+        rule = "need hp (n, d), hp_names (d,), valid (n, T), all sizes at least 1"
+        some = hp.size > 0 and valid.size > 0
+        require(fits and some, "curves", rule, shapes, "transpose or cut them")
+        require(test.shape in (valid.shape, ()), "curves", "test must be shaped as valid", shapes, "cut it")
+        require(len(set(names)) == len(names), "curves", "hp_names must differ", names, "rename one")
         finite = bool(np.isfinite(hp).all())
         require(finite, "curves", "hp must be finite", "NaN or infinity", "leave such rows out")
         self.name = label or path.stem
         self.table = TableSpace(names, hp)
         self.space: SearchSpace = self.table
         self.valid = valid
-        self.test = arrays.get("test", np.full_like(valid, math.nan)).astype(float)
+        self.test = test if test.ndim else np.full_like(valid, math.nan)
 
     @property
     def max_units(self) -> int:

@@ -62,17 +62,23 @@ class AroundCurvature:
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
     ) -> list[Measured]:
         """Return `log10(lr*)` and its FLOPs for the first trials, None for those that reuse it."""
+        chosen = [i for i, number in enumerate(numbers) if number < self.measure_trials]
+        found = self._measured(task, [configs[i] for i in chosen], [numbers[i] for i in chosen], streams)
+        result: list[Measured] = [None] * len(configs)
+        for i, measured in zip(chosen, found, strict=True):
+            result[i] = measured
+        return result
+
+    def _measured(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[tuple[float, float]]:
         from hypernudge.warmstart import measure
 
         differentiable = measure.gradient_task(task, self.name)
         rates.check(task, self.name)
-        chosen = [i for i, number in enumerate(numbers) if number < self.measure_trials]
-        seeds = [measure.trial_seed_of(streams, numbers[i]) for i in chosen]
-        found = measure.curvature_rates(differentiable, [configs[i] for i in chosen], seeds, self.batch_size)
-        result: list[Measured] = [None] * len(configs)
-        for i, (lr_star, flops) in zip(chosen, found, strict=True):
-            result[i] = (math.log10(lr_star) if lr_star > 0 else math.nan), flops
-        return result
+        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        found = measure.curvature_rates(differentiable, list(configs), seeds, self.batch_size)
+        return [(math.log10(lr_star) if lr_star > 0 else math.nan, flops) for lr_star, flops in found]
 
     def nudge(
         self,
@@ -83,9 +89,15 @@ class AroundCurvature:
         streams: Streams,
         measured: Measured,
     ) -> Nudge:
-        """Return the nudge of trial `number`, given what was measured for it."""
+        """Return the nudge of trial `number`, given what was measured for it.
+
+        Workers of another tool may start it before any earlier trial's measurement is known: it is measured
+        here then.
+        """
         known = [t.nudge.measurements[CURVATURE] for t in history.trials if CURVATURE in t.nudge.measurements]
         flops, measurements = 0.0, {}
+        if measured is None and not any(t.nudge.flagged or t.nudge.flops > 0 for t in history.trials):
+            (measured,) = self._measured(task, [sampled], [number], streams)
         if measured is not None:
             value, flops = measured
             if math.isfinite(value):

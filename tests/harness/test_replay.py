@@ -26,6 +26,10 @@ def curves(tmp_path):
     return path
 
 
+# A network that is hardly trained decides like any other.
+QUICK = {"dyhpo": ("--set", "fitting={epochs: 5, refinement: 2, fit_points: 16}")}
+
+
 def replayed(capsys, *arguments):
     assert main(["replay", *map(str, arguments), "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -34,6 +38,7 @@ def replayed(capsys, *arguments):
 @pytest.mark.parametrize("scheduler", REGISTRY["scheduler"])
 def test_prints_decisions_and_the_incumbent_curve(capsys, curves, scheduler):
     arguments = ("--scheduler", scheduler, "--curves", curves, "--workers", 4, "--seed", 3, "--budget", 90)
+    arguments += QUICK.get(scheduler, ())
     events = replayed(capsys, *arguments)
     assert events == replayed(capsys, *arguments)
     decisions = [event for event in events if event["event"] == "decision"]
@@ -68,8 +73,14 @@ def test_prints_for_people_and_takes_scheduler_options(capsys, curves):
     [
         (["--scheduler", "asah"], ("--scheduler", "asha")),
         (["--scheduler", "asha", "--max-units", "99"], ("--max-units", "9")),
-        (["--scheduler", "asha", "--workers", "0"], ("--workers", "at least 1")),
-        (["--scheduler", "asha", "--budget", "0"], ("--budget", "positive")),
+        (["--scheduler", "asha", "--workers", "0"], ("--workers", ">= 1")),
+        (["--scheduler", "asha", "--budget", "0"], ("--budget", "finite number above 0")),
+        (["--scheduler", "asha", "--budget", "inf"], ("--budget", "finite number above 0")),
+        (["--scheduler", "asha", "--set", "max_units=99"], ("--set", "--max-units")),
+        (["--scheduler", "asha", "--set", "eta=["], ("--set", "YAML")),
+        (["--scheduler", "asha", "--set", "eta=2.5"], ("eta", "whole number", "2.5")),
+        (["--scheduler", "asha", "--sampler", "gb"], ("--sampler", "gp")),
+        (["--scheduler", "bohb", "--sampler", "gp"], ("sampler", "bohb")),
         (["--scheduler", "asha", "--set", "eta"], ("--set", "KEY=VALUE")),
         (["--scheduler", "asha", "--set", "etta=3"], ("etta", "eta")),
     ],
@@ -85,6 +96,12 @@ def test_mistakes_are_told_before_anything_runs(capsys, curves, arguments, words
     [
         (lambda a: a.pop("valid"), "must hold the array 'valid'"),
         (lambda a: a.update(valid=a["valid"][:5]), "need hp"),
+        (lambda a: a.update(valid=a["valid"][:, :0]), "need hp"),
+        (lambda a: a.update(hp=a["hp"][:0], valid=a["valid"][:0]), "need hp"),
+        (lambda a: a.update(hp_names=a["hp_names"][:2]), "need hp"),
+        (lambda a: a.update(hp_names=np.array(["lr", "lr", "fixed"])), "hp_names must differ"),
+        (lambda a: a.update(test=a["valid"].T), "test must be shaped as valid"),
+        (lambda a: a.update(hp=a["hp"].astype(str)), "hp must hold numbers"),
         (lambda a: a.update(hp=a["hp"] * math.nan), "finite"),
     ],
 )
@@ -97,6 +114,48 @@ def test_broken_tables_are_refused(tmp_path, curves, change, words):
     (tmp_path / "text.npz").write_text("no table")
     with pytest.raises(InvalidArgumentError, match="npz"):
         Tabulated(tmp_path / "text.npz")
+
+
+def table_of(path, hp, valid):
+    np.savez(path, hp=hp, hp_names=np.array([f"x{i}" for i in range(hp.shape[1])]), valid=valid)
+    return path
+
+
+RNG = np.random.default_rng(3)
+ODD = {
+    "one configuration": (np.ones((1, 2)), np.array([[3.0, 2.0, 1.0]])),
+    "one unit": (RNG.random((20, 1)), RNG.random((20, 1))),
+    "two units, whole numbers": (RNG.integers(1, 5, (20, 3)), RNG.integers(0, 3, (20, 2))),
+    "all diverge": (RNG.random((20, 2)), np.full((20, 5), math.nan)),
+    "all equal": (RNG.random((20, 2)), np.ones((20, 5))),
+    "infinite losses": (RNG.random((20, 2)), np.where(RNG.random((20, 5)) < 0.3, math.inf, 1.0)),
+}
+
+
+@pytest.mark.parametrize("scheduler", REGISTRY["scheduler"])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_tables(capsys, tmp_path, name, scheduler):
+    hp, valid = ODD[name]
+    path = table_of(tmp_path / "odd.npz", hp, valid)
+    arguments = ("--scheduler", scheduler, "--curves", path, "--workers", 3, *QUICK.get(scheduler, ()))
+    events = replayed(capsys, *arguments, "--budget", 12 * valid.shape[1])
+    result = events[-1]
+    assert 0 < result["units"] <= 12 * valid.shape[1]
+    assert (result["score"] is None) == (name == "all diverge")
+    reached = {}
+    for event in events:
+        if event["event"] == "decision":
+            assert event["since"] == reached.get(event["trial"], 0)
+            reached[event["trial"]] = event["until"]
+
+
+@pytest.mark.parametrize("sampler", REGISTRY["sampler"])
+def test_samplers_may_be_chosen(capsys, curves, sampler):
+    arguments = ("--scheduler", "asha", "--curves", curves, "--workers", 4, "--budget", 90)
+    uniform = replayed(capsys, *arguments)
+    events = replayed(capsys, *arguments, "--sampler", sampler)
+    assert events[-1]["trials"] > 10
+    assert (events == uniform) == (sampler == "uniform")
 
 
 def test_points_belong_to_the_nearest_row(curves):

@@ -24,7 +24,9 @@ from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
 from syne_tune.optimizer.schedulers.pbt import PopulationBasedTraining
 
 from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.evidence.importers import syne_tune as importer
 from hypernudge.integrations.syne_tune import declared, warm_started
 from hypernudge.space import Categorical, Integer, Real
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
@@ -144,6 +146,62 @@ def test_a_tuner_can_save_it():
     assert copy.history.as_table() == scheduler.history.as_table()
     assert copy.suggest() == scheduler.suggest()
     assert scheduler.metadata()["warm_start"] == "CurvatureBand"
+
+
+ENTRY = """
+import argparse
+from syne_tune import Reporter
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+options, _ = parser.parse_known_args()
+report = Reporter()
+for epoch in (1, 2):
+    report(loss=abs(options.lr - 0.1) / epoch, epoch=epoch)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_tuner_and_the_import_of_its_results(tmp_path, monkeypatch):
+    from syne_tune import StoppingCriterion, Tuner
+    from syne_tune.backend import LocalBackend
+
+    monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
+    entry = tmp_path / "entry.py"
+    entry.write_text(ENTRY)
+    np.random.seed(0)  # noqa: NPY002 -- Syne Tune's ASHA draws from the global generator
+    scheduler = warm_started(asha(max_t=2), training(), SPACE, warm_start=Tenfold())
+    backend = LocalBackend(entry_point=str(entry))
+    backend.set_path(results_root=str(tmp_path))
+    tuner = Tuner(
+        trial_backend=backend,
+        scheduler=scheduler,
+        stop_criterion=StoppingCriterion(max_num_trials_finished=3),
+        n_workers=2,
+        sleep_time=0.05,
+        print_update_interval=1e6,
+        save_tuner=False,
+        tuner_name="digits-asha-0",
+        metadata={"benchmark": "digits", "algorithm": "ASHA", "seed": 0},
+    )
+    tuner.run()
+    for process in backend.trial_subprocess.values():
+        process.wait()
+    (run,) = importer.read(str(tmp_path))
+    assert run.name == tuner.name and run.direction == "minimise"
+    assert {run.attributes[key] for key in ("benchmark", "algorithm", "seed")} == {"digits", "ASHA", "0"}
+    # Every score is one that the nudged configuration gives.
+    trained = {str(trial.number): trial.config["lr"] for trial in scheduler.history.trials}
+    assert len(run.scores) >= 3
+    for result in run.scores:
+        expected = abs(trained[result.trial] - 0.1)
+        assert min(abs(result.value - expected), abs(result.value - expected / 2)) < 1e-9
+        assert result.at > 0
+    assert any(trial.nudge.changed for trial in scheduler.history.trials)
+    frame = tmp_path / "runs.csv"
+    assert main(["import", "syne-tune", str(tmp_path), "--output", str(frame)]) == 0
+    assert len(frame.read_text().splitlines()) == 1 + len(run.scores)
 
 
 def test_domains():

@@ -7,12 +7,14 @@ import dataclasses
 import pytest
 
 from hypernudge.engine.population import PopulationEngine
+from hypernudge.engine.serial import SerialEngine
 from hypernudge.engine.together import together
 from hypernudge.engine.trainer import Population
-from hypernudge.random import Streams
+from hypernudge.random import Streams, stream
+from hypernudge.registry import REGISTRY, resolve
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.random import RandomSearch
-from hypernudge.trial import Report
+from hypernudge.trial import Report, Started
 from hypernudge.tuner import trial_seed, tune, tuning
 from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.literal import Literal
@@ -103,3 +105,42 @@ def test_one_study_that_raises_leaves_the_others():
     assert isinstance(results[1], OSError)
     for seed in (0, 2):
         assert course(results[seed]) == course(tune(task, scheduler, seed=seed, workers=4))
+
+
+OPTIONS = {
+    "one_epoch": {"keep": 2},
+    "dyhpo": {"initial": 3, "candidates": 8, "fitting": {"first": 4, "epochs": 3, "refinement": 1}},
+    "boil": {"points": 16, "candidates": 16},
+}
+ENGINES = {"serial": SerialEngine, "population": PopulationEngine}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("scheduler", REGISTRY["scheduler"])
+def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine):
+    task = digits("mlp", steps_per_unit=1)
+    seed = sorted(REGISTRY["scheduler"]).index(scheduler)
+    decide = resolve("scheduler", scheduler)(
+        task.space, max_units=4, max_trials=9, **OPTIONS.get(scheduler, {})
+    )
+    budget = budget_of(task, 28)
+
+    def make():
+        return ENGINES[engine](task, trial_seed(Streams(seed)), 4, 1e9, budget)
+
+    options = {"seed": seed, "budget": budget, "warm_start": CurvatureBand()}
+    whole = course(tune(task, decide, engine=make(), **options))
+    for cut in stream(seed, engine).integers(0, len(whole), 4):
+        events, seen = whole[:cut], []
+        again = tune(task, decide, engine=make(), past=events, observe=seen.append, **options)
+        assert course(again) == whole
+        redone = bool(cut) and isinstance(events[-1], Started)  # nobody knows whether it was submitted
+        assert [plain(event) for event in seen] == whole[cut - redone :]
+
+
+def test_events_that_contradict_each_other_are_refused():
+    task = digits("mlp", steps_per_unit=1)
+    scheduler = ASHA(task.space, max_units=3, max_trials=4)
+    events = tune(task, scheduler, seed=0).history.events
+    with pytest.raises(ValueError, match="must be running"):
+        tune(task, scheduler, seed=0, past=[*events[:3], events[2]])

@@ -274,11 +274,39 @@ def test_rungs_are_geometric_and_end_at_the_maximum():
         lambda: DyHPO(SPACE, fitting={"growth": 1.0}),
         lambda: BOIL(SPACE, min_units=0),
         lambda: BOIL(SPACE, virtual=0),
+        lambda: ASHA(SPACE, eta=2.5),
+        lambda: ASHA(SPACE, max_units=9.0),
+        lambda: ASHA(SPACE, max_units=True),
+        lambda: ASHA(SPACE, max_trials="9"),
+        lambda: ASHA(SPACE, sampler=3),
+        lambda: OneEpoch(SPACE, max_trials=None),
+        lambda: BOHB(SPACE, top="most"),
+        lambda: BOHB(SPACE, candidates=1.5),
+        lambda: DyHPO(SPACE, fitting={"growht": 1.2}),
+        lambda: DyHPO(SPACE, fitting=3),
     ],
 )
 def test_bad_arguments_are_refused(make):
     with pytest.raises(InvalidArgumentError):
         make()
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_trials_that_claim_to_be_well_without_a_score_are_lost(name):
+    history, streams = History(), Streams(0)
+    scheduler = SCHEDULERS[name](max_trials=12)
+    for _ in range(200):
+        decision = scheduler(history, streams)
+        if not isinstance(decision, Start):
+            break
+        number = len(history.trials)
+        history.append(Started(number, decision.config, Nudge(decision.config, "none"), 0.0))
+        history.append(Job(number, decision.config, 0, decision.until))
+        units = [(UnitResult(1, 1.0, value, value),) for value in (math.nan, math.inf)]
+        units.append(())
+        history.append(Report(history.events[-1], "ok", 0.0, 1.0, units[number % 3], 1.0))
+    assert isinstance(decision, Done) and len(history.trials) == 12
+    assert {trial.status for trial in history.trials} == {"diverged"}
 
 
 def test_waits_for_the_last_reports_before_it_is_done():
