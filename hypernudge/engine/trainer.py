@@ -20,6 +20,7 @@ from hypernudge.engine.routes import VmapRoute
 from hypernudge.errors import require
 from hypernudge.space import Config, Value
 from hypernudge.task import GradientTask, Route, Task
+from hypernudge.workspace import Workspace
 
 FILL = 64  # members that are worth having in a step before anything is trained ahead of demand
 # A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
@@ -94,6 +95,7 @@ class Population:
         self._alone = self._large
         tasks = self._copies() if self._large else [task]
         self._at_a_time = len(tasks)
+        self._work: list[Workspace] = []  # those that no thread is using
         self._idle: SimpleQueue[Task] = SimpleQueue()
         for one in tasks:
             self._idle.put(one)
@@ -241,16 +243,19 @@ class Population:
         task, shape = self.task, key[0]
         assert isinstance(task, GradientTask)  # only those have members
         members: list[Member] = [replace(trajectory.state) for trajectory in block]
+        work = self._workspace()
         try:
             route = self._route(key)
-            finite = train_unit(task, route, shape, members, [t.config for t in block])
+            finite = train_unit(task, route, shape, members, [t.config for t in block], work)
             with torch.no_grad():
                 params = {
                     **shape.params.views(torch.stack([m.params for m in members])),
                     **shape.buffers.views(torch.stack([m.buffers for m in members])),
                 }
-                validation, test = route.scores(params, "validation"), route.scores(params, "test")
+                validation = route.scores(params, "validation", work)
+                test = route.scores(params, "test", work)
         except torch.OutOfMemoryError:
+            work = Workspace()  # whatever it holds is not needed any more
             if len(block) == 1:
                 self._one_by_one(shape, block)
                 return
@@ -260,11 +265,19 @@ class Population:
         except Exception:  # some member raised: each is trained alone, so that only the culprit fails
             self._one_by_one(shape, block)
             return
+        finally:
+            self._work.append(work)
         share = (time.perf_counter() - begun) / len(block)
         for trajectory, member, ok, *scores in zip(block, members, finite, validation, test, strict=True):
             trajectory.state = member
             trajectory.scores.append((scores[0], scores[1]) if ok else (math.nan, math.nan))
             trajectory.seconds.append(share)
+
+    def _workspace(self) -> Workspace:
+        try:
+            return self._work.pop()
+        except IndexError:  # as many are made as there are threads
+            return Workspace()
 
     def _one_by_one(self, shape: Shape, block: list[Trajectory]) -> None:
         """Train members alone for a unit. If none fails alone the task cannot be batched: never try again."""
