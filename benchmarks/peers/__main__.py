@@ -49,7 +49,9 @@ def main() -> int:
     pythons = dict(item.partition("=")[::2] for item in options.python_for)
     for tool, path in pythons.items():
         ok = tool in TOOLS and Path(path).is_file()
-        require(ok, "--python-for", "must be TOOL=PATH to a Python", f"{tool}={path}", f"tools: {list(TOOLS)}")
+        require(
+            ok, "--python-for", "must be TOOL=PATH to a Python", f"{tool}={path}", f"tools: {list(TOOLS)}"
+        )
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(options.repeats):
         for workers in options.workers:

@@ -48,9 +48,7 @@ class BatchedChain:
         """Map `(members, *sample, n)`, or `(1, ...)` for shared inputs, to `(members, classes, n)`."""
         return self.forward(params, x)[0]
 
-    def forward(
-        self, params: Params, x: Tensor, work: Workspace | None = None
-    ) -> tuple[Tensor, list[Any]]:
+    def forward(self, params: Params, x: Tensor, work: Workspace | None = None) -> tuple[Tensor, list[Any]]:
         """Return the outputs, and what `backward` needs; both lie in `work`, fresh memory if absent."""
         tape, work = [], work or Workspace()
         for layer in self._layers:
@@ -58,9 +56,7 @@ class BatchedChain:
             tape.append(kept)
         return x, tape
 
-    def backward(
-        self, params: Params, tape: list[Any], out: Tensor, work: Workspace | None = None
-    ) -> Params:
+    def backward(self, params: Params, tape: list[Any], out: Tensor, work: Workspace | None = None) -> Params:
         """Return the gradients of all parameters, given the outputs' `out`, which is overwritten.
 
         They lie in `work`, as what `forward` kept does.
