@@ -2,9 +2,9 @@
 
     python -m benchmarks.compiled [--json] [--tasks digits_mlp digits_cnn lm] [--members 64] [--threads 2]
 
-By hand (the route that the population takes, where the task has one), `torch.vmap` with autograd (the route of
-every other task), `torch.func` with `vmap` over `grad_and_value`, and the same compiled by Inductor. Runs are
-interleaved and medians reported; the first compiled call is timed apart. Inductor needs a C++ compiler.
+By hand (the route that the population takes, where the task has one), `torch.vmap` with autograd (the route
+of every other task), `torch.func` with `vmap` over `grad_and_value`, and the same compiled by Inductor. Runs
+are interleaved and medians reported; the first compiled call is timed apart. Inductor needs a C++ compiler.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     python -m benchmarks.peers [--json] [--tools hypernudge optuna ...] [--workers 4 16] [--repeats 3]
         [--python-for neps=neps/bin/python]
 
-Every run is a process of its own, with the interpreter that `--python-for` names; a library that this environment
-lacks is otherwise fetched into an isolated one with `uv run --with`. The job is timed inside the process, after
-the imports of the libraries that do the tuning; what they start later (workers, one process for each trial)
-counts. Runs are interleaved, medians reported.
+Every run is a process of its own, with the interpreter that `--python-for` names; a library that this
+environment lacks is otherwise fetched into an isolated one with `uv run --with`. The job is timed inside the
+process, after the imports of the libraries that do the tuning; what they start later (workers, one process
+for each trial) counts. Runs are interleaved, medians reported.
 """
 
 from __future__ import annotations
