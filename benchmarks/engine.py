@@ -4,8 +4,8 @@
 
 The ordinary loop is an `nn.Module`, `torch.optim.SGD` and the same mini-batches, augmentation and label
 smoothing; it is scored after every unit, as the population is. It runs with one thread and with as many as
-the population has, and the faster counts. The population trains `--threads` cohorts at a time. Measurements
-are interleaved and medians reported. What would take longer than `--limit` seconds is left out, and is null.
+the population has, and the faster counts. Measurements are interleaved and medians reported. What would take
+longer than `--limit` seconds is left out, and is null.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def measure(
         for n in widths:
             torch.set_num_threads(n)
             seconds["serial", n].append(statistics.median(timed(serial) for _ in range(3)))
-        torch.set_num_threads(1)  # cohorts use the other cores
+        torch.set_num_threads(1)  # the population sets its own
         for count, cohort in cohorts.items():
             seconds[count].append(timed(partial(population.train, cohort)))
             if options.device.startswith("cuda"):
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--batch-size", type=int, default=32, help="of the digits tasks")
     parser.add_argument("--data-dir", type=Path, default=HERE.parent / "shared" / "data")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="cohorts at a time")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the population")
     parser.add_argument("--memory-budget", type=int, default=None, help="bytes")
     parser.add_argument("--limit", type=float, default=None, help="seconds for one measurement")
     options = parser.parse_args(arguments)

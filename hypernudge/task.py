@@ -29,6 +29,7 @@ from hypernudge.errors import require
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.space import SearchSpace, Value
+from hypernudge.workspace import Workspace
 
 Batch = dict[str, Tensor]
 Split = Literal["validation", "test"]
@@ -68,21 +69,30 @@ class Route(Protocol):
     """A gradient task for cohorts; every tensor has the member dimension first."""
 
     def batches(
-        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+        self,
+        seeds: Sequence[int],
+        steps: Sequence[int],
+        count: int,
+        hp: Mapping[str, Tensor],
+        work: Workspace,
     ) -> Iterator[Batch]:
-        """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`."""
-        ...
+        """Yield the mini-batches of `count` steps; member `i` has `seeds[i]` and begins at `steps[i]`.
 
-    def gradients(
-        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Params, Params]:
-        """Return the training losses `(members,)`, their gradients, and new values of the buffers.
-
-        `params` are those that training descends on, `hp` holds `(members,)` by name.
+        Each may lie in `work`, to be overwritten by the next.
         """
         ...
 
-    def scores(self, params: Params, split: Split) -> list[float]:
+    def gradients(
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor], work: Workspace
+    ) -> tuple[Tensor, Params, Params]:
+        """Return the training losses `(members,)`, their gradients, and new values of the buffers.
+
+        `params` are those that training descends on, `hp` holds `(members,)` by name. Gradients may lie in
+        `work`.
+        """
+        ...
+
+    def scores(self, params: Params, split: Split, work: Workspace) -> list[float]:
         """Return the members' scores on a split."""
         ...
 

@@ -10,7 +10,18 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "hypernudge"
 # Each layer may import itself and the layers before it.
 LAYERS = [
-    {"errors", "random", "parameters", "space", "trial", "flops", "registry", "optimizers", "task"},
+    {
+        "errors",
+        "random",
+        "parameters",
+        "space",
+        "trial",
+        "flops",
+        "registry",
+        "optimizers",
+        "workspace",
+        "task",
+    },
     {"hypergradient", "schedulers", "surrogates", "engine", "episodes"},
     {"warmstart", "tuner"},
     {"tasks", "harness", "evidence", "integrations"},

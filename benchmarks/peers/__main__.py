@@ -1,10 +1,12 @@
 """ASHA on 64 configurations of a small MLP, 1 to 27 epochs: hypernudge beside other libraries.
 
     python -m benchmarks.peers [--json] [--tools hypernudge optuna ...] [--workers 4 16] [--repeats 3]
+        [--python-for neps=neps/bin/python]
 
-Every run is a process of its own; a library that this environment lacks is fetched into an isolated one with
-`uv run --with`. The job is timed inside the process, after the imports of the libraries that do the tuning;
-what they start later (workers, one process for each trial) counts. Runs are interleaved, medians reported.
+Every run is a process of its own, with the interpreter that `--python-for` names; a library that this
+environment lacks is otherwise fetched into an isolated one with `uv run --with`. The job is timed inside the
+process, after the imports of the libraries that do the tuning; what they start later (workers, one process
+for each trial) counts. Runs are interleaved, medians reported.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hypernudge.errors import require
 from hypernudge.harness.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,16 +39,25 @@ def main() -> int:
     parser.add_argument("--workers", nargs="+", type=int, default=[4])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds for one run")
+    parser.add_argument(
+        "--python-for", metavar="TOOL=PATH", action="append", default=[], help="another environment's Python"
+    )
     parser.add_argument("--run", choices=list(TOOLS), help="one run in this process")
     options = parser.parse_args()
     if options.run:
         print(json.dumps(run(options.run, options.workers[0])))
         return 0
+    pythons = dict(item.partition("=")[::2] for item in options.python_for)
+    for tool, path in pythons.items():
+        ok = tool in TOOLS and Path(path).is_file()
+        require(
+            ok, "--python-for", "must be TOOL=PATH to a Python", f"{tool}={path}", f"tools: {list(TOOLS)}"
+        )
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(options.repeats):
         for workers in options.workers:
             for tool in options.tools:
-                result = in_a_process(tool, workers, options.limit)
+                result = in_a_process(tool, workers, options.limit, pythons.get(tool))
                 found.setdefault(f"{tool}, {workers} workers", []).append(result)
                 print(f"{tool}, {workers} workers: {result}", flush=True)
     rows = {name: summary(results) for name, results in found.items()}
@@ -72,13 +84,13 @@ def run(tool: str, workers: int) -> dict[str, Any]:
     return {"seconds": time.perf_counter() - begun, "trials": trials, "best": best}
 
 
-def in_a_process(tool: str, workers: int, limit: float) -> dict[str, Any]:
+def in_a_process(tool: str, workers: int, limit: float, python: str | None) -> dict[str, Any]:
     """Return what `run` returns, or why there is nothing."""
     from benchmarks.peers.tools import NEEDS
 
     arguments = ["-m", "benchmarks.peers", "--run", tool, "--workers", str(workers)]
-    command = [sys.executable, *arguments]
-    if tool in NEEDS and importlib.util.find_spec(NEEDS[tool][0]) is None:
+    command = [python or sys.executable, *arguments]
+    if python is None and tool in NEEDS and importlib.util.find_spec(NEEDS[tool][0]) is None:
         uv = shutil.which("uv")
         if uv is None:
             return {"error": f"neither {NEEDS[tool][0]} nor uv is installed"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def main(directory: Path) -> None:
         for _ in range(done, units):
             score = training.epoch()
             with (directory / "scores").open("a") as file:
-                file.write(f"{hash(tuple(sorted(config.items())))} {score}\n")
+                file.write(json.dumps({"config": config, "score": score}, sort_keys=True) + "\n")
         torch.save({"state": training.state(), "units": units}, Path(pipeline_directory) / "state.pt")
         return -score
 

@@ -6,6 +6,7 @@ holds them all.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import subprocess
@@ -185,9 +186,8 @@ def neps(workers: int) -> Outcome:
             _, errors = process.communicate()
             if process.returncode != 0:
                 raise RuntimeError(errors.decode()[-2000:])
-        scores = [float(line.split()[1]) for line in (Path(directory) / "scores").read_text().splitlines()]
-        trials = {line.split()[0] for line in (Path(directory) / "scores").read_text().splitlines()}
-    return len(trials), max(scores)
+        lines = [json.loads(line) for line in (Path(directory) / "scores").read_text().splitlines()]
+    return len({tuple(line["config"].values()) for line in lines}), max(line["score"] for line in lines)
 
 
 TOOLS: dict[str, Callable[[int], Outcome]] = {

@@ -16,6 +16,7 @@ from torch import Tensor
 from hypernudge.engine.layout import Layout
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.task import GradientTask, Route, TrainingState
+from hypernudge.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def train_unit(
     shape: Shape,
     members: Sequence[Member],
     configs: Sequence[Mapping[str, object]],
+    work: Workspace,
 ) -> list[bool]:
     """Train every member for one unit; return which of them have finite losses.
 
@@ -97,8 +99,8 @@ def train_unit(
     total = params.new_zeros(len(members))
     gradient = torch.empty_like(params)
     seeds, steps = [member.seed for member in members], [member.step for member in members]
-    for batch in route.batches(seeds, steps, task.steps_per_unit, floats):
-        losses, grads, changed = route.gradients(named, named_buffers, batch, floats)
+    for batch in route.batches(seeds, steps, task.steps_per_unit, floats, work):
+        losses, grads, changed = route.gradients(named, named_buffers, batch, floats, work)
         with torch.no_grad():
             torch.cat([grads[name].reshape(len(members), -1) for name in named], dim=1, out=gradient)
             if sgd is not None:
@@ -128,7 +130,7 @@ def train_single(
     if shape is None:
         raise TypeError(f"{task.name}: parameters must have one floating-point type to be trained by a route")
     member = member_of(state, shape, torch.device("cpu"))
-    (finite,) = train_unit(task, route, shape, [member], [config])
+    (finite,) = train_unit(task, route, shape, [member], [config], Workspace())
     after = state_of(member, shape)
     state.params, state.optimizer_state, state.step = after.params, after.optimizer_state, after.step
     return finite

@@ -47,7 +47,7 @@ class PopulationEngine(Clocked):
             remaining arguments are its own and are ignored where it is given.
         memory_budget: Bytes of working memory that bound the size of a cohort; see `Population`.
         device: Where members are trained, for example `"cuda"`.
-        threads: Cohorts that are trained at a time on a CPU.
+        threads: CPU threads that share the operations of a cohort; see `Population`.
         alone_above: FLOPs of a step above which members are trained one by one; see `Population`.
 
     Raises:

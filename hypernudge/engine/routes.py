@@ -15,6 +15,7 @@ from torch import Tensor
 from hypernudge.optimizers import Params
 from hypernudge.space import Value
 from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.workspace import Workspace
 
 DATA_BYTES = 64 * 2**20  # mini-batches of a cohort that are held at a time
 
@@ -29,10 +30,15 @@ class VmapRoute:
         self.task, self.device, self.shared = task, device, dict(shared)
 
     def batches(
-        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+        self,
+        seeds: Sequence[int],
+        steps: Sequence[int],
+        count: int,
+        hp: Mapping[str, Tensor],
+        work: Workspace,
     ) -> Iterator[Batch]:
         """Yield stacked mini-batches. They are asked for member by member, as a task's cache may expect."""
-        del hp
+        del hp, work
         done = 0
         width = 1
         while done < count:
@@ -51,9 +57,10 @@ class VmapRoute:
             width = max(1, DATA_BYTES // max(size * len(seeds), 1))
 
     def gradients(
-        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor], work: Workspace
     ) -> tuple[Tensor, Params, Params]:
         """Return losses, gradients by autograd, and new buffers; a member alone is spared `torch.vmap`."""
+        del work
         leaves = {name: value.detach().requires_grad_(True) for name, value in params.items()}
         everything = {**leaves, **buffers}
 
@@ -68,8 +75,9 @@ class VmapRoute:
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
         return losses.detach(), dict(zip(leaves, grads, strict=True)), changed
 
-    def scores(self, params: Params, split: Split) -> list[float]:
+    def scores(self, params: Params, split: Split, work: Workspace) -> list[float]:
         """Return the scores one by one."""
+        del work
         members = next(iter(params.values())).shape[0]
         return [
             float(self.task.score({name: value[i] for name, value in params.items()}, split))

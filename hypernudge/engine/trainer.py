@@ -6,8 +6,9 @@ import copy
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import SimpleQueue
@@ -20,6 +21,7 @@ from hypernudge.engine.routes import VmapRoute
 from hypernudge.errors import require
 from hypernudge.space import Config, Value
 from hypernudge.task import GradientTask, Route, Task
+from hypernudge.workspace import Workspace
 
 FILL = 64  # members that are worth having in a step before anything is trained ahead of demand
 # A bound, not an optimum: budgets from 8 to 128 MiB gave no consistent order on the digits tasks.
@@ -28,7 +30,9 @@ GPU_SHARE = 0.5
 # FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
 # with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
 ALONE_ABOVE = 2e7
-SPLIT_FLOPS = 4e6  # of a step of a cohort: with less, two threads only wait for each other
+# Members for each thread of a cohort. Fewer are not worth a thread, and the products of one member would be
+# split between threads, which changes their last bits.
+PER_THREAD = 4
 Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
 
 
@@ -60,7 +64,8 @@ class Population:
         memory_budget: Bytes of working memory of one cohort; its size is this over `Route.member_bytes`.
             By default 32 MiB on a CPU and half of the free memory of a GPU.
         device: Where members are trained.
-        threads: Cohorts trained at a time on a CPU, each on one core.
+        threads: CPU threads that share the operations of a cohort, or train members beside each other where
+            they are trained alone. Those of PyTorch are set to it while a cohort is trained.
         alone_above: FLOPs of a training step above which a gradient task without a route of its own is
             trained member by member, `threads` at a time. `ALONE_ABOVE` on a CPU, never on a GPU, if absent.
 
@@ -94,6 +99,7 @@ class Population:
         self._alone = self._large
         tasks = self._copies() if self._large else [task]
         self._at_a_time = len(tasks)
+        self._work = Workspace()
         self._idle: SimpleQueue[Task] = SimpleQueue()
         for one in tasks:
             self._idle.put(one)
@@ -149,10 +155,10 @@ class Population:
                     groups.setdefault(_key(trajectory, trajectory.shape), []).append(trajectory)
         # Black boxes may be anything, so they are trained one at a time; a large gradient task is pure.
         self._each([partial(self._train_alone, t) for t in alone], self._at_a_time)
-        blocks = [(key, block) for key, group in groups.items() for block in self._blocks(key, group)]
-        # `torch.func.functional_call`, usual in losses, swaps a module's parameters: not for two threads.
-        threads = self.threads if all(self._has_own_route(key) for key, _ in blocks) else 1
-        self._each([partial(self._train_block, *block) for block in blocks], threads)
+        for key, group in groups.items():
+            for block in self._blocks(group):
+                with _threads(self.threads if len(block) >= PER_THREAD * self.threads else 1):
+                    self._train_block(key, block)
 
     def _copies(self) -> list[Task]:
         """Return the task, and a copy for each further thread: it shares tensors, but no module."""
@@ -168,13 +174,11 @@ class Population:
             for part in work:
                 part()
             return
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                list(pool.map(lambda part: part(), work))
-        finally:
-            torch.set_num_threads(before)
+        with (
+            _threads(1),
+            ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            list(pool.map(lambda part: part(), work))
 
     def _begin(self, trajectory: Trajectory) -> bool:
         """Initialise a new trajectory; whether there is a state to train."""
@@ -194,13 +198,8 @@ class Population:
             return False
         return True
 
-    def _blocks(self, key: Key, group: list[Trajectory]) -> Iterable[list[Trajectory]]:
-        size = self.cohort_size(group[0])
-        if self.threads > 1 and self._has_own_route(key):
-            assert isinstance(self.task, GradientTask)  # only those have members
-            worthwhile = math.ceil(SPLIT_FLOPS / self.task.step_flops)
-            size = min(size, max(worthwhile, math.ceil(len(group) / self.threads)))
-        count = math.ceil(len(group) / size)
+    def _blocks(self, group: list[Trajectory]) -> Iterable[list[Trajectory]]:
+        count = math.ceil(len(group) / self.cohort_size(group[0]))
         even = math.ceil(len(group) / count)
         return [group[i : i + even] for i in range(0, len(group), even)]
 
@@ -229,13 +228,6 @@ class Population:
             self._routes[shared] = own or VmapRoute(self.task, self.device, dict(shared))
         return self._routes[shared]
 
-    def _has_own_route(self, key: Key) -> bool:
-        """Whether the task batches itself, on a CPU: then its cohorts may be trained in several threads."""
-        try:
-            return self.device.type == "cpu" and not isinstance(self._route(key), VmapRoute)
-        except Exception:  # as in `cohort_size`
-            return False
-
     def _train_block(self, key: Key, block: list[Trajectory]) -> None:
         begun = time.perf_counter()
         task, shape = self.task, key[0]
@@ -243,14 +235,16 @@ class Population:
         members: list[Member] = [replace(trajectory.state) for trajectory in block]
         try:
             route = self._route(key)
-            finite = train_unit(task, route, shape, members, [t.config for t in block])
+            finite = train_unit(task, route, shape, members, [t.config for t in block], self._work)
             with torch.no_grad():
                 params = {
                     **shape.params.views(torch.stack([m.params for m in members])),
                     **shape.buffers.views(torch.stack([m.buffers for m in members])),
                 }
-                validation, test = route.scores(params, "validation"), route.scores(params, "test")
+                validation = route.scores(params, "validation", self._work)
+                test = route.scores(params, "test", self._work)
         except torch.OutOfMemoryError:
+            self._work = Workspace()
             if len(block) == 1:
                 self._one_by_one(shape, block)
                 return
@@ -296,6 +290,19 @@ class Population:
         finally:
             self._idle.put(task)
         trajectory.seconds.append(time.perf_counter() - begun)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    if count == before:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _key(trajectory: Trajectory, shape: Shape) -> Key:

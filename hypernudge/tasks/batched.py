@@ -7,8 +7,10 @@ The table is made once per task, the rows and weights of a whole unit at once, a
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,13 +21,17 @@ from hypernudge.optimizers import Params
 from hypernudge.space import Value
 from hypernudge.task import Batch, Split
 from hypernudge.tasks.networks.batched import batched_chain
+from hypernudge.workspace import Workspace
 
 if TYPE_CHECKING:
     from hypernudge.tasks.supervised import SupervisedTask
 
 TABLE_BYTES = 256 * 2**20
-CHUNK_BYTES = 32 * 2**20  # indices and weights that are made at a time
+CHUNK_BYTES = 16 * 2**20  # random draws that are held at a time
+BLEND_BYTES = 2**20  # indices and weights that are made at a time; with more, most are no longer in the cache
+BEGUN_BYTES = 16 * 2**20  # draws of epochs that a unit ended in
 SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a time
+Drawn = tuple[Tensor, Tensor]  # sample order and augmentation noise of an epoch
 _OWN = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
 
 
@@ -55,34 +61,50 @@ class SupervisedRoute:
         x = task.inputs("train")
         self.table = (_neighbourhood(x) if self.images else x.flatten(1)).to(device)
         self.labels = task.labels("train").to(device)
+        self._lock = Lock()
+        self._begun: OrderedDict[int, tuple[int, Drawn]] = OrderedDict()
         self.held_out: dict[Split, tuple[Tensor, Tensor]] = {
             split: (task.inputs(split).movedim(0, -1).contiguous().to(device), task.labels(split).to(device))
             for split in ("validation", "test")
         }
 
     def batches(
-        self, seeds: Sequence[int], steps: Sequence[int], count: int, hp: Mapping[str, Tensor]
+        self,
+        seeds: Sequence[int],
+        steps: Sequence[int],
+        count: int,
+        hp: Mapping[str, Tensor],
+        work: Workspace,
     ) -> Iterator[Batch]:
         """Yield augmented inputs `x`, `(members, batch, features)`, and labels `y`, `(members, batch)`."""
         task = self.task
-        width = 64 if self.images else 8 + task.dtype.itemsize * self.table.shape[1]
-        chunk = max(1, CHUNK_BYTES // (width * len(seeds) * task.batch_size))
+        width = 24 if self.images else 8 + task.dtype.itemsize * self.table.shape[1]
         magnitude = hp.get("augmentation", torch.zeros(len(seeds), dtype=task.dtype, device=self.device))
-        for begin in range(0, count, chunk):
-            n = min(chunk, count - begin)
+        for begin, n in _spans(count, CHUNK_BYTES // (width * len(seeds) * task.batch_size)):
             rows, noise = self._draws(seeds, [step + begin for step in steps], n)
             labels = self.labels[rows]
-            if not self.images:
-                for k in range(n):
-                    x = self.table.index_select(0, rows[k].flatten()).view_as(noise[k])
-                    yield {"x": torch.addcmul(x, magnitude.view(-1, 1, 1), noise[k]), "y": labels[k]}
-                continue
-            index, weight = _blend(rows, noise, magnitude)
-            for k in range(n):
+            if self.images:
+                inputs = self._moved(rows, noise, magnitude, work)
+            else:
+                inputs = self._jittered(rows, noise, magnitude)
+            for x, y in zip(inputs, labels, strict=True):
+                yield {"x": x, "y": y}
+
+    def _jittered(self, rows: Tensor, noise: Tensor, magnitude: Tensor) -> Iterator[Tensor]:
+        for of_step, jitter in zip(rows, noise, strict=True):
+            x = self.table.index_select(0, of_step.flatten()).view_as(jitter)
+            yield torch.addcmul(x, magnitude.view(-1, 1, 1), jitter)
+
+    def _moved(self, rows: Tensor, noise: Tensor, magnitude: Tensor, work: Workspace) -> Iterator[Tensor]:
+        members, size = rows.shape[1:]
+        bags = torch.arange(0, 4 * members * size, 4, device=self.device)
+        for begin, n in _spans(len(rows), BLEND_BYTES // (48 * members * size)):
+            here = slice(begin, begin + n)
+            for index, weight in zip(*_blend(rows[here], noise[here], magnitude, work), strict=True):
                 x = F.embedding_bag(
-                    index[k].view(-1, 4), self.table, mode="sum", per_sample_weights=weight[k].view(-1, 4)
+                    index.view(-1), self.table, bags, mode="sum", per_sample_weights=weight.view(-1)
                 )
-                yield {"x": x.view(len(seeds), task.batch_size, -1), "y": labels[k]}
+                yield x.view(members, size, -1)
 
     def _draws(self, seeds: Sequence[int], steps: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
         """Return rows `(count, members, batch)` and noise `(count, members, batch, ...)`."""
@@ -91,23 +113,40 @@ class SupervisedRoute:
         for seed, step in zip(seeds, steps, strict=True):
             first, offset = divmod(step, per_epoch)
             epochs = range(first, (step + count - 1) // per_epoch + 1)
-            parts = [self.task.draws(seed, epoch) for epoch in epochs]
+            parts = [self._epoch(seed, epoch) for epoch in epochs]
+            if (step + count) % per_epoch:
+                self._keep(seed, epochs[-1], parts[-1])
             here = slice(offset * size, (offset + count) * size)
-            all_rows.append(torch.cat([rows for rows, _ in parts])[here].view(count, size))
-            noise = torch.cat([noise for _, noise in parts])[here]
+            rows, noise = (torch.cat(part)[here] for part in zip(*parts, strict=True))
+            all_rows.append(rows.view(count, size))
             all_noise.append(noise.view(count, size, *noise.shape[1:]))
         rows, noise = torch.stack(all_rows, 1), torch.stack(all_noise, 1)
         return rows.to(self.device), noise.flatten(3).to(self.device)
 
+    def _epoch(self, seed: int, epoch: int) -> Drawn:
+        """Return the draws of an epoch; those of one that an earlier unit began are at hand."""
+        with self._lock:
+            known, drawn = self._begun.get(seed, (None, None))
+        return drawn if known == epoch and drawn is not None else self.task.draws(seed, epoch)
+
+    def _keep(self, seed: int, epoch: int, drawn: Drawn) -> None:
+        most = BEGUN_BYTES // sum(value.nbytes for value in drawn)
+        with self._lock:
+            self._begun.pop(seed, None)
+            self._begun[seed] = (epoch, drawn)
+            while len(self._begun) > most:
+                self._begun.popitem(last=False)
+
     def gradients(
-        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor]
+        self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor], work: Workspace
     ) -> tuple[Tensor, Params, Params]:
         """Return the label-smoothed cross-entropies and their gradients; there are no buffers."""
         del buffers
         members, n, _ = batch["x"].shape
         x = batch["x"].mT.view(members, *self.task.dataset.shape, n)
-        logits, tape = self.network.forward(params, x)
-        log_p, y = F.log_softmax(logits, dim=1), batch["y"].unsqueeze(1)
+        logits, tape = self.network.forward(params, x, work)
+        log_p = torch.log_softmax(logits, dim=1, out=work.empty("log_p", logits.shape, logits))
+        y = batch["y"].unsqueeze(1)
         losses = -log_p.gather(1, y).mean((1, 2))
         smoothing = hp.get("label_smoothing")
         if smoothing is None:
@@ -117,9 +156,9 @@ class SupervisedRoute:
         slope, column = log_p.exp_(), smoothing.view(-1, 1, 1)
         slope.sub_(column / slope.shape[1])
         slope.scatter_add_(1, y, (column - 1.0).expand_as(y)).mul_(1.0 / n)
-        return losses, self.network.backward(params, tape, slope), {}
+        return losses, self.network.backward(params, tape, slope, work), {}
 
-    def scores(self, params: Params, split: Split) -> list[float]:
+    def scores(self, params: Params, split: Split, work: Workspace) -> list[float]:
         """Return the accuracies; NaN for a member with an output that is not finite.
 
         Where memory is short it is the members that are split, never the samples: the bits of a product may
@@ -131,9 +170,9 @@ class SupervisedRoute:
         result: list[float] = []
         for begin in range(0, members, step):
             part = {name: value[begin : begin + step] for name, value in params.items()}
-            logits = self.network(part, x.unsqueeze(0))
-            finite = torch.isfinite(logits).flatten(1).all(1)
-            hits = (logits.argmax(1) == y).sum(1).double()
+            logits, _ = self.network.forward(part, x.unsqueeze(0), work)
+            finite = torch.isfinite(logits.abs().amax((1, 2)))
+            hits = _first_of_largest(logits).eq_(y).sum(1).double()
             result += torch.where(finite, hits / len(y), torch.nan).tolist()
         return result
 
@@ -152,9 +191,21 @@ class SupervisedRoute:
         return sum(kept) + max(kept, default=0) + x.numel()
 
 
+def _first_of_largest(logits: Tensor) -> Tensor:
+    """Return `logits.argmax(1)` of finite `(members, classes, n)` as floats; many times as fast on a CPU."""
+    classes = torch.arange(logits.shape[1], dtype=logits.dtype, device=logits.device).view(-1, 1)
+    return torch.where(logits == logits.amax(1, keepdim=True), classes, torch.inf).amin(1)
+
+
 def _tensors(item: object) -> list[Tensor]:
     parts = item if isinstance(item, tuple) else (item,)
     return [part for part in parts if isinstance(part, Tensor)]
+
+
+def _spans(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield beginning and length of the parts of `range(count)`, each of `size` or less, but at least 1."""
+    size = max(1, size)
+    return ((begin, min(size, count - begin)) for begin in range(0, count, size))
 
 
 def _neighbourhood(images: Tensor) -> Tensor:
@@ -168,28 +219,26 @@ def _neighbourhood(images: Tensor) -> Tensor:
     return torch.stack(moved, dim=1).flatten(0, 1).flatten(1).contiguous()
 
 
-def _blend(rows: Tensor, noise: Tensor, magnitude: Tensor) -> tuple[Tensor, Tensor]:
+def _blend(rows: Tensor, noise: Tensor, magnitude: Tensor, work: Workspace) -> tuple[Tensor, Tensor]:
     """Return table rows and weights, `(count, members, batch, 4)`, of bilinear translation.
 
     Args:
         rows: Samples, `(count, members, batch)`.
         noise: Directions in [-1, 1], `(count, members, batch, 2)`.
         magnitude: Pixels, `(members,)`.
+        work: Where the results lie.
     """
+    index = work.empty("index", (*rows.shape, 4), rows)
+    weight = work.empty("weight", (*rows.shape, 4), noise)
+    down, right = (noise > 0).to(rows.dtype).mul_(2).sub_(1).unbind(-1)
+    torch.add(4, rows, alpha=9, out=index[..., 0])
+    torch.add(index[..., 0], down, alpha=3, out=index[..., 1])
+    torch.add(index[..., 0], right, out=index[..., 2])
+    torch.add(index[..., 1], right, out=index[..., 3])
     share = magnitude.view(-1, 1, 1) * noise.abs()
-    towards = torch.where(noise > 0, 1, -1)
-    down, right = 3 * towards[..., 0], towards[..., 1]
-    centre = 9 * rows + 4
-    index = torch.stack([centre, centre + down, centre + right, centre + down + right], dim=-1)
-    vertical, horizontal = share.unbind(-1)
-    stay = 1.0 - share
-    weight = torch.stack(
-        [
-            stay[..., 0] * stay[..., 1],
-            vertical * stay[..., 1],
-            stay[..., 0] * horizontal,
-            vertical * horizontal,
-        ],
-        dim=-1,
-    )
+    (vertical, horizontal), (above, left) = share.unbind(-1), (1.0 - share).unbind(-1)
+    torch.mul(above, left, out=weight[..., 0])
+    torch.mul(vertical, left, out=weight[..., 1])
+    torch.mul(above, horizontal, out=weight[..., 2])
+    torch.mul(vertical, horizontal, out=weight[..., 3])
     return index, weight

@@ -24,6 +24,7 @@ from hypernudge.tasks.augment import jitter, translate, translation_taps
 from hypernudge.tasks.data import Dataset
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.functional import as_function
+from hypernudge.workspace import Workspace
 
 _KEPT_EPOCHS = 4
 
@@ -164,7 +165,8 @@ class SupervisedTask(GradientTask):
         if route is None:
             return super().evaluate(state, split)
         with torch.no_grad():
-            return route.scores({name: value.unsqueeze(0) for name, value in state.params.items()}, split)[0]
+            params = {name: value.unsqueeze(0) for name, value in state.params.items()}
+            return route.scores(params, split, Workspace())[0]
 
     def _own_route(self, hp: Mapping[str, Value]) -> Route | None:
         shared = {name: value for name, value in hp.items() if not isinstance(value, float)}

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from hypernudge.tasks.batched import _first_of_largest
 from hypernudge.tasks.networks.batched import batched_chain
 from hypernudge.tasks.networks.functional import as_function
+from hypernudge.workspace import Workspace
 
 NETWORKS = {
     "affine": (nn.Sequential(nn.Flatten(), nn.Linear(75, 4), nn.ReLU(), nn.Linear(4, 2, bias=False)), 5),
@@ -64,3 +66,29 @@ def test_inputs_may_be_shared():
 )
 def test_anything_else_is_left_to_the_general_route(network):
     assert batched_chain(network) is None
+
+
+def test_memory_may_be_used_again():
+    """After a larger cohort and a smaller one, and with what an earlier step left behind."""
+    network, size = NETWORKS["stride"]
+    chain, work = batched_chain(network.double()), Workspace()
+    generator = torch.Generator().manual_seed(2)
+    for members, n in ((2, 4), (3, 5), (2, 4), (1, 3)):
+        shape = (members, 3, size, size, n)
+        x = torch.randn(shape, generator=generator, dtype=torch.float64)
+        params = {
+            key: torch.randn(members, *value.shape, generator=generator, dtype=torch.float64)
+            for key, value in network.named_parameters()
+        }
+        found, expected = [], []
+        for memory, results in ((work, found), (None, expected)):
+            out, tape = chain.forward(params, x.clone(), memory)
+            results.append(out.clone())
+            results += chain.backward(params, tape, torch.ones_like(out), memory).values()
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_largest_class_is_that_of_argmax():
+    logits = torch.randint(0, 4, (3, 5, 200), generator=torch.Generator().manual_seed(3)).double()
+    assert (logits == logits.amax(1, keepdim=True)).sum(1).max() > 1  # there are ties
+    assert torch.equal(_first_of_largest(logits), logits.argmax(1).double())

@@ -11,7 +11,7 @@ import torch
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.serial import SerialEngine
-from hypernudge.engine.trainer import Population, Trajectory
+from hypernudge.engine.trainer import PER_THREAD, Population, Trajectory
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask
@@ -210,13 +210,30 @@ def test_the_memory_budget_bounds_cohorts():
         assert torch.allclose(a.state.params, b.state.params, atol=1e-10)
 
 
-def test_threads_change_nothing():
-    task = digits("mlp")
-    one, two = states(task, 5), states(task, 5)
+@pytest.mark.parametrize("count", [1, 5, 2 * PER_THREAD + 1])
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_threads_change_nothing(model, count):
+    """To the last bit, in float32; and PyTorch's own number of threads is what it was."""
+    task = digits(model, "float32")
+    one, two = states(task, count), states(task, count)
     Population(task).train(one)
     Population(task, threads=2).train(two)
     for a, b in zip(one, two, strict=True):
-        assert torch.allclose(a.state.params, b.state.params, atol=1e-10)
+        assert torch.equal(a.state.params, b.state.params)
+        assert a.scores == b.scores
+    assert torch.get_num_threads() == 1
+
+
+def test_units_that_end_within_an_epoch_draw_it_once():
+    task = digits("mlp", steps_per_unit=5, batch_size=128)  # epochs of 8 steps
+    drawn, draws = [], task.draws
+    task.draws = lambda seed, epoch: drawn.append((seed, epoch)) or draws(seed, epoch)
+    members = states(task, 3)
+    trained(task, members, 4)
+    assert sorted(drawn) == sorted((member.seed, epoch) for member in members for epoch in range(3))
+    for i, member in enumerate(members):
+        for key, value in serially(task, i, 4).items():
+            assert torch.allclose(parameters(member)[key], value.detach(), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", [{"memory_budget": 0}, {"threads": 0}])

@@ -2,8 +2,8 @@
 
 Every tensor has the member first and the sample last. With the sample last, a convolution is one matrix
 product per member on columns that are copied in runs of a whole mini-batch. Without autograd a step has half
-the operations, and what a layer no longer needs is overwritten. `torch.vmap` over `as_function` with autograd
-is the slow twin.
+the operations, and every intermediate result lies in a `Workspace`, valid until the next use of it.
+`torch.vmap` over `as_function` with autograd is the slow twin.
 
 A member's numbers do not depend on who else is in the cohort: every operation treats members one by one.
 """
@@ -18,16 +18,19 @@ from torch import Tensor, nn
 
 from hypernudge.optimizers import Params
 from hypernudge.tasks.networks.chain import chain, flattens_samples
+from hypernudge.workspace import Workspace
 
 
 class Layer(Protocol):
     """One layer of a chain; parameters are stacked, `(members, ...)`."""
 
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
+    def forward(self, params: Params, x: Tensor, work: Workspace) -> tuple[Tensor, Any]:
         """Return the output, and what `backward` needs; may overwrite `x`."""
         ...
 
-    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor | None:
+    def backward(
+        self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool, work: Workspace
+    ) -> Tensor | None:
         """Enter the parameters' gradients into `grads`; return the input's unless the layer is the first.
 
         `out` is the gradient of the output, which may be overwritten.
@@ -45,21 +48,25 @@ class BatchedChain:
         """Map `(members, *sample, n)`, or `(1, ...)` for shared inputs, to `(members, classes, n)`."""
         return self.forward(params, x)[0]
 
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, list[Any]]:
-        """Return the outputs, and what `backward` needs."""
-        tape = []
+    def forward(self, params: Params, x: Tensor, work: Workspace | None = None) -> tuple[Tensor, list[Any]]:
+        """Return the outputs, and what `backward` needs; both lie in `work`, fresh memory if absent."""
+        tape, work = [], work or Workspace()
         for layer in self._layers:
-            x, kept = layer.forward(params, x)
+            x, kept = layer.forward(params, x, work)
             tape.append(kept)
         return x, tape
 
-    def backward(self, params: Params, tape: list[Any], out: Tensor) -> Params:
-        """Return the gradients of all parameters, given the outputs' `out`, which is overwritten."""
+    def backward(self, params: Params, tape: list[Any], out: Tensor, work: Workspace | None = None) -> Params:
+        """Return the gradients of all parameters, given the outputs' `out`, which is overwritten.
+
+        They lie in `work`, as what `forward` kept does.
+        """
         grads: Params = {}
+        work = work or Workspace()
         # Layers below the lowest one with parameters have nothing to learn.
         lowest = next(i for i, layer in enumerate(self._layers) if isinstance(layer, _LEARNING))
         for i in range(len(self._layers) - 1, lowest - 1, -1):
-            below = self._layers[i].backward(params, tape[i], out, grads, i == lowest)
+            below = self._layers[i].backward(params, tape[i], out, grads, i == lowest, work)
             if below is not None:
                 out = below
         return grads
@@ -96,40 +103,51 @@ class _Affine:
     def __init__(self, weight: str, bias: str | None) -> None:
         self._weight, self._bias = weight, bias
 
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, params: Params, x: Tensor, work: Workspace) -> tuple[Tensor, Tensor]:
         """`(members, out, in) x (members or 1, in, n)` plus `(members, out)`."""
         weight = params[self._weight].flatten(2)
         if x.shape[0] < weight.shape[0]:
             x = x.expand(weight.shape[0], -1, -1)
+        out = work.empty((self._weight, "forward"), (*weight.shape[:2], x.shape[2]), x)
         if self._bias is None:
-            return torch.bmm(weight, x), x
-        return torch.baddbmm(params[self._bias].unsqueeze(-1), weight, x), x
+            return torch.bmm(weight, x, out=out), x
+        return torch.baddbmm(params[self._bias].unsqueeze(-1), weight, x, out=out), x
 
     def backward(
-        self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool
+        self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool, work: Workspace
     ) -> Tensor | None:
         weight = params[self._weight]
-        grads[self._weight] = torch.bmm(out, kept.mT).view_as(weight)
+        flat = weight.flatten(2)
+        product = torch.bmm(out, kept.mT, out=work.empty((self._weight, "gradient"), flat.shape, out))
+        grads[self._weight] = product.view_as(weight)
         if self._bias is not None:
             grads[self._bias] = out.sum(-1)
-        return None if first else torch.bmm(weight.flatten(2).mT, out)
+        if first:
+            return None
+        below = work.empty((self._weight, "below"), (*flat.shape[::2], out.shape[2]), out)
+        return torch.bmm(flat.mT, out, out=below)
 
 
 class _Convolution:
     """Cross-correlation of `(members or 1, channels, height, width, n)`, as in `torch.conv2d`."""
 
     def __init__(self, weight: str, bias: str | None, geometry: Geometry) -> None:
-        self._affine, self._geometry = _Affine(weight, bias), geometry
+        self._affine, self._geometry, self._weight = _Affine(weight, bias), geometry, weight
 
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
+    def forward(self, params: Params, x: Tensor, work: Workspace) -> tuple[Tensor, Any]:
         height, width = _out_size(x.shape[2], x.shape[3], self._geometry)
-        out, columns = self._affine.forward(params, columns_of(x, self._geometry))
+        columns = columns_of(x, self._geometry, work, self._weight)
+        out, columns = self._affine.forward(params, columns, work)
         return out.view(*out.shape[:2], height, width, x.shape[-1]), (columns, x.shape)
 
-    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor | None:
+    def backward(
+        self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool, work: Workspace
+    ) -> Tensor | None:
         columns, size = kept
-        below = self._affine.backward(params, columns, out.flatten(2), grads, first)
-        return None if below is None else folded(below, self._geometry, size)
+        below = self._affine.backward(params, columns, out.flatten(2), grads, first, work)
+        if below is None:
+            return None
+        return folded(below, self._geometry, work.empty((self._weight, "folded"), size, out))
 
 
 _LEARNING = (_Affine, _Convolution)
@@ -139,25 +157,29 @@ class _Rectifier:
     def __init__(self, in_place: bool) -> None:
         self._in_place = in_place
 
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Tensor]:
-        del params
+    def forward(self, params: Params, x: Tensor, work: Workspace) -> tuple[Tensor, Tensor]:
+        del params, work
         x = x.relu_() if self._in_place else x.relu()
         return x, x
 
-    def backward(self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool) -> Tensor:
-        del params, grads, first
+    def backward(
+        self, params: Params, kept: Tensor, out: Tensor, grads: Params, first: bool, work: Workspace
+    ) -> Tensor:
+        del params, grads, first, work
         # As autograd does it: where the output is NaN the gradient passes, so that divergence shows.
         masked: Tensor = torch.ops.aten.threshold_backward.grad_input(out, kept, 0, grad_input=out)
         return masked
 
 
 class _Flatten:
-    def forward(self, params: Params, x: Tensor) -> tuple[Tensor, Any]:
-        del params
+    def forward(self, params: Params, x: Tensor, work: Workspace) -> tuple[Tensor, Any]:
+        del params, work
         return x.flatten(1, -2), x.shape
 
-    def backward(self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool) -> Tensor:
-        del params, grads, first
+    def backward(
+        self, params: Params, kept: Any, out: Tensor, grads: Params, first: bool, work: Workspace
+    ) -> Tensor:
+        del params, grads, first, work
         return out.view(kept)
 
 
@@ -169,33 +191,29 @@ def _out_size(height: int, width: int, geometry: Geometry) -> tuple[int, int]:
     return (height + 2 * ph - kh) // sh + 1, (width + 2 * pw - kw) // sw + 1
 
 
-def columns_of(x: Tensor, geometry: Geometry) -> Tensor:
+def columns_of(x: Tensor, geometry: Geometry, work: Workspace, name: str) -> Tensor:
     """Return patches as columns: `(m, c, h, w, n)` to `(m, c * kh * kw, out_h * out_w * n)`."""
     kh, kw, sh, sw, ph, pw = geometry
     m, c, height, width, n = x.shape
     if ph or pw:
-        padded = x.new_empty((m, c, height + 2 * ph, width + 2 * pw, n))
+        padded = work.framed((name, "padded"), (m, c, height + 2 * ph, width + 2 * pw, n), x)
         padded[:, :, ph : ph + height, pw : pw + width].copy_(x)
-        # Only the border: filling everything with zeros took as long as a matrix product.
-        for border in (padded[:, :, :ph], padded[:, :, ph + height :]):
-            border.zero_()
-        for border in (padded[..., :pw, :], padded[..., pw + width :, :]):
-            border.zero_()
         x = padded
     x = x.contiguous()
     oh, ow = _out_size(height, width, geometry)
     a, b, row, column, _ = x.stride()
     windows = x.as_strided((m, c, kh, kw, oh, ow, n), (a, b, row, column, sh * row, sw * column, 1))
-    return windows.reshape(m, c * kh * kw, oh * ow * n)
+    columns = work.empty((name, "columns"), windows.shape, x).copy_(windows)
+    return columns.view(m, c * kh * kw, oh * ow * n)
 
 
-def folded(columns: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
-    """Return the transpose of `columns_of`: patches added up where they came from, `size` like its `x`."""
+def folded(columns: Tensor, geometry: Geometry, result: Tensor) -> Tensor:
+    """Return the transpose of `columns_of` in `result`: patches added up where they came from."""
     kh, kw, sh, sw, ph, pw = geometry
-    m, c, height, width, n = size
+    m, c, height, width, n = result.shape
     oh, ow = _out_size(height, width, geometry)
     patches = columns.view(m, c, kh, kw, oh, ow, n)
-    result = columns.new_zeros(size)
+    result.zero_()
     for i in range(kh):
         into_rows, of_rows = _inside(i, sh, ph, height, oh)
         for j in range(kw):
