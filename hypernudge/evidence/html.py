@@ -1,12 +1,12 @@
 """One self-contained HTML file: verdicts, plan, deviations, every figure as SVG, tables, provenance.
 
-No script, no font and no address is loaded from anywhere. Figures are images with the SVG inside, so that the
-identifiers of one cannot clash with those of another; on a narrow screen they scale, on paper none is split.
+No script, no font and no address is loaded from anywhere. Figures are part of the page, so that their text can be
+searched and read aloud, and share one style sheet; on a narrow screen they and the tables scroll sideways, on paper
+none is split.
 """
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,12 @@ from typing import Any
 import pandas as pd
 
 from hypernudge.evidence.comparisons import compare
+from hypernudge.evidence.controls import BUDGET_MATCHED, against_controls, interactions
 from hypernudge.evidence.criteria import judge_criteria
+from hypernudge.evidence.figures.compact import Stylesheet
 from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_svgs
 from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.study import Study, load_study
 from hypernudge.evidence.summaries import summarise
@@ -33,11 +36,14 @@ table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabul
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
-figure img { width: 100%; max-width: 46rem; height: auto; }
+figure svg { display: block; width: 100%; max-width: 46rem; height: auto; }
 figcaption { font-size: .9rem; color: #333; }
 .flag { border-left: 4px solid #D55E00; padding-left: .6rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; background: #f5f5f5;
       padding: .6rem; }
+@media (max-width: 40rem) {
+  body { padding: .6rem; } figure svg { min-width: 33rem; }
+}
 @media print {
   body { font-size: 10pt; max-width: none; padding: 0; }
   .scroll { overflow: visible; } table { font-size: 6pt; } th, td { padding: .05rem .15rem; }
@@ -63,13 +69,15 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     summaries = [summarise(study, variation) for variation in study.plan.variations]
     tables = all_tables(study, comparisons, criteria, summaries)
     manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
+    styles = Stylesheet()
+    figures = [_figure(drawing, svg) for drawing, svg in draw_svgs(material, topics, styles)]
     parts = [
-        *_head(study),
+        *_head(study, styles),
         *_verdicts(material),
         *_problems(study),
         *(part for table in tables for part in _table(table)),
         "<h2>Figures</h2>",
-        *(_figure(drawing, svg) for drawing, svg in draw_svgs(material, topics)),
+        *figures,
         *_plan(study, manifest),
         *_provenance(results_dir, study),
         "</body></html>\n",
@@ -77,29 +85,48 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     write_text_atomically(path, "\n".join(parts))
 
 
-def _head(study: Study) -> Iterator[str]:
+def _head(study: Study, styles: Stylesheet) -> Iterator[str]:
     title = html.escape(f"{study.plan.name}: evidence")
     missing = int((study.cells["status"] == "missing").sum())
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title}</title><style>{_CSS}</style></head><body>"
+    yield f"<title>{title}</title><style>{_CSS}{styles.css()}</style></head><body>"
     yield f"<h1>{title}</h1>"
     status = f"incomplete, {missing} missing" if missing else "complete"
     yield f"<p>{len(study.cells)} planned cells, {status}. Plan {html.escape(study.plan.hash[:16])}.</p>"
 
 
 def _verdicts(material: Material) -> Iterator[str]:
+    criteria = material.study.plan.criteria
+    met: dict[str, list[str]] = {}
+    for found in against_controls(material.comparisons, criteria):
+        name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
+        text = f"against {name} {_ratio(found.ratio)}, p = {found.p_value:.3g}"
+        met.setdefault(found.comparison.method.run_id, []).append(text)
     yield "<h2>Verdicts</h2><ul>"
     for c in material.comparisons:
         where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
-        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})</li>"
+        controls = html.escape("; ".join(met.get(c.method.run_id, [])))
+        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})"
+        yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul><ul>"
     for k in material.criteria:
         what = html.escape(f"{k.warm_start}, {k.rule}")
         share = f"{k.met} of {k.planned} tuples, share {k.share.low:.0%} to {k.share.high:.0%}"
         yield f"<li><strong>{k.judgement}</strong>: {what}; {share}</li>"
     yield "</ul>"
+    designs = list(interactions(material.comparisons, criteria))
+    if designs:
+        yield "<ul>"
+        for i in designs:
+            what = html.escape(f"{' and '.join(i.factors)} together on {i.task}, {i.scheduler}")
+            yield f"<li>{what}: {_ratio(i.ratio)} of the product of each alone, p = {i.p_value:.3g}</li>"
+        yield "</ul>"
+
+
+def _ratio(interval: Interval) -> str:
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _problems(study: Study) -> Iterator[str]:
@@ -121,12 +148,12 @@ def _table(table: Table) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _figure(drawing: Drawing, svg: bytes) -> str:
-    data = base64.b64encode(svg).decode()
-    shows = html.escape(drawing.shows)
-    name = html.escape(drawing.name)
-    image = f'<img alt="{shows}" src="data:image/svg+xml;base64,{data}">'
-    return f'<figure id="{name}">{image}<figcaption>{shows}</figcaption></figure>'
+def _figure(drawing: Drawing, svg: str) -> str:
+    shows, name = html.escape(drawing.shows), html.escape(drawing.name)
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{shows}"', 1)
+    return (
+        f'<figure id="{name}"><div class="scroll">{labelled}</div><figcaption>{shows}</figcaption></figure>'
+    )
 
 
 def _plan(study: Study, manifest: dict[str, Any]) -> Iterator[str]:

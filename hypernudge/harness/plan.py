@@ -12,11 +12,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.plan import Criteria
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
@@ -27,16 +28,9 @@ KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
-EVIDENCE: dict[str, Any] = {
-    "baseline": "none",
-    "alpha": 0.05,
-    "ratio": 0.85,
-    "final_margin": 0.002,
-    "equivalence_ratio": 1.05,
-    "families": "all",
-    "bootstrap": 2000,
-    "bootstrap_seed": 0,
-}
+# No defaults for the other two: plans without them keep their hash.
+_OPTIONAL = ("controls", "factorial")
+EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -241,13 +235,13 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
-    unknown = sorted(set(given) - {*EVIDENCE, "controls"})  # no default: plans without keep their hash
-    require(not unknown, "evidence", f"keys must be among {sorted(EVIDENCE)}", unknown, "remove them")
+    known = sorted({*EVIDENCE, *_OPTIONAL})
+    unknown = sorted(set(given) - set(known))
+    require(not unknown, "evidence", f"keys must be among {known}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
-    families = evidence["families"]
-    known = families in ("all", "warm_start", "task")
-    require(known, "evidence.families", "must be 'all', 'warm_start' or 'task'", families, "choose one")
-    require(0 < evidence["alpha"] < 1, "evidence.alpha", "must lie in (0, 1)", evidence["alpha"], "use 0.05")
+    named = {label for triple in Criteria(**evidence).factorial for label in triple}
+    absent = sorted(named - {variation.labels["warm_start"] for variation in variations})
+    require(not absent, "evidence.factorial", "must name labels of variations", absent, "check their names")
     _check_pairs(variations, str(evidence["baseline"]))
     return evidence
 

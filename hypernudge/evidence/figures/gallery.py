@@ -20,6 +20,7 @@ from hypernudge.evidence.figures import (
     style,
     time_to_target,
 )
+from hypernudge.evidence.figures.compact import Stylesheet, compact
 from hypernudge.evidence.figures.material import Drawing, Material
 
 T = TypeVar("T")
@@ -83,9 +84,22 @@ def draw_all(
         yield path, drawing.shows
 
 
-def draw_svgs(material: Material, topics: Sequence[Topic] = TOPICS) -> Iterator[tuple[Drawing, bytes]]:
-    """Yield every figure that the study has material for, with its SVG: equal studies, equal bytes."""
-    yield from _each(material, topics, lambda drawing: style.as_svg(drawing.figure))
+def draw_svgs(
+    material: Material, topics: Sequence[Topic] = TOPICS, styles: Stylesheet | None = None
+) -> Iterator[tuple[Drawing, str]]:
+    """Yield every figure that the study has material for, with its SVG: equal studies, equal text.
+
+    Args:
+        material: An evaluated study.
+        topics: Which figures.
+        styles: Of the page that the figures become elements of; whole files where None.
+    """
+
+    def svg(drawing: Drawing) -> str:
+        text = style.as_svg(drawing.figure)
+        return text if styles is None else compact(text, styles, drawing.name)
+
+    yield from _each(material, topics, svg)
 
 
 def _each(
