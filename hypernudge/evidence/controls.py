@@ -1,18 +1,19 @@
-"""Is it the gradient? Every method against the controls of its setting, seed by seed; and two factors together.
+"""Is it the gradient? Every method against the controls of its setting, seed by seed; two factors together.
 
-A method that beats the baseline but not a random step of the same size owes nothing to its gradient. Four controls are
-looked for in every (task, scheduler); a fifth, the budget-matched placebo, is computed:
+A method that beats the baseline but not a random step of the same size owes nothing to its gradient. Four
+controls are looked for in every (task, scheduler); a fifth, the budget-matched placebo, is computed:
 
     random_step     a random step of the same size
     several_steps   more steps of the same kind
     rival           what needs no gradient
     placebo         pays for the measurement, changes nothing: the fee alone
 
-The budget-matched placebo asks for more than the declared clock does. On that clock a method already pays for its warm
-starts, so equal time is equal compute; here the method's bill is handed to the baseline on top. By the method's own
-moment t it had spent a share s of its compute on warm starts; a baseline with that compute added would be where the
-plain one is after t / (1 - s), so it reaches the target at (1 - s) times the baseline's time. No run is needed for it,
-and it errs in the placebo's favour: the whole share is credited from the first second on.
+The budget-matched placebo asks for more than the declared clock does. On that clock a method already pays
+for its warm starts, so equal time is equal compute; here the method's bill is handed to the baseline on top.
+By the method's own moment t it had spent a share s of its compute on warm starts; a baseline with that
+compute added would be where the plain one is after t / (1 - s), so it reaches the target at (1 - s) times
+the baseline's time. No run is needed for it, and it errs in the placebo's favour: the whole share is
+credited from the first second on.
 
 All of these are exploratory: p values are not corrected.
 """
@@ -43,7 +44,7 @@ class AgainstControl:
         comparison: The method.
         role: Which control.
         label: Warm-start label that plays it.
-        ratio: Geometric-mean ratio of times, method over control, misses at the cap; below 1 the method is sooner.
+        ratio: Geometric-mean ratio of times, method over control, misses at the cap; below 1 is sooner.
         p_value: Of the censored paired test; not corrected.
         pairs: Seeds that both have.
     """
@@ -65,8 +66,8 @@ class Interaction:
         scheduler: Scheduler label.
         factors: The two labels.
         both: Label of the two together.
-        ratio: Ratio of ratios, T(both) T(baseline) / (T(first) T(second)), geometric mean over seeds, misses at the
-            cap; below 1 they help each other.
+        ratio: Ratio of ratios, T(both) T(baseline) / (T(first) T(second)), geometric mean over seeds, misses
+            at the cap; below 1 they help each other.
         p_value: Exact signed-rank test of its logarithm; not corrected.
         pairs: Seeds that all four have.
     """

@@ -1,8 +1,8 @@
 """One self-contained HTML file: verdicts, plan, deviations, every figure as SVG, tables, provenance.
 
-No script, no font and no address is loaded from anywhere. Figures are part of the page, so that their text can be
-searched and read aloud, and share one style sheet; on a narrow screen they and the tables scroll sideways, on paper
-none is split.
+No script, no font and no address is loaded from anywhere. Figures are part of the page, so that their text
+can be searched and read aloud, and share one style sheet; on a narrow screen they and the tables scroll
+sideways, on paper none is split.
 """
 
 from __future__ import annotations

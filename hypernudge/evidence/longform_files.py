@@ -1,6 +1,7 @@
 """Long-form files, read as they stand: a frame, and the line of the file at which every row begins.
 
-What a spreadsheet makes of a table is read too: a byte order mark, semicolons or tabs for commas, quotes, blank lines.
+What a spreadsheet makes of a table is read too: a byte order mark, semicolons or tabs for commas, quotes,
+blank lines.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Criteria:
         families: "all" (one family), "warm_start" (one per method) or "task" (one per task).
         bootstrap: Draws of the bootstrap that a single task is aggregated by.
         bootstrap_seed: Its seed.
-        controls: Role of a control (one of `CONTROLS`) -> the label that plays it, where it is not the usual one.
+        controls: Role of a control (one of `CONTROLS`) -> the label that plays it, where not the usual one.
         factorial: Two-by-two designs: triples of labels, the first factor, the second, both together.
     """
 

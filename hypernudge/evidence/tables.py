@@ -14,8 +14,8 @@ from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.jsonio import write_text_atomically
-from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.plan import Criteria
+from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.study import Study
 
 _LATEX = str.maketrans(

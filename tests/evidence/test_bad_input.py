@@ -1,6 +1,7 @@
 """Bad input, in every format and in records: refused or flagged, with row and column; never silently skipped.
 
-Rows of the tables below are positions in the data; `<3>` in what a message must say is the row that an editor shows.
+Rows of the tables below are positions in the data; `<3>` in what a message must say is the row that an
+editor shows.
 """
 
 import json

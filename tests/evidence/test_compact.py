@@ -14,7 +14,7 @@ STEPS = {"h": (1, 0), "v": (0, 1)}
 
 
 def absolute(path):
-    """Slow twin, backwards: relative path data to the points it visits, in tenths; curves by their last point."""
+    """The way back: from relative path data to the points it visits, in tenths; of curves the last one."""
     at, points = np.zeros(2), []
     for command, text in re.findall(r"([MhvlcqzZ])([^MhvlcqzZ]*)", path):
         values = [round(10 * float(n)) for n in re.findall(r"-?\d*\.?\d+", text)]

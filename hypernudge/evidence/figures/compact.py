@@ -1,8 +1,9 @@
-"""SVG as small as it looks the same: several figures share one style sheet, and paths say only where they turn.
+"""SVG as small as it looks the same: figures share one style sheet, and paths say only where they turn.
 
-Matplotlib writes every style in full at every mark, names every group, and gives absolute coordinates to six decimals.
-A page of thirty figures is a third of that size without any of it; a tenth of a point is what is kept, less than any
-screen or printer shows at this size. Text stays text: it can be searched, selected and read aloud.
+Matplotlib writes every style in full at every mark, names every group, and gives absolute coordinates to six
+decimals. A page of thirty figures is a third of that size without any of it; a tenth of a point is what is
+kept, less than any screen or printer shows at this size. Text stays text: it can be searched, selected and
+read aloud.
 """
 
 from __future__ import annotations
