@@ -275,7 +275,7 @@ def _wall_log_ratio(value: dict[str, NDArray[Any]]) -> Floats:
     kind = value["method.hardware"]
     alike = (kind == value["baseline.hardware"]) & (kind != "")
     known = alike & (method > 0) & (baseline > 0)
-    return np.log(method[known]) - np.log(baseline[known])
+    return np.asarray(np.log(method[known]) - np.log(baseline[known]))
 
 
 def _sd_ratio(method: Floats, baseline: Floats) -> float:

@@ -102,9 +102,9 @@ def study_from_table(
     cells["floor"] = _floors(cells, curves)
     _add_outcomes(cells, curves, horizon, present)
     too_high = list(unreached(cells, sign))
-    best = "; ".join(problem.rule for problem in too_high[:3])
+    rules = "; ".join(problem.rule for problem in too_high[:3])
     remedy = "choose one that the baseline can reach"
-    require(bool(cells["reached"].any()), "--target", "some run must reach it", best, remedy)
+    require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
     problems += [*too_high, *too_few_seeds(cells)]
     best = incumbents(curves, horizon)
     trials = pd.DataFrame({name: [] for name in ("cell", "run_id", "seed", "trial", "milestones")})

@@ -72,7 +72,7 @@ def _curves(material: Material, comparison: Comparison, side: str, moments: Floa
     """Incumbents of the paired cells, shape (pairs, moments), in the order of the pairs."""
     variation = comparison.method if side == "method" else comparison.baseline
     cells = material.cells(variation)
-    index = cells.reset_index().set_index("seed")["index"].loc[comparison.seeds]
+    index = cells.reset_index().set_index("seed")["index"].loc[comparison.seeds.tolist()]
     floor = float(cells["floor"].iloc[0])
     return incumbent_on_grid(material.study.incumbents, index.to_numpy(dtype=np.int64), moments, floor)
 
