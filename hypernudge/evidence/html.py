@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.controls import BUDGET_MATCHED, against_controls, interactions
-from hypernudge.evidence.criteria import judge_criteria
+from hypernudge.evidence.criteria import Criterion, judge_criteria
 from hypernudge.evidence.figures.compact import Stylesheet
 from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_svgs
 from hypernudge.evidence.figures.material import Drawing, Material
@@ -46,6 +46,7 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; backgro
 }
 @media print {
   body { font-size: 10pt; max-width: none; padding: 0; }
+  h2 { break-after: avoid; } tr { break-inside: avoid; }
   .scroll { overflow: visible; } table { font-size: 6pt; } th, td { padding: .05rem .15rem; }
 }
 """
@@ -75,9 +76,9 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
         *_head(study, styles),
         *_verdicts(material),
         *_problems(study),
-        *(part for table in tables for part in _table(table)),
         "<h2>Figures</h2>",
         *figures,
+        *(part for table in tables for part in _table(table)),
         *_plan(study, manifest),
         *_provenance(results_dir, study),
         "</body></html>\n",
@@ -102,27 +103,48 @@ def _verdicts(material: Material) -> Iterator[str]:
     met: dict[str, list[str]] = {}
     for found in against_controls(material.comparisons, criteria):
         name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
-        text = f"against {name} {_ratio(found.ratio)}, p = {found.p_value:.3g}"
+        text = f"against {html.escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
         met.setdefault(found.comparison.method.run_id, []).append(text)
     yield "<h2>Verdicts</h2><ul>"
     for c in material.comparisons:
         where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
-        controls = html.escape("; ".join(met.get(c.method.run_id, [])))
+        controls = "; ".join(met.get(c.method.run_id, []))
         yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})"
         yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
-    yield "</ul><ul>"
-    for k in material.criteria:
-        what = html.escape(f"{k.warm_start}, {k.rule}")
-        share = f"{k.met} of {k.planned} tuples, share {k.share.low:.0%} to {k.share.high:.0%}"
-        yield f"<li><strong>{k.judgement}</strong>: {what}; {share}</li>"
     yield "</ul>"
+    yield from _criteria(material.criteria)
     designs = list(interactions(material.comparisons, criteria))
     if designs:
         yield "<ul>"
         for i in designs:
             what = html.escape(f"{' and '.join(i.factors)} together on {i.task}, {i.scheduler}")
-            yield f"<li>{what}: {_ratio(i.ratio)} of the product of each alone, p = {i.p_value:.3g}</li>"
+            yield f"<li>{what}: {_ratio(i.ratio)} of the product of each alone, {_p(i.p_value)}</li>"
         yield "</ul>"
+
+
+def _criteria(criteria: Sequence[Criterion]) -> Iterator[str]:
+    """One line per method, the rules once for all."""
+    yield "<h2>Success criteria</h2><ul>"
+    for method in dict.fromkeys(k.warm_start for k in criteria):
+        own = [k for k in criteria if k.warm_start == method]
+        judged = "; ".join(
+            f"{k.name.replace('_', ' ')} <strong>{k.judgement}</strong> ({k.met} of {k.planned}, "
+            f"{k.share.low:.0%} to {k.share.high:.0%})"
+            for k in own
+        )
+        yield f"<li><strong>{html.escape(method)}</strong>: {judged}</li>"
+    yield "</ul><p><small>"
+    yield "<br>".join(f"{name.replace('_', ' ')}: {html.escape(rule)}" for name, rule in _rules(criteria))
+    yield "<br>In brackets: tuples (task, scheduler) that meet it, and the exact interval of their share."
+    yield "</small></p>"
+
+
+def _rules(criteria: Sequence[Criterion]) -> Iterable[tuple[str, str]]:
+    return {k.name: k.rule for k in criteria}.items()
+
+
+def _p(value: float) -> str:
+    return "p &lt; 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _ratio(interval: Interval) -> str:
@@ -139,13 +161,17 @@ def _problems(study: Study) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"<h2>{html.escape(table.name.capitalize())}</h2><p>{html.escape(table.shows)}</p>"
+    yield f"<h2>{html.escape(_title(table.name))}</h2><p>{html.escape(table.shows)}</p>"
     yield '<div class="scroll"><table><thead><tr>'
     yield "".join(f"<th>{html.escape(str(name))}</th>" for name in table.frame.columns)
     yield "</tr></thead><tbody>"
     for row in rounded(table.frame):
         yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
     yield "</tbody></table></div>"
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def _figure(drawing: Drawing, svg: str) -> str:

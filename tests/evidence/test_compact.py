@@ -88,6 +88,9 @@ def test_figures_of_a_page_share_styles_and_keep_text_and_references():
         ids = [element.get("id") for element in found.iter() if element.get("id")]
         asked = re.findall(r'(?:href="#|url\(#)([^")]+)', pages[-1])
         assert set(ids) == set(asked)
+        before = set(re.findall(r'(?:xlink:href="#|url\(#)([^")]+)', svg))
+        assert len(ids) == len(before) >= 4  # clipping, markers, ticks and the hatch
+        assert "fill:url(#" in pages[-1]
         assert len(set(ids)) == len(ids)
         assert all(name.startswith(f"{ids[0][0]}-") for name in ids)
         used = set(re.findall(r'class="(\w+)"', pages[-1]))

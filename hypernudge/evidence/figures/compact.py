@@ -58,7 +58,10 @@ def compact(svg: str, styles: Stylesheet, prefix: str) -> str:
             if value is None:
                 continue
             if key == "style":
-                element.set("class", styles.class_of(_style(value)))
+                # Hatches refer to a pattern of their own figure, which no other can share.
+                own = "url(#" in value
+                name, text = ("style", _style(value)) if own else ("class", styles.class_of(_style(value)))
+                element.set(name, text)
             elif key == "d":
                 element.set("d", compact_path(value))
             else:

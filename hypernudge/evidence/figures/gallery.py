@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -95,9 +96,11 @@ def draw_svgs(
         styles: Of the page that the figures become elements of; whole files where None.
     """
 
+    number = itertools.count(1)
+
     def svg(drawing: Drawing) -> str:
         text = style.as_svg(drawing.figure)
-        return text if styles is None else compact(text, styles, drawing.name)
+        return text if styles is None else compact(text, styles, f"f{next(number)}")
 
     yield from _each(material, topics, svg)
 
