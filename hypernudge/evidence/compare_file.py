@@ -22,12 +22,11 @@ from hypernudge.evidence.jsonio import plain
 from hypernudge.evidence.longform import read_long_form
 from hypernudge.evidence.study import Study
 from hypernudge.evidence.summaries import comparison_event, criterion_event
-from hypernudge.evidence.verdict import Label
+from hypernudge.evidence.verdict import LABELS
 
 Event = dict[str, Any]
 
 _KNOWN = ("time_to_target", "final_score")
-_LABELS: tuple[Label, ...] = ("improved", "harmed", "equivalent", "inconclusive", "unpowered")
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _verdict(own: Sequence[Comparison], criterion: Criterion) -> Event:
         "reason": single.verdict.reason if single else criterion.rule,
         "ratio": {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high},
         "tuples": len(own),
-        **{label: labels[label] for label in _LABELS},
+        **{label: labels[label] for label in LABELS},
         "missing_pairs": sum(comparison.missing for comparison in own),
         "declared_before_the_runs": False,
     }

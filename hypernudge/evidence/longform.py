@@ -151,8 +151,15 @@ def _says_nan(values: pd.Series) -> NDArray[np.bool_]:
 def _seeds(values: pd.Series, rows: pd.Series) -> NDArray[np.int64]:
     numbers = _numbers(values, "seed", rows)
     with np.errstate(invalid="ignore"):
-        bad = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0))
-    _refuse(bad, rows, "seed", "must be a whole number >= 0", values, "runs are paired by it: write it")
+        bad = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2**53))
+    _refuse(
+        bad,
+        rows,
+        "seed",
+        "must be a whole number >= 0 and below 2^53",
+        values,
+        "runs are paired by it: write it",
+    )
     return numbers.astype(np.int64)
 
 
@@ -169,6 +176,14 @@ def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], li
     unusable = ~np.isfinite(numbers)
     if not unusable.any():
         return numbers, []
+    _refuse(
+        unusable & bool(unusable.all()),
+        rows,
+        "score",
+        "some score must be a number",
+        values,
+        "check the export",
+    )
     listed = ", ".join(str(row) for row in rows[unusable].iloc[:_LISTED])
     count = int(unusable.sum())
     where = f"row {listed}{', ...' if count > _LISTED else ''}, column score"

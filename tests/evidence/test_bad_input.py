@@ -59,6 +59,8 @@ REFUSED = {
         lambda f: f.assign(score=f["score"].map(lambda x: str(x).replace(".", ","))),
         ["row <0>, column score", "with a point"],
     ),
+    "no seed": (lambda f: put(f, 3, "seed", 1e30), ["row <3>, column seed", "below 2^53"]),
+    "no score at all": (lambda f: f.assign(score=np.nan), ["row <0>, column score", "some score"]),
     "half a seed": (lambda f: put(f, 3, "seed", 1.5), ["row <3>, column seed", "1.5"]),
     "no task": (lambda f: put(f, 3, "task", None), ["row <3>, column task", "must not be empty"]),
     "mixed hardware": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,7 +96,6 @@ def draw_svgs(
         topics: Which figures.
         styles: Of the page that the figures become elements of; whole files where None.
     """
-
     number = itertools.count(1)
 
     def svg(drawing: Drawing) -> str:
@@ -108,6 +108,7 @@ def draw_svgs(
 def _each(
     material: Material, topics: Sequence[Topic], use: Callable[[Drawing], T]
 ) -> Iterator[tuple[Drawing, T]]:
+    taken: set[str] = set()
     for topic in topics:
         drawings = topic(material)
         while True:
@@ -116,5 +117,14 @@ def _each(
                 drawing = next(drawings, None)
                 if drawing is None:
                     break
+                drawing = _unlike(drawing, taken)
                 used = use(drawing)
             yield drawing, used
+
+
+def _unlike(drawing: Drawing, taken: set[str]) -> Drawing:
+    """The drawing under a name of its own: letters that no file name may hold can make two tasks alike."""
+    names = (f"{drawing.name}_{number}" for number in itertools.count(2))
+    name = drawing.name if drawing.name not in taken else next(name for name in names if name not in taken)
+    taken.add(name)
+    return replace(drawing, name=name)

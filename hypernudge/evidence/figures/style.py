@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -101,7 +102,9 @@ def looks(methods: Sequence[str], baseline: str) -> dict[str, Look]:
 @contextmanager
 def context() -> Iterator[None]:
     """Matplotlib's defaults plus the parameters above, whatever the user has configured; then restored."""
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        # Letters that the font lacks are boxes; saying so once for every figure helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         mpl.rcdefaults()
         mpl.rcParams.update(cast(Any, _PARAMETERS))
         yield
