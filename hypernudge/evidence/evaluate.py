@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.jsonio import plain, write_json_atomically
+from hypernudge.evidence.jsonio import plain, write_json_atomically, write_text_atomically
 from hypernudge.evidence.power import pairs_needed
 from hypernudge.evidence.study import load_study
 from hypernudge.evidence.summaries import (
@@ -70,14 +70,15 @@ class Evaluation:
     path: Path
 
 
-def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluation:
+def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path | None = None) -> Evaluation:
     """Evaluate a results directory.
 
     Args:
         results_dir: Holds `plan.json` and the sealed records.
         emit: Called with each JSON-able event as soon as it is known: problem, summary, comparison,
-            criterion, control, interaction, table, figure.
+            criterion, control, interaction, table, figure, report.
         figures: Whether to draw; drawing takes most of the time.
+        html: Where to write all of it as one page as well; the page has the figures that were drawn.
 
     Raises:
         ResultsError: there is no readable plan, or it pairs a method with no baseline. Damaged or missing
@@ -99,21 +100,29 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
     criterion_events = tuple(send(criterion_event(criterion)) for criterion in judged)
     controls = tuple(send(control_event(found)) for found in against_controls(comparisons, criteria))
     together = tuple(send(interaction_event(found)) for found in interactions(comparisons, criteria))
+    frames = all_tables(study, comparisons, judged, summaries)
     tables = []
-    for table in all_tables(study, comparisons, judged, summaries):
+    for table in frames:
         paths = write_table(table, results_dir / "tables")
         files = [path.relative_to(results_dir) for path in paths]
         tables.append(send({"event": "table", "name": table.name, "shows": table.shows, "files": files}))
     drawn = []
-    if figures:
+    if figures or html is not None:
         # Imported here: a caller who wants numbers only does not pay for Matplotlib.
-        from hypernudge.evidence.figures.gallery import draw_all
+        from hypernudge.evidence.figures.compact import Page
+        from hypernudge.evidence.figures.gallery import TOPICS, draw_all
         from hypernudge.evidence.figures.material import Material
 
         material = Material(study, tuple(comparisons), tuple(judged))
-        for path, shows in draw_all(material, results_dir / "figures"):
+        page = None if html is None else Page()
+        for path, shows in draw_all(material, results_dir / "figures", TOPICS if figures else (), page):
             name = path.relative_to(results_dir)
             drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": shows}))
+        if html is not None and page is not None:
+            from hypernudge.evidence.html import report
+
+            write_text_atomically(html, report(results_dir, material, frames, page))
+            send({"event": "report", "file": html, "shows": "everything in one HTML file"})
     missing = int((study.cells["status"] == "missing").sum())
     largest = max((comparison.family_size for comparison in comparisons), default=1)
     evaluation = Evaluation(

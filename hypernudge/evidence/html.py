@@ -18,9 +18,9 @@ import pandas as pd
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.controls import BUDGET_MATCHED, against_controls, interactions
 from hypernudge.evidence.criteria import Criterion, judge_criteria
-from hypernudge.evidence.figures.compact import Stylesheet
-from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_svgs
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.compact import Page
+from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_page
+from hypernudge.evidence.figures.material import Material
 from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.study import Study, load_study
@@ -69,30 +69,41 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     material = Material(study, tuple(comparisons), tuple(criteria))
     summaries = [summarise(study, variation) for variation in study.plan.variations]
     tables = all_tables(study, comparisons, criteria, summaries)
+    write_text_atomically(path, report(results_dir, material, tables, draw_page(material, topics)))
+
+
+def report(results_dir: Path, material: Material, tables: Sequence[Table], page: Page) -> str:
+    """Return the report of what was evaluated and drawn already.
+
+    Args:
+        results_dir: For the plan and the provenance.
+        material: The evaluated study.
+        tables: Its tables, in the order in which they are read.
+        page: Its figures.
+    """
+    study = material.study
     manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
-    styles = Stylesheet()
-    figures = [_figure(drawing, svg) for drawing, svg in draw_svgs(material, topics, styles)]
     parts = [
-        *_head(study, styles),
+        *_head(study, page.styles.css()),
         *_verdicts(material),
         *_problems(study),
         "<h2>Figures</h2>",
-        *figures,
+        *(_figure(*figure) for figure in page.figures),
         *(part for table in tables for part in _table(table)),
         *_plan(study, manifest),
         *_provenance(results_dir, study),
         "</body></html>\n",
     ]
-    write_text_atomically(path, "\n".join(parts))
+    return "\n".join(parts)
 
 
-def _head(study: Study, styles: Stylesheet) -> Iterator[str]:
+def _head(study: Study, styles: str) -> Iterator[str]:
     title = html.escape(f"{study.plan.name}: evidence")
     missing = int((study.cells["status"] == "missing").sum())
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title}</title><style>{_CSS}{styles.css()}</style></head><body>"
+    yield f"<title>{title}</title><style>{_CSS}{styles}</style></head><body>"
     yield f"<h1>{title}</h1>"
     status = f"incomplete, {missing} missing" if missing else "complete"
     yield f"<p>{len(study.cells)} planned cells, {status}. Plan {html.escape(study.plan.hash[:16])}.</p>"
@@ -174,12 +185,11 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _figure(drawing: Drawing, svg: str) -> str:
-    shows, name = html.escape(drawing.shows), html.escape(drawing.name)
-    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{shows}"', 1)
-    return (
-        f'<figure id="{name}"><div class="scroll">{labelled}</div><figcaption>{shows}</figcaption></figure>'
-    )
+def _figure(name: str, shows: str, svg: str) -> str:
+    said = html.escape(shows)
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
+    scroll = f'<div class="scroll">{labelled}</div>'
+    return f'<figure id="{html.escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
 
 
 def _plan(study: Study, manifest: dict[str, Any]) -> Iterator[str]:

@@ -153,7 +153,7 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     resolved = tuple(
         _variation(str(run_id), {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
-    evidence = _evidence(experiment.get("evidence") or {}, resolved)
+    evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
     processes = int((experiment.get("launcher") or {}).get("processes", 2))
     require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
     name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
@@ -287,14 +287,15 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
 
 
-def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
+def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:
     known = sorted({*EVIDENCE, *_OPTIONAL})
     unknown = sorted(set(given) - set(known))
     require(not unknown, "evidence", f"keys must be among {known}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
     named = {label for triple in Criteria(**evidence).factorial for label in triple}
-    absent = sorted(named - {variation.labels["warm_start"] for variation in variations})
-    require(not absent, "evidence.factorial", "must name labels of variations", absent, "check their names")
+    absent = named - {variation.labels["warm_start"] for variation in variations}
+    rule = "must name labels of variations"
+    require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
     _check_pairs(variations, str(evidence["baseline"]))
     return evidence
 

@@ -122,7 +122,7 @@ def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
 def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("hypernudge.cli.SELF", ["true"])  # what trains and evaluates is not what is looked at
+    monkeypatch.setattr("hypernudge.cli.SELF", ["true"])  # the evaluation would draw every figure
     monkeypatch.setattr("hypernudge.harness.declare.PILOT_SEEDS", (100, 2))
     file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
     arguments = ["run", str(file), "--results-dir", str(results)]
@@ -142,8 +142,16 @@ def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
     text = (tmp_path / "r.html").read_text()
     assert "reason: one &lt;more&gt; seed" in text
     assert "variations.plain.seeds" in text
-    assert "cells plain: no record of seed 0, 1, 2, 3, 4, 5" in text
+    assert "plain/cells/seed-0006.json: this cell is not in the plan" in text
     assert pilot["run_id"] in text
+
+
+def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
+    plan = load_plan(write(tmp_path / "e.yaml", more=", factorial: [[random_step, none, none]]"))
+    for variation in plan.variations:
+        part = tmp_path / f"{variation.run_id}.yaml"
+        part.write_text(plan.as_yaml(variation))
+        assert load_plan(part).evidence == plan.evidence
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,9 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+from hypernudge.evidence.figures.material import Drawing
+from hypernudge.evidence.figures.style import as_svg
+
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _LINK = re.compile(r"url\(#([^)]+)\)")
@@ -38,6 +41,25 @@ class Stylesheet:
         return "svg *{stroke-linejoin:round;stroke-linecap:butt}\n" + "\n".join(
             f".{name}{{{style}}}" for style, name in self._classes.items()
         )
+
+
+class Page:
+    """The figures of a page, and the style sheet that they share.
+
+    Attributes:
+        styles: Must be written into the page.
+        figures: Name, one line on what it shows, and the `<svg>` element of each.
+    """
+
+    def __init__(self) -> None:
+        self.styles = Stylesheet()
+        self.figures: list[tuple[str, str, str]] = []
+
+    def add(self, drawing: Drawing) -> None:
+        """Append a figure."""
+        prefix = f"f{len(self.figures) + 1}"
+        svg = compact(as_svg(drawing.figure), self.styles, prefix)
+        self.figures.append((drawing.name, drawing.shows, svg))
 
 
 def compact(svg: str, styles: Stylesheet, prefix: str) -> str:
