@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,7 +37,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         for start, stop in pairwise([*begins, len(seeds)]):
             if states[start] >= 0:
                 axes.broken_barh([(start - 0.5, stop - start)], (y - 0.5, 1), color=_STATES[states[start]][1])
-    cuts = {"color": "white", "linewidth": 0.6}
+    cuts: dict[str, Any] = {"color": "white", "linewidth": 0.6}
     axes.hlines(np.arange(1, len(runs)) - 0.5, -0.5, len(seeds) - 0.5, **cuts)
     if len(seeds) < 80:
         axes.vlines(np.arange(1, len(seeds)) - 0.5, -0.5, len(runs) - 0.5, **cuts)
