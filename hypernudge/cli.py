@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
-        return 2
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}; check the path and its permissions\n")
+    return 2
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -47,12 +47,14 @@ def require_between(
     require(inside, argument, rule, value, remedy)
 
 
-def unknown_name(argument: str, value: object, known: Iterable[str]) -> InvalidArgumentError:
-    """Return the error for a name that is in no registry, with the nearest names first."""
+def unknown_name(
+    argument: str, value: object, known: Iterable[str], rule: str = "must be one of the known names"
+) -> InvalidArgumentError:
+    """Return the error for a name that is not known, with the nearest names first."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(value), names, n=3, cutoff=0.4)
+    lowered = {name.lower(): name for name in names}
+    near = [lowered[n] for n in difflib.get_close_matches(str(value).lower(), lowered, n=3, cutoff=0.4)]
     remedy = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return InvalidArgumentError(
-        f"{argument}: must be one of the known names or 'module:attribute', but got {value!r}; "
-        f"{remedy}known names: {', '.join(names)}"
+        f"{argument}: {rule}, but got {value!r}; {remedy}known names: {', '.join(names)}"
     )

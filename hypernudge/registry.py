@@ -73,7 +73,8 @@ def check_name(kind: str, name: object, where: str | None = None) -> str:
     """
     if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1):
         return name
-    raise unknown_name(where or kind, name, REGISTRY[kind])
+    rule = "must be one of the known names or 'module:attribute'"
+    raise unknown_name(where or kind, name, REGISTRY[kind], rule)
 
 
 def resolve(kind: str, name: str) -> Callable[..., Any]:

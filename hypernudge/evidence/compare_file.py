@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypernudge.errors import require
 from hypernudge.evidence.comparisons import Comparison, compare
 from hypernudge.evidence.criteria import Criterion, judge_criteria
 from hypernudge.evidence.fromtable import study_from_table
@@ -21,12 +22,11 @@ from hypernudge.evidence.jsonio import plain
 from hypernudge.evidence.longform import read_long_form
 from hypernudge.evidence.study import Study
 from hypernudge.evidence.summaries import comparison_event, criterion_event
-from hypernudge.evidence.verdict import Label
+from hypernudge.evidence.verdict import LABELS
 
 Event = dict[str, Any]
 
 _KNOWN = ("time_to_target", "final_score")
-_LABELS: tuple[Label, ...] = ("improved", "harmed", "equivalent", "inconclusive", "unpowered")
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,25 @@ def compare_file(path: Path, request: Request, emit: Callable[[Event], None]) ->
         target=request.target,
         budget=request.budget,
         minimise=request.minimise,
-        metric=request.metric,
+        metric=f"negative {request.metric}" if request.minimise else request.metric,
         name=path.stem,
         clock=request.clock,
     )
-    return compare_study(study, emit, request.figures)
+    if request.figures is not None:
+        try:
+            request.figures.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or "it cannot be made"
+            require(
+                False, "--figures", f"must be a directory ({reason})", str(request.figures), "name another"
+            )
+
+    def send(event: Event) -> None:
+        # Scores that are minimised are negated within; what is said of them is on the scale of the file.
+        scaled = {"target": -event["target"]} if request.minimise and "target" in event else {}
+        emit({**event, **scaled})
+
+    return compare_study(study, send, request.figures)
 
 
 def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | None) -> list[Event]:
@@ -94,9 +108,7 @@ def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | N
         return clean
 
     for problem in study.problems:
-        run = {"run_id": problem.run_id} if problem.run_id else {}
-        what = {"where": problem.where, "rule": problem.rule, "consequence": problem.consequence}
-        send({**run, "event": "problem", **what})
+        send(problem.event())
     comparisons = compare(study)
     for comparison in comparisons:
         send(_known(comparison_event(comparison)))
@@ -119,7 +131,9 @@ def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | N
 
 def _known(event: Event) -> Event:
     """Without what scores over time cannot tell."""
-    return {key: value for key, value in event.items() if key not in ("overhead", "memory_ratio")}
+    return {
+        key: value for key, value in event.items() if key not in ("overhead", "memory_ratio", "wall_seconds")
+    }
 
 
 def _verdict(own: Sequence[Comparison], criterion: Criterion) -> Event:
@@ -134,7 +148,7 @@ def _verdict(own: Sequence[Comparison], criterion: Criterion) -> Event:
         "reason": single.verdict.reason if single else criterion.rule,
         "ratio": {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high},
         "tuples": len(own),
-        **{label: labels[label] for label in _LABELS},
+        **{label: labels[label] for label in LABELS},
         "missing_pairs": sum(comparison.missing for comparison in own),
         "declared_before_the_runs": False,
     }

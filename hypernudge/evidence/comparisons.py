@@ -7,7 +7,9 @@ Roles are fixed: time to target is primary (its Holm-adjusted p decides), best-s
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ Floats = NDArray[np.float64]
 
 _PAIRED_COLUMNS = (
     *("status", "time", "reached", "auc", "final", "test", "budget"),
-    *("warm_start_flops", "total_flops", "peak_memory_bytes"),
+    *("warm_start_flops", "total_flops", "peak_memory_bytes", "total_seconds", "hardware"),
 )
 
 
@@ -42,7 +44,8 @@ class Comparison:
         baseline: The baseline's variation.
         method: The method's variation.
         planned: Planned pairs.
-        frame: One row per pair present, indexed by seed; columns `baseline.<outcome>` and `method.<outcome>`.
+        seeds: shape (pairs,), of the pairs present, ascending.
+        columns: `baseline.<outcome>` and `method.<outcome>`, each of shape (pairs,).
         test: The paired test of the times to target.
         effects: Their effect sizes.
         final: Relative difference of the final score (method minus baseline over the baseline's mean), 95 %
@@ -54,6 +57,9 @@ class Comparison:
         auc_p: Signed-rank p of the areas.
         overhead: Warm-start FLOPs over total FLOPs of the method, summed over its pairs.
         memory_ratio: Median paired ratio of peak memory, NaN where not recorded.
+        wall: Geometric-mean ratio of the wall seconds of whole cells, over the pairs that ran on one kind of
+            hardware (NaN where none did, or none said so); secondary, and at the mercy of the machine.
+        wall_pairs: Number of those pairs.
         sd_ratio: Ratio of the standard deviations over seeds of the time to target, misses at the cap.
         family: Holm family.
         family_size: Its size.
@@ -66,7 +72,8 @@ class Comparison:
     baseline: Variation
     method: Variation
     planned: int
-    frame: pd.DataFrame
+    seeds: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]]
     test: PairedTest
     effects: Effects
     final: Interval
@@ -77,6 +84,8 @@ class Comparison:
     auc_p: float
     overhead: float
     memory_ratio: float
+    wall: Interval
+    wall_pairs: int
     sd_ratio: float
     family: str = ""
     family_size: int = 0
@@ -88,25 +97,35 @@ class Comparison:
     @property
     def missing(self) -> int:
         """Planned pairs without both records."""
-        return self.planned - len(self.frame)
+        return self.planned - self.seeds.size
 
     @property
     def status(self) -> str:
         """`complete` or `incomplete`."""
         return "incomplete" if self.missing else "complete"
 
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The columns as a frame, indexed by seed; made when it is asked for, for thousands take long."""
+        return pd.DataFrame(dict(self.columns), index=pd.Index(self.seeds, name="seed"), copy=False)
+
     @property
     def log_ratio(self) -> Floats:
         """Paired log ratio of times, misses at the cap; shape (pairs,)."""
-        return np.log(self._column("method", "time")) - np.log(self._column("baseline", "time"))
+        return np.log(self.column("method.time")) - np.log(self.column("baseline.time"))
 
     @property
     def final_relative(self) -> Floats:
         """Paired relative difference of the final score; shape (pairs,)."""
-        return _relative(self._column("method", "final"), self._column("baseline", "final"))
+        return _relative(self.column("method.final"), self.column("baseline.final"))
 
-    def _column(self, side: str, name: str) -> Floats:
-        return self.frame[f"{side}.{name}"].to_numpy(dtype=np.float64)
+    def column(self, name: str) -> Floats:
+        """A column as numbers; shape (pairs,)."""
+        return self.columns[name].astype(np.float64)
+
+    def count(self, name: str, value: object = True) -> int:
+        """In how many pairs a column has a value."""
+        return int(np.count_nonzero(self.columns[name] == value))
 
 
 def compare(study: Study) -> list[Comparison]:
@@ -175,9 +194,14 @@ def _runs(cells: pd.DataFrame) -> dict[str, _Run]:
 
 def _pair(baseline: _Run, method: _Run) -> _Run:
     """Columns of both sides at the seeds that both have."""
-    seeds, left, right = np.intersect1d(baseline[0], method[0], assume_unique=True, return_indices=True)
-    return seeds, {f"baseline.{name}": values[left] for name, values in baseline[1].items()} | {
-        f"method.{name}": values[right] for name, values in method[1].items()
+    sides = (("baseline", baseline), ("method", method))
+    if np.array_equal(baseline[0], method[0]):
+        return baseline[0], {f"{side}.{k}": values for side, run in sides for k, values in run[1].items()}
+    seeds, *places = np.intersect1d(baseline[0], method[0], assume_unique=True, return_indices=True)
+    return seeds, {
+        f"{side}.{k}": values[place]
+        for (side, run), place in zip(sides, places, strict=True)
+        for k, values in run[1].items()
     }
 
 
@@ -186,7 +210,6 @@ def _compare_one(
 ) -> Comparison:
     seeds = set(baseline.seeds) | set(method.seeds)
     paired, value = _pair(left, right)
-    frame = pd.DataFrame(value, index=pd.Index(paired, name="seed"), copy=False)
     pairs = TimePairs(
         value["baseline.time"].astype(np.float64),
         value["baseline.reached"].astype(bool),
@@ -199,11 +222,13 @@ def _compare_one(
     area = value["method.auc"].astype(np.float64) - value["baseline.auc"].astype(np.float64)
     test_scores = value["method.test"].astype(np.float64) - value["baseline.test"].astype(np.float64)
     total = float(np.sum(value["method.total_flops"].astype(np.float64)))
+    wall = _wall_log_ratio(value)
     return Comparison(
         baseline=baseline,
         method=method,
         planned=len(seeds),
-        frame=frame,
+        seeds=paired,
+        columns=value,
         test=paired_test(pairs),
         effects=effects(pairs),
         final=mean_interval(final_relative),
@@ -222,6 +247,8 @@ def _compare_one(
             value["method.peak_memory_bytes"].astype(np.float64),
             value["baseline.peak_memory_bytes"].astype(np.float64),
         ),
+        wall=mean_interval(wall).exp(),
+        wall_pairs=wall.size,
         sd_ratio=_sd_ratio(pairs.method_time, pairs.baseline_time),
     )
 
@@ -240,6 +267,15 @@ def _relative(method: Floats, baseline: Floats) -> Floats:
 def _memory_ratio(method: Floats, baseline: Floats) -> float:
     known = (method > 0) & (baseline > 0)
     return float(np.median(method[known] / baseline[known])) if known.any() else math.nan
+
+
+def _wall_log_ratio(value: dict[str, NDArray[Any]]) -> Floats:
+    """Log ratios of wall seconds; seconds of different machines are never compared."""
+    method, baseline = (value[f"{side}.total_seconds"].astype(np.float64) for side in ("method", "baseline"))
+    kind = value["method.hardware"]
+    alike = (kind == value["baseline.hardware"]) & (kind != "")
+    known = alike & (method > 0) & (baseline > 0)
+    return np.asarray(np.log(method[known]) - np.log(baseline[known]))
 
 
 def _sd_ratio(method: Floats, baseline: Floats) -> float:

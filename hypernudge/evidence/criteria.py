@@ -107,7 +107,7 @@ def judge_criteria(
 
 
 def _judge(spec: _Spec, method: str, own: list[Comparison], criteria: Criteria) -> Criterion:
-    decisions = [spec.met(c) if len(c.frame) else None for c in own]
+    decisions = [spec.met(c) if c.seeds.size else None for c in own]
     met, open_ = decisions.count(True), decisions.count(None)
     share = clopper_pearson(met, len(own))
     # Addressed by name: adding a method or a criterion changes nobody else's interval.
@@ -144,11 +144,11 @@ def _tables(own: list[Comparison], columns: Callable[[Comparison], tuple[Floats,
     tables = []
     for task in dict.fromkeys(c.method.task for c in own):
         inside = [c for c in own if c.method.task == task]
-        seeds = sorted({int(seed) for c in inside for seed in c.frame.index})
+        seeds = np.unique(np.concatenate([c.seeds for c in inside]))
         width = len(columns(inside[0]))
-        table = np.full((width, len(inside), len(seeds)), np.nan)
+        table = np.full((width, len(inside), seeds.size), np.nan)
         for row, comparison in enumerate(inside):
-            position = np.searchsorted(seeds, comparison.frame.index.to_numpy(dtype=np.int64))
+            position = np.searchsorted(seeds, comparison.seeds)
             for k, values in enumerate(columns(comparison)):
                 table[k, row, position] = values
         if np.isfinite(table).all(axis=0).any():
@@ -156,22 +156,18 @@ def _tables(own: list[Comparison], columns: Callable[[Comparison], tuple[Floats,
     return tables
 
 
-def _column(comparison: Comparison, name: str) -> Floats:
-    return comparison.frame[name].to_numpy(dtype=np.float64)
-
-
 def _positive_log(values: Floats) -> Floats:
     return np.log(np.where(values > 0, values, np.nan))
 
 
 def _overheads(comparison: Comparison) -> tuple[Floats, ...]:
-    total = _column(comparison, "method.total_flops")
-    spent = _column(comparison, "method.warm_start_flops")
+    total = comparison.column("method.total_flops")
+    spent = comparison.column("method.warm_start_flops")
     return (np.divide(spent, total, out=np.zeros_like(spent), where=total > 0),)
 
 
 def _memory(comparison: Comparison) -> tuple[Floats, ...]:
-    method, baseline = (_column(comparison, f"{side}.peak_memory_bytes") for side in ("method", "baseline"))
+    method, baseline = (comparison.column(f"{side}.peak_memory_bytes") for side in ("method", "baseline"))
     return (_positive_log(method) - _positive_log(baseline),)
 
 
@@ -234,7 +230,7 @@ def _specs(criteria: Criteria) -> list[_Spec]:
             "geometric-mean ratio of the standard deviations over seeds",
             SPREAD_LIMIT,
             lambda c: c.sd_ratio,
-            lambda c: (_column(c, "method.time"), _column(c, "baseline.time")),
+            lambda c: (c.column("method.time"), c.column("baseline.time")),
             log_sd_ratio_statistic,
         ),
     ]

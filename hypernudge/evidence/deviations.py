@@ -5,20 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypernudge.evidence.problem import Problem
+
 FILE = "deviations.jsonl"
-
-
-@dataclass(frozen=True)
-class Deviation:
-    """One deviation, in words."""
-
-    where: str
-    rule: str
-    consequence: str
 
 
 def plan_digest(variations: dict[str, Any], evidence: Any) -> str:
@@ -32,7 +24,7 @@ def plan_digest(variations: dict[str, Any], evidence: Any) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def deviations(results_dir: Path) -> Iterator[Deviation]:
+def deviations(results_dir: Path) -> Iterator[Problem]:
     """Yield what the manifest and the record of deviations say; nothing where there are none."""
     raw = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
     specs = {
@@ -41,7 +33,7 @@ def deviations(results_dir: Path) -> Iterator[Deviation]:
     # Manifests of other tools carry no resolved configuration, and so no hash that could be checked.
     if specs and all(spec is not None for spec in specs.values()):
         if plan_digest(specs, raw.get("evidence", {})) != raw.get("hash"):
-            yield Deviation(
+            yield Problem(
                 "plan.json",
                 "the plan was changed after it was hashed",
                 "evaluated as it stands; do not trust it",
@@ -50,7 +42,7 @@ def deviations(results_dir: Path) -> Iterator[Deviation]:
             spec = entry["spec"]
             if (entry.get("target"), entry.get("seeds")) != (spec.get("target"), spec.get("seeds")):
                 rule = f"target or seeds of {run_id} differ from its hashed configuration"
-                yield Deviation("plan.json", rule, "evaluated as it stands; do not trust it")
+                yield Problem("plan.json", rule, "evaluated as it stands; do not trust it")
     path = results_dir / FILE
     if not path.is_file():
         return
@@ -61,8 +53,8 @@ def deviations(results_dir: Path) -> Iterator[Deviation]:
             changes = "; ".join(f"{c['path']}: {c['planned']!r} -> {c['run']!r}" for c in entry["changes"])
             reason = entry["reason"]
         except (ValueError, KeyError, TypeError) as error:
-            yield Deviation(where, f"unreadable: {type(error).__name__}", "kept aside")
+            yield Problem(where, f"unreadable: {type(error).__name__}", "kept aside")
             continue
-        yield Deviation(
+        yield Problem(
             where, f"run deviates from the plan: {changes}", f"evaluated by the plan; reason: {reason}"
         )

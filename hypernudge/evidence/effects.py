@@ -98,7 +98,7 @@ def hodges_lehmann(differences: NDArray[np.float64], level: float = 0.95) -> Int
     n = values.size
     if n == 0:
         return UNDEFINED
-    rows, columns = np.triu_indices(n)
+    rows, columns = _pairs_of(n)
     walsh = (values[rows] + values[columns]) / 2.0
     last = walsh.size - 1
     middle = (last // 2, (last + 1) // 2)
@@ -118,6 +118,12 @@ def hodges_lehmann_by_counting(differences: NDArray[np.float64]) -> float:
     walsh = sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
     middle = len(walsh) // 2
     return walsh[middle] if len(walsh) % 2 else (walsh[middle - 1] + walsh[middle]) / 2
+
+
+@lru_cache(maxsize=2)
+def _pairs_of(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Positions i <= j; a study has the same number of pairs in nearly all of its comparisons."""
+    return np.triu_indices(n)
 
 
 @lru_cache(maxsize=256)

@@ -15,11 +15,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypernudge.evidence.comparisons import compare
+from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.jsonio import plain, write_json_atomically
+from hypernudge.evidence.jsonio import plain, write_json_atomically, write_text_atomically
 from hypernudge.evidence.power import pairs_needed
-from hypernudge.evidence.study import Problem, load_study
-from hypernudge.evidence.summaries import comparison_event, criterion_event, summarise
+from hypernudge.evidence.study import load_study
+from hypernudge.evidence.summaries import (
+    comparison_event,
+    control_event,
+    criterion_event,
+    interaction_event,
+    summarise,
+)
 from hypernudge.evidence.tables import all_tables, write_table
 
 Event = dict[str, Any]
@@ -39,6 +46,8 @@ class Evaluation:
         summaries: One per variation.
         comparisons: One per comparison.
         criteria: One per method and success criterion.
+        controls: One per method and control.
+        interactions: One per declared factorial design and setting.
         figures: One per figure.
         tables: One per table.
         problems: One per thing that was not as declared.
@@ -53,20 +62,23 @@ class Evaluation:
     summaries: tuple[Event, ...]
     comparisons: tuple[Event, ...]
     criteria: tuple[Event, ...]
+    controls: tuple[Event, ...]
+    interactions: tuple[Event, ...]
     figures: tuple[Event, ...]
     tables: tuple[Event, ...]
     problems: tuple[Event, ...]
     path: Path
 
 
-def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluation:
+def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path | None = None) -> Evaluation:
     """Evaluate a results directory.
 
     Args:
         results_dir: Holds `plan.json` and the sealed records.
         emit: Called with each JSON-able event as soon as it is known: problem, summary, comparison,
-            criterion, table, figure.
+            criterion, control, interaction, table, figure, report.
         figures: Whether to draw; drawing takes most of the time.
+        html: Where to write all of it as one page as well; the page has the figures that were drawn.
 
     Raises:
         ResultsError: there is no readable plan, or it pairs a method with no baseline. Damaged or missing
@@ -80,30 +92,37 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
         emit(clean)
         return clean
 
-    problems = tuple(
-        send({**({"run_id": p.run_id} if p.run_id else {}), "event": "problem", **_what(p)})
-        for p in study.problems
-    )
+    problems = tuple(send(problem.event()) for problem in study.problems)
     summaries = tuple(send(summarise(study, variation)) for variation in study.plan.variations)
     comparisons = compare(study)
     compared = tuple(send(comparison_event(comparison)) for comparison in comparisons)
     judged = judge_criteria(comparisons, criteria)
     criterion_events = tuple(send(criterion_event(criterion)) for criterion in judged)
+    controls = tuple(send(control_event(found)) for found in against_controls(comparisons, criteria))
+    together = tuple(send(interaction_event(found)) for found in interactions(comparisons, criteria))
+    frames = all_tables(study, comparisons, judged, summaries)
     tables = []
-    for table in all_tables(study, comparisons, judged, summaries):
+    for table in frames:
         paths = write_table(table, results_dir / "tables")
         files = [path.relative_to(results_dir) for path in paths]
         tables.append(send({"event": "table", "name": table.name, "shows": table.shows, "files": files}))
     drawn = []
-    if figures:
+    if figures or html is not None:
         # Imported here: a caller who wants numbers only does not pay for Matplotlib.
+        from hypernudge.evidence.figures.compact import Page
         from hypernudge.evidence.figures.gallery import TOPICS, draw_all
         from hypernudge.evidence.figures.material import Material
 
         material = Material(study, tuple(comparisons), tuple(judged))
-        for path, shows in draw_all(material, results_dir / "figures", TOPICS):
+        page = None if html is None else Page()
+        for path, shows in draw_all(material, results_dir / "figures", TOPICS if figures else (), page=page):
             name = path.relative_to(results_dir)
             drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": shows}))
+        if html is not None and page is not None:
+            from hypernudge.evidence.html import report
+
+            write_text_atomically(html, report(results_dir, material, frames, page))
+            send({"event": "report", "file": html, "shows": "everything in one HTML file"})
     missing = int((study.cells["status"] == "missing").sum())
     largest = max((comparison.family_size for comparison in comparisons), default=1)
     evaluation = Evaluation(
@@ -115,6 +134,8 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
         summaries=summaries,
         comparisons=compared,
         criteria=criterion_events,
+        controls=controls,
+        interactions=together,
         figures=tuple(drawn),
         tables=tuple(tables),
         problems=problems,
@@ -133,6 +154,8 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
             "verdicts": {event["run_id"]: event["verdict"] for event in compared},
             "comparisons": compared,
             "criteria": criterion_events,
+            "controls": controls,
+            "interactions": together,
             "summaries": summaries,
             "tables": evaluation.tables,
             "figures": evaluation.figures,
@@ -140,7 +163,3 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True) -> Evaluati
         },
     )
     return evaluation
-
-
-def _what(problem: Problem) -> Event:
-    return {"where": problem.where, "rule": problem.rule, "consequence": problem.consequence}

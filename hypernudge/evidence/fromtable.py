@@ -7,6 +7,7 @@ the data (budget, missing cells) is reported beside the verdict.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.errors import require, unknown_name
+from hypernudge.evidence.doubts import missing_cells, setting_name, too_few_seeds, unreached
 from hypernudge.evidence.longform import LongForm
 from hypernudge.evidence.outcomes import Curves, incumbents, outcomes
 from hypernudge.evidence.plan import Criteria, Plan, Variation
-from hypernudge.evidence.study import Problem, Study
+from hypernudge.evidence.problem import Problem
+from hypernudge.evidence.study import Study
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +66,8 @@ def study_from_table(
     known = list(frame["variation"].cat.categories)
     for argument, wanted in (("--baseline", baseline), *(("--method", method) for method in methods)):
         if wanted not in known:
-            raise unknown_name(argument, wanted, known)
-    chosen = list(methods) or [label for label in known if label != baseline]
+            raise unknown_name(argument, wanted, known, "must be a variation of the file")
+    chosen = list(dict.fromkeys(methods)) or [label for label in known if label != baseline]
     require(bool(chosen), "--method", "must name a variation beside the baseline", known, "add runs of it")
     require(baseline not in chosen, "--method", "must differ from the baseline", baseline, "name another")
     frame = frame[frame["variation"].isin([baseline, *chosen])]
@@ -72,9 +75,10 @@ def study_from_table(
     settings = frame[["task", "scheduler"]].drop_duplicates().astype(str)
     targets = _targets(target, list(dict.fromkeys(settings["task"])))
     seeds = frame.groupby(["task", "scheduler"], sort=False, observed=True)["seed"].unique()
+    parts = [(t, s, label) for t, s in settings.itertuples(index=False) for label in (baseline, *chosen)]
     variations = tuple(
         Variation(
-            run_id="-".join(part for part in (task, scheduler, label) if part),
+            run_id=run_id,
             task=task,
             scheduler=scheduler,
             warm_start=label,
@@ -82,8 +86,7 @@ def study_from_table(
             target=sign * targets[task],
             metric=metric,
         )
-        for task, scheduler in settings.itertuples(index=False)
-        for label in (baseline, *chosen)
+        for (task, scheduler, label), run_id in zip(parts, _run_ids(parts), strict=True)
     )
     plan = Plan(name, "", variations, criteria or Criteria(baseline=baseline), clock)
     cells = _planned(variations)
@@ -92,23 +95,37 @@ def study_from_table(
     present[index] = True
     cells["status"] = np.where(present, "completed", "missing")
     cells["reason"] = np.where(present, "", "no row in the file")
-    problems = [Problem(f.where, None, f.rule, f.consequence) for f in table.flags]
-    problems += _missing_cells(cells)
+    problems = list(table.flags)
+    rule = "no row for seed {seeds}, which others of the task have"
+    problems += missing_cells(cells, rule, "{count} pairs are missing and left out")
     horizon = _budgets(cells, curves, budget, problems)
     cells["floor"] = _floors(cells, curves)
     _add_outcomes(cells, curves, horizon, present)
-    problems += _unreached(cells, sign)
-    problems += _too_few(cells)
+    too_high = list(unreached(cells, sign))
+    rules = "; ".join(problem.rule for problem in too_high[:3])
+    remedy = "choose one that the baseline can reach"
+    require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
+    problems += [*too_high, *too_few_seeds(cells)]
     best = incumbents(curves, horizon)
     trials = pd.DataFrame({name: [] for name in ("cell", "run_id", "seed", "trial", "milestones")})
     return Study(plan, cells, best, trials, tuple(problems))
+
+
+def _run_ids(parts: Sequence[tuple[str, str, str]]) -> list[str]:
+    """Readable and unique: task `a-b` with variation `c` is not task `a` with variation `b-c`."""
+    used: Counter[str] = Counter()
+    names = []
+    for name in ("-".join(filter(None, cell)) for cell in parts):
+        used[name] += 1
+        names.append(name if used[name] == 1 else f"{name}#{used[name]}")
+    return names
 
 
 def _targets(target: float | Mapping[str, float], tasks: Sequence[str]) -> dict[str, float]:
     given = dict(target) if isinstance(target, Mapping) else dict.fromkeys(tasks, float(target))
     for task, value in given.items():
         if task not in tasks:
-            raise unknown_name("--target", task, tasks)
+            raise unknown_name("--target", task, tasks, "must name a task of the file")
         require(math.isfinite(value), "--target", "must be a finite number", value, "name the score to reach")
     missing = [task for task in tasks if task not in given]
     require(
@@ -132,6 +149,7 @@ def _planned(variations: Sequence[Variation]) -> pd.DataFrame:
     cells["target"] = np.repeat([v.target for v in variations], sizes)
     for column in _UNKNOWN:
         cells[column] = np.nan
+    cells["hardware"] = ""
     return cells
 
 
@@ -156,20 +174,6 @@ def _curves(frame: pd.DataFrame, cells: pd.DataFrame, sign: float) -> tuple[NDAr
     return index, Curves(index, frame["time"].to_numpy(dtype=np.float64), score, score)
 
 
-def _missing_cells(cells: pd.DataFrame) -> list[Problem]:
-    gone = cells[cells["status"] == "missing"]
-    return [
-        Problem(
-            f"cells {run_id}",
-            str(run_id),
-            f"no row for seed {', '.join(str(s) for s in group['seed'].iloc[:10])}"
-            f"{', ...' if len(group) > 10 else ''}, which others of the task have",
-            f"{len(group)} pairs are missing and left out",
-        )
-        for run_id, group in gone.groupby("run_id", sort=False, observed=True)
-    ]
-
-
 def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems: list[Problem]) -> Floats:
     """One horizon per (task, scheduler); without a declared one, no cell is given more time than another."""
     if budget is not None:
@@ -190,15 +194,15 @@ def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems
         derived = float(end[short].min() if short.size else end[had].max())
         value = derived if budget is None else float(budget)
         horizon[rows] = value
-        where = f"{task} / {scheduler}" if scheduler else str(task)
+        where = setting_name(task, scheduler)
         if budget is None and np.unique(end[short]).size > 1:
             longest = float(end[had].max())
             rule = f"runs that missed the target end between {derived:g} and {longest:g}"
-            problems.append(Problem(where, None, rule, f"all are censored at {derived:g}; declare --budget"))
+            problems.append(Problem(where, rule, f"all are censored at {derived:g}; declare --budget"))
         elif budget is not None and short.size and derived < value:
             count = int(np.sum(end[short] < value))
             rule = f"{count} runs that missed the target end before the budget of {value:g}"
-            problems.append(Problem(where, None, rule, "read as if nothing improved until the budget"))
+            problems.append(Problem(where, rule, "read as if nothing improved until the budget"))
     return horizon
 
 
@@ -226,31 +230,3 @@ def _add_outcomes(cells: pd.DataFrame, curves: Curves, horizon: Floats, present:
     final = np.where(np.isnan(result.final), floor, result.final)
     cells["final"] = np.where(present, final, np.nan)
     cells["test"] = np.nan
-
-
-def _unreached(cells: pd.DataFrame, sign: float) -> list[Problem]:
-    problems = []
-    for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False, observed=True):
-        if not group["reached"].any():
-            best, goal = sign * float(group["final"].max()), sign * float(group["target"].iloc[0])
-            rule = f"no run reached the target {goal:g}; the best score is {best:g}"
-            where = f"{task} / {scheduler}" if scheduler else str(task)
-            problems.append(Problem(where, None, rule, "judged by final scores alone; times say nothing"))
-    everywhere = not cells["reached"].any()
-    if everywhere:
-        rules = "; ".join(problem.rule for problem in problems[:3])
-        require(False, "--target", "some run must reach it", rules, "choose one that the baseline can reach")
-    return problems
-
-
-def _too_few(cells: pd.DataFrame) -> list[Problem]:
-    problems = []
-    for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False, observed=True):
-        seeds = group["seed"].nunique()
-        if seeds < 6:
-            rule = (
-                f"{seeds} seed{'s' if seeds > 1 else ''}: no result could be significant, six are the least"
-            )
-            where = f"{task} / {scheduler}" if scheduler else str(task)
-            problems.append(Problem(where, None, rule, "the verdict is unpowered; run more seeds"))
-    return problems

@@ -1,24 +1,27 @@
 """One self-contained HTML file: verdicts, plan, deviations, every figure as SVG, tables, provenance.
 
-No script, no font and no address is loaded from anywhere. Figures are images with the SVG inside, so that the
-identifiers of one cannot clash with those of another; on a narrow screen they scale, on paper none is split.
+No script, no font and no address is loaded from anywhere. Figures are part of the page, so that their text
+can be searched and read aloud, and share one style sheet; on a narrow screen they and the tables scroll
+sideways, on paper none is split.
 """
 
 from __future__ import annotations
 
-import base64
 import html
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_svgs
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.controls import BUDGET_MATCHED, against_controls, interactions
+from hypernudge.evidence.criteria import Criterion, judge_criteria
+from hypernudge.evidence.figures.compact import Page
+from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_page
+from hypernudge.evidence.figures.material import Material
+from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.study import Study, load_study
 from hypernudge.evidence.summaries import summarise
@@ -33,13 +36,17 @@ table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabul
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
-figure img { width: 100%; max-width: 46rem; height: auto; }
+figure svg { display: block; width: 100%; max-width: 46rem; height: auto; }
 figcaption { font-size: .9rem; color: #333; }
 .flag { border-left: 4px solid #D55E00; padding-left: .6rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .75rem; background: #f5f5f5;
       padding: .6rem; }
+@media (max-width: 40rem) {
+  body { padding: .6rem; } figure svg { min-width: 33rem; }
+}
 @media print {
   body { font-size: 10pt; max-width: none; padding: 0; }
+  h2 { break-after: avoid; } tr { break-inside: avoid; }
   .scroll { overflow: visible; } table { font-size: 6pt; } th, td { padding: .05rem .15rem; }
 }
 """
@@ -62,44 +69,97 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     material = Material(study, tuple(comparisons), tuple(criteria))
     summaries = [summarise(study, variation) for variation in study.plan.variations]
     tables = all_tables(study, comparisons, criteria, summaries)
+    write_text_atomically(path, report(results_dir, material, tables, draw_page(material, topics)))
+
+
+def report(results_dir: Path, material: Material, tables: Sequence[Table], page: Page) -> str:
+    """Return the report of what was evaluated and drawn already.
+
+    Args:
+        results_dir: For the plan and the provenance.
+        material: The evaluated study.
+        tables: Its tables, in the order in which they are read.
+        page: Its figures.
+    """
+    study = material.study
     manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
     parts = [
-        *_head(study),
+        *_head(study, page.styles.css()),
         *_verdicts(material),
         *_problems(study),
-        *(part for table in tables for part in _table(table)),
         "<h2>Figures</h2>",
-        *(_figure(drawing, svg) for drawing, svg in draw_svgs(material, topics)),
+        *(_figure(*figure) for figure in page.figures),
+        *(part for table in tables for part in _table(table)),
         *_plan(study, manifest),
         *_provenance(results_dir, study),
         "</body></html>\n",
     ]
-    write_text_atomically(path, "\n".join(parts))
+    return "\n".join(parts)
 
 
-def _head(study: Study) -> Iterator[str]:
+def _head(study: Study, styles: str) -> Iterator[str]:
     title = html.escape(f"{study.plan.name}: evidence")
     missing = int((study.cells["status"] == "missing").sum())
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    yield f"<title>{title}</title><style>{_CSS}</style></head><body>"
+    yield f"<title>{title}</title><style>{_CSS}{styles}</style></head><body>"
     yield f"<h1>{title}</h1>"
     status = f"incomplete, {missing} missing" if missing else "complete"
     yield f"<p>{len(study.cells)} planned cells, {status}. Plan {html.escape(study.plan.hash[:16])}.</p>"
 
 
 def _verdicts(material: Material) -> Iterator[str]:
+    criteria = material.study.plan.criteria
+    met: dict[str, list[str]] = {}
+    for found in against_controls(material.comparisons, criteria):
+        name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
+        text = f"against {html.escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
+        met.setdefault(found.comparison.method.run_id, []).append(text)
     yield "<h2>Verdicts</h2><ul>"
     for c in material.comparisons:
         where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
-        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})</li>"
-    yield "</ul><ul>"
-    for k in material.criteria:
-        what = html.escape(f"{k.warm_start}, {k.rule}")
-        share = f"{k.met} of {k.planned} tuples, share {k.share.low:.0%} to {k.share.high:.0%}"
-        yield f"<li><strong>{k.judgement}</strong>: {what}; {share}</li>"
+        controls = "; ".join(met.get(c.method.run_id, []))
+        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})"
+        yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul>"
+    yield from _criteria(material.criteria)
+    designs = list(interactions(material.comparisons, criteria))
+    if designs:
+        yield "<ul>"
+        for i in designs:
+            what = html.escape(f"{' and '.join(i.factors)} together on {i.task}, {i.scheduler}")
+            yield f"<li>{what}: {_ratio(i.ratio)} of the product of each alone, {_p(i.p_value)}</li>"
+        yield "</ul>"
+
+
+def _criteria(criteria: Sequence[Criterion]) -> Iterator[str]:
+    """One line per method, the rules once for all."""
+    yield "<h2>Success criteria</h2><ul>"
+    for method in dict.fromkeys(k.warm_start for k in criteria):
+        own = [k for k in criteria if k.warm_start == method]
+        judged = "; ".join(
+            f"{k.name.replace('_', ' ')} <strong>{k.judgement}</strong> ({k.met} of {k.planned}, "
+            f"{k.share.low:.0%} to {k.share.high:.0%})"
+            for k in own
+        )
+        yield f"<li><strong>{html.escape(method)}</strong>: {judged}</li>"
+    yield "</ul><p><small>"
+    yield "<br>".join(f"{name.replace('_', ' ')}: {html.escape(rule)}" for name, rule in _rules(criteria))
+    yield "<br>In brackets: tuples (task, scheduler) that meet it, and the exact interval of their share."
+    yield "</small></p>"
+
+
+def _rules(criteria: Sequence[Criterion]) -> Iterable[tuple[str, str]]:
+    return {k.name: k.rule for k in criteria}.items()
+
+
+def _p(value: float) -> str:
+    return "p &lt; 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def _ratio(interval: Interval) -> str:
+    return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
 def _problems(study: Study) -> Iterator[str]:
@@ -112,7 +172,7 @@ def _problems(study: Study) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"<h2>{html.escape(table.name.capitalize())}</h2><p>{html.escape(table.shows)}</p>"
+    yield f"<h2>{html.escape(_title(table.name))}</h2><p>{html.escape(table.shows)}</p>"
     yield '<div class="scroll"><table><thead><tr>'
     yield "".join(f"<th>{html.escape(str(name))}</th>" for name in table.frame.columns)
     yield "</tr></thead><tbody>"
@@ -121,12 +181,15 @@ def _table(table: Table) -> Iterator[str]:
     yield "</tbody></table></div>"
 
 
-def _figure(drawing: Drawing, svg: bytes) -> str:
-    data = base64.b64encode(svg).decode()
-    shows = html.escape(drawing.shows)
-    name = html.escape(drawing.name)
-    image = f'<img alt="{shows}" src="data:image/svg+xml;base64,{data}">'
-    return f'<figure id="{name}">{image}<figcaption>{shows}</figcaption></figure>'
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+def _figure(name: str, shows: str, svg: str) -> str:
+    said = html.escape(shows)
+    labelled = svg.replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
+    scroll = f'<div class="scroll">{labelled}</div>'
+    return f'<figure id="{html.escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
 
 
 def _plan(study: Study, manifest: dict[str, Any]) -> Iterator[str]:

@@ -13,7 +13,6 @@ editor shows: the header of a CSV is row 1, the first line of a JSONL file is ro
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,28 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import require
+from hypernudge.evidence.longform_files import REQUIRED, RawRows, check_once, read_rows
+from hypernudge.evidence.problem import Problem
 
-REQUIRED = ("task", "variation", "seed", "time", "score")
-OPTIONAL = ("trial", "scheduler", "hardware")
 CELL = ["task", "scheduler", "variation", "seed"]
-SUFFIXES = (".csv", ".parquet", ".jsonl")
 _LISTED = 5
-
-
-@dataclass(frozen=True)
-class Flag:
-    """Something that is kept, but that a reader of the verdict must know.
-
-    Attributes:
-        where: Row and column, or cell, concerned.
-        rule: What is wrong.
-        consequence: What was done about it.
-    """
-
-    where: str
-    rule: str
-    consequence: str
 
 
 @dataclass(frozen=True)
@@ -51,13 +34,13 @@ class LongForm:
     """Checked results.
 
     Attributes:
-        frame: Columns task, scheduler, variation (strings), seed (int), time, score (float) and `row`, the
+        frame: Columns task, scheduler, variation (categories), seed (int), time, score (float) and `row`, the
             line of the file; ordered as the file.
         flags: What was kept in spite of a doubt.
     """
 
     frame: pd.DataFrame
-    flags: tuple[Flag, ...]
+    flags: tuple[Problem, ...]
 
 
 def read_long_form(path: Path, *, wall_clock: bool = True) -> LongForm:
@@ -72,24 +55,15 @@ def read_long_form(path: Path, *, wall_clock: bool = True) -> LongForm:
         InvalidArgumentError: The file or a column is missing, or a row breaks a rule; the message names row
             and column.
     """
-    require(path.is_file(), "FILE", "must exist", str(path), "check the path")
-    suffix = path.suffix.lower()
-    require(suffix in SUFFIXES, "FILE", f"must end in one of {SUFFIXES}", path.name, "convert or rename it")
-    if suffix == ".csv":
-        frame, first = _read_csv(path), 2
-    elif suffix == ".jsonl":
-        frame, first = _read_jsonl(path), 1
-    else:
-        frame, first = _read_parquet(path), 1
-    return check_long_form(frame, first_row=first, wall_clock=wall_clock)
+    return check_long_form(read_rows(path), wall_clock=wall_clock)
 
 
-def check_long_form(raw: pd.DataFrame, *, first_row: int = 1, wall_clock: bool = True) -> LongForm:
-    """Check a frame, all rows at once; the tests hold it to a walk row by row.
+def check_long_form(raw: RawRows | pd.DataFrame, *, wall_clock: bool = True) -> LongForm:
+    """Check all rows at once; the tests hold it to a walk row by row.
 
     Args:
-        raw: At least the columns of `REQUIRED`; unknown ones are ignored.
-        first_row: What to call the first row in messages.
+        raw: Rows of a file, or a frame, whose first row is row 1; at least the columns of `REQUIRED`, unknown
+            ones are ignored.
         wall_clock: As in `read_long_form`.
 
     Raises:
@@ -97,73 +71,26 @@ def check_long_form(raw: pd.DataFrame, *, first_row: int = 1, wall_clock: bool =
             whole number, a time that is negative, not finite or goes backwards within its cell, a score that
             is no number, a duplicated entry, or mixed hardware on the wall clock.
     """
-    missing = [name for name in REQUIRED if name not in raw.columns]
-    remedy = f"the file has {sorted(map(str, raw.columns))}; rename its columns"
+    if isinstance(raw, pd.DataFrame):
+        raw = RawRows(raw, np.arange(1, len(raw) + 1, dtype=np.int64))
+    given = raw.frame
+    require(len(given) > 0, "FILE", "must hold at least one row", 0, "export the results again")
+    names = [str(name) for name in given.columns]
+    missing = [name for name in REQUIRED if name not in names]
+    remedy = f"the file has {sorted(names)}; rename its columns"
     require(not missing, "FILE", f"columns {', '.join(REQUIRED)} must be there", missing, remedy)
-    require(len(raw) > 0, "FILE", "must hold at least one row", 0, "export the results again")
-    raw = raw.reset_index(drop=True)
-    frame = pd.DataFrame({"row": np.arange(first_row, first_row + len(raw))})
-    for name in ("task", "variation"):
-        frame[name] = _labels(raw[name], name, frame["row"])
-    frame["scheduler"] = (
-        _labels(raw["scheduler"], "scheduler", frame["row"]) if "scheduler" in raw.columns else ""
-    )
-    frame["scheduler"] = frame["scheduler"].astype("category")
-    frame["seed"] = _seeds(raw["seed"], frame["row"])
-    frame["time"] = _times(raw["time"], frame["row"])
-    frame["score"], flags = _scores(raw["score"], frame["row"])
-    trial = raw["trial"].astype(str).to_numpy() if "trial" in raw.columns else None
+    check_once(names, "FILE")
+    given = given.reset_index(drop=True)
+    frame = pd.DataFrame({"row": raw.lines})
+    for name in ("task", "variation", "scheduler"):
+        frame[name] = _labels(given[name], name, frame["row"]) if name in names else _nothing(len(given))
+    frame["seed"] = _seeds(given["seed"], frame["row"])
+    frame["time"] = _times(given["time"], frame["row"])
+    frame["score"], flags = _scores(given["score"], frame["row"])
+    trial = pd.factorize(given["trial"])[0] if "trial" in names else None
     _check_order(frame, trial)
-    flags += _hardware(raw, frame, wall_clock)
-    return LongForm(frame, tuple(flags))
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(path, skip_blank_lines=False, encoding="utf-8", float_precision="round_trip")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InvalidArgumentError(
-            f"FILE: {path.name} must be comma-separated UTF-8 with a header, but: {_line(error)}; correct it"
-        ) from None
-
-
-def _read_jsonl(path: Path) -> pd.DataFrame:
-    rows = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                reason = _line(error)
-                raise InvalidArgumentError(
-                    f"FILE, row {number}: must be JSON, but: {reason}; fix it"
-                ) from None
-            ok = isinstance(row, dict)
-            require(ok, f"FILE, row {number}", "must be a JSON object", row, "write one object per line")
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        import pyarrow.parquet
-    except ImportError:
-        raise InvalidArgumentError(
-            "FILE: reading Parquet needs pyarrow, which is not installed; "
-            "install hypernudge[parquet], or convert the file to CSV"
-        ) from None
-    try:
-        frame: pd.DataFrame = pyarrow.parquet.read_table(path).to_pandas()
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        reason = _line(error)
-        raise InvalidArgumentError(
-            f"FILE: {path.name} must be Parquet, but: {reason}; write it again"
-        ) from None
-    return frame
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    flags += _hardware(given, frame, wall_clock)
+    return LongForm(frame, (*raw.problems, *flags))
 
 
 def _refuse(
@@ -181,16 +108,34 @@ def _refuse(
 
 
 def _labels(values: pd.Series, name: str, rows: pd.Series) -> pd.Series:
-    bad = values.isna().to_numpy() | (values.astype(str).str.strip() == "").to_numpy()
+    """Names as categories: a million of them in a few megabytes, and grouping by integers."""
+    given = values if isinstance(values.dtype, pd.CategoricalDtype) else values.astype("category")
+    names = given.cat.categories.astype(str).str.strip()
+    categories, place = np.unique(names.to_numpy(dtype=str), return_inverse=True)
+    codes = given.cat.codes.to_numpy()
+    bad = codes < 0
+    if "" in categories:
+        bad = bad | (names.to_numpy(dtype=str)[codes] == "")
     _refuse(bad, rows, name, "must not be empty", values, "name it")
-    # Categories: a million labels in a few megabytes, and grouping by integers.
-    return values.astype(str).astype("category")
+    return pd.Series(pd.Categorical.from_codes(place[codes], categories=pd.Index(categories, dtype=object)))
+
+
+def _nothing(count: int) -> pd.Series:
+    return pd.Series(pd.Categorical.from_codes(np.zeros(count, dtype=np.int8), categories=pd.Index([""])))
 
 
 def _numbers(values: pd.Series, name: str, rows: pd.Series) -> NDArray[np.float64]:
-    numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-    text = np.isnan(numbers) & ~_says_nan(values)
-    _refuse(text, rows, name, "must be a number", values, "correct it")
+    kinds = pd.api.types
+    if kinds.is_bool_dtype(values.dtype) or kinds.is_datetime64_any_dtype(values.dtype):
+        remedy = "write it as a number (times: since the cell began)"
+        _refuse(np.ones(len(values), dtype=bool), rows, name, "must be a number", values, remedy)
+    try:
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
+    except TypeError:  # lists, mappings: not even text
+        numbers = pd.to_numeric(values.astype(str), errors="coerce").to_numpy(dtype=np.float64)
+    text = np.isnan(numbers)
+    if text.any():
+        _refuse(text & ~_says_nan(values), rows, name, "must be a number", values, "write it with a point")
     return numbers
 
 
@@ -206,8 +151,15 @@ def _says_nan(values: pd.Series) -> NDArray[np.bool_]:
 def _seeds(values: pd.Series, rows: pd.Series) -> NDArray[np.int64]:
     numbers = _numbers(values, "seed", rows)
     with np.errstate(invalid="ignore"):
-        bad = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0))
-    _refuse(bad, rows, "seed", "must be a whole number >= 0", values, "runs are paired by it: write it")
+        bad = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2**53))
+    _refuse(
+        bad,
+        rows,
+        "seed",
+        "must be a whole number >= 0 and below 2^53",
+        values,
+        "runs are paired by it: write it",
+    )
     return numbers.astype(np.int64)
 
 
@@ -219,16 +171,24 @@ def _times(values: pd.Series, rows: pd.Series) -> NDArray[np.float64]:
     return numbers
 
 
-def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], list[Flag]]:
+def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], list[Problem]]:
     numbers = _numbers(values, "score", rows)
     unusable = ~np.isfinite(numbers)
     if not unusable.any():
         return numbers, []
+    _refuse(
+        unusable & bool(unusable.all()),
+        rows,
+        "score",
+        "some score must be a number",
+        values,
+        "check the export",
+    )
     listed = ", ".join(str(row) for row in rows[unusable].iloc[:_LISTED])
     count = int(unusable.sum())
     where = f"row {listed}{', ...' if count > _LISTED else ''}, column score"
     rule = f"{count} of {numbers.size} scores are NaN or infinite"
-    flag = Flag(where, rule, "kept as diverged: such a score never becomes the best so far")
+    flag = Problem(where, rule, "kept as diverged: such a score never becomes the best so far")
     return np.where(unusable, np.nan, numbers), [flag]
 
 
@@ -243,7 +203,8 @@ def _check_order(frame: pd.DataFrame, trial: NDArray[Any] | None) -> None:
     twice = pd.DataFrame(keys).duplicated().to_numpy()
     if twice.any():
         at = int(np.argmax(twice))
-        first = frame[(cell == cell[at]) & (frame["time"] == frame["time"].iloc[at])]["row"].iloc[0]
+        equal = np.all([np.asarray(key) == np.asarray(key)[at] for key in keys.values()], axis=0)
+        first = frame["row"].iloc[int(np.argmax(equal))]
         remedy = (
             "drop one of them"
             if trial is not None
@@ -267,7 +228,7 @@ def _check_order(frame: pd.DataFrame, trial: NDArray[Any] | None) -> None:
             f"row {frame['row'].iloc[at]}, column time",
             f"time must not go backwards within {_name(frame, at)}",
             float(frame["time"].iloc[at]),
-            "sort its rows by time, or remove what a restart repeated",
+            "sort its rows by time, remove what a restart repeated, or give a second run its own seed",
         )
 
 
@@ -277,20 +238,20 @@ def _name(frame: pd.DataFrame, at: int) -> str:
     return ", ".join(str(part) for part in parts if str(part))
 
 
-def _hardware(raw: pd.DataFrame, frame: pd.DataFrame, wall_clock: bool) -> list[Flag]:
+def _hardware(raw: pd.DataFrame, frame: pd.DataFrame, wall_clock: bool) -> list[Problem]:
     if not wall_clock:
         return []
     if "hardware" not in raw.columns:
         rule = "no column hardware: nobody can tell whether all times stem from one machine"
-        return [Flag("column hardware", rule, "compared as if they did")]
-    hardware = raw["hardware"].fillna("").astype(str)
-    mixed = hardware.groupby(frame["task"].to_numpy(), observed=True).transform("first") != hardware
+        return [Problem("column hardware", rule, "compared as if they did")]
+    kind, task = pd.factorize(raw["hardware"])[0], frame["task"].cat.codes.to_numpy()
+    _, begins, of = np.unique(task, return_index=True, return_inverse=True)
     _refuse(
-        mixed.to_numpy(),
+        kind != kind[begins[of]],
         frame["row"],
         "hardware",
         "wall-clock times of a task must stem from one kind of hardware",
-        hardware,
+        raw["hardware"],
         "compare each kind apart, or pass --clock declared if time counts work instead of seconds",
     )
     return []

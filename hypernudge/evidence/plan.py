@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hypernudge.errors import InvalidArgumentError
+
 FAMILIES = ("all", "warm_start", "task")
-CONTROLS = ("random_step", "several_steps", "rival")
+CONTROLS = ("random_step", "several_steps", "rival", "placebo")
 """Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
+_USUAL = {"random_step": "random_step", "several_steps": "multi_step", "placebo": "placebo"}
 
 
-class ResultsError(ValueError):
-    """A results directory that cannot be evaluated; the message names file, key, rule and remedy."""
+class ResultsError(InvalidArgumentError):
+    """A plan or results directory that cannot be evaluated; the message names file, key, rule and remedy."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Criteria:
         families: "all" (one family), "warm_start" (one per method) or "task" (one per task).
         bootstrap: Draws of the bootstrap that a single task is aggregated by.
         bootstrap_seed: Its seed.
-        controls: Role of a control (`random_step`, `several_steps`, `rival`) -> the label that plays it.
+        controls: Role of a control (one of `CONTROLS`) -> the label that plays it, where not the usual one.
+        factorial: Two-by-two designs: triples of labels, the first factor, the second, both together.
     """
 
     baseline: str = "none"
@@ -43,6 +47,7 @@ class Criteria:
     bootstrap: int = 2000
     bootstrap_seed: int = 0
     controls: Mapping[str, str] = field(default_factory=dict)
+    factorial: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -67,6 +72,16 @@ class Criteria:
             raise ResultsError(
                 f"evidence.controls has unknown roles {', '.join(unknown)}; known are {', '.join(CONTROLS)}."
             )
+
+        for triple in self.factorial:
+            if len(triple) != 3 or not all(isinstance(label, str) for label in triple):
+                raise ResultsError(
+                    f"evidence.factorial must hold triples of labels, [first, second, both], got {triple!r}."
+                )
+
+    def control(self, role: str) -> str | None:
+        """Label that plays a control, None where nothing does."""
+        return self.controls.get(role, _USUAL.get(role))
 
     def family_of(self, method: Variation) -> str:
         """Name of the Holm family that a method's comparison belongs to."""

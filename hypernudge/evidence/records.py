@@ -17,6 +17,7 @@ import numpy as np
 from hypernudge.evidence.plan import Variation
 
 Record = dict[str, Any]
+ABSENT = "no record"
 
 
 def record_digest(record: Record) -> str:
@@ -55,7 +56,7 @@ def read_record(path: Path, variation: Variation, seed: int) -> tuple[Record | N
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
-        return None, "no record"
+        return None, ABSENT
     except (OSError, ValueError) as error:
         return None, f"unreadable: {error}"
     try:

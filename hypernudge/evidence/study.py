@@ -19,34 +19,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.evidence.deviations import deviations
+from hypernudge.evidence.doubts import missing_cells, settings, too_few_seeds, unreached
 from hypernudge.evidence.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.plan import Plan, Variation, load_plan
-from hypernudge.evidence.records import Record, identity, read_record
+from hypernudge.evidence.problem import Problem
+from hypernudge.evidence.records import ABSENT, Record, identity, read_record
 
 Floats = NDArray[np.float64]
 
 _COLUMNS = [
     *("run_id", "task", "scheduler", "warm_start", "seed", "status", "reason", "target", "budget", "floor"),
     *("trials", "units", "training_flops", "warm_start_flops", "total_flops", "overhead", "errors"),
-    *("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes"),
+    *("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes", "hardware"),
 ]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that was not as declared.
-
-    Attributes:
-        where: File or cell concerned, relative to the results directory.
-        run_id: The variation concerned, None where there is more than one.
-        rule: What is wrong.
-        consequence: What the evaluation did about it.
-    """
-
-    where: str
-    run_id: str | None
-    rule: str
-    consequence: str
 
 
 @dataclass(frozen=True)
@@ -81,7 +66,7 @@ def load_study(results_dir: Path) -> Study:
         ResultsError: there is no readable plan. Damaged records do not raise: they become problems.
     """
     plan = load_plan(results_dir)
-    problems = [Problem(d.where, None, d.rule, d.consequence) for d in deviations(results_dir)]
+    problems = [*deviations(results_dir), *_unplanned_runs(results_dir, plan)]
     rows: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     parts: list[tuple[Floats, ...]] = []
@@ -101,13 +86,13 @@ def load_study(results_dir: Path) -> Study:
             if record is None:
                 if path.exists():
                     problems.append(
-                        Problem(where, variation.run_id, why, "kept aside; the cell counts as missing")
+                        Problem(where, why, "kept aside; the cell counts as missing", variation.run_id)
                     )
                 rows.append({**row, "status": "missing", "reason": why})
                 continue
             if record["declared"]["target"] != variation.target:
                 rule = f"declared target {record['declared']['target']} is not the plan's {variation.target}"
-                problems.append(Problem(where, variation.run_id, rule, "the plan's target is used"))
+                problems.append(Problem(where, rule, "the plan's target is used", variation.run_id))
             rows.append({**row, **facts})
             trials.extend(its_trials)
             parts.append(curve)
@@ -118,15 +103,39 @@ def load_study(results_dir: Path) -> Study:
     frame["winner"] = [
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
+    problems.extend(_doubts(cells))
     return Study(plan, cells, best, frame, tuple(problems))
+
+
+def _unplanned_runs(results_dir: Path, plan: Plan) -> Iterator[Problem]:
+    known = {variation.run_id for variation in plan.variations}
+    for path in sorted(results_dir.glob("*/cells")):
+        if path.is_dir() and path.parent.name not in known:
+            count = len(list(path.glob("*.json")))
+            yield Problem(
+                f"{path.parent.name}/", "this variation is not in the plan", f"{count} records not evaluated"
+            )
 
 
 def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Problem]:
     planned = {f"seed-{seed:04d}.json" for seed in variation.seeds}
-    for path in sorted((results_dir / variation.run_id / "cells").glob("seed-*.json")):
+    for path in sorted((results_dir / variation.run_id / "cells").glob("*.json")):
         if path.name not in planned:
             where = path.relative_to(results_dir).as_posix()
-            yield Problem(where, variation.run_id, "this seed is not in the plan", "not evaluated")
+            yield Problem(where, "this cell is not in the plan", "not evaluated", variation.run_id)
+
+
+def _doubts(cells: pd.DataFrame) -> Iterator[Problem]:
+    """What the records themselves leave open."""
+    absent = cells[cells["reason"] == ABSENT]  # damaged ones are named where they are read
+    yield from missing_cells(absent, "no record of seed {seeds}", "{count} planned cells count as missing")
+    yield from unreached(cells)
+    yield from too_few_seeds(cells)
+    for where, group in settings(cells):
+        kinds = sorted(set(group["hardware"].dropna()) - {""})
+        if len(kinds) > 1:
+            rule = f"wall times stem from {len(kinds)} kinds of hardware: {'; '.join(kinds)}"
+            yield Problem(where, rule, "seconds are compared between like machines only, others not at all")
 
 
 def _curve(record: Record, cell: int) -> tuple[Floats, ...]:
@@ -155,6 +164,7 @@ def _facts(record: Record) -> dict[str, Any]:
         "overhead": float(bill["warm_start_flops"]) / total if total > 0 else 0.0,
         "errors": len(record.get("errors") or []),
         **{name: _number(wall.get(name)) for name in walls},
+        "hardware": str(wall.get("hardware") or ""),
     }
 
 
@@ -247,7 +257,7 @@ def _horizons(cells: pd.DataFrame, problems: list[Problem]) -> Floats:
         budgets = np.unique(group["budget"].dropna().to_numpy(dtype=np.float64))
         if budgets.size > 1:
             rule = f"declared budgets differ: {', '.join(f'{b:g}' for b in budgets)} s"
-            problems.append(Problem(f"{task} / {scheduler}", None, rule, "all are evaluated at the smallest"))
+            problems.append(Problem(f"{task} / {scheduler}", rule, "all are evaluated at the smallest"))
         if budgets.size:
             horizon[group.index.to_numpy()] = budgets[0]
     return horizon

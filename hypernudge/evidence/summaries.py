@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.controls import AgainstControl, Interaction
 from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.outcomes import rung_survival
@@ -84,7 +85,6 @@ def summarise(study: Study, variation: Variation) -> Event:
 def comparison_event(comparison: Comparison) -> Event:
     """The comparison event: everything about one method against its baseline, one verdict included."""
     test, sizes = comparison.test, comparison.effects
-    frame = comparison.frame
     return {
         "run_id": comparison.method.run_id,
         "event": "comparison",
@@ -97,11 +97,11 @@ def comparison_event(comparison: Comparison) -> Event:
         "planned_pairs": comparison.planned,
         "pairs": test.pairs,
         "missing_pairs": comparison.missing,
-        "crashed_baseline": int((frame["baseline.status"] == "crashed").sum()),
-        "crashed_method": int((frame["method.status"] == "crashed").sum()),
+        "crashed_baseline": comparison.count("baseline.status", "crashed"),
+        "crashed_method": comparison.count("method.status", "crashed"),
         "target": comparison.method.target,
-        "reached_baseline": int(frame["baseline.reached"].sum()),
-        "reached_method": int(frame["method.reached"].sum()),
+        "reached_baseline": comparison.count("baseline.reached"),
+        "reached_method": comparison.count("method.reached"),
         "time_to_target": {
             "role": "primary",
             "wins": test.wins,
@@ -143,6 +143,11 @@ def comparison_event(comparison: Comparison) -> Event:
         },
         "overhead": comparison.overhead,
         "memory_ratio": comparison.memory_ratio,
+        "wall_seconds": {
+            "role": "secondary",
+            "pairs_on_like_hardware": comparison.wall_pairs,
+            "ratio": _interval(comparison.wall),
+        },
         "verdict": comparison.verdict.label,
         "reason": comparison.verdict.reason,
     }
@@ -166,6 +171,37 @@ def criterion_event(criterion: Criterion) -> Event:
             **_interval(criterion.aggregate),
         },
         "judgement": criterion.judgement,
+    }
+
+
+def control_event(found: AgainstControl) -> Event:
+    """The event of one method against one control."""
+    method = found.comparison.method
+    return {
+        "event": "control",
+        "run_id": method.run_id,
+        "task": method.task,
+        "scheduler": method.scheduler,
+        "warm_start": method.warm_start,
+        "role": found.role,
+        "control": found.label,
+        "pairs": found.pairs,
+        "ratio": _interval(found.ratio),
+        "p": found.p_value,
+    }
+
+
+def interaction_event(found: Interaction) -> Event:
+    """The event of one factorial design in one setting."""
+    return {
+        "event": "interaction",
+        "task": found.task,
+        "scheduler": found.scheduler,
+        "factors": list(found.factors),
+        "both": found.both,
+        "pairs": found.pairs,
+        "ratio_of_ratios": _interval(found.ratio),
+        "p": found.p_value,
     }
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.jsonio import write_text_atomically
+from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.study import Study
 
@@ -58,8 +60,8 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             "method": c.method.warm_start,
             "pairs": c.test.pairs,
             "planned": c.planned,
-            "reached base": int(c.frame["baseline.reached"].sum()),
-            "reached method": int(c.frame["method.reached"].sum()),
+            "reached base": c.count("baseline.reached"),
+            "reached method": c.count("method.reached"),
             "ratio": c.effects.ratio.estimate,
             "ratio low": c.effects.ratio.low,
             "ratio high": c.effects.ratio.high,
@@ -74,6 +76,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             "AUC Holm p": c.auc_p_holm,
             "overhead %": 100 * c.overhead,
             "memory ratio": c.memory_ratio,
+            "wall ratio": c.wall.estimate,
             "verdict": c.verdict.label,
         }
         for c in comparisons
@@ -98,7 +101,7 @@ def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
             "reached_baseline": "reached base",
             "reached_method": "reached method",
         }
-        own = grid.rename(columns=names).assign(**labels, pairs=len(c.frame))
+        own = grid.rename(columns=names).assign(**labels, pairs=c.seeds.size)
         own["declared"] = np.where(own["declared"], "yes", "")
         frames.append(own[[*labels, "target", "declared", "pairs", *names.values(), "ratio"]])
     columns = ["task", "scheduler", "method", "target", "declared", "pairs", "reached base"]
@@ -158,19 +161,64 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
     return Table("variations", shows, pd.DataFrame(rows))
 
 
+def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
+    """One row per method and control."""
+    rows = [
+        {
+            "task": c.comparison.method.task,
+            "scheduler": c.comparison.method.scheduler,
+            "method": c.comparison.method.warm_start,
+            "control": c.label,
+            "role": c.role.replace("_", " "),
+            "pairs": c.pairs,
+            "ratio": c.ratio.estimate,
+            "ratio low": c.ratio.low,
+            "ratio high": c.ratio.high,
+            "p": c.p_value,
+        }
+        for c in against_controls(comparisons, criteria)
+    ]
+    shows = "each method against the controls: above 1 the control was sooner; p values are not corrected"
+    return Table("controls", shows, pd.DataFrame(rows))
+
+
+def interaction_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
+    """One row per declared factorial design and setting."""
+    rows = [
+        {
+            "task": i.task,
+            "scheduler": i.scheduler,
+            "first": i.factors[0],
+            "second": i.factors[1],
+            "both": i.both,
+            "pairs": i.pairs,
+            "ratio of ratios": i.ratio.estimate,
+            "low": i.ratio.low,
+            "high": i.ratio.high,
+            "p": i.p_value,
+        }
+        for i in interactions(comparisons, criteria)
+    ]
+    shows = "two factors together against the product of each alone: below 1 they help each other"
+    return Table("interactions", shows, pd.DataFrame(rows))
+
+
 def all_tables(
     study: Study,
     comparisons: Sequence[Comparison],
     criteria: Sequence[Criterion],
     summaries: Sequence[dict[str, Any]],
 ) -> tuple[Table, ...]:
-    """Every table of an evaluation, in the order in which they are read."""
-    return (
+    """Every table that has a row, in the order in which they are read."""
+    tables = (
         comparison_table(comparisons),
         criterion_table(criteria),
+        control_table(comparisons, study.plan.criteria),
+        interaction_table(comparisons, study.plan.criteria),
         summary_table(summaries),
         sensitivity_table(study, comparisons),
     )
+    return tuple(table for table in tables if len(table.frame))
 
 
 def write_table(table: Table, directory: Path) -> list[Path]:

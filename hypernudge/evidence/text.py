@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hypernudge.evidence.verdict import LABELS
+
 Event = dict[str, Any]
 
 
@@ -36,6 +38,9 @@ def comparison_text(events: Sequence[Event]) -> str:
     ]
     for v in of["verdict"]:
         what = f"{v['verdict'].upper()}, time ratio {interval(v['ratio'])}"
+        if v["tuples"] > 1:
+            counts = ", ".join(f"{v[label]} {label}" for label in LABELS if v[label])
+            what += f"; of {v['tuples']} tuples {counts}"
         lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
     lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
     lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")

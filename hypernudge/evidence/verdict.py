@@ -12,12 +12,13 @@ The rules are symmetric: exchanging the two sides exchanges improved and harmed,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.plan import Criteria
 
 Label = Literal["improved", "harmed", "equivalent", "inconclusive", "unpowered"]
+LABELS: tuple[Label, ...] = get_args(Label)
 
 
 @dataclass(frozen=True)

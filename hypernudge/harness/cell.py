@@ -15,6 +15,7 @@ import torch
 
 from hypernudge.engine.base import Engine
 from hypernudge.harness.plan import Variation
+from hypernudge.harness.provenance import hardware
 from hypernudge.harness.records import (
     Appender,
     cell_path,
@@ -115,7 +116,7 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
         finally:
             appender.close()
         record["wall"]["total_seconds"] = time.perf_counter() - begun
-        record["wall"]["peak_memory_bytes"] = peak_memory()
+        record["wall"] |= {"peak_memory_bytes": peak_memory(), "hardware": hardware()}
         seal_record(path, record)
     return record
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
+from hypernudge.evidence.controls import BUDGET_MATCHED
 from hypernudge.evidence.deviations import FILE
 from hypernudge.evidence.plan import CONTROLS, Criteria
 from hypernudge.evidence.plan import Plan as EvidencePlan
@@ -115,21 +116,14 @@ def power_rows(plan: Plan, log_sd: float | None = None) -> Iterator[dict[str, An
 
 def control_rows(plan: Plan) -> list[dict[str, Any]]:
     """Return, for every role of a control, which label plays it and where it is missing."""
-    named = dict(plan.evidence.get("controls") or {})
+    criteria = Criteria(**plan.evidence)
     settings: dict[tuple[str, str], set[str]] = {}
     for variation in plan.variations:
-        of = variation.labels
-        settings.setdefault((of["task"], of["scheduler"]), set()).add(of["warm_start"])
-    usual = {"random_step": "random_step", "several_steps": "multi_step"}
-    rows: list[dict[str, Any]] = [
-        {
-            "role": "placebo",
-            "label": "computed from the records: baseline with the bill as extra budget",
-            "missing": [],
-        }
-    ]
+        settings.setdefault(_setting(variation.labels), set()).add(variation.labels["warm_start"])
+    computed = "computed from the records: baseline with the bill as extra budget"
+    rows: list[dict[str, Any]] = [{"role": BUDGET_MATCHED, "label": computed, "missing": []}]
     for role in CONTROLS:
-        label = named.get(role, usual.get(role))
+        label = criteria.control(role)
         missing = [" / ".join(setting) for setting, labels in settings.items() if label not in labels]
         rows.append({"role": role, "label": label, "missing": missing})
     return rows

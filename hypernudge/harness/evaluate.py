@@ -23,12 +23,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
     options = parser.parse_args(arguments)
     die_with_parent()
     try:
-        evaluation = evaluate(options.results_dir, emit)
-        if options.html is not None:
-            from hypernudge.evidence.html import write_report
-
-            write_report(options.results_dir, options.html)
-            emit({"event": "report", "file": str(options.html), "shows": "everything in one HTML file"})
+        evaluation = evaluate(options.results_dir, emit, html=options.html)
         if options.notebook is not None:
             from hypernudge.evidence.notebook import write_notebook
 

@@ -14,11 +14,12 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.plan import Criteria
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.grid import expand
 from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
@@ -30,16 +31,9 @@ KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second
 RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
-EVIDENCE: dict[str, Any] = {
-    "baseline": "none",
-    "alpha": 0.05,
-    "ratio": 0.85,
-    "final_margin": 0.002,
-    "equivalence_ratio": 1.05,
-    "families": "all",
-    "bootstrap": 2000,
-    "bootstrap_seed": 0,
-}
+# No defaults for the other two: plans without them keep their hash.
+_OPTIONAL = ("controls", "factorial")
+EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -159,7 +153,7 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     resolved = tuple(
         _variation(str(run_id), {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
-    evidence = _evidence(experiment.get("evidence") or {}, resolved)
+    evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
     processes = int((experiment.get("launcher") or {}).get("processes", 2))
     require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
     name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
@@ -293,14 +287,15 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
 
 
-def _evidence(given: Mapping[str, Any], variations: Sequence[Variation]) -> dict[str, Any]:
-    unknown = sorted(set(given) - {*EVIDENCE, "controls"})  # no default: plans without keep their hash
-    require(not unknown, "evidence", f"keys must be among {sorted(EVIDENCE)}", unknown, "remove them")
+def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:
+    known = sorted({*EVIDENCE, *_OPTIONAL})
+    unknown = sorted(set(given) - set(known))
+    require(not unknown, "evidence", f"keys must be among {known}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
-    families = evidence["families"]
-    known = families in ("all", "warm_start", "task")
-    require(known, "evidence.families", "must be 'all', 'warm_start' or 'task'", families, "choose one")
-    require(0 < evidence["alpha"] < 1, "evidence.alpha", "must lie in (0, 1)", evidence["alpha"], "use 0.05")
+    named = {label for triple in Criteria(**evidence).factorial for label in triple}
+    absent = named - {variation.labels["warm_start"] for variation in variations}
+    rule = "must name labels of variations"
+    require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
     _check_pairs(variations, str(evidence["baseline"]))
     return evidence
 

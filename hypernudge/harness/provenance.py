@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,15 @@ def provenance() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
     }
+
+
+@lru_cache(maxsize=1)
+def hardware() -> str:
+    """Return what wall times can be compared within: processor, cores, and the GPU where there is one."""
+    import torch
+
+    gpu = [torch.cuda.get_device_name()] if torch.cuda.is_available() else []
+    return ", ".join([_cpu(), f"{os.cpu_count()} cores", *gpu])
 
 
 def _version(name: str) -> str | None:

@@ -37,7 +37,8 @@ def test_events(evaluated):
     assert kinds.count("summary") == 6
     assert kinds.count("comparison") == 4
     assert kinds.count("criterion") == 2 * 5
-    assert kinds.count("table") == 4
+    assert kinds.count("table") == 5
+    assert kinds.count("control") == 4
     assert kinds.count("problem") == 0
     assert len(evaluation.figures) == kinds.count("figure") >= 11
     assert evaluation.status == "complete"
@@ -109,7 +110,7 @@ def test_a_second_evaluation_gives_the_same_bytes(study_copy):
                 style.save(drawing.figure, study_copy / "figures" / f"{drawing.name}.pdf")
         paths = [study_copy / "evaluation.json", *study_copy.glob("tables/*"), *study_copy.glob("figures/*")]
         written.append({path.name: path.read_bytes() for path in paths})
-    assert len(written[0]) == 1 + 12 + 2
+    assert len(written[0]) == 1 + 15 + 2
     assert written[0] == written[1]
 
 
@@ -120,9 +121,10 @@ def test_missing_and_damaged_cells_leave_an_incomplete_evaluation(study_copy):
     events = []
     evaluation = evaluate(study_copy, events.append, figures=False)
     assert (evaluation.status, evaluation.missing) == ("incomplete", 3)
-    (problem,) = evaluation.problems
+    problem, *absent = evaluation.problems
     assert problem["run_id"] == "digits_mlp-asha-literal"
     assert problem["where"].endswith("seed-0002.json")
+    assert [p["rule"] for p in absent] == ["no record of seed 1", "no record of seed 5"]
     by_run = {event["run_id"]: event for event in evaluation.comparisons}
     literal = by_run["digits_mlp-asha-literal"]
     assert (literal["status"], literal["pairs"], literal["missing_pairs"]) == ("incomplete", 8, 2)

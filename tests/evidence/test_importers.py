@@ -136,6 +136,14 @@ def test_ray_tune(ray_tune, tmp_path):
     own = frame[frame["seed"] == 0]
     assert own["time"].tolist() == [5.0, 10.0, 15.0, 20.0]
     assert own["trial"].tolist() == ["t0", "t0", "t1", "t1"]
+    # Scores within one second of the timestamp keep the order and the distance of the trial's own clock.
+    file = ray_tune / "mnist-pbt-1" / "train_0" / "result.json"
+    row = {**json.loads(file.read_text().splitlines()[0]), "timestamp": 1005}
+    file.write_text("".join(json.dumps({**row, "time_total_s": 5 + 0.1 * k}) + "\n" for k in range(3)))
+    (tmp_path / "out.csv").unlink()
+    frame, _ = imported("ray-tune", ray_tune, tmp_path)
+    times = frame[(frame["seed"] == 1) & (frame["trial"] == "t0")]["time"]
+    np.testing.assert_allclose(times, [5.0, 5.1, 5.2], atol=1e-9)
     broken = ray_tune / "mnist-pbt-0" / "train_0" / "result.json"
     broken.write_text(broken.read_text() + "{\n")
     with pytest.raises(InvalidArgumentError, match="line 3"):

@@ -1,10 +1,8 @@
 import json
 
-import numpy as np
 import pytest
 
 from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.placebo import against_placebo
 from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.study import load_study
 
@@ -34,13 +32,3 @@ def test_another_target_agrees_with_a_study_that_declares_it(study, study_copy):
     path.write_text(json.dumps(plan))
     again = compare(load_study(study_copy))[0]
     assert row["ratio"] == pytest.approx(again.effects.ratio.estimate, rel=1e-12)
-
-
-def test_the_placebo_is_the_baseline_with_the_bill_as_extra_budget(study):
-    for comparison in compare(study):
-        ratio, p = against_placebo(comparison)
-        share = comparison.frame["method.warm_start_flops"] / comparison.frame["method.total_flops"]
-        factor = float(np.exp(np.mean(np.log(1 - share))))
-        assert ratio.estimate == pytest.approx(comparison.effects.ratio.estimate / factor, rel=1e-12)
-        assert ratio.estimate >= comparison.effects.ratio.estimate
-        assert 0 <= p <= 1

@@ -7,6 +7,7 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.deviations import deviations, plan_digest
+from hypernudge.evidence.html import write_report
 from hypernudge.evidence.study import load_study
 from hypernudge.harness.declare import declare, with_declared_targets
 from hypernudge.harness.plan import load_plan, resolve_plan
@@ -116,3 +117,52 @@ def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
     assert plan.evidence["controls"] == {"rival": "halving"}
     raw = {"variations": {"a": {"task": "digits_mlp", "target": 0.5, "budget": {"units": 3}, "seeds": [0]}}}
     assert "controls" not in resolve_plan(raw, tmp_path).evidence
+
+
+def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("hypernudge.cli.SELF", ["true"])  # the evaluation would draw every figure
+    monkeypatch.setattr("hypernudge.harness.declare.PILOT_SEEDS", (100, 2))
+    file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
+    arguments = ["run", str(file), "--results-dir", str(results)]
+    assert main(arguments) == 0
+    manifest = json.loads((results / "plan.json").read_text())
+    (pilot,) = manifest["declared"]["pilots"]
+    assert pilot["seeds"] == [100, 101]
+    assert {entry["target"] for entry in manifest["variations"].values()} == {pilot["target"]}
+    assert manifest["declared"]["power"]["comparisons"][0]["pairs"] == 6
+    assert main(arguments) == 0
+    assert json.loads((results / "plan.json").read_text()) == manifest
+    capsys.readouterr()
+    assert main([*arguments, "common.seeds.count=7"]) == 2
+    assert "--deviate REASON" in capsys.readouterr().err
+    assert main([*arguments, "common.seeds.count=7", "--deviate", "one <more> seed"]) == 0
+    write_report(results, tmp_path / "r.html", ())
+    text = (tmp_path / "r.html").read_text()
+    assert "reason: one &lt;more&gt; seed" in text
+    assert "variations.plain.seeds" in text
+    assert "plain/cells/seed-0006.json: this cell is not in the plan" in text
+    assert pilot["run_id"] in text
+
+
+def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
+    plan = load_plan(write(tmp_path / "e.yaml", more=", factorial: [[random_step, none, none]]"))
+    for variation in plan.variations:
+        part = tmp_path / f"{variation.run_id}.yaml"
+        part.write_text(plan.as_yaml(variation))
+        assert load_plan(part).evidence == plan.evidence
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (", factorial: [[random, none]]", "must hold triples"),
+        (", factorial: [[random_step, none, both]]", r"must name labels of variations, but got \['both'\]"),
+        (", controls: {rivall: none}", "unknown roles rivall"),
+        (", ratio: fast", "evidence.ratio must be a number"),
+    ],
+)
+def test_criteria_are_checked_before_anything_runs(tmp_path, more, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        load_plan(write(tmp_path / "e.yaml", more=more))

@@ -35,7 +35,7 @@ def draw(material: Material) -> Iterator[Drawing]:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.35, sharex=True, sharey=True)
         ends: list[list[tuple[float, str, str]]] = []
-        budget = float(next(iter(setting.comparisons.values())).frame["method.budget"].iloc[0])
+        budget = float(next(iter(setting.comparisons.values())).columns["method.budget"][0])
         moments = np.linspace(0.0, budget, _POINTS + 1)[1:]
         low, high = np.inf, -np.inf
         for axes, (method, comparison) in zip(panels, setting.comparisons.items(), strict=True):
@@ -72,7 +72,7 @@ def _curves(material: Material, comparison: Comparison, side: str, moments: Floa
     """Incumbents of the paired cells, shape (pairs, moments), in the order of the pairs."""
     variation = comparison.method if side == "method" else comparison.baseline
     cells = material.cells(variation)
-    index = cells.reset_index().set_index("seed")["index"].loc[comparison.frame.index]
+    index = cells.reset_index().set_index("seed")["index"].loc[comparison.seeds.tolist()]
     floor = float(cells["floor"].iloc[0])
     return incumbent_on_grid(material.study.incumbents, index.to_numpy(dtype=np.int64), moments, floor)
 

@@ -194,10 +194,7 @@ def _signed(value: float) -> str:
 
 
 def _difference(comparison: Comparison, column: str) -> Floats:
-    method, baseline = (
-        comparison.frame[f"{s}.{column}"].to_numpy(dtype=np.float64) for s in ("method", "baseline")
-    )
-    return np.asarray(method - baseline)
+    return comparison.column(f"method.{column}") - comparison.column(f"baseline.{column}")
 
 
 def _finite(values: Floats) -> Floats:

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.controls import budget_matched
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import grid, legend_above
 from hypernudge.evidence.intervals import Interval
-from hypernudge.evidence.placebo import against_placebo
 
 
 def draw(material: Material) -> Iterator[Drawing]:
@@ -53,9 +53,8 @@ def draw(material: Material) -> Iterator[Drawing]:
 
 
 def _row(axes: Axes, y: int, comparison: Comparison) -> None:
-    placebo, _ = against_placebo(comparison)
     _mark(axes, y - 0.14, comparison.effects.ratio, "#0072B2", "o", "#0072B2", "-")
-    _mark(axes, y + 0.14, placebo, "#D55E00", "s", "white", (0, (4, 1)))
+    _mark(axes, y + 0.14, budget_matched(comparison).ratio, "#D55E00", "s", "white", (0, (4, 1)))
 
 
 def _mark(axes: Axes, y: float, ratio: Interval, colour: str, marker: str, face: str, dash: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from hypernudge.evidence.figures.style import WIDTH, legend_above
 
@@ -54,6 +55,7 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     if centres:
         axes.axhline(centres[-1], color="0.3", linewidth=0.8, linestyle=(0, (4, 2)))
         handles.append(Line2D([], [], color="0.3", linestyle=(0, (4, 2)), label=f"scale: {centres[-1]:.2f}"))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial [-]")
     axes.set_ylabel("log10 effective learning rate [-]")
     axes.set_title(title)

@@ -29,7 +29,7 @@ _TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0,
 
 def draw(material: Material) -> Iterator[Drawing]:
     """One figure: comparisons grouped by method, the aggregate over tasks below each group."""
-    if not any(len(c.frame) for c in material.comparisons):
+    if not any(c.seeds.size for c in material.comparisons):
         return
     rows = _rows(material)
     figure = Figure(figsize=(WIDTH, 0.19 * len(rows) + 1.15), layout="constrained")

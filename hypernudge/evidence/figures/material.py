@@ -101,7 +101,7 @@ class Material:
                     {
                         c.method.warm_start: c
                         for c in self.comparisons
-                        if (c.method.task, c.method.scheduler) == (task, scheduler) and len(c.frame)
+                        if (c.method.task, c.method.scheduler) == (task, scheduler) and c.seeds.size
                     },
                 )
 

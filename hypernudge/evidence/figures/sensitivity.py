@@ -56,7 +56,7 @@ def draw_targets(material: Material) -> Iterator[Drawing]:
 
 def draw_power(material: Material) -> Iterator[Drawing]:
     """Power over the number of pairs, at the spread that was observed; one panel per family size."""
-    usable = [c for c in material.comparisons if len(c.frame) >= 6 and float(np.std(c.log_ratio)) > 0]
+    usable = [c for c in material.comparisons if c.seeds.size >= 6 and float(np.std(c.log_ratio)) > 0]
     if not usable:
         return
     # The largest: controls that hardly change anything have hardly any spread, and would flatter the plan.

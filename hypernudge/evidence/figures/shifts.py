@@ -21,7 +21,7 @@ _LINES: tuple[tuple[str, str, Any, float], ...] = (
     ("winner", "#D55E00", "-", 1.0),
 )
 
-_POINTS = 80
+_POINTS = 40
 
 
 def draw(material: Material) -> Iterator[Drawing]:

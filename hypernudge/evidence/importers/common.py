@@ -12,7 +12,7 @@ import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.jsonio import write_text_atomically
-from hypernudge.evidence.longform import SUFFIXES
+from hypernudge.evidence.longform_files import SUFFIXES
 
 Direction = Literal["maximise", "minimise", "unknown"]
 Clock = Literal["wall", "count"]

@@ -26,6 +26,9 @@ _OWN = {
     *("time_since_restore", "timesteps_total", "episodes_total", "done", "timesteps_since_restore"),
 }
 
+_NEXT = 1e-6
+"""Seconds: the least by which a score of a trial follows the one before."""
+
 
 def read(source: str, metric: str | None = None) -> Iterator[Run]:
     """Yield one run per experiment below a directory.
@@ -56,16 +59,30 @@ def _run(folder: Path, files: list[Path], metric: str | None) -> Run:
         if isinstance(value, int | float) and not isinstance(value, bool) and key not in _OWN
     }
     name = pick_metric(metric, known) if lines else ""
-    scores, begun, empty = [], [], 0
+    begun = _begun(lines)
+    last: dict[str, float] = {}
+    scores, empty = [], 0
     for trial, line in lines:
-        begun.append(float(line["timestamp"]) - float(line.get("time_total_s", 0.0)))
+        # The timestamp is in whole seconds; the trial's own clock has the fraction, but not the waiting.
+        second = float(line["timestamp"])
+        at = min(max(second, begun[trial] + float(line.get("time_total_s", 0.0))), second + 1.0)
+        at = last[trial] = max(at, last.get(trial, -1.0) + _NEXT)
         value = line.get(name)
         if not isinstance(value, int | float):
             empty += 1
             continue
-        # The timestamp is in whole seconds; the trial's own clock has the fraction, but not the waiting.
-        scores.append(Score(str(line.get("trial_id", trial)), float(line["timestamp"]), float(value)))
-    return Run(folder.name, _attributes(folder), min(begun, default=0.0), tuple(scores), unscored=empty)
+        scores.append(Score(str(line.get("trial_id", trial)), at, float(value)))
+    first = min(begun.values(), default=0.0)
+    return Run(folder.name, _attributes(folder), first, tuple(scores), unscored=empty)
+
+
+def _begun(lines: list[tuple[str, dict[str, Any]]]) -> dict[str, float]:
+    """When each trial began, as late as its lines allow: whole seconds are rounded down."""
+    begun: dict[str, float] = {}
+    for trial, line in lines:
+        start = float(line["timestamp"]) - float(line.get("time_total_s", 0.0))
+        begun[trial] = max(start, begun.get(trial, start))
+    return begun
 
 
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
