@@ -89,7 +89,7 @@ def draw_all(
         path = directory / f"{drawing.name}.pdf"
         style.save(drawing.figure, path)
         if svg:
-            path.with_suffix(".svg").write_bytes(style.as_svg(drawing.figure))
+            path.with_suffix(".svg").write_text(style.as_svg(drawing.figure), encoding="utf-8")
         if page is not None:
             drawing.figure.set_layout_engine("none")  # solved already
             page.add(drawing)
