@@ -210,6 +210,7 @@ def test_single_topics_work_on_little(tmp_path, capsys):
     assert table_command("clean", [str(tmp_path / "nothing.json")]) == 2
 
 
+@pytest.mark.filterwarnings("ignore")  # of the libraries under the tracker
 def test_runs_are_exported_once_to_a_tracker(tmp_path, capsys):
     pytest.importorskip("mlflow", reason="extra trackers")
     from mlflow import MlflowClient

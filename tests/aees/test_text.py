@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -71,6 +72,7 @@ STEERED = (
 
 
 def test_the_measured_protocol_touches_neither_network_nor_tokenizer(place, offline, monkeypatch, capsys):
+    shutil.rmtree(place / "tokens", ignore_errors=True)
     local = f"--dataset-dir={place / 'data'}"
     assert run_experiment("sst2", arguments(place, local, "--pretokenize-only")) == 0
     (made,) = events(capsys.readouterr().out)
