@@ -1,8 +1,10 @@
 import dataclasses
 import json
+from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -13,10 +15,12 @@ from hypernudge.evidence.aees.figures import FIGURES
 from hypernudge.evidence.aees.runs import load_runs
 from hypernudge.evidence.aees.tables import TABLES
 from hypernudge.evidence.multiplicity import holm
+from hypernudge.evidence.tables import write_table
 from hypernudge.harness.aees.results import UnreadableResultError, load_run_result, save_run_result, schema
 from tests.aees.synthetic import result_of, save_all
 from tests.aees.tools import loop_of, steered
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "sst2_minilm"
 NOISY = {"label_noise_type": "symmetric", "label_noise_rate": 0.4}
 
 
@@ -206,6 +210,7 @@ def test_single_topics_work_on_little(tmp_path, capsys):
     assert table_command("clean", [str(tmp_path / "nothing.json")]) == 2
 
 
+@pytest.mark.filterwarnings("ignore")  # of the libraries under the tracker
 def test_runs_are_exported_once_to_a_tracker(tmp_path, capsys):
     pytest.importorskip("mlflow", reason="extra trackers")
     from mlflow import MlflowClient
@@ -224,3 +229,14 @@ def test_runs_are_exported_once_to_a_tracker(tmp_path, capsys):
     capsys.readouterr()
     assert export_command(given) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["kept"] == 3
+
+
+def test_the_committed_tables_follow_from_the_committed_records(tmp_path):
+    runs = load_runs([PUBLISHED / "records"])
+    assert not runs.problems
+    for build in TABLES.values():
+        table = build(runs)
+        if len(table.frame):
+            write_table(table, tmp_path)
+            own, committed = (pd.read_csv(folder / f"{table.name}.csv") for folder in (tmp_path, PUBLISHED))
+            pd.testing.assert_frame_equal(own, committed, rtol=1e-9)

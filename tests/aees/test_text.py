@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -71,6 +72,7 @@ STEERED = (
 
 
 def test_the_measured_protocol_touches_neither_network_nor_tokenizer(place, offline, monkeypatch, capsys):
+    shutil.rmtree(place / "tokens", ignore_errors=True)
     local = f"--dataset-dir={place / 'data'}"
     assert run_experiment("sst2", arguments(place, local, "--pretokenize-only")) == 0
     (made,) = events(capsys.readouterr().out)
@@ -122,7 +124,7 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
         def save_and_wait(*given):
             save(*given)
             calls.append(1)
-            if len(calls) == 3:  # step 12, the end of the first epoch, comes between 10 and 15
+            if len(calls) == 3:  # at step 15, inside the second epoch
                 time.sleep(600)
 
         loop.save_checkpoint = save_and_wait
@@ -130,16 +132,16 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
         os._exit(1)
     deadline = time.monotonic() + 120
     step = 0
-    while step < 12 and time.monotonic() < deadline:
+    while step < 15 and time.monotonic() < deadline:
         time.sleep(0.05)
         if checkpoint_path(killed).exists():
             step = torch.load(checkpoint_path(killed), weights_only=True)["state"]["progress"]["step"]
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    assert step == 12 and not killed.exists()
+    assert step == 15 and not killed.exists()
     assert run_experiment("sst2", interrupted) == 0
     assert timeless(killed) == timeless(whole)
-    assert json.loads(killed.read_text())["runtime_metrics"]["resumed_at_step"] == 12
+    assert json.loads(killed.read_text())["runtime_metrics"]["resumed_at_step"] == 15
     assert not checkpoint_path(killed).exists()
     capsys.readouterr()
 

@@ -156,7 +156,7 @@ class Loop:
         self.at.epoch += 1
         self.at.loss_sum, self.at.hits, self.at.seen, self.at.flops = 0.0, 0, 0, 0.0
         self.at.seconds, self.at.cpu_seconds = 0.0, 0.0
-        if self.saving and self.at.epoch < self.config.epochs:
+        if self.saving and not self.saving.every and self.at.epoch < self.config.epochs:
             self._save()
 
     def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
