@@ -103,7 +103,7 @@ def _run(options: argparse.Namespace) -> int:
         options.config_file,
         options.results_dir,
         options.overrides,
-        [*SELF, "train"],
+        None,
         [*SELF, "report"],
         options.deviate,
     )

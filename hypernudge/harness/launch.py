@@ -25,7 +25,7 @@ from hypernudge.registry import resolve
 
 ATTEMPTS = 2
 REFUSED = 2  # exit code of a worker whose variation cannot be built
-_FORKSERVER = "forkserver" in mp.get_all_start_methods()
+_method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
 
 
 def run_cells(
@@ -44,7 +44,7 @@ def run_cells(
         InvalidArgumentError: If the variation cannot be built.
     """
     start_server()
-    context: Any = mp.get_context("forkserver" if _FORKSERVER else "spawn")
+    context: Any = mp.get_context(_method)
     waiting = [(group, 1) for group in groups(variation, seeds, processes)]
     running: dict[Any, tuple[Any, list[int], int]] = {}
     try:
@@ -72,11 +72,17 @@ def run_cells(
 
 def start_server() -> None:
     """Have the workers' server import PyTorch from now on, beside whatever this process does meanwhile."""
-    if _FORKSERVER:
+    if _method == "forkserver":
         from multiprocessing import forkserver
 
         forkserver.set_forkserver_preload(["hypernudge.harness.server"])
         forkserver.ensure_running()
+
+
+def fork_workers_here() -> None:
+    """Have workers forked from this very process: it came from the server itself, and computes nothing."""
+    global _method
+    _method = "fork"
 
 
 def groups(variation: Variation, seeds: Sequence[int], processes: int) -> list[list[int]]:

@@ -1,12 +1,14 @@
 """Plans: what an experiment will run, resolved, checked and hashed before anything runs.
 
-An experiment's `variations:` map a run id to its configuration; `common:` holds what they share. A component
-(task, model, scheduler, warm_start, engine) is a name, or a mapping with `name` and options; a file
-`<group>/<name>.yaml` beside the experiment (or its folder) supplies its defaults.
+An experiment's `variations:` map a run id to its configuration; `common:` holds what they share, and `grid:`
+may stand for many at once (`hypernudge.harness.grid`). A component (task, model, scheduler, warm_start,
+engine) is a name, or a mapping with `name` and options; a file `<group>/<name>.yaml` beside the experiment
+(or its folder) supplies its defaults.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -18,6 +20,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
+from hypernudge.harness.grid import expand
 from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.tasks.spaces import build_space
@@ -77,6 +80,7 @@ class Plan:
     variations: tuple[Variation, ...]
     evidence: dict[str, Any]
     processes: int
+    part_of: str = ""  # hash of the plan that this is one variation of
 
     def __getitem__(self, run_id: str) -> Variation:
         for variation in self.variations:
@@ -110,6 +114,21 @@ class Plan:
             "evidence": self.evidence,
         }
 
+    def as_yaml(self, only: Variation | None = None) -> str:
+        """Return the resolved experiment as the text of a file, or one variation of it."""
+        import yaml
+
+        chosen = self.variations if only is None else (only,)
+        resolved: dict[str, Any] = {
+            "name": self.name,
+            "evidence": self.evidence,
+            "launcher": {"processes": self.processes},
+            "variations": {variation.run_id: variation.spec for variation in chosen},
+        }
+        if only is not None:
+            resolved["part_of"] = self.part_of or self.hash
+        return str(yaml.dump(resolved, sort_keys=False, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
+
 
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of plain data."""
@@ -128,28 +147,62 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     """Resolve a composed experiment; component files are looked up in `folder`."""
     refuse_placeholders(experiment)
-    known = {"name", "common", "variations", "evidence", "launcher", "engine", "seeds"}
+    known = {"name", "common", "grid", "variations", "evidence", "launcher", "engine", "seeds", "part_of"}
     unknown = sorted(set(experiment) - known)
     require(not unknown, "experiment", f"keys must be among {sorted(known)}", unknown, "remove them")
-    variations = experiment.get("variations")
-    ok = isinstance(variations, Mapping) and len(variations) > 0
-    require(ok, "variations", "must map run ids to configurations", variations, "add at least one")
-    assert isinstance(variations, Mapping)  # for the type checker
+    variations = _variations(experiment)
     common = dict(experiment.get("common") or {})
     for shared in ("engine", "seeds"):
         if shared in experiment:
             common.setdefault(shared, experiment[shared])
+    seen = _Seen(folder)
     resolved = tuple(
-        _variation(str(run_id), {**common, **(own or {})}, common, folder)
-        for run_id, own in variations.items()
+        _variation(str(run_id), {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
     evidence = _evidence(experiment.get("evidence") or {}, resolved)
     processes = int((experiment.get("launcher") or {}).get("processes", 2))
     require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
-    return Plan(str(experiment.get("name", "experiment")), resolved, evidence, processes)
+    name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
+    return Plan(name or "experiment", resolved, evidence, processes, part_of)
 
 
-def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], folder: Path) -> Variation:
+def _variations(experiment: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return run id -> configuration, those of the grid first."""
+    listed = experiment.get("variations")
+    grid = expand(experiment["grid"]) if "grid" in experiment else {}
+    ok = (isinstance(listed, Mapping) and len(listed) > 0) or (listed is None and bool(grid))
+    require(ok, "variations", "must map run ids to configurations", listed, "add at least one")
+    both = sorted(set(grid) & set(listed or {}))
+    require(not both, "variations", "must not repeat run ids of the grid", both, "rename them")
+    return {**grid, **(listed or {})}
+
+
+class _Seen:
+    """What need not be done again for every one of hundreds of variations."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[tuple[str, str], dict[str, Any]] = {}
+        self._checked: set[str] = set()
+
+    def group_file(self, kind: str, name: object) -> dict[str, Any]:
+        """Return what `<kind>/<name>.yaml` holds; nothing if it does not exist."""
+        if not isinstance(name, str) or ":" in name:
+            return {}
+        if (kind, name) not in self._files:
+            file = self._folder / kind / f"{name}.yaml"
+            self._files[kind, name] = load_yaml(file) if file.is_file() else {}
+        return copy.deepcopy(self._files[kind, name])
+
+    def first(self, *what: Any) -> bool:
+        """Whether this plain data is met for the first time."""
+        key = digest(what)
+        new = key not in self._checked
+        self._checked.add(key)
+        return new
+
+
+def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], seen: _Seen) -> Variation:
     where = f"variations.{run_id}"
     ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", run_id) is not None and run_id not in RESERVED
     require(ok, where, f"a run id must be a file name other than {RESERVED}", run_id, "rename it")
@@ -160,14 +213,14 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     spec: dict[str, Any] = {}
     for kind in COMPONENTS:
         if kind in given:
-            spec[kind] = _component(kind, given[kind], common.get(kind), folder, f"{where}.{kind}")
+            spec[kind] = _component(kind, given[kind], common.get(kind), seen, f"{where}.{kind}")
     task = spec["task"]
     for key in ("target", "space", "model", "training"):
         inherited = task.pop(key, None)
         if inherited is not None and key not in merged:
             given[key] = inherited
     if "model" in given:
-        spec["model"] = _component("model", given["model"], common.get("model"), folder, f"{where}.model")
+        spec["model"] = _component("model", given["model"], common.get("model"), seen, f"{where}.model")
     spec["space"] = given.get("space", "mid")
     spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
     _check_task(spec, where)
@@ -180,21 +233,21 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     spec["flops_per_second"] = float(speed)
     spec["seeds"] = read_seeds(given.get("seeds"), where)
     for kind in ("scheduler", "warm_start", "engine"):
-        _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
+        if seen.first(kind, spec[kind], spec["space"]):
+            _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
     for kind in ("task", "scheduler", "warm_start"):
         spec[kind].setdefault("label", spec[kind]["name"])
     return Variation(run_id, spec)
 
 
-def _component(kind: str, value: Any, shared: Any, folder: Path, where: str) -> dict[str, Any]:
+def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> dict[str, Any]:
     """Return a component as a mapping with `name`: group file, then common options, then its own."""
     own = {"name": value} if isinstance(value, str) else value
     require(isinstance(own, Mapping), where, "must be a name, or a mapping", value, "give a name")
     base = {"name": shared} if isinstance(shared, str) else dict(shared or {})
     name = own.get("name", base.get("name"))
     require(name is not None, where, "must have a name", value, "add `name:`")
-    file = folder / kind / f"{name}.yaml"
-    from_file = load_yaml(file) if isinstance(name, str) and ":" not in name and file.is_file() else {}
+    from_file = seen.group_file(kind, name)
     inherited = base if base.get("name") == name else {}
     given = {key: value for key, value in {**inherited, **own}.items() if key != "name"}
     component = {"name": name, **from_file, **given}  # a file may stand for another name, with options

@@ -7,11 +7,13 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness import forked
 from hypernudge.harness.declare import (
     changes,
     is_recorded,
@@ -22,6 +24,8 @@ from hypernudge.harness.declare import (
 from hypernudge.harness.plan import Plan, load_plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import write_atomically
+
+Child = subprocess.Popen[str] | forked.Forked
 
 
 def parse_with_overrides(
@@ -42,7 +46,7 @@ def run_experiment(
     config_file: Path,
     results_dir: Path,
     overrides: Sequence[str],
-    train_command: Sequence[str],
+    train_command: Sequence[str] | None,
     evaluate_command: Sequence[str],
     deviate: str | None = None,
 ) -> int:
@@ -50,7 +54,8 @@ def run_experiment(
 
     Where `results_dir` holds a declared plan, that plan is what is run and judged; where it is empty and
     targets are `pilot`, the plan is declared first, as `hypernudge plan` does. `deviate`, a reason, lets
-    a changed one run all the same: the change is recorded, and every report shows it.
+    a changed one run all the same: the change is recorded, and every report shows it. Variations are trained
+    by `train_command`, or, without one, in processes forked from one server: nothing is imported twice.
 
     Raises:
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
@@ -59,26 +64,41 @@ def run_experiment(
     plan = runnable(load_plan(config_file, overrides), results_dir)
     _claim_directory(plan, results_dir, deviate)
     _warn(plan)
-    experiment = _write_experiment(plan, results_dir)
+    write_atomically(results_dir / "experiment.yaml", plan.as_yaml())
     failed = []
     with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
         for index, variation in enumerate(plan.variations):
             run_dir = results_dir / variation.run_id
             progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
-            arguments = ["--run-id", variation.run_id, "--config-file", str(experiment)]
-            command = [*train_command, *arguments, "--run-dir", str(run_dir)]
-            if not _succeeds(variation.run_id, command, run_dir, progress):
+            own = run_dir / "config.yaml"  # hundreds of others need not be read for every one
+            write_atomically(own, plan.as_yaml(variation))
+            arguments = ["--run-id", variation.run_id, "--config-file", str(own)]
+            arguments += ["--run-dir", str(run_dir)]
+            if not _succeeds(variation.run_id, _trainer(train_command, arguments), run_dir, progress):
                 failed.append(variation.run_id)
         progress.running("evaluation")
         command = [*evaluate_command, "--results-dir", str(results_dir)]
-        if not _succeeds("evaluation", command, results_dir / "evaluation", progress):
+        if not _succeeds("evaluation", partial(_process, command), results_dir / "evaluation", progress):
             failed.append("evaluation")
     _say("failed: " + ", ".join(failed) if failed else f"done: results in {results_dir}")
     return 1 if failed else 0
 
 
-def _succeeds(what: str, command: Sequence[str], log_dir: Path, progress: Progress) -> bool:
-    code = run_child(command, log_dir, progress)
+def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
+    if command is None and forked.available():
+        from hypernudge.harness import train
+
+        return partial(forked.Forked, train.main, arguments)
+    return partial(_process, [*(command or (sys.executable, "-m", "hypernudge.cli", "train")), *arguments])
+
+
+def _process(command: Sequence[str]) -> Child:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+
+
+def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:
+    code = run_child(start, log_dir, progress)
     if code != 0:
         progress.say(f"{what}: FAILED with exit code {code}, see {log_dir / 'stderr.log'}")
     return code == 0
@@ -126,30 +146,13 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
     write_atomically(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
 
 
-def _write_experiment(plan: Plan, results_dir: Path) -> Path:
-    """Write the resolved experiment, the file that every variation is started with."""
-    import yaml
-
-    resolved: dict[str, Any] = {
-        "name": plan.name,
-        "evidence": plan.evidence,
-        "launcher": {"processes": plan.processes},
-        "variations": {variation.run_id: variation.spec for variation in plan.variations},
-    }
-    path = results_dir / "experiment.yaml"
-    write_atomically(path, yaml.safe_dump(resolved, sort_keys=False))
-    return path
-
-
-def run_child(command: Sequence[str], log_dir: Path, progress: Progress) -> int:
-    """Run a command; forward its stdout and stderr live, and keep each in a file of its own."""
+def run_child(start: Callable[[], Child], log_dir: Path, progress: Progress) -> int:
+    """Start a child; forward its stdout and stderr live, and keep each in a file of its own."""
     log_dir.mkdir(parents=True, exist_ok=True)
     with (
         (log_dir / "stdout.log").open("w") as out,
         (log_dir / "stderr.log").open("w") as err,
-        subprocess.Popen(
-            list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as child,
+        start() as child,
     ):
         assert child.stdout is not None and child.stderr is not None  # both are pipes
         streams = [(child.stdout, sys.stdout, out), (child.stderr, sys.stderr, err)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import atexit
 import os
 
-import hypernudge.harness.cell  # noqa: F401  # for its imports
+import hypernudge.harness.cell  # for its imports
+import hypernudge.harness.group
+import hypernudge.harness.train  # noqa: F401
 
 # Taking PyTorch apart costs most of a second, and whoever reads the server's output waits for it. Workers
 # leave without running this. The last function registered is the first one called.

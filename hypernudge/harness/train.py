@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
 def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     """Run what is missing of a variation, report everything, write `results.json` last."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    _write_config(run_dir, variation)
+    write_atomically(run_dir / "config.yaml", plan.as_yaml(variation))
     sys.stdout.write(describe(plan, variation) + "\n")
     sys.stdout.flush()
     records: dict[int, dict[str, Any]] = {}
@@ -80,13 +80,6 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     emit({"run_id": variation.run_id, "event": "result", **results["summary"]})
     write_atomically(run_dir / "results.json", json.dumps(plain(results), indent=2, allow_nan=False) + "\n")
     return 0 if len(ordered) == len(variation.seeds) else 1
-
-
-def _write_config(run_dir: Path, variation: Variation) -> None:
-    import yaml
-
-    text = yaml.safe_dump({"run_id": variation.run_id, **variation.spec}, sort_keys=False)
-    write_atomically(run_dir / "config.yaml", text)
 
 
 def _own(record: dict[str, Any], variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
@@ -223,7 +216,7 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
     }
     return {
         "run_id": variation.run_id,
-        "plan": plan.hash,
+        "plan": plan.part_of or plan.hash,
         **variation.labels,
         "summary": summary,
         "cells": cells,

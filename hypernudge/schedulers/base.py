@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
 
 from hypernudge.errors import require
@@ -82,12 +83,18 @@ class Uniform:
 
     def __call__(self, space: SearchSpace, history: History, streams: Streams) -> Config:
         """Return the draw at address `("config", i)`, `i` being the number of the next trial."""
-        return space.sample(streams("config", len(history.trials)))
+        return _drawn(space, streams, len(history.trials))
 
     def ahead(self, space: SearchSpace, history: History, streams: Streams, count: int) -> list[Config]:
         """Return the draws of the next `count` trials: they do not depend on what happens until then."""
         first = len(history.trials)
-        return [space.sample(streams("config", number)) for number in range(first, first + count)]
+        return [_drawn(space, streams, number) for number in range(first, first + count)]
+
+
+@lru_cache(maxsize=8192)
+def _drawn(space: SearchSpace, streams: Streams, number: int) -> Config:
+    """Return the draw for a trial; remembered, for a study that looks ahead asks for it again and again."""
+    return space.sample(streams("config", number))
 
 
 SamplerSpec = Sampler | str | Mapping[str, Any]

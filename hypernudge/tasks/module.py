@@ -22,8 +22,9 @@ from torch.func import functional_call
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.optimizers import Params
+from hypernudge.optimizers import Optimizer, Params
 from hypernudge.random import stream
+from hypernudge.registry import build
 from hypernudge.space import SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
 
@@ -44,9 +45,12 @@ class ModuleLoss:
         loss: `loss(model, batch, hp)`, a scalar tensor: what training differentiates. Hyper-parameters that
             enter it (label smoothing, say) must do so through tensor operations.
         batch_size: Samples per mini-batch; those of the `DataLoader` where None, else 128.
+        optimizer: The update rule that training uses: `"sgd"`, `"adamw"`, or one of `hypernudge.optimizers`.
+        steps_per_unit: Optimizer steps between two reported scores, usually those of an epoch; policies with
+            a prior weigh weight decay by it.
 
     Raises:
-        InvalidArgumentError: `data` is none of these, is empty, or `batch_size` is below 1.
+        InvalidArgumentError: `data` is none of these or empty, `optimizer` unknown, or a count below 1.
     """
 
     def __init__(
@@ -56,9 +60,17 @@ class ModuleLoss:
         loss: Loss,
         *,
         batch_size: int | None = None,
+        optimizer: str | Optimizer = "sgd",
+        steps_per_unit: int = 1,
     ) -> None:
         self.model = model
         self.loss = loss
+        self.optimizer: Optimizer = (
+            build("optimizer", {"name": optimizer}) if isinstance(optimizer, str) else optimizer
+        )
+        ok = steps_per_unit >= 1
+        require(ok, "steps_per_unit", "must be at least 1", steps_per_unit, "the steps of an epoch are usual")
+        self.steps_per_unit = steps_per_unit
         self._collate: Callable[[list[Any]], Any] = default_collate
         if isinstance(data, DataLoader):
             self._collate = data.collate_fn
@@ -124,13 +136,13 @@ class _ModuleTask(GradientTask):
     """A `ModuleLoss` at one configuration; it can be measured, not scored."""
 
     name = "module"
-    steps_per_unit = 1
 
     def __init__(
         self, source: ModuleLoss, space: SearchSpace, values: Mapping[str, Any], names: Names
     ) -> None:
         self.space = space
-        self.batch_size = source.batch_size
+        self.batch_size, self.steps_per_unit = source.batch_size, source.steps_per_unit
+        self.optimizer = source.optimizer
         self._source = source
         self._values = dict(values)
         self._names = names

@@ -26,7 +26,7 @@ from hypernudge.optimizers import Params
 from hypernudge.space import SearchSpace
 from hypernudge.task import Batch
 from hypernudge.tasks.augment import jitter, translate
-from hypernudge.tasks.supervised import SupervisedTask
+from hypernudge.tasks.supervised import SupervisedTask, nll
 
 PENALTIES = ("focal_gamma", "confidence_penalty", "z_loss", "logit_penalty", "l1")
 OBJECTIVES = ("cross_entropy", "brier")
@@ -71,7 +71,7 @@ class RegularisedTask(SupervisedTask):
             apart: Tensor = log_p.exp() - F.one_hot(y, log_p.shape[-1])
             return apart.square().sum(-1).mean()
         if "focal_gamma" not in hp:
-            return F.nll_loss(log_p, y)
+            return nll(log_p, y)
         own = log_p.gather(-1, y.unsqueeze(-1)).squeeze(-1)
         # Kept away from 0, where a power has no derivative with respect to its exponent.
         missed = (-torch.expm1(own)).clamp_min(1e-6)

@@ -36,6 +36,8 @@ class Nudger:
         self.policy = policy
         self._task, self._scheduler, self._streams, self._abreast = task, scheduler, streams, abreast
         self._measured: dict[int, tuple[Config, Any, float]] = {}
+        # Found out once: asking a protocol takes microseconds, and it is asked for every trial foreseen.
+        self._measuring: Measuring[Any] | None = policy if isinstance(policy, Measuring) else None
 
     def __call__(self, sampled: Config, history: History) -> Nudge:
         """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled."""
@@ -58,7 +60,7 @@ class Nudger:
         known = self._measured.get(number)
         if isinstance(self.policy, Unchanged):
             return sampled
-        if not isinstance(self.policy, Measuring) or known is None or known[0] != sampled:
+        if self._measuring is None or known is None or known[0] != sampled:
             return None
         try:
             return self._nudge(sampled, number, history, known).config
@@ -68,13 +70,13 @@ class Nudger:
     def _nudge(
         self, sampled: Config, number: int, history: History, known: tuple[Config, Any, float] | None
     ) -> Nudge:
-        if known is None or not isinstance(self.policy, Measuring):
+        if known is None or self._measuring is None:
             return self.policy(self._task, sampled, history, self._streams)
-        return self.policy.nudge(self._task, sampled, number, history, self._streams, known[1])
+        return self._measuring.nudge(self._task, sampled, number, history, self._streams, known[1])
 
     def _measure(self, number: int, sampled: Config, history: History) -> None:
         known = self._measured.get(number)
-        if not isinstance(self.policy, Measuring) or (known is not None and known[0] == sampled):
+        if self._measuring is None or (known is not None and known[0] == sampled):
             return
         self._measured.clear()
         coming = self._coming(sampled, history)
@@ -83,7 +85,7 @@ class Nudger:
         begun = time.perf_counter()
         numbers = range(number, number + len(coming))
         try:
-            found = self.policy.measure(self._task, coming, numbers, self._streams)
+            found = self._measuring.measure(self._task, coming, numbers, self._streams)
         except Exception:  # some trial's loss raises: each is measured alone, and only its own nudge fails
             return
         share = (time.perf_counter() - begun) / len(coming)

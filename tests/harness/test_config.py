@@ -149,3 +149,54 @@ def test_filling_a_template():
     assert fill_placeholders(text, {"ONE_PLACEHOLDER": "1"}) == "a: 1\nb: TWO_PLACEHOLDER\n"
     with pytest.raises(InvalidArgumentError, match="THREE_PLACEHOLDER"):
         fill_placeholders(text, {"THREE_PLACEHOLDER": "3"})
+
+
+def gridded(**changes):
+    """Return BASE's common part with a grid in place of its variations."""
+    grid = {
+        "axes": {
+            "task": ["digits_mlp", "digits_cnn"],
+            "space": ["mid", "wide"],
+            "warm_start": {"none": "none", "big": {"name": "literal", "eta_h": 0.01}},
+        },
+        "run_id": "{task}-{space}-{warm_start}",
+        "labels": {"task": "{task}_{space}"},
+    }
+    return {"common": BASE["common"], "grid": {**grid, **changes}}
+
+
+def test_a_grid_stands_for_all_its_combinations(tmp_path):
+    plan = resolve_plan(gridded(), tmp_path)
+    assert [v.run_id for v in plan.variations[:3]] == [
+        "digits_mlp-mid-none",
+        "digits_mlp-mid-big",
+        "digits_mlp-wide-none",
+    ]
+    assert len(plan.variations) == 8
+    last = plan["digits_cnn-wide-big"]
+    assert last.labels == {"task": "digits_cnn_wide", "scheduler": "asha", "warm_start": "big"}
+    assert last.spec["space"] == "wide" and last.spec["warm_start"]["eta_h"] == 0.01
+    more = resolve_plan({**gridded(), "variations": {"extra": {"space": "narrow"}}}, tmp_path)
+    assert [v.run_id for v in more.variations[8:]] == ["extra"]
+    listed = {"common": BASE["common"], "variations": {v.run_id: v.spec for v in plan.variations}}
+    assert resolve_plan(listed, tmp_path).hash == plan.hash
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": {}}, ["grid", "axes"]),
+        ({"axes": {"task": "digits_mlp"}}, ["grid.axes.task", "list of names", "'digits_mlp'"]),
+        ({"axes": {"task": []}}, ["grid.axes.task", "at least one"]),
+        ({"axs": {}}, ["grid", "axs"]),
+        ({"run_id": "{task}-{warm_start}"}, ["grid.run_id", "tell all combinations apart"]),
+        ({"run_id": "{tsk}"}, ["grid.run_id", "must name axes", "{tsk}"]),
+        ({"labels": {"scheduler": "x"}}, ["grid.labels.scheduler", "must be an axis"]),
+        ({"labels": "x"}, ["grid.labels", "mapping"]),
+    ],
+)
+def test_a_bad_grid_is_refused(tmp_path, changes, words):
+    with pytest.raises(InvalidArgumentError) as caught:
+        resolve_plan(gridded(**changes), tmp_path)
+    for word in words:
+        assert word in str(caught.value)

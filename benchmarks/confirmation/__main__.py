@@ -1,0 +1,57 @@
+"""Pool evaluated blocks of the confirmation study, and keep what is small of them."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.confirmation import report
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=report.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "directories", type=Path, nargs="+", metavar="DIR", help="evaluated results directories"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="write pooled.csv, pooled.md and the cells of each block there"
+    )
+    options = parser.parse_args()
+    tuples = list(report.read(options.directories))
+    found = list(report.rows(tuples))
+    text = report.markdown(found)
+    sys.stdout.write(text)
+    if options.output is None:
+        return 0
+    options.output.mkdir(parents=True, exist_ok=True)
+    (options.output / "pooled.md").write_text(text)
+    (options.output / "pooled.csv").write_text(_csv(found))
+    for directory in options.directories:
+        cells = []
+        for path in sorted(directory.glob("*/results.json")):
+            results = json.loads(path.read_text())
+            cells += [{"run_id": results["run_id"], **cell} for cell in results["cells"]]
+        with gzip.GzipFile(options.output / f"{directory.name}_cells.csv.gz", "wb", mtime=0) as file:
+            file.write(_csv(cells).encode())
+    return 0
+
+
+def _csv(found: list[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    for row in found:
+        writer.writerow({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in row.items()})
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

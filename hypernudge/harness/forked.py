@@ -1,0 +1,79 @@
+"""Variations of a long study as processes forked from one server: a start costs milliseconds, not seconds.
+
+The server has imported PyTorch and the harness once (`launch.start_server`). A child is what
+`python -m hypernudge train ...` would be: its own process, with its own standard output and error.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import os
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import IO, Any
+
+from hypernudge.harness import launch
+
+
+class Forked:
+    """A running child with the attributes of `subprocess.Popen` that a reader of its output needs.
+
+    Args:
+        main: Called with the arguments in the child; an importable function that returns an exit code.
+        arguments: Command line without the program.
+    """
+
+    def __init__(self, main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> None:
+        launch.start_server()
+        context: Any = mp.get_context("forkserver")
+        (out, out_in), (err, err_in) = context.Pipe(duplex=False), context.Pipe(duplex=False)
+        self._process = context.Process(target=_child, args=(main, list(arguments), out_in, err_in))
+        self._process.start()
+        self.stdout, self.stderr = _reader(out), _reader(err)
+        out_in.close()  # else the readers would never see its end
+        err_in.close()
+
+    def wait(self) -> int:
+        """Return the exit code once the child has ended; negative if a signal ended it."""
+        self._process.join()
+        return int(self._process.exitcode)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.is_alive():  # the reader was interrupted
+            self._process.terminate()
+        self._process.join()
+        self.stdout.close()
+        self.stderr.close()
+
+
+def available() -> bool:
+    """Whether this platform has fork servers."""
+    return "forkserver" in mp.get_all_start_methods()
+
+
+def _reader(connection: Connection) -> IO[str]:
+    reader = os.fdopen(os.dup(connection.fileno()), encoding="utf-8", errors="replace")
+    connection.close()
+    return reader
+
+
+def _child(
+    main: Callable[[Sequence[str]], int], arguments: Sequence[str], out: Connection, err: Connection
+) -> None:
+    for connection, standard in ((out, 1), (err, 2)):
+        os.dup2(connection.fileno(), standard)
+        connection.close()
+    launch.fork_workers_here()
+    code = 1
+    try:
+        code = main(arguments)
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    launch.leave(code)
