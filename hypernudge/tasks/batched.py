@@ -7,10 +7,8 @@ The table is made once per task, the rows and weights of a whole unit at once, a
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import torch
@@ -61,8 +59,7 @@ class SupervisedRoute:
         x = task.inputs("train")
         self.table = (_neighbourhood(x) if self.images else x.flatten(1)).to(device)
         self.labels = task.labels("train").to(device)
-        self._lock = Lock()
-        self._begun: OrderedDict[int, tuple[int, Drawn]] = OrderedDict()
+        self._begun: dict[int, tuple[int, Drawn]] = {}
         self.held_out: dict[Split, tuple[Tensor, Tensor]] = {
             split: (task.inputs(split).movedim(0, -1).contiguous().to(device), task.labels(split).to(device))
             for split in ("validation", "test")
@@ -125,17 +122,13 @@ class SupervisedRoute:
 
     def _epoch(self, seed: int, epoch: int) -> Drawn:
         """Return the draws of an epoch; those of one that an earlier unit began are at hand."""
-        with self._lock:
-            known, drawn = self._begun.get(seed, (None, None))
+        known, drawn = self._begun.get(seed, (None, None))
         return drawn if known == epoch and drawn is not None else self.task.draws(seed, epoch)
 
     def _keep(self, seed: int, epoch: int, drawn: Drawn) -> None:
-        most = BEGUN_BYTES // sum(value.nbytes for value in drawn)
-        with self._lock:
-            self._begun.pop(seed, None)
-            self._begun[seed] = (epoch, drawn)
-            while len(self._begun) > most:
-                self._begun.popitem(last=False)
+        if len(self._begun) * sum(value.nbytes for value in drawn) > BEGUN_BYTES:
+            self._begun.clear()
+        self._begun[seed] = (epoch, drawn)
 
     def gradients(
         self, params: Params, buffers: Params, batch: Batch, hp: Mapping[str, Tensor], work: Workspace

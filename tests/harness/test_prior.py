@@ -10,7 +10,6 @@ from hypernudge import cli
 from hypernudge.harness.cell import run_cell
 from hypernudge.harness.plan import load_plan
 from hypernudge.harness.prior import build_prior, targets
-from hypernudge.harness.run import _write_experiment
 from hypernudge.registry import build
 from hypernudge.warmstart.features import SIZE
 
@@ -37,7 +36,7 @@ def results(tmp_path_factory):
     }
     (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
     plan = load_plan(folder / "study.yaml")
-    _write_experiment(plan, folder)
+    (folder / "experiment.yaml").write_text(plan.as_yaml())
     for variation in plan.variations:
         run_cell(variation, 0, folder / variation.run_id)
     return folder
