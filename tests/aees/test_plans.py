@@ -114,7 +114,7 @@ def test_running_a_plan_leaves_nothing_missing_and_runs_nothing_twice(tmp_path, 
 
 def test_the_committed_plan_is_a_plan():
     plan = load_run_plan(ROOT / "config" / "aees" / "sst2_minilm.yaml")
-    assert len(plan.runs) == 24
+    assert len(plan.runs) == 18
     assert {run.config.control_mode for run in plan.runs} == {"baseline", "adaptive", "random"}
 
 

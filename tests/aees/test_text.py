@@ -147,10 +147,15 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
 
     assert run_experiment("sst2", interrupted) == 0
     assert events(capsys.readouterr().out) == [{"event": "kept", "output": killed.as_posix()}]
-    assert run_experiment("sst2", [*given, f"--output={killed}"]) == 2
-    assert "--overwrite to replace" in capsys.readouterr().err
     assert run_experiment("sst2", [*interrupted, "--lr=0.01"]) == 2
     assert "lr: saved 0.002, here 0.01" in capsys.readouterr().err
+    before = killed.read_text()
+    assert run_experiment("sst2", [*given, "--epochs=1", f"--output={killed}"]) == 0
+    assert f"kept as {killed}.1" in capsys.readouterr().err
+    assert killed.with_name(killed.name + ".1").read_text() == before
+    assert json.loads(killed.read_text())["total_epochs"] == 1
+    assert run_experiment("sst2", [*given, "--epochs=1", "--overwrite", f"--output={killed}"]) == 0
+    assert not killed.with_name(killed.name + ".2").exists()
 
 
 def test_tokens_of_something_else_are_refused(place, capsys):

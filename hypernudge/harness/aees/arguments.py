@@ -87,7 +87,10 @@ def shared_options(task: str) -> dict[str, list[Option]]:
         ("--run-tag", {"help": "free text, kept in the result"}),
         ("--output", {"type": Path, "metavar": "FILE", "help": f"result (default: results/{task}_*.json)"}),
         ("--resume", {"action": "store_true", "help": "go on from the checkpoint; keep a finished result"}),
-        ("--overwrite", {"action": "store_true", "help": "replace a result that is there"}),
+        (
+            "--overwrite",
+            {"action": "store_true", "help": "replace an earlier result, else kept as FILE.1"},
+        ),
         (
             "--checkpoint-steps",
             {"type": int, "metavar": "N", "help": "optimizer steps between checkpoints; 0: epochs"},

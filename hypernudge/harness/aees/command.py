@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import sys
 from collections.abc import Sequence
@@ -48,22 +49,17 @@ def emit(event: dict[str, Any]) -> None:
 
 
 def _finished(output: Path, config: RunConfig, options: argparse.Namespace) -> bool:
-    """Return whether the result is there already; refuse to run over one.
+    """Return whether the result to resume is there already.
 
     Raises:
-        InvalidArgumentError: A result is there, and nothing says what to do with it, or it is another run's.
+        InvalidArgumentError: It is that of a run with other settings.
         UnreadableResultError: What is there is no result.
     """
-    if not output.exists() or options.overwrite:
+    if not options.resume or options.overwrite or not output.exists():
         return False
-    saved = load_run_result(output)
-    if not options.resume:
-        raise InvalidArgumentError(
-            f"--output: {output} must not exist yet; pass --resume to keep it, --overwrite to replace it, "
-            "or choose another"
-        )
     from hypernudge.episodes.persistence import differences
 
+    saved = load_run_result(output)
     # Through JSON, as the saved one: tuples are lists, and whole numbers may be floats.
     found = differences(saved.config, json.loads(json.dumps(config.as_dict())))
     if found:
@@ -72,6 +68,16 @@ def _finished(output: Path, config: RunConfig, options: argparse.Namespace) -> b
             "choose another"
         )
     return True
+
+
+def _set_aside(output: Path) -> None:
+    """Rename a result that is there to the first free name that no report reads."""
+    if not output.exists():
+        return
+    names = (output.with_name(f"{output.name}.{number}") for number in itertools.count(1))
+    aside = next(path for path in names if not path.exists())
+    output.rename(aside)
+    sys.stderr.write(f"note: the earlier result is kept as {aside}\n")
 
 
 def _warn(config: RunConfig, steps: int) -> list[str]:
@@ -119,6 +125,8 @@ def _train(experiment: Experiment, options: argparse.Namespace, config: RunConfi
         loop.on_step = on_step
         seen = loop.run()
     result = _result(config, loop, seen, options, warnings)
+    if not options.overwrite:
+        _set_aside(output)
     save_run_result(result, output)
     checkpoint.unlink(missing_ok=True)
     emit(
