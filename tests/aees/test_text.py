@@ -22,7 +22,7 @@ from hypernudge.harness.aees.checkpoints import checkpoint_path
 from hypernudge.harness.aees.problem import StepCosts, logits_of
 from hypernudge.harness.aees.sentences import Sentences, load_model
 from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
-from hypernudge.harness.aees.texts import AGNEWS, SST2, read_agnews, read_glue, read_local
+from hypernudge.harness.aees.texts import AGNEWS, SST2, local_files, read_agnews, read_glue, read_local
 from tests.aees.tools import DATA, common_words, events, real_sst2, timeless, tiny_bert
 
 needs_data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"SST-2 is not at {DATA}")
@@ -212,6 +212,20 @@ def test_the_token_of_the_hub_is_neither_printed_nor_recorded(place, monkeypatch
     assert run_experiment("sst2", [*given, "--max-train-samples=16", "--max-eval-samples=8"]) == 0
     printed = capsys.readouterr()
     assert not any("hf_" in part for part in (printed.out, printed.err, output.read_text()))
+
+
+def test_without_the_whole_training_file_its_largest_part_is_taken_and_named(tmp_path, capsys):
+    for name, rows in {"train_few.csv": 1, "train_more.csv": 3, "test.csv": 1}.items():
+        (tmp_path / name).write_text("1,title,words\n" * rows)
+    assert {part: path.name for part, path in local_files(AGNEWS, tmp_path).items()} == {
+        "train": "train_more.csv",
+        "test": "test.csv",
+    }
+    assert "no train.csv, so train_more.csv is the training part" in capsys.readouterr().err
+    assert local_files(AGNEWS, tmp_path, "train_few.csv")["train"].name == "train_few.csv"
+    (tmp_path / "train.csv").write_text("1,title,words\n")
+    assert local_files(AGNEWS, tmp_path)["train"].name == "train.csv"
+    assert not capsys.readouterr().err
 
 
 @needs_news

@@ -65,7 +65,8 @@ def read_local(task: TextTask, folder: Path, train_file: str | None = None) -> d
     Args:
         task: Which data set.
         folder: Holds the files.
-        train_file: Name of the training file, if it is not the usual one.
+        train_file: Name of the training file, if it is not the usual one. Where neither is there, the largest
+            of its parts is taken (`train_*.csv`).
 
     Raises:
         InvalidArgumentError: A file is missing or is not what it must be.
@@ -90,6 +91,8 @@ def local_files(task: TextTask, folder: Path, train_file: str | None = None) -> 
     for part, usual in task.files.items():
         name = train_file if part == "train" and train_file else usual
         path = next((p for p in (folder / name, folder / f"{name}.gz") if p.is_file()), None)
+        if path is None and part == "train" and not train_file:
+            path = _subset(folder, usual)
         if path is not None:
             found[part] = path
         elif part != "test":
@@ -99,6 +102,18 @@ def local_files(task: TextTask, folder: Path, train_file: str | None = None) -> 
                 + (", or name another with --train-file" if part == "train" else "")
             )
     return found
+
+
+def _subset(folder: Path, usual: str) -> Path | None:
+    """Return the largest part of the training file that is there, `train_*.csv` for `train.csv`; say so."""
+    stem, suffix = usual.split(".")
+    parts = [*folder.glob(f"{stem}_*.{suffix}"), *folder.glob(f"{stem}_*.{suffix}.gz")]
+    chosen = max(sorted(parts), key=lambda path: path.stat().st_size, default=None)
+    if chosen is not None:
+        sys.stderr.write(
+            f"note: there is no {usual}; trained on {chosen.name} (--train-file names another)\n"
+        )
+    return chosen
 
 
 def read_hub(
