@@ -110,9 +110,7 @@ def _subset(folder: Path, usual: str) -> Path | None:
     parts = [*folder.glob(f"{stem}_*.{suffix}"), *folder.glob(f"{stem}_*.{suffix}.gz")]
     chosen = max(sorted(parts), key=lambda path: path.stat().st_size, default=None)
     if chosen is not None:
-        sys.stderr.write(
-            f"note: there is no {usual}; trained on {chosen.name} (--train-file names another)\n"
-        )
+        sys.stderr.write(f"note: no {usual}, so {chosen.name} is the training part (or --train-file)\n")
     return chosen
 
 
