@@ -33,6 +33,7 @@ from hypernudge.flops import count_flops
 from hypernudge.harness.provenance import provenance
 from hypernudge.random import integer, torch_stream
 from hypernudge.tasks.data import load_dataset
+from hypernudge.warmstart.base import Unchanged
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
@@ -206,7 +207,7 @@ def ray(*, nudged: bool) -> Run:
             library.init(
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
-        search = WarmStartSearch(measured(), warm_start=policy() if nudged else _none(), seed=seed)
+        search = WarmStartSearch(measured(), warm_start=policy() if nudged else Unchanged(), seed=seed)
         space: dict[str, Any] = {
             name: tune.loguniform(low, high) if log else tune.uniform(low, high)
             for name, (low, high, log) in SPACE.items()
@@ -243,12 +244,6 @@ def ray(*, nudged: bool) -> Run:
             tune.Tuner(Trainable, param_space=space, tune_config=config, run_config=where).fit()
 
     return run
-
-
-def _none() -> Any:
-    from hypernudge.warmstart.base import Unchanged
-
-    return Unchanged()
 
 
 METHODS: dict[str, Callable[[], Run]] = {

@@ -13,6 +13,7 @@ import pandas as pd
 from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import Criterion
+from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.sensitivity import target_sensitivity
@@ -51,20 +52,27 @@ class Table:
     frame: pd.DataFrame
 
 
+def _labels(comparison: Comparison) -> dict[str, str]:
+    """The columns that say which comparison a row is of."""
+    method = comparison.method
+    return {"task": method.task, "scheduler": method.scheduler, "method": method.warm_start}
+
+
+def _limits(name: str, interval: Interval) -> dict[str, float]:
+    """The three columns of an estimate with its interval."""
+    return {name: interval.estimate, f"{name} low": interval.low, f"{name} high": interval.high}
+
+
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """One row per comparison: counts, ratio with interval, p values, differences, overhead, verdict."""
     rows = [
         {
-            "task": c.method.task,
-            "scheduler": c.method.scheduler,
-            "method": c.method.warm_start,
+            **_labels(c),
             "pairs": c.test.pairs,
             "planned": c.planned,
             "reached base": c.count("baseline.reached"),
             "reached method": c.count("method.reached"),
-            "ratio": c.effects.ratio.estimate,
-            "ratio low": c.effects.ratio.low,
-            "ratio high": c.effects.ratio.high,
+            **_limits("ratio", c.effects.ratio),
             "median ratio": c.effects.median_ratio,
             "p": c.test.p_value,
             "Holm p": c.p_holm,
@@ -94,7 +102,7 @@ def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
         grid = target_sensitivity(study, c)
         if grid.empty:
             continue
-        labels = {"task": c.method.task, "scheduler": c.method.scheduler, "method": c.method.warm_start}
+        labels = _labels(c)
         names = {
             "low": "ratio low",
             "high": "ratio high",
@@ -121,12 +129,8 @@ def criterion_table(criteria: Sequence[Criterion]) -> Table:
             "met": c.met,
             "not met": c.not_met,
             "open": c.open,
-            "share": c.share.estimate,
-            "share low": c.share.low,
-            "share high": c.share.high,
-            "aggregate": c.aggregate.estimate,
-            "aggregate low": c.aggregate.low,
-            "aggregate high": c.aggregate.high,
+            **_limits("share", c.share),
+            **_limits("aggregate", c.aggregate),
             "aggregate of": c.aggregate_of,
             "judgement": c.judgement,
         }
@@ -165,15 +169,11 @@ def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Tabl
     """One row per method and control."""
     rows = [
         {
-            "task": c.comparison.method.task,
-            "scheduler": c.comparison.method.scheduler,
-            "method": c.comparison.method.warm_start,
+            **_labels(c.comparison),
             "control": c.label,
             "role": c.role.replace("_", " "),
             "pairs": c.pairs,
-            "ratio": c.ratio.estimate,
-            "ratio low": c.ratio.low,
-            "ratio high": c.ratio.high,
+            **_limits("ratio", c.ratio),
             "p": c.p_value,
         }
         for c in against_controls(comparisons, criteria)

@@ -49,11 +49,6 @@ class Forked:
         self.stderr.close()
 
 
-def available() -> bool:
-    """Whether this platform has fork servers."""
-    return "forkserver" in mp.get_all_start_methods()
-
-
 def _reader(connection: Connection) -> IO[str]:
     reader = os.fdopen(os.dup(connection.fileno()), encoding="utf-8", errors="replace")
     connection.close()

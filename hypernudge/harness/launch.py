@@ -25,7 +25,8 @@ from hypernudge.registry import resolve
 
 ATTEMPTS = 2
 REFUSED = 2  # exit code of a worker whose variation cannot be built
-_method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+FORK_SERVER = "forkserver" in mp.get_all_start_methods()  # whether this platform has them
+_method = "forkserver" if FORK_SERVER else "spawn"
 
 
 def run_cells(

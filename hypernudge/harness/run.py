@@ -21,6 +21,7 @@ from hypernudge.harness.declare import (
     record_deviation,
     runnable,
 )
+from hypernudge.harness.launch import FORK_SERVER
 from hypernudge.harness.plan import Plan, load_plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import write_atomically
@@ -85,7 +86,7 @@ def run_experiment(
 
 
 def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
-    if command is None and forked.available():
+    if command is None and FORK_SERVER:
         from hypernudge.harness import train
 
         return partial(forked.Forked, train.main, arguments)

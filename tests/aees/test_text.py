@@ -279,19 +279,19 @@ def test_every_form_of_the_files_is_read(tmp_path):
     assert three.texts[0].startswith(
         "Wall St. Bears Claw Back Into the Black (Reuters) Reuters - Short-sellers"
     )
-    parts = read_local(SST2, DATA / "sst2")
+    parts = read_local(SST2, local_files(SST2, DATA / "sst2"))
     assert {part: len(texts.labels) for part, texts in parts.items()} == SST2.rows
     assert sum(parts["train"].labels) == 37_569 and sum(parts["validation"].labels) == 444
 
 
 def test_files_that_are_not_what_they_must_be_are_named(tmp_path):
     with pytest.raises(InvalidArgumentError, match="must be a folder"):
-        read_local(SST2, tmp_path / "nowhere")
+        read_local(SST2, local_files(SST2, tmp_path / "nowhere"))
     (tmp_path / "other.csv").write_text("1,a\n")
     with pytest.raises(InvalidArgumentError, match=r"train\.csv, but .* holds other\.csv; .*--train-file"):
-        read_local(AGNEWS, tmp_path)
+        read_local(AGNEWS, local_files(AGNEWS, tmp_path))
     with pytest.raises(InvalidArgumentError, match=r"other\.csv cannot be used: line 1 must be"):
-        read_local(AGNEWS, tmp_path, "other.csv")
+        read_local(AGNEWS, local_files(AGNEWS, tmp_path, "other.csv"))
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nfine\t1\nbroken\t7\n")
     with pytest.raises(ValueError, match="line 3"):
         read_glue(tmp_path / "train.tsv")

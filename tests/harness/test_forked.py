@@ -6,9 +6,10 @@ import sys
 
 import pytest
 
-from hypernudge.harness.forked import Forked, available
+from hypernudge.harness.forked import Forked
+from hypernudge.harness.launch import FORK_SERVER
 
-pytestmark = pytest.mark.skipif(not available(), reason="this platform has no fork server")
+pytestmark = pytest.mark.skipif(not FORK_SERVER, reason="this platform has no fork server")
 
 
 def speak(arguments):

@@ -17,7 +17,7 @@ from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.experiment import limited
 from hypernudge.harness.aees.problem import Problem, Samples
 from hypernudge.harness.aees.sentences import Sentences, load_model, load_sentences, load_tokenizer
-from hypernudge.harness.aees.texts import AGNEWS, TextTask, read_hub, read_local
+from hypernudge.harness.aees.texts import AGNEWS, TextTask, local_files, read_hub, read_local
 from hypernudge.harness.aees.tokens import Tokens, load_tokens, save_tokens, source_of, tokenize
 
 METHODS = {"AdamW": "baseline", "AdaptiveScheduler": "adaptive", "RandomScheduler": "random"}
@@ -148,12 +148,15 @@ class Text:
     def _tokens(self, options: argparse.Namespace) -> tuple[Tokens, bool]:
         """Return the tokens, and whether they had to be made."""
         folder = self._folder(options)
-        source = source_of(self.task, options.dataset_dir, options.train_file)
+        files = None
+        if options.dataset_dir is not None:
+            files = local_files(self.task, options.dataset_dir, options.train_file)
+        source = source_of(files)
         found = load_tokens(self.task, folder, options.model_name, options.max_length, source)
         if found is not None:
             return found, False
-        if options.dataset_dir is not None:
-            parts = read_local(self.task, options.dataset_dir, options.train_file)
+        if files is not None:
+            parts = read_local(self.task, files)
         else:
             parts = read_hub(self.task, **_fetching(options))
         tokenizer = load_tokenizer(options.model_name, **_fetching(options))

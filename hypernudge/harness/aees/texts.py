@@ -6,7 +6,7 @@ import contextlib
 import csv
 import gzip
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,20 +59,14 @@ class TextTask:
     split: bool
 
 
-def read_local(task: TextTask, folder: Path, train_file: str | None = None) -> dict[str, Texts]:
-    """Read the parts of a data set from local files, packed with gzip or not.
-
-    Args:
-        task: Which data set.
-        folder: Holds the files.
-        train_file: Name of the training file, if it is not the usual one. Where neither is there, the largest
-            of its parts is taken (`train_*.csv`).
+def read_local(task: TextTask, files: Mapping[str, Path]) -> dict[str, Texts]:
+    """Read the parts of a data set from :func:`local_files`, packed with gzip or not.
 
     Raises:
-        InvalidArgumentError: A file is missing or is not what it must be.
+        InvalidArgumentError: A file is not what it must be.
     """
     found = {}
-    for part, path in local_files(task, folder, train_file).items():
+    for part, path in files.items():
         try:
             found[part] = task.read(path)
         except (csv.Error, UnicodeDecodeError, OSError, ValueError) as error:
@@ -81,7 +75,13 @@ def read_local(task: TextTask, folder: Path, train_file: str | None = None) -> d
 
 
 def local_files(task: TextTask, folder: Path, train_file: str | None = None) -> dict[str, Path]:
-    """Return the files that :func:`read_local` reads, by part.
+    """Return the files of a data set by part.
+
+    Args:
+        task: Which data set.
+        folder: Holds the files.
+        train_file: Name of the training file, if it is not the usual one. Where neither is there, the largest
+            of its parts is taken (`train_*.csv`), and named on standard error.
 
     Raises:
         InvalidArgumentError: One that a run needs is missing.

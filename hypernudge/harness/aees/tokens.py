@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.aees.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask, local_files
+from hypernudge.harness.aees.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
 from hypernudge.harness.records import write_atomically
 
 DESCRIPTION = "tokenization.json"
@@ -121,16 +121,12 @@ def load_tokens(task: TextTask, folder: Path, model_name: str, max_length: int, 
     return Tokens(parts, description)
 
 
-def source_of(task: TextTask, folder: Path | None, train_file: str | None) -> str:
-    """Return what identifies the texts: their files' contents, or the hub.
-
-    Raises:
-        InvalidArgumentError: A local file is missing.
-    """
-    if folder is None:
+def source_of(files: Mapping[str, Path] | None) -> str:
+    """Return what identifies the texts: their files' contents, or the hub where there are none."""
+    if files is None:
         return HUB
     sha = hashlib.sha256()
-    for part, path in sorted(local_files(task, folder, train_file).items()):
+    for part, path in sorted(files.items()):
         sha.update(f"{part}:{hashlib.sha256(path.read_bytes()).hexdigest()};".encode())
     return sha.hexdigest()
 
