@@ -34,14 +34,14 @@ SPACE = SearchSpace(
 )
 
 
-def cifar10(data_dir: Path, n: int = 2000) -> tuple[Tensor, Tensor]:
-    """Return `n` test images of CIFAR-10 `(n, 3, 32, 32)`, standardised, and labels.
+def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> tuple[Tensor, Tensor]:
+    """Return `n` images of a part of CIFAR-10 `(n, 3, 32, 32)`, standardised, and labels.
 
     Raises:
         InvalidArgumentError: If the file, or what reads it, is missing.
     """
-    path = data_dir / "cifar10_jpeg" / "test.parquet"
-    require(path.is_file(), "--data-dir", "must hold cifar10_jpeg/test.parquet", str(path), "see the docs")
+    path = data_dir / "cifar10_jpeg" / f"{part}.parquet"
+    require(path.is_file(), "--data-dir", f"must hold cifar10_jpeg/{part}.parquet", str(path), "see the docs")
     try:
         import pyarrow.parquet as parquet
         from PIL import Image
@@ -90,16 +90,22 @@ def shortcut(x: Tensor, stride: int, extra: int) -> Tensor:
     return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, extra))
 
 
-class ResNet20(nn.Module):
-    """ResNet-20 for 32x32 images (He et al. 2016), 0.27 million parameters."""
+class ResNet(nn.Module):
+    """ResNet for 32x32 images (He et al. 2016) of depth 6 n + 2 with n blocks a stage.
 
-    def __init__(self) -> None:
+    Three blocks a stage of width 16, 32, 64 are ResNet-20, 0.27 million parameters.
+    """
+
+    def __init__(self, blocks: int = 3, width: int = 16) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
-        widths = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
-        self.blocks = nn.Sequential(*[Block(*width) for width in widths])
-        self.head = nn.Linear(64, 10)
+        self.conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        stages: list[Block] = []
+        for after, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
+            before = width if stride == 1 else after // 2
+            stages += [Block(before, after, stride), *[Block(after, after, 1) for _ in range(blocks - 1)]]
+        self.blocks = nn.Sequential(*stages)
+        self.head = nn.Linear(4 * width, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.blocks(F.relu(self.bn(self.conv(x))))
@@ -112,10 +118,11 @@ class ResNetTask(GradientTask):
 
     name, space, batch_size, steps_per_unit = "resnet20", SPACE, 32, 2
 
-    def __init__(self, images: tuple[Tensor, Tensor]) -> None:
+    def __init__(self, images: tuple[Tensor, Tensor], module: ResNet | None = None) -> None:
         x, y = images
-        self.x, self.y, self.held_out = x[64:], y[64:], (x[:64], y[:64])
-        self.module = ResNet20()
+        self.x, self.y = x[64:], y[64:]
+        self.held_out = dict.fromkeys(("validation", "test"), (x[:64], y[:64]))
+        self.module = ResNet() if module is None else module
         statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
         self.statistics, self.buffers = statistics, tuple(statistics)
 
@@ -136,7 +143,7 @@ class ResNetTask(GradientTask):
         return smoothed(logits, batch["y"], hp["label_smoothing"]), new
 
     def score(self, params: Params, split: Split) -> float:
-        x, y = self.held_out
+        x, y = self.held_out[split]
         return (self._forward(params, x, None).argmax(-1) == y).double().mean().item()
 
     def _forward(self, p: Params, x: Tensor, statistics: Params | None) -> Tensor:

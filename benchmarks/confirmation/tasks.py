@@ -1,6 +1,6 @@
-"""A character model under AdamW for the confirmation study: `benchmarks.confirmation.tasks:character_model`.
+"""Two networks of the confirmation study that the library does not ship, `benchmarks.confirmation.tasks:NAME`.
 
-Its text is looked for in `$HYPERNUDGE_DATA`.
+`character_model` is trained by AdamW, `small_resnet` by SGD. Their data are looked for in `$HYPERNUDGE_DATA`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks import LanguageTask, Transformer
+from benchmarks.networks import LanguageTask, ResNet, ResNetTask, Transformer, cifar10
 from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace
@@ -22,6 +22,7 @@ from hypernudge.tasks.tables import DATA_DIRECTORY
 
 HELD_OUT = 0.1  # share of the text for each of validation and test, from its end
 WINDOWS = 64  # of a held-out part that are scored
+TRAINING, VALIDATION, TEST = 8000, 500, 500  # images
 
 
 class CharacterModel(LanguageTask):
@@ -65,3 +66,32 @@ class CharacterModel(LanguageTask):
 def character_model() -> CharacterModel:
     """Return the character model's task."""
     return CharacterModel(Path(os.environ.get(DATA_DIRECTORY) or "."))
+
+
+class SmallResNet(ResNetTask):
+    """ResNet-8 of width 8, 20,000 parameters, on 8,000 images of CIFAR-10's training part.
+
+    500 more of that part validate, 500 images of the test part test.
+    """
+
+    name, family, batch_size, steps_per_unit = "resnet8", "cifar10", 32, 20
+    space = SearchSpace(
+        [
+            Real("lr", 1e-4, 1.0, log=True),
+            Real("momentum", 0.0, 0.99),
+            Real("weight_decay", 1e-6, 1e-1, log=True),
+            Real("label_smoothing", 0.0, 0.3),
+        ]
+    )
+
+    def __init__(self, data_dir: Path) -> None:
+        x, y = cifar10(data_dir, VALIDATION + TRAINING, "train")
+        super().__init__((x[VALIDATION:], y[VALIDATION:]), ResNet(blocks=1, width=8))
+        self.x, self.y = x[VALIDATION:], y[VALIDATION:]
+        test = cifar10(data_dir, TEST)
+        self.held_out = {"validation": (x[:VALIDATION], y[:VALIDATION]), "test": test}
+
+
+def small_resnet() -> SmallResNet:
+    """Return the small ResNet's task."""
+    return SmallResNet(Path(os.environ.get(DATA_DIRECTORY) or "."))

@@ -46,8 +46,7 @@ def in_float64(task):
     task.init = lambda seed: double(init(seed))
     task.batch = lambda seed, step: double(batch(seed, step))
     if isinstance(task, ResNetTask):
-        x, y = task.held_out
-        task.held_out = x.double(), y
+        task.held_out = {part: (x.double(), y) for part, (x, y) in task.held_out.items()}
     task.module.double()
     return task
 
