@@ -72,7 +72,12 @@ def optuna(workers: int) -> Outcome:
 
 
 def ray(workers: int) -> Outcome:
-    """Class trainables whose actors are reused, no log files, no progress output."""
+    """Class trainables whose actors are reused, no log files, no progress output, no checkpoints.
+
+    The number of trials at a time follows from the resources of each: with `max_concurrent_trials` none would be
+    pending when another ends, and the actor would be thrown away. A trial that raises, as one without
+    `save_checkpoint` does when it is to be saved at its end, takes its actor with it too.
+    """
     os.environ |= {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -106,13 +111,19 @@ def ray(workers: int) -> Outcome:
                 metric="score",
                 mode="max",
                 num_samples=TRIALS,
-                max_concurrent_trials=workers,
                 reuse_actors=True,
                 scheduler=ASHAScheduler(max_t=UNITS, grace_period=1, reduction_factor=ETA),
             ),
-            run_config=tune.RunConfig(storage_path=directory, verbose=0, stop={"training_iteration": UNITS}),
+            run_config=tune.RunConfig(
+                storage_path=directory,
+                verbose=0,
+                stop={"training_iteration": UNITS},
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
         )
         results = tuner.fit()
+        if results.num_errors:
+            raise RuntimeError(f"{results.num_errors} trials failed, the first: {results.errors[0]}")
         best = max(float(result.metrics["score"]) for result in results if result.metrics)
         count = len(results)
     library.shutdown()
