@@ -156,7 +156,7 @@ def tuning(
         if not history.n_running:
             return Study(history, seed, budget)
         if engine.foresight and not done:
-            engine.foresee(_likely(scheduler, nudger, history, streams, engine.foresight))
+            engine.foresee(_likely(scheduler, nudger, history, streams, engine))
         yield
         note(engine.next())
 
@@ -180,12 +180,14 @@ def _restored(past: Iterable[Event], engine: Engine, max_units: int) -> History:
 
 
 def _likely(
-    scheduler: Scheduler, nudger: Nudger, history: History, streams: Streams, count: int
+    scheduler: Scheduler, nudger: Nudger, history: History, streams: Streams, engine: Engine
 ) -> list[Job]:
     """Return jobs that will probably be submitted; new trials where it is known what they are nudged to."""
+    if not isinstance(scheduler, Foresees):
+        return []
     jobs: list[Job] = []
     number = len(history.trials)
-    for decision in scheduler.foresee(history, streams, count) if isinstance(scheduler, Foresees) else ():
+    for decision in scheduler.foresee(history, streams, engine.foresight, engine.known):
         if isinstance(decision, Resume):
             trial = history.trials[decision.trial]
             jobs.append(Job(trial.number, trial.config, trial.until, decision.until))

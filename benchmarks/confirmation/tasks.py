@@ -1,4 +1,4 @@
-"""Two networks of the confirmation study that the library does not ship, `benchmarks.confirmation.tasks:NAME`.
+"""Two networks of the confirmation study that the library does not ship.
 
 `character_model` is trained by AdamW, `small_resnet` by SGD. Their data are looked for in `$HYPERNUDGE_DATA`.
 """

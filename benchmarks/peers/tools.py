@@ -74,8 +74,8 @@ def optuna(workers: int) -> Outcome:
 def ray(workers: int) -> Outcome:
     """Class trainables whose actors are reused, no log files, no progress output, no checkpoints.
 
-    The number of trials at a time follows from the resources of each: with `max_concurrent_trials` none would be
-    pending when another ends, and the actor would be thrown away. A trial that raises, as one without
+    The number of trials at a time follows from the resources of each: with `max_concurrent_trials` none would
+    be pending when another ends, and the actor would be thrown away. A trial that raises, as one without
     `save_checkpoint` does when it is to be saved at its end, takes its actor with it too.
     """
     os.environ |= {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from hypernudge.trial import Job, Report
@@ -34,6 +34,11 @@ class Engine(Protocol):
     @property
     def abreast(self) -> int:
         """For how many trials at once a warm start should measure; 1 for one when it starts."""
+        ...
+
+    @property
+    def known(self) -> Mapping[int, Sequence[float]]:
+        """Validation scores, unit by unit, of trials that were foreseen and trained ahead of demand."""
         ...
 
     def foresee(self, jobs: Sequence[Job]) -> None:

@@ -13,7 +13,7 @@ that practically impossible.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -78,6 +78,7 @@ class PopulationEngine(Clocked):
         )
         self._orders: list[_Order] = []
         self._trajectories: dict[int, Trajectory] = {}
+        self._foreseen: dict[int, Trajectory] = {}
 
     @property
     def abreast(self) -> int:
@@ -107,17 +108,30 @@ class PopulationEngine(Clocked):
         order = _Order(job, number, self.now, trajectory, tuple(times), tuple(bills), cut)
         self._orders.append(order)
         self.population.want(trajectory, job.since + len(times) - 1)
+        if job.until >= trajectory.hoped:
+            self._foreseen.pop(job.trial, None)
+
+    @property
+    def known(self) -> Mapping[int, Sequence[float]]:
+        """Validation scores of trials trained ahead, those without any or that diverged left out."""
+        return {
+            number: [validation for validation, _ in trajectory.scores]
+            for number, trajectory in self._foreseen.items()
+            if trajectory.scores and not trajectory.ended
+        }
 
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Train `jobs` ahead where there is room; whether they are ever submitted changes no result."""
         for job in jobs:
-            self.population.hope(self._trajectory(job), job.until)
+            trajectory = self._foreseen[job.trial] = self._trajectory(job)
+            self.population.hope(trajectory, job.until)
 
     def _trajectory(self, job: Job) -> Trajectory:
         known = self._trajectories.get(job.trial)
         if known is None or known.config != job.config:  # foreseen with another configuration: start anew
             if known is not None:
                 self.population.forget(known)
+                self._foreseen.pop(job.trial, None)
             known = Trajectory(job.config, self.seed_of(job.trial))
             self._trajectories[job.trial] = known
         return known

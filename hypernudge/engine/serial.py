@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,11 @@ class SerialEngine(Clocked):
     def foresight(self) -> int:
         """None: to train ahead what may never be asked for is a loss here."""
         return 0
+
+    @property
+    def known(self) -> Mapping[int, Sequence[float]]:
+        """Nothing."""
+        return {}
 
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Ignore `jobs`."""

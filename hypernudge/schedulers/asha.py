@@ -7,6 +7,8 @@ Hyperparameter Tuning, MLSys 2020, Algorithm 2.
 from __future__ import annotations
 
 import bisect
+import heapq
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +16,7 @@ from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
+    Known,
     OnRungs,
     Resume,
     Start,
@@ -54,17 +57,36 @@ class ASHA(OnRungs):
         found = promotion(history, self.rungs, self.eta, self.rule)
         return found or start_or_end(self, self.rungs[0], history, streams)
 
-    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
-        """Return up to `count` likely decisions: who leads its rung, then the next trials if known."""
+    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
+        """Return up to `count` likely decisions: who leads its rung, then the next trials if known.
+
+        Who leads is judged among all scores there are, `known` ones too: a trial that will lead its rung is
+        trained on before it, or even its start, has been reported.
+        """
         likely: list[Start | Resume] = []
+        until: dict[int, int] = {}
         for rung, above in zip(self.rungs[-2::-1], self.rungs[:0:-1], strict=True):
-            ranked = history.ranked(rung)
-            for _, _, number in ranked[: len(ranked) // self.eta + 1]:
-                trial = history.trials[number]
-                if trial.status == "paused" and trial.until == rung:
+            for number in self._leaders(rung, history, known):
+                if number >= len(history.trials):
+                    until.setdefault(number, above)
+                elif history.trials[number].until == rung:
                     likely.append(Resume(number, above))
-        likely += starts_ahead(self, self.rungs[0], history, streams, count - len(likely))
+        starts = starts_ahead(self, self.rungs[0], history, streams, count - len(likely))
+        for number, start in enumerate(starts, start=len(history.trials)):
+            likely.append(Start(start.config, until.get(number, start.until)))
         return likely[:count]
+
+    def _leaders(self, rung: int, history: History, known: Known) -> list[int]:
+        """Return the trials in the top of a rung, and the one that comes next."""
+        ranked, n = history.ranked(rung), len(history.trials)
+        ahead = [
+            (-scores[rung - 1], number)
+            for number, scores in known.items()
+            if len(scores) >= rung and (number >= n or rung not in history.trials[number].milestones)
+        ]
+        top = (len(ranked) + len(ahead)) // self.eta + 1
+        best = heapq.merge(((score, number) for score, _, number in ranked[:top]), sorted(ahead))
+        return [number for _, number in itertools.islice(best, top)]
 
 
 def promotion(history: History, rungs: tuple[int, ...], eta: int, rule: str) -> Resume | None:

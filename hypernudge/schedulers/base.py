@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol, runtime_checkable
@@ -60,12 +60,19 @@ class Scheduler(Protocol):
         ...
 
 
+# Validation scores, unit by unit, of trials that an engine trained ahead, by their present or future number.
+Known = Mapping[int, Sequence[float]]
+
+
 @runtime_checkable
 class Foresees(Protocol):
     """What a scheduler may offer besides: decisions it will probably take, so that an engine trains ahead."""
 
-    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
-        """Return up to `count` of them; starts in the order of the trials to come."""
+    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
+        """Return up to `count` of them; starts in the order of the trials to come.
+
+        `known` are scores that the history will only show later; they serve to guess well and nothing else.
+        """
         ...
 
 
@@ -183,7 +190,7 @@ def start_or_end(scheduler: Starts, until: int, history: History, streams: Strea
 
 def starts_ahead(
     scheduler: Starts, until: int, history: History, streams: Streams, count: int
-) -> list[Start | Resume]:
+) -> list[Start]:
     """Return up to `count` of the next starts, none where the sampler learns until then."""
     if scheduler.max_trials is not None:
         count = min(count, scheduler.max_trials - len(history.trials))

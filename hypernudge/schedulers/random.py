@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
+    Known,
     Resume,
     SamplerSpec,
     Start,
@@ -47,6 +48,6 @@ class RandomSearch:
         """Return the decision for one free worker."""
         return start_or_end(self, self.max_units, history, streams)
 
-    def foresee(self, history: History, streams: Streams, count: int) -> list[Start | Resume]:
+    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
         """Return the next `count` decisions, as far as they are known."""
-        return starts_ahead(self, self.max_units, history, streams, count)
+        return [*starts_ahead(self, self.max_units, history, streams, count)]

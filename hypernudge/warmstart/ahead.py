@@ -96,6 +96,6 @@ class Nudger:
         """Return `sampled` and the configurations after it, as far as they are known."""
         if self._abreast < 2 or not isinstance(self._scheduler, Foresees):
             return [sampled]
-        likely = self._scheduler.foresee(history, self._streams, 2 * self._abreast)
+        likely = self._scheduler.foresee(history, self._streams, 2 * self._abreast, {})
         starts = [decision.config for decision in likely if isinstance(decision, Start)]
         return starts[: self._abreast] if starts[:1] == [sampled] else [sampled]
