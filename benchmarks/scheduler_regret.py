@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-MAX_UNITS, SEEDS = 27, range(20)
+MAX_UNITS = 27
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "hpo_taskset"
 FILES = (
     "patch32_GRU128_bs128",
@@ -215,7 +215,7 @@ def run(options: argparse.Namespace) -> None:
     logging.disable(logging.CRITICAL)
     found = json.loads(options.output.read_text()) if options.output.is_file() else {}
     new = 0
-    for seed in SEEDS:
+    for seed in range(*options.seeds):
         for file in FILES[: options.files]:
             key = f"{file}/{seed}"
             if key in found or new == options.most:
@@ -265,6 +265,7 @@ def main() -> None:
     one = commands.add_parser("run")
     one.add_argument("method", choices=["ours-bohb", "syne-bohb", "ours-dyhpo", "authors-dyhpo"])
     one.add_argument("--units", type=int, default=600)
+    one.add_argument("--seeds", type=int, nargs=2, default=(0, 20), metavar=("FIRST", "END"))
     one.add_argument("--files", type=int, default=len(FILES), help="how many of the curve files")
     one.add_argument("--most", type=int, help="stop after so many runs; the same command goes on from there")
     one.add_argument("--data", type=Path, default=SHARED)
