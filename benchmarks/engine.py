@@ -27,7 +27,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from hypernudge.engine.trainer import Population, Trajectory
+from hypernudge.engine.trainer import Population
+from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.provenance import provenance
 from hypernudge.random import Streams

@@ -117,7 +117,7 @@ def _plan(options: argparse.Namespace) -> int:
     import json
 
     from hypernudge.harness.declare import declare
-    from hypernudge.harness.plan import load_plan
+    from hypernudge.harness.resolve import load_plan
 
     first, count = options.pilot_seeds
     manifest = declare(
@@ -147,7 +147,7 @@ def _pilot(options: argparse.Namespace) -> int:
     import tempfile
 
     from hypernudge.harness.pilot import pilot
-    from hypernudge.harness.plan import load_plan
+    from hypernudge.harness.resolve import load_plan
     from hypernudge.harness.train import emit
 
     plan = load_plan(options.config_file, options.overrides)

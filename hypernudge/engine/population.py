@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hypernudge.engine.clock import Clocked
-from hypernudge.engine.trainer import FILL, Population, Trajectory
+from hypernudge.engine.trainer import FILL, Population
+from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 

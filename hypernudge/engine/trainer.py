@@ -9,17 +9,17 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
 import torch
 
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
 from hypernudge.engine.routes import VmapRoute
+from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require
-from hypernudge.space import Config, Value
+from hypernudge.space import Value
 from hypernudge.task import GradientTask, Route, Task
 from hypernudge.workspace import Workspace
 
@@ -34,26 +34,6 @@ ALONE_ABOVE = 2e7
 # split between threads, which changes their last bits.
 PER_THREAD = 4
 Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
-
-
-@dataclass(eq=False)
-class Trajectory:
-    """What a trial has learnt so far: scores by unit (validation, test), and where it stands."""
-
-    config: Config
-    seed: int
-    scores: list[tuple[float, float]] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)  # wall time by unit, its share of its cohort's
-    error: str | None = None
-    state: Any = None  # a Member, or the task's own state if it is trained alone
-    shape: Shape | None = None
-    wanted: int = 0
-    hoped: int = 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether it diverged or raised and cannot go on."""
-        return self.error is not None or bool(self.scores and not math.isfinite(self.scores[-1][0]))
 
 
 class Population:

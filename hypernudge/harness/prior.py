@@ -16,9 +16,10 @@ import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cell import prepare
-from hypernudge.harness.plan import Plan, Variation, load_plan
+from hypernudge.harness.plan import Plan, Variation
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import cell_path, read_record
+from hypernudge.harness.resolve import load_plan
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.task import GradientTask

@@ -22,9 +22,10 @@ from hypernudge.harness.declare import (
     runnable,
 )
 from hypernudge.harness.launch import FORK_SERVER
-from hypernudge.harness.plan import Plan, load_plan
+from hypernudge.harness.plan import Plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import write_atomically
+from hypernudge.harness.resolve import load_plan
 
 Child = subprocess.Popen[str] | forked.Forked
 

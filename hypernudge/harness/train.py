@@ -15,9 +15,10 @@ import numpy as np
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
-from hypernudge.harness.plan import Plan, Variation, digest, load_plan
+from hypernudge.harness.plan import Plan, Variation, digest
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import cell_path, plain, read_record, write_atomically
+from hypernudge.harness.resolve import load_plan
 from hypernudge.tasks.spaces import build_space
 
 

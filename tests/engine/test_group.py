@@ -10,8 +10,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cell import run_cell
 from hypernudge.harness.group import run_group
 from hypernudge.harness.launch import groups, run_cells
-from hypernudge.harness.plan import resolve_plan
 from hypernudge.harness.records import cell_path
+from hypernudge.harness.resolve import resolve_plan
 
 SEEDS = [0, 1, 2]
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from benchmarks.networks import LanguageTask, ResNetTask
-from hypernudge.engine.trainer import Population, Trajectory
+from hypernudge.engine.trainer import Population
+from hypernudge.engine.trajectory import Trajectory
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask
 

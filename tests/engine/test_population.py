@@ -11,7 +11,8 @@ import torch
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.serial import SerialEngine
-from hypernudge.engine.trainer import PER_THREAD, Population, Trajectory
+from hypernudge.engine.trainer import PER_THREAD, Population
+from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask

@@ -10,7 +10,7 @@ from hypernudge.evidence.deviations import deviations, plan_digest
 from hypernudge.evidence.html import write_report
 from hypernudge.evidence.study import load_study
 from hypernudge.harness.declare import declare, with_declared_targets
-from hypernudge.harness.plan import load_plan, resolve_plan
+from hypernudge.harness.resolve import load_plan, resolve_plan
 from hypernudge.harness.run import run_experiment
 
 EXPERIMENT = """

@@ -8,8 +8,8 @@ import yaml
 
 from hypernudge import cli
 from hypernudge.harness.cell import run_cell
-from hypernudge.harness.plan import load_plan
 from hypernudge.harness.prior import build_prior, targets
+from hypernudge.harness.resolve import load_plan
 from hypernudge.registry import build
 from hypernudge.warmstart.features import SIZE
 

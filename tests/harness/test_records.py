@@ -6,7 +6,6 @@ import time
 import pytest
 
 from hypernudge.evidence.records import record_digest
-from hypernudge.harness.plan import resolve_plan
 from hypernudge.harness.records import (
     cell_path,
     claim,
@@ -18,6 +17,7 @@ from hypernudge.harness.records import (
     seal_record,
     write_atomically,
 )
+from hypernudge.harness.resolve import resolve_plan
 
 
 @pytest.fixture

@@ -1,0 +1,235 @@
+"""From a composed experiment to a plan: everything resolved and checked before anything runs.
+
+An experiment's `variations:` map a run id to its configuration; `common:` holds what they share, and `grid:`
+may stand for many at once (`hypernudge.harness.grid`). A component (task, model, scheduler, warm_start,
+engine) is a name, or a mapping with `name` and options; a file `<group>/<name>.yaml` beside the experiment
+(or its folder) supplies its defaults.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.plan import Criteria
+from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
+from hypernudge.harness.grid import expand
+from hypernudge.harness.plan import Plan, Variation, digest
+from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
+from hypernudge.registry import REGISTRY, check_name, check_options, resolve
+from hypernudge.tasks.spaces import build_space
+
+COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
+KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
+RESERVED = ("evaluation", "tables", "figures")
+MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
+ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
+# No defaults for the other two: plans without them keep their hash.
+_OPTIONAL = ("controls", "factorial")
+EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
+DEFAULTS: dict[str, Any] = {
+    "scheduler": "asha",
+    "warm_start": "none",
+    "engine": "serial",
+    "training": {},
+    "workers": 4,
+    "flops_per_second": 1e9,
+}
+
+
+def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
+    """Compose, resolve and check an experiment file.
+
+    Raises:
+        InvalidArgumentError: With the key, the rule, the value and the remedy, for anything invalid.
+    """
+    return resolve_plan(compose(path, overrides), config_root(path))
+
+
+def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
+    """Resolve a composed experiment; component files are looked up in `folder`."""
+    refuse_placeholders(experiment)
+    known = {"name", "common", "grid", "variations", "evidence", "launcher", "engine", "seeds", "part_of"}
+    unknown = sorted(set(experiment) - known)
+    require(not unknown, "experiment", f"keys must be among {sorted(known)}", unknown, "remove them")
+    variations = _variations(experiment)
+    common = dict(experiment.get("common") or {})
+    for shared in ("engine", "seeds"):
+        if shared in experiment:
+            common.setdefault(shared, experiment[shared])
+    seen = _Seen(folder)
+    resolved = tuple(
+        _variation(str(run_id), {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
+    )
+    evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
+    processes = int((experiment.get("launcher") or {}).get("processes", 2))
+    require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
+    name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
+    return Plan(name or "experiment", resolved, evidence, processes, part_of)
+
+
+def _variations(experiment: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return run id -> configuration, those of the grid first."""
+    listed = experiment.get("variations")
+    grid = expand(experiment["grid"]) if "grid" in experiment else {}
+    ok = (isinstance(listed, Mapping) and len(listed) > 0) or (listed is None and bool(grid))
+    require(ok, "variations", "must map run ids to configurations", listed, "add at least one")
+    both = sorted(set(grid) & set(listed or {}))
+    require(not both, "variations", "must not repeat run ids of the grid", both, "rename them")
+    return {**grid, **(listed or {})}
+
+
+class _Seen:
+    """What need not be done again for every one of hundreds of variations."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[tuple[str, str], dict[str, Any]] = {}
+        self._checked: set[str] = set()
+
+    def group_file(self, kind: str, name: object) -> dict[str, Any]:
+        """Return what `<kind>/<name>.yaml` holds; nothing if it does not exist."""
+        if not isinstance(name, str) or ":" in name:
+            return {}
+        if (kind, name) not in self._files:
+            file = self._folder / kind / f"{name}.yaml"
+            self._files[kind, name] = load_yaml(file) if file.is_file() else {}
+        return copy.deepcopy(self._files[kind, name])
+
+    def first(self, *what: Any) -> bool:
+        """Whether this plain data is met for the first time."""
+        key = digest(what)
+        new = key not in self._checked
+        self._checked.add(key)
+        return new
+
+
+def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], seen: _Seen) -> Variation:
+    where = f"variations.{run_id}"
+    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", run_id) is not None and run_id not in RESERVED
+    require(ok, where, f"a run id must be a file name other than {RESERVED}", run_id, "rename it")
+    unknown = sorted(set(merged) - set(KEYS))
+    require(not unknown, where, f"keys must be among {sorted(KEYS)}", unknown, "remove them")
+    given: dict[str, Any] = {**DEFAULTS, **merged}
+    require("task" in given, f"{where}.task", "must be given", None, f"one of {sorted(REGISTRY['task'])}")
+    spec: dict[str, Any] = {}
+    for kind in COMPONENTS:
+        if kind in given:
+            spec[kind] = _component(kind, given[kind], common.get(kind), seen, f"{where}.{kind}")
+    task = spec["task"]
+    for key in ("target", "space", "model", "training"):
+        inherited = task.pop(key, None)
+        if inherited is not None and key not in merged:
+            given[key] = inherited
+    if "model" in given:
+        spec["model"] = _component("model", given["model"], common.get("model"), seen, f"{where}.model")
+    spec["space"] = given.get("space", "mid")
+    spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
+    _check_task(spec, where)
+    spec["target"] = read_target(given.get("target"), task, where)
+    spec["budget"] = read_budget(given.get("budget"), where)
+    spec["workers"] = read_whole(given["workers"], f"{where}.workers")
+    speed = given["flops_per_second"]
+    ok = isinstance(speed, int | float) and speed > 0
+    require(ok, f"{where}.flops_per_second", "must be a positive number", speed, "1e9 is one GFLOP/s")
+    spec["flops_per_second"] = float(speed)
+    spec["seeds"] = read_seeds(given.get("seeds"), where)
+    for kind in ("scheduler", "warm_start", "engine"):
+        if seen.first(kind, spec[kind], spec["space"]):
+            _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
+    for kind in ("task", "scheduler", "warm_start"):
+        spec[kind].setdefault("label", spec[kind]["name"])
+    return Variation(run_id, spec)
+
+
+def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> dict[str, Any]:
+    """Return a component as a mapping with `name`: group file, then common options, then its own."""
+    own = {"name": value} if isinstance(value, str) else value
+    require(isinstance(own, Mapping), where, "must be a name, or a mapping", value, "give a name")
+    base = {"name": shared} if isinstance(shared, str) else dict(shared or {})
+    name = own.get("name", base.get("name"))
+    require(name is not None, where, "must have a name", value, "add `name:`")
+    from_file = seen.group_file(kind, name)
+    inherited = base if base.get("name") == name else {}
+    given = {key: value for key, value in {**inherited, **own}.items() if key != "name"}
+    component = {"name": name, **from_file, **given}  # a file may stand for another name, with options
+    check_name(kind, component["name"], where)
+    return component
+
+
+def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any) -> None:
+    """Build the component once, so that every bad value is refused before any work."""
+    options = {key: value for key, value in spec.items() if key != "label"}
+    try:
+        supplied = {"space": build_space(space)} if kind == "scheduler" else {}
+        check_options(kind, options, ENGINE_SUPPLIED if kind == "engine" else tuple(supplied))
+        if kind == "engine":  # built with its task, when the cell runs
+            return
+        arguments = {key: value for key, value in options.items() if key != "name"}
+        resolve(kind, options["name"])(**supplied, **arguments)
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}: {error}") from None
+    except TypeError as error:
+        raise InvalidArgumentError(f"{where}: cannot be built from {options}: {error}") from None
+
+
+def _check_task(spec: dict[str, Any], where: str) -> None:
+    """Check names and ranges of a task, and note its metric, without importing what trains it."""
+    task = spec["task"]
+    try:
+        build_space(spec["space"])
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{where}.{error}") from None
+    if task["name"] in REGISTRY["task"]:
+        if isinstance(task.get("dataset"), Mapping) and "table" in task["dataset"]:
+            from hypernudge.tasks.tables import files_of
+
+            files_of(task["dataset"])
+        task.setdefault("metric", "accuracy")
+        task.setdefault("metric_range", [0.0, 1.0])
+        return
+    built = resolve("task", task["name"])
+    task.setdefault("metric", getattr(built, "metric", "score"))
+    bounds = getattr(built, "metric_range", (-math.inf, math.inf))
+    # An open end is null, for a plan is strict JSON.
+    task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
+
+
+def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:
+    known = sorted({*EVIDENCE, *_OPTIONAL})
+    unknown = sorted(set(given) - set(known))
+    require(not unknown, "evidence", f"keys must be among {known}", unknown, "remove them")
+    evidence = {**EVIDENCE, **given}
+    named = {label for triple in Criteria(**evidence).factorial for label in triple}
+    absent = named - {variation.labels["warm_start"] for variation in variations}
+    rule = "must name labels of variations"
+    require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
+    _check_pairs(variations, str(evidence["baseline"]))
+    return evidence
+
+
+def _check_pairs(variations: Sequence[Variation], baseline: str) -> None:
+    by_tuple: dict[tuple[str, str], list[Variation]] = {}
+    for variation in variations:
+        of = variation.labels
+        by_tuple.setdefault((of["task"], of["scheduler"]), []).append(variation)
+    for (task, scheduler), members in by_tuple.items():
+        labels = [member.labels["warm_start"] for member in members]
+        where = f"variations of ({task}, {scheduler})"
+        unique = len(set(labels)) == len(labels)
+        require(unique, where, "warm-start labels must differ", labels, "add `label:` to one of them")
+        bases = [member for member in members if member.labels["warm_start"] == baseline]
+        if len(members) == 1:
+            continue
+        require(len(bases) == 1, where, f"need the baseline {baseline!r}", labels, "add it")
+        for member in members:
+            pairs = len(set(member.seeds) & set(bases[0].seeds))
+            ok = member is bases[0] or pairs >= MIN_PAIRS
+            rule = f"a test needs at least {MIN_PAIRS} paired seeds"
+            require(ok, f"variations.{member.run_id}.seeds", rule, pairs, "add seeds")
