@@ -54,7 +54,8 @@ def _provenance(results: Path, command: str) -> dict[str, object]:
     finished = (results / "evaluation.json").stat().st_mtime
     wall = 0.0
     for path in results.glob("*/cells/seed-*.json"):
-        wall += json.loads(path.read_text())["wall"]["total_seconds"]
+        spent = json.loads(path.read_text())["wall"]
+        wall += spent["total_seconds"] / spent.get("cells_together", 1)
     return {
         "command": command,
         "plan": json.loads((results / "plan.json").read_text())["hash"],

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.confirmation import report
+from benchmarks.confirmation import figure, report
 
 
 def main() -> int:
@@ -22,7 +22,16 @@ def main() -> int:
         "directories", type=Path, nargs="+", metavar="DIR", help="evaluated results directories"
     )
     parser.add_argument(
-        "--output", type=Path, help="write pooled.csv, pooled.md and the cells of each block there"
+        "--output",
+        type=Path,
+        help="write pooled.csv, pooled.md, ratios.svg and each block's cells there",
+    )
+    parser.add_argument(
+        "--drawn",
+        nargs="+",
+        default=["informed", "probe_band", "curvature_band", "fixed_band", "literal"],
+        metavar="WARM_START",
+        help="panels of the figure",
     )
     options = parser.parse_args()
     tuples = list(report.read(options.directories))
@@ -34,6 +43,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "pooled.md").write_text(text)
     (options.output / "pooled.csv").write_text(_csv(found))
+    drawn = [method for method in options.drawn if any(t.method == method for t in tuples)]
+    figure.save(tuples, drawn, options.output / "ratios.svg")
     for directory in options.directories:
         cells = []
         for path in sorted(directory.glob("*/results.json")):

@@ -58,13 +58,19 @@ def read(directories: Iterable[Path]) -> Iterator[Tuple]:
             yield Tuple(directory.name, task, space, *of, comparison)
 
 
-def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
-    """Return what tuples of one method say together."""
+def judged(tuples: Sequence[Tuple]) -> tuple[np.ndarray, list[str]]:
+    """Return p values after Holm over these tuples of one method, and verdicts by the plans' criteria."""
     p = holm([t.comparison["time_to_target"]["p"] for t in tuples])
     labels = [
         judge(_facts(t.comparison, float(p_holm)), Criteria()).label
         for t, p_holm in zip(tuples, p, strict=True)
     ]
+    return p, labels
+
+
+def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
+    """Return what tuples of one method say together."""
+    p, labels = judged(tuples)
     by_task: dict[str, list[float]] = {}
     for t in tuples:
         by_task.setdefault(t.task, []).append(math.log(t.ratio.estimate))

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 TABLE_BYTES = 256 * 2**20
 CHUNK_BYTES = 16 * 2**20  # random draws that are held at a time
 BLEND_BYTES = 2**20  # indices and weights that are made at a time; with more, most are no longer in the cache
-# Draws of epochs that a unit, or a part of one, ended in. Wide tables have 1.5 MB for each member: where they do
-# not fit, every epoch is drawn several times, which once was four fifths of a study's time.
+# Draws of epochs that a unit, or a part of one, ended in. Wide tables have 1.5 MB for each member: where they
+# do not fit, every epoch is drawn several times, which once was four fifths of a study's time.
 BEGUN_BYTES = 128 * 2**20
 SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a time
 Drawn = tuple[Tensor, Tensor]  # sample order and augmentation noise of an epoch

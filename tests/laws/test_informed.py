@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from hypernudge import ASHA, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
@@ -15,7 +17,7 @@ from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.density import Density, log_density
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
-from hypernudge.warmstart.informed import Informed, first_results, scores_within_milestones
+from hypernudge.warmstart.informed import Informed, first_results, normal_scores, scores_within_milestones
 from hypernudge.warmstart.probe import PROBE
 
 
@@ -51,6 +53,15 @@ def test_features_see_rates_from_the_probe_and_decay_over_the_training(bowl):
     assert np.allclose(row[begin : begin + len(expected)], expected)
     bare = features(bowl, [Config({"lr": 0.1})], 0.0, 100.0)[0]
     assert bare.sum() == pytest.approx(2.0)  # the intercept and the rate
+
+
+def test_normal_scores_are_those_of_scipys_ranks():
+    rng = np.random.default_rng(0)
+    for n in range(1, 40):
+        values = rng.integers(0, 12, n).astype(float)
+        values[values == 11] = -np.inf
+        expected = ndtri((rankdata(values) - 0.5) / n)
+        assert np.array_equal(normal_scores(values), expected)
 
 
 def test_normal_scores_rank_within_milestones_and_share_ties():
