@@ -61,7 +61,7 @@ def read(directories: Iterable[Path]) -> Iterator[Tuple]:
 def judged(tuples: Sequence[Tuple]) -> tuple[np.ndarray, list[str]]:
     """Return p values after Holm over these tuples of one method, and verdicts by the plans' criteria."""
     p = holm([t.comparison["time_to_target"]["p"] for t in tuples])
-    labels = [
+    labels: list[str] = [
         judge(_facts(t.comparison, float(p_holm)), Criteria()).label
         for t, p_holm in zip(tuples, p, strict=True)
     ]
