@@ -47,12 +47,16 @@ def make_task(name: str, data_dir: Path, batch_size: int) -> tuple[GradientTask,
     """Return the task and the module of its ordinary loop."""
     if name in ("digits_mlp", "digits_cnn"):
         model = {"name": "mlp", "hidden": [32]} if name == "digits_mlp" else {"name": "cnn"}
-        task = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
-        return task, build_network(model, task.dataset.shape, task.dataset.classes)
-    from benchmarks.networks import LanguageTask, ResNetTask, cifar10
+        digits = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
+        return digits, build_network(model, digits.dataset.shape, digits.dataset.classes)
+    from benchmarks.networks import LanguageTask, ResNetTask, cifar10, standardised
 
-    larger = ResNetTask(cifar10(data_dir)) if name == "resnet20" else LanguageTask(data_dir)
-    return larger, larger.module
+    if name == "lm":
+        language = LanguageTask(data_dir)
+        return language, language.module
+    x, y = cifar10(data_dir)
+    images = ResNetTask((standardised(x, x), y))
+    return images, images.module
 
 
 def ordinary_loop(task: GradientTask, module: nn.Module, hp: dict[str, float]) -> Callable[[], None]:
@@ -111,7 +115,8 @@ def measure(
     serial()
     each = timed(serial)
     cohorts: dict[int, list[Trajectory]] = {}
-    once: dict[int, float] = {}
+    seconds: dict[Any, list[float]] = {}
+    errors: list[str] = []
     for count in members:
         expected = count * each  # as if it were no faster than the one before
         if count == 1 or expected < options.limit / 2:
@@ -120,14 +125,14 @@ def measure(
             each = timed(partial(population.train, cohorts[count])) / count
         elif expected < 6 * options.limit:  # one measurement, without a first one to warm up, must do
             large = members_of(task, count)
-            once[count] = timed(partial(population.train, large))
-            each = once[count] / count
-            cohorts[count] = large
-    failed = [member.error for cohort in cohorts.values() for member in cohort if member.error]
-    if failed:  # what raises is quickly done, and no measurement
-        raise RuntimeError(failed[0])
+            seconds[count] = [timed(partial(population.train, large))]
+            each = seconds[count][0] / count
+            errors += [member.error for member in large if member.error]
+    errors += [member.error for cohort in cohorts.values() for member in cohort if member.error]
+    if errors:  # what raises is quickly done, and no measurement
+        raise RuntimeError(errors[0])
     widths = sorted({1, options.threads})
-    seconds: dict[Any, list[float]] = {("serial", n): [] for n in widths}
+    seconds.update({("serial", n): [] for n in widths})
     seconds.update({count: [] for count in cohorts})
     begun = time.perf_counter()
     for _ in range(options.repeats):
@@ -136,9 +141,6 @@ def measure(
             seconds["serial", n].append(statistics.median(timed(serial) for _ in range(3)))
         torch.set_num_threads(1)  # the population sets its own
         for count, cohort in cohorts.items():
-            if count in once:
-                seconds[count] = [once[count]]
-                continue
             seconds[count].append(timed(partial(population.train, cohort)))
             if options.device.startswith("cuda"):
                 torch.cuda.synchronize()
@@ -148,7 +150,7 @@ def measure(
     return {
         "serial": steps / min(statistics.median(seconds["serial", n]) for n in widths),
         "population": {
-            str(n): n * steps / statistics.median(seconds[n]) if n in cohorts else None for n in members
+            str(n): n * steps / statistics.median(seconds[n]) if n in seconds else None for n in members
         },
     }
 

@@ -34,8 +34,11 @@ SPACE = SearchSpace(
 )
 
 
-def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> tuple[Tensor, Tensor]:
-    """Return `n` images of a part of CIFAR-10 `(n, 3, 32, 32)`, standardised, and labels.
+Images = tuple[Tensor, Tensor]  # (n, 3, 32, 32) and labels (n,)
+
+
+def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> Images:
+    """Return `n` images of a part of CIFAR-10, values in [0, 1], and labels.
 
     Raises:
         InvalidArgumentError: If the file, or what reads it, is missing.
@@ -54,7 +57,12 @@ def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> tuple[Tensor, 
     arrays = [np.asarray(Image.open(io.BytesIO(images[int(i)].as_py()["bytes"]))) for i in chosen]
     x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255.0
     labels = torch.tensor([table.column("label")[int(i)].as_py() for i in chosen])
-    return (x - x.mean((0, 2, 3), keepdim=True)) / x.std((0, 2, 3), keepdim=True), labels
+    return x, labels
+
+
+def standardised(x: Tensor, by: Tensor) -> Tensor:
+    """Return images `x` with mean 0 and standard deviation 1 in each channel of the images `by`."""
+    return (x - by.mean((0, 2, 3), keepdim=True)) / by.std((0, 2, 3), keepdim=True)
 
 
 def drawn(module: nn.Module, seed: int) -> Params:
@@ -114,14 +122,24 @@ class ResNet(nn.Module):
 
 
 class ResNetTask(GradientTask):
-    """ResNet-20 on CIFAR-10; BatchNorm's running statistics are buffers of the member."""
+    """ResNet-20 on CIFAR-10; BatchNorm's running statistics are buffers of the member.
+
+    Without `held_out` the first 64 images are, for both splits.
+    """
 
     name, space, batch_size, steps_per_unit = "resnet20", SPACE, 32, 2
 
-    def __init__(self, images: tuple[Tensor, Tensor], module: ResNet | None = None) -> None:
+    def __init__(
+        self,
+        images: Images,
+        module: ResNet | None = None,
+        held_out: Mapping[Split, Images] | None = None,
+    ) -> None:
         x, y = images
-        self.x, self.y = x[64:], y[64:]
-        self.held_out = dict.fromkeys(("validation", "test"), (x[:64], y[:64]))
+        if held_out is None:
+            held_out = dict.fromkeys(("validation", "test"), (x[:64], y[:64]))
+            x, y = x[64:], y[64:]
+        self.x, self.y, self.held_out = x, y, held_out
         self.module = ResNet() if module is None else module
         statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
         self.statistics, self.buffers = statistics, tuple(statistics)

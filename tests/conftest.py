@@ -8,6 +8,13 @@ from hypernudge import GradientTask, Real, SearchSpace
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Each test begins with one thread, whatever a command that ran in this process has set."""
+    yield
+    torch.set_num_threads(1)
+
+
 class Bowl(GradientTask):
     """Linear regression on four features in float64; the score is minus the noise-free squared error."""
 

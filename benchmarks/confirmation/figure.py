@@ -12,15 +12,10 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.confirmation.report import Tuple, judged
 from hypernudge.evidence.figures import style
+from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.plan import Criteria
 
-LOWEST, HIGHEST = 0.2, 2.0  # shown; an interval that goes on has an open end
-MARKS = {
-    "improved": ("o", "#0072B2", "#0072B2"),
-    "harmed": ("X", "#D55E00", "#D55E00"),
-    "equivalent": ("s", "0.55", "0.2"),
-    "inconclusive": ("o", "white", "0.2"),
-}
+LOWEST, HIGHEST = 0.2, 2.0  # shown; longer intervals are cut here
 
 
 def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
@@ -36,10 +31,10 @@ def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
             axes.axvline(1.0, color="0.3", linewidth=0.8)
             axes.axvspan(LOWEST, Criteria().ratio, color="0.95", zorder=0)
             for t, label in zip(mine, judged(mine)[1], strict=True):
-                y, shown = rows.index((t.task, t.scheduler, t.space)), MARKS.get(label, MARKS["inconclusive"])
+                y, shown = rows.index((t.task, t.scheduler, t.space)), MARKS[label]
                 used.add(label)
-                axes.plot([t.ratio.low, t.ratio.high], [y, y], color=shown[2], linewidth=0.9)
-                axes.plot(t.ratio.estimate, y, shown[0], markersize=3.6, mfc=shown[1], mec=shown[2], mew=0.8)
+                axes.plot([t.ratio.low, t.ratio.high], [y, y], color=shown["markeredgecolor"], linewidth=0.9)
+                axes.plot([t.ratio.estimate], [y], markersize=3.6, markeredgewidth=0.8, **shown)
             axes.set_xscale("log")
             axes.set_xlim(LOWEST, HIGHEST)
             axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1.0]))
@@ -53,9 +48,7 @@ def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
         panels[0].set_yticks(range(len(rows)), names)
         figure.supxlabel("time to target over that without a warm start [ratio, log scale]", fontsize=8.0)
         handles = [
-            Line2D([], [], linestyle="", marker=MARKS[k][0], mfc=MARKS[k][1], mec=MARKS[k][2], ms=4, label=k)
-            for k in MARKS
-            if k in used
+            Line2D([], [], linestyle="", markersize=4, label=k, **MARKS[k]) for k in MARKS if k in used
         ]
         patch = Patch(facecolor="0.95", label=f"ratio of at most {Criteria().ratio:g}")
         style.legend_above(figure, [*handles, patch])

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks import LanguageTask, ResNet, ResNetTask, Transformer, cifar10
+from benchmarks.networks import Images, LanguageTask, ResNet, ResNetTask, Transformer, cifar10, standardised
 from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, Split
-from hypernudge.tasks.tables import DATA_DIRECTORY
+from hypernudge.tasks.tables import DATA_DIRECTORY, data_directory
 
 HELD_OUT = 0.1  # share of the text for each of validation and test, from its end
 WINDOWS = 64  # of a held-out part that are scored
@@ -65,7 +64,7 @@ class CharacterModel(LanguageTask):
 
 def character_model() -> CharacterModel:
     """Return the character model's task."""
-    return CharacterModel(Path(os.environ.get(DATA_DIRECTORY) or "."))
+    return CharacterModel(data_directory())
 
 
 class SmallResNet(ResNetTask):
@@ -86,12 +85,16 @@ class SmallResNet(ResNetTask):
 
     def __init__(self, data_dir: Path) -> None:
         x, y = cifar10(data_dir, VALIDATION + TRAINING, "train")
-        super().__init__((x[VALIDATION:], y[VALIDATION:]), ResNet(blocks=1, width=8))
-        self.x, self.y = x[VALIDATION:], y[VALIDATION:]
-        test = cifar10(data_dir, TEST)
-        self.held_out = {"validation": (x[:VALIDATION], y[:VALIDATION]), "test": test}
+        test, labels = cifar10(data_dir, TEST)
+        training = x[VALIDATION:]
+        held_out: dict[Split, Images] = {
+            "validation": (standardised(x[:VALIDATION], training), y[:VALIDATION]),
+            "test": (standardised(test, training), labels),
+        }
+        network = ResNet(blocks=1, width=8)
+        super().__init__((standardised(training, training), y[VALIDATION:]), network, held_out)
 
 
 def small_resnet() -> SmallResNet:
     """Return the small ResNet's task."""
-    return SmallResNet(Path(os.environ.get(DATA_DIRECTORY) or "."))
+    return SmallResNet(data_directory())

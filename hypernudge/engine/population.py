@@ -79,7 +79,7 @@ class PopulationEngine(Clocked):
         )
         self._orders: list[_Order] = []
         self._trajectories: dict[int, Trajectory] = {}
-        self._foreseen: dict[int, Trajectory] = {}
+        self._foreseen: set[int] = set()
 
     @property
     def abreast(self) -> int:
@@ -110,29 +110,28 @@ class PopulationEngine(Clocked):
         self._orders.append(order)
         self.population.want(trajectory, job.since + len(times) - 1)
         if job.until >= trajectory.hoped:
-            self._foreseen.pop(job.trial, None)
+            self._foreseen.discard(job.trial)
 
     @property
     def known(self) -> Mapping[int, Sequence[float]]:
         """Validation scores of trials trained ahead, those without any or that diverged left out."""
         return {
             number: [validation for validation, _ in trajectory.scores]
-            for number, trajectory in self._foreseen.items()
-            if trajectory.scores and not trajectory.ended
+            for number in self._foreseen
+            if (trajectory := self._trajectories[number]).scores and not trajectory.ended
         }
 
     def foresee(self, jobs: Sequence[Job]) -> None:
         """Train `jobs` ahead where there is room; whether they are ever submitted changes no result."""
         for job in jobs:
-            trajectory = self._foreseen[job.trial] = self._trajectory(job)
-            self.population.hope(trajectory, job.until)
+            self._foreseen.add(job.trial)
+            self.population.hope(self._trajectory(job), job.until)
 
     def _trajectory(self, job: Job) -> Trajectory:
         known = self._trajectories.get(job.trial)
         if known is None or known.config != job.config:  # foreseen with another configuration: start anew
             if known is not None:
                 self.population.forget(known)
-                self._foreseen.pop(job.trial, None)
             known = Trajectory(job.config, self.seed_of(job.trial))
             self._trajectories[job.trial] = known
         return known
@@ -150,6 +149,7 @@ class PopulationEngine(Clocked):
             if report.outcome != "ok":
                 self.population.forget(order.trajectory)
                 self._trajectories.pop(order.job.trial, None)
+                self._foreseen.discard(order.job.trial)
         self._orders = waiting
         first = self._clock.earliest()
         if first is None:

@@ -57,7 +57,9 @@ class ASHA(OnRungs):
         found = promotion(history, self.rungs, self.eta, self.rule)
         return found or start_or_end(self, self.rungs[0], history, streams)
 
-    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
+    def foresee(
+        self, history: History, streams: Streams, count: int, known: Known
+    ) -> Sequence[Start | Resume]:
         """Return up to `count` likely decisions: who leads its rung, then the next trials if known.
 
         Who leads is judged among all scores there are, `known` ones too: a trial that will lead its rung is

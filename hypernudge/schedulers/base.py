@@ -68,7 +68,9 @@ Known = Mapping[int, Sequence[float]]
 class Foresees(Protocol):
     """What a scheduler may offer besides: decisions it will probably take, so that an engine trains ahead."""
 
-    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
+    def foresee(
+        self, history: History, streams: Streams, count: int, known: Known
+    ) -> Sequence[Start | Resume]:
         """Return up to `count` of them; starts in the order of the trials to come.
 
         `known` are scores that the history will only show later; they serve to guess well and nothing else.

@@ -5,6 +5,7 @@ Bergstra and Bengio: Random Search for Hyper-Parameter Optimization, JMLR 2012.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypernudge.random import Streams
@@ -48,6 +49,8 @@ class RandomSearch:
         """Return the decision for one free worker."""
         return start_or_end(self, self.max_units, history, streams)
 
-    def foresee(self, history: History, streams: Streams, count: int, known: Known) -> list[Start | Resume]:
+    def foresee(
+        self, history: History, streams: Streams, count: int, known: Known
+    ) -> Sequence[Start | Resume]:
         """Return the next `count` decisions, as far as they are known."""
-        return [*starts_ahead(self, self.max_units, history, streams, count)]
+        return starts_ahead(self, self.max_units, history, streams, count)

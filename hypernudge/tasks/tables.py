@@ -61,6 +61,11 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     return str(spec.get("name", paths[0].name.split(".")[0])), x[:, varying], y.astype(np.int64)
 
 
+def data_directory() -> Path:
+    """Return the directory that `$HYPERNUDGE_DATA` names, the working directory without it."""
+    return Path(os.environ.get(DATA_DIRECTORY) or ".")
+
+
 def files_of(spec: Mapping[str, Any]) -> list[Path]:
     """Return the files of a table, looked for in the working directory, then in `$HYPERNUDGE_DATA`.
 
@@ -73,7 +78,7 @@ def files_of(spec: Mapping[str, Any]) -> list[Path]:
 
 
 def _find(name: str) -> Path:
-    for place in (Path(), Path(os.environ.get(DATA_DIRECTORY) or ".")):
+    for place in (Path(), data_directory()):
         if (place / name).is_file():
             return place / name
     remedy = f"give its whole path, or set {DATA_DIRECTORY} to the directory that holds it"

@@ -17,7 +17,7 @@ from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import WIDTH, legend_above
 from hypernudge.evidence.intervals import Interval
 
-_MARKS: dict[str, dict[str, Any]] = {
+MARKS: dict[str, dict[str, Any]] = {
     "improved": {"marker": "o", "markerfacecolor": "#0072B2", "markeredgecolor": "#0072B2"},
     "harmed": {"marker": "X", "markerfacecolor": "#D55E00", "markeredgecolor": "#D55E00"},
     "equivalent": {"marker": "s", "markerfacecolor": "0.55", "markeredgecolor": "0.2"},
@@ -53,9 +53,9 @@ def draw(material: Material) -> Iterator[Drawing]:
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("time to target, method over baseline [ratio, log scale]; below 1 is sooner")
-    used = [label for label in _MARKS if any(row[2] == label for row in rows)]
+    used = [label for label in MARKS if any(row[2] == label for row in rows)]
     handles: list[Any] = [
-        Line2D([], [], linestyle="", markersize=5, label=label, **_MARKS[label]) for label in used
+        Line2D([], [], linestyle="", markersize=5, label=label, **MARKS[label]) for label in used
     ]
     if any(row[2] == "aggregate" for row in rows):
         diamond: dict[str, Any] = {"marker": "D", "color": "0.1", "markersize": 5, "linestyle": ""}
@@ -119,7 +119,7 @@ def _row(
     )
     if interval is None or not math.isfinite(interval.estimate):
         return
-    mark = _MARKS.get(verdict, {"marker": "D", "markerfacecolor": "0.1", "markeredgecolor": "0.1"})
+    mark = MARKS.get(verdict, {"marker": "D", "markerfacecolor": "0.1", "markeredgecolor": "0.1"})
     if math.isfinite(interval.low) and math.isfinite(interval.high):
         edges = np.clip([interval.low, interval.high], math.exp(-span), math.exp(span))
         axes.plot(edges, [y, y], color=mark["markeredgecolor"], linewidth=1.2, solid_capstyle="butt")
