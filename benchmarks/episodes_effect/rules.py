@@ -154,9 +154,12 @@ class AlignedMembers:
         down: float = DOWN,
         z_up: float = 1.7,
         z_down: float = 2.0,
-        z_leave: float | None = None,
+        z_leave: tuple[float, float] | None = None,
+        z_back: float | None = None,
         z_again: float | None = None,
         samples: int = 15,
+        home_samples: int = 15,
+        min_samples: int = 1,
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
@@ -165,9 +168,10 @@ class AlignedMembers:
     ) -> None:
         self.multipliers = np.full(members, start)
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
-        self._z_leave, self._z_again = z_leave, z_again
+        self._z_leave, self._z_back, self._z_again = z_leave, z_back, z_again
         self._fell = np.zeros(members, dtype=bool)
-        self._samples, self._every, self._look_every, self._lag = samples, every, look_every, lag
+        self._samples, self._home_samples, self._min_samples = samples, home_samples, min_samples
+        self._every, self._look_every, self._lag = every, look_every, lag
         self._low, self._high = low, high
         self._tick = 0
         self._taken = np.zeros(members, dtype=int)
@@ -184,31 +188,38 @@ class AlignedMembers:
         """Take the probes in, look where a look is due, change the multipliers where a verdict is in."""
         del losses
         assert cosines is not None  # the engine hands them over to rules that want them
-        judged = self._has_update & (self._taken < self._samples)
+        limit = np.where(self._home, self._home_samples, self._samples)
+        judged = self._has_update & (self._taken < limit)
         usable = judged & np.isfinite(cosines)
         self._taken = self._taken + judged
         h = np.where(usable, cosines, 0.0)
         self._sum, self._square = self._sum + h, self._square + h * h
-        due = judged & ((self._taken % self._look_every == 0) | (self._taken == self._samples))
+        due = judged & ((self._taken % self._look_every == 0) | (self._taken == limit))
+        due &= self._taken >= self._min_samples
         root = np.sqrt(self._square)
         z = np.divide(self._sum, root, out=np.zeros_like(root), where=root > 0)
         self._looks.append((self._tick, due, z, self._taken.copy()))
-        probing = (self._tick % self._every == 0) & (self._taken < self._samples)
+        probing = (self._tick % self._every == 0) & (self._taken < limit)
         self._tick += 1
         verdict = np.full(len(z), np.nan)
         while self._looks and self._looks[0][0] + self._lag < self._tick:
             _, asked, at, count = self._looks.pop(0)
             rise, fall = self._thresholds()
             says = np.where(at > rise, self._up, np.where(at < -fall, self._down, np.nan))
-            says = np.where(np.isnan(says) & (count >= self._samples), 1.0, says)
+            says = np.where(np.isnan(says) & (count >= limit), 1.0, says)
             verdict = np.where(asked & np.isnan(verdict), says, verdict)
         self._has_update = probing
         self._close(verdict)
 
+    @property
+    def _home(self) -> NDArray[np.bool_]:
+        return (self.multipliers == 1.0) & (self._z_leave is not None)
+
     def _thresholds(self) -> tuple[Floats, Floats]:
-        home = (self.multipliers == 1.0) & (self._z_leave is not None)
-        rise = np.where(self._fell, self._z_again or self._z_up, self._z_up)
-        return np.where(home, self._z_leave or 0.0, rise), np.where(home, self._z_leave or 0.0, self._z_down)
+        back, again = self._z_back or self._z_up, self._z_again or self._z_up
+        rise = np.where(self._fell, np.where(self.multipliers < 1.0, back, again), self._z_up)
+        leave_up, leave_down = self._z_leave or (0.0, 0.0)
+        return np.where(self._home, leave_up, rise), np.where(self._home, leave_down, self._z_down)
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)

@@ -24,14 +24,16 @@ class Alignment:
     episode, ``z = sum(h) / sqrt(sum(h^2))`` is about standard normal if the rate is right. Beyond
     ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
     of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
-    the stronger evidence of ``z_again``; without that, training under noise settles at rates that
-    still descend but end badly. It is a test on the signal of hypergradient descent (Baydin et
-    al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows as
-    disagreement.
+    stronger evidence: ``z_back`` on the way back to the user's own rate, ``z_again`` above it; without
+    that, training under noise settles at rates that still descend but end badly. The user's own rate,
+    multiplier 1, is judged over ``home_samples`` probes, because it is more plausible than any other and
+    a faint signal must be able to add up. It is a test on the signal of hypergradient descent (Baydin
+    et al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows
+    as disagreement.
 
     It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
-    three scalar products; products stay on the device, and one transfer per look is read ``lag`` steps
-    later, when it has long arrived. With several ranks each look is one collective.
+    three scalar products; products stay on the device, and one transfer per look, of what is new, is read
+    ``lag`` steps later, when it has long arrived. With several ranks each look is one collective.
 
     Caveats: sampling batches without replacement from a tiny data set biases ``h`` downwards; an update that
     is mostly weight decay says little.
@@ -42,11 +44,15 @@ class Alignment:
         down: Factor after a negative verdict, in (0, 1).
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
-        z_again: Threshold of a positive verdict after the first negative one, above 0; None for ``z_up``.
-        z_leave: Threshold of both verdicts while the multiplier is exactly 1, above 0: the user's own rate is
-            not left on slight evidence, and no change passes it without stopping there. None treats 1
-            like any other multiplier.
+        z_back: Threshold of a positive verdict after the first negative one, while the multiplier is below
+            1; above 0, None for ``z_up``.
+        z_again: The same while the multiplier is 1 or more.
+        z_leave: Thresholds of the positive and of the negative verdict while the multiplier is exactly 1,
+            above 0: the user's own rate is not left on slight evidence, and no change passes it without
+            stopping there. None treats 1 like any other multiplier.
         samples: Probes after which the test gives up, at least 1.
+        home_samples: The same while the multiplier is exactly 1, unless ``z_leave`` is None; at least 1.
+        min_samples: Probes before the first look; from 1 to ``samples`` and ``home_samples``.
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
@@ -71,9 +77,12 @@ class Alignment:
         down: float = 0.7,
         z_up: float = 1.7,
         z_down: float = 1.5,
+        z_back: float | None = 2.5,
         z_again: float | None = 3.0,
-        z_leave: float | None = 3.0,
-        samples: int = 15,
+        z_leave: tuple[float, float] | None = (3.0, 2.0),
+        samples: int = 30,
+        home_samples: int = 200,
+        min_samples: int = 5,
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
@@ -93,9 +102,21 @@ class Alignment:
         self.up, self.down = up, down
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
+        self.z_back = None if z_back is None else checks.positive("z_back", z_back)
         self.z_again = None if z_again is None else checks.positive("z_again", z_again)
-        self.z_leave = None if z_leave is None else checks.positive("z_leave", z_leave)
+        if z_leave is not None:
+            if not isinstance(z_leave, (tuple, list)) or len(z_leave) != 2:
+                raise ValueError(f"z_leave must be two thresholds or None, but got {z_leave!r}.")
+            z_leave = (checks.positive("z_leave", z_leave[0]), checks.positive("z_leave", z_leave[1]))
+        self.z_leave = z_leave
         self.samples = checks.at_least("samples", samples, 1)
+        self.home_samples = checks.at_least("home_samples", home_samples, 1)
+        self.min_samples = checks.at_least("min_samples", min_samples, 1)
+        if min_samples > min(samples, home_samples):
+            raise ValueError(
+                f"min_samples must be at most samples and home_samples, but got {min_samples=!r}, "
+                f"{samples=!r}, {home_samples=!r}."
+            )
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
         self.lag = checks.at_least("lag", lag, 0)
@@ -103,25 +124,28 @@ class Alignment:
         self.multiplier = min(max(checks.positive("start", start), low), high)
         self.start = start
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
-        self.capacity = self.samples * self.every + self.every + self.lag
+        self.capacity = max(self.samples, self.home_samples) * self.every + self.every + self.lag
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
         self._sample = CoordinateSample(coordinates, seed)
         self._group = process_group
         self._tick = 0
-        self._taken = 0
         self._before: Tensor | None = None
-        self._update: Tensor | None = None
-        self._products: Tensor | None = None  # (samples, 3): <g,u>, <g,g>, <u,u>
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the test anew."""
+        self._taken = 0  # probes of this episode
+        self._update: Tensor | None = None  # what was probed was made under the last multiplier
+        self._products: list[Tensor] = []  # since the last look, each (3,): <g,u>, <g,g>, <u,u>
         self._reads: list[PendingRead] = []
+        self._read = 0  # probes that have arrived, and their sums
+        self._sum = self._square = 0.0
         self._verdict: float | None = None
 
     def open(self) -> Selection:
         """Return the current multiplier; the test begins anew."""
-        self._taken = 0
-        self._reads = []
-        self._verdict = None
-        self._update = None  # made under the last multiplier
+        self._begin()
         return Selection(f"lr{value_text(self.multiplier)}", (0,), (self.multiplier,))
 
     def gradients_ready(self, optimizer: Optimizer) -> None:
@@ -129,10 +153,10 @@ class Alignment:
         due = self._tick % self.every == 0
         if due or self._update is not None:
             self._sample.look_up(optimizer)
-        if self._update is not None and self._taken < self.samples:
+        if self._update is not None and self._taken < self._limit:
             self._judge(self._update)
         self._update = None
-        if due and self._taken < self.samples:
+        if due and self._taken < self._limit:
             self._before = self._sample.parameters()
 
     def stepped(self, optimizer: Optimizer) -> None:
@@ -172,15 +196,15 @@ class Alignment:
             "kind": "alignment",
             "start": self.start,
             "factors": [self.up, self.down],
-            "thresholds": [self.z_up, self.z_down, self.z_again, self.z_leave],
-            "schedule": [self.samples, self.every, self.look_every, self.lag],
+            "thresholds": [self.z_up, self.z_down, self.z_back, self.z_again, list(self.z_leave or ())],
+            "samples": [self.min_samples, self.samples, self.home_samples],
+            "schedule": [self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
         }
 
     def state_dict(self) -> dict[str, Any]:
         """Return the multiplier and the test in progress, in plain types and tensors."""
-        rows = None if self._products is None else self._products[: self._taken].tolist()
         return {
             "multiplier": self.multiplier,
             "z": self.z,
@@ -188,8 +212,9 @@ class Alignment:
             "tick": self._tick,
             "taken": self._taken,
             "update": None if self._update is None else self._update.clone(),
-            "products": rows,
+            "products": [row.clone() for row in self._products],
             "reads": [[read.fetch(), read.started] for read in self._reads],
+            "read": [self._read, self._sum, self._square],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -198,18 +223,13 @@ class Alignment:
         self.z = state["z"]
         self._fell = state["fell"]
         self._tick = state["tick"]
-        self._taken = state["taken"]
-        self._verdict = None
         self._before = None
+        self._begin()
+        self._taken = state["taken"]
+        self._read, self._sum, self._square = state["read"]
         update = state["update"]
         self._update = None if update is None else update.clone()
-        self._products = None
-        if state["products"]:
-            device = None if self._update is None else self._update.device
-            self._products = torch.zeros(self.samples, 3, device=device, dtype=torch.float64)
-            self._products[: self._taken] = torch.tensor(
-                state["products"], device=device, dtype=torch.float64
-            )
+        self._products = [row.clone() for row in state["products"]]
         self._reads = [
             PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
         ]
@@ -218,33 +238,45 @@ class Alignment:
         gradient = self._sample.gradients()
         if gradient.numel() != update.numel():
             return  # a parameter group was added between the two steps
-        if self._products is None or self._products.device != update.device:
-            kind = torch.float32 if update.device.type == "mps" else torch.float64
-            self._products = torch.zeros(self.samples, 3, device=update.device, dtype=kind)
+        kind = torch.float32 if update.device.type == "mps" else torch.float64
         row = torch.stack((gradient.dot(update), gradient.dot(gradient), update.dot(update)))
-        self._products[self._taken] = row
+        self._products.append(row.to(kind))
         self._taken += 1
-        if self._taken % self.look_every == 0 or self._taken == self.samples:
-            products = self._products[: self._taken].clone()
+        looks = self._taken % self.look_every == 0 or self._taken == self._limit
+        if looks and self._taken >= self.min_samples:
+            products = torch.stack(self._products)
+            self._products = []
             group = active_group(self._group)
             if group is not None:
                 # A sum over ranks is exact for shards and a mere factor for replicas.
                 torch.distributed.all_reduce(products, group=group)
             self._reads.append(PendingRead(products, self._tick))
 
+    @property
+    def _limit(self) -> int:
+        return self.home_samples if self.z_leave is not None and self.multiplier == 1.0 else self.samples
+
+    @property
+    def _thresholds(self) -> tuple[float, float]:
+        """Return those of growing and of shrinking, both above 0."""
+        if self.z_leave is not None and self.multiplier == 1.0:
+            return self.z_leave
+        if not self._fell:
+            return self.z_up, self.z_down
+        return (self.z_back if self.multiplier < 1.0 else self.z_again) or self.z_up, self.z_down
+
     def _decide(self, products: list[list[float]]) -> None:
-        cosines = [
-            -dot / math.sqrt(gradients * updates)
-            for dot, gradients, updates in products
-            if math.isfinite(dot) and gradients * updates > 0
-        ]
-        square = sum(h * h for h in cosines)
-        self.z = sum(cosines) / math.sqrt(square) if square > 0 else 0.0
-        at_home = self.z_leave if self.multiplier == 1.0 else None
-        rise = (self.z_again if self._fell else None) or self.z_up
-        if self.z > (at_home or rise):
+        for dot, gradients, updates in products:
+            if math.isfinite(dot) and gradients * updates > 0:
+                cosine = -dot / math.sqrt(gradients * updates)
+                self._sum += cosine
+                self._square += cosine * cosine
+        self._read += len(products)
+        self.z = self._sum / math.sqrt(self._square) if self._square > 0 else 0.0
+        rise, fall = self._thresholds
+        if self.z > rise:
             self._verdict = self.up
-        elif self.z < -(at_home or self.z_down):
+        elif self.z < -fall:
             self._verdict = self.down
-        elif len(products) >= self.samples:
+        elif self._read >= self._limit:
             self._verdict = 1.0

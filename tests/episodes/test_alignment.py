@@ -28,6 +28,18 @@ def backward(model, batch):
     batch().backward()
 
 
+FIRST_RULE = {
+    "lag": 0,
+    "every": 1,
+    "z_down": 2.0,
+    "z_back": None,
+    "z_again": None,
+    "z_leave": None,
+    "samples": 15,
+    "min_samples": 1,
+}
+
+
 def reference_multipliers(rate, steps, start):
     """The rule as written, with clones of everything and a read per step: the slow twin."""
     model, batch = problem(dtype=torch.float64)
@@ -58,9 +70,7 @@ def reference_multipliers(rate, steps, start):
 def test_cheap_rule_with_everything_probed_is_the_rule_as_written(rate):
     model, batch = problem(dtype=torch.float64)
     optimizer = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-    episodes = EpisodicScheduler(
-        optimizer, controller=Alignment(lag=0, every=1, z_down=2.0, z_again=None, z_leave=None)
-    )
+    episodes = EpisodicScheduler(optimizer, controller=Alignment(**FIRST_RULE))
     seen = []
     for _ in range(250):
         backward(model, batch)
@@ -134,7 +144,10 @@ def test_the_base_rate_is_untouched_between_steps():
         ({"down": 1.0}, r"down must lie in \(0, 1\)"),
         ({"low": 2.0, "high": 1.0}, "low must be above 0 and at most high"),
         ({"z_up": 0.0}, "z_up must be above 0"),
+        ({"z_leave": 3.0}, "z_leave must be two thresholds or None"),
+        ({"z_leave": (3.0, 0.0)}, "z_leave must be above 0"),
         ({"samples": 0}, "samples must be at least 1"),
+        ({"samples": 4}, "min_samples must be at most samples and home_samples"),
         ({"every": 0}, "every must be at least 1"),
         ({"coordinates": 0}, "coordinates must be at least 1"),
         ({"lag": -1}, "lag must be at least 0"),

@@ -61,7 +61,16 @@ def by_hand(optimizer, seed, rate, attach, noise=0.4, name="digits_mlp"):
     return seen, 100 * hits.double().mean().item()
 
 
-FIRST_RULE = {"lag": 0, "every": 1, "z_down": 2.0, "z_again": None, "z_leave": None}
+FIRST_RULE = {
+    "lag": 0,
+    "every": 1,
+    "z_down": 2.0,
+    "z_back": None,
+    "z_again": None,
+    "z_leave": None,
+    "samples": 15,
+    "min_samples": 1,
+}
 
 ATTACH = {
     "plain": lambda seed, o: None,
