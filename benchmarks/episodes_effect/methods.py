@@ -111,7 +111,8 @@ GUARDED: dict[str, Any] = {"z_down": 1.5, "z_back": 3.0, "z_again": 3.0, "z_leav
 PATIENT = GUARDED | {"home_samples": 200}
 CAUTIOUS = PATIENT | {"z_leave": (3.0, 2.0)}
 RETURNING = CAUTIOUS | {"z_back": 2.5}
-DEFAULT = RETURNING | {"samples": 30, "min_samples": 5}
+STEADY = RETURNING | {"samples": 30, "ramp_samples": 30, "min_samples": 5}
+DEFAULT = STEADY | {"ramp_samples": 15, "z_ramp": 0.5}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),
@@ -125,6 +126,7 @@ METHODS: dict[str, Method] = {
     "patient": Method(_aligned(**PATIENT)),
     "cautious": Method(_aligned(**CAUTIOUS)),
     "returning": Method(_aligned(**RETURNING)),
+    "steady": Method(_aligned(**STEADY)),
     "default": Method(_aligned(**DEFAULT)),
     "schedule_free": Method(_constant, _schedule_free),
     "prodigy": Method(_constant, _prodigy, one_rate=True),

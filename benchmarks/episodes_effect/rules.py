@@ -157,7 +157,9 @@ class AlignedMembers:
         z_leave: tuple[float, float] | None = None,
         z_back: float | None = None,
         z_again: float | None = None,
+        z_ramp: float = math.inf,
         samples: int = 15,
+        ramp_samples: int = 15,
         home_samples: int = 15,
         min_samples: int = 1,
         every: int = 1,
@@ -170,7 +172,8 @@ class AlignedMembers:
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
         self._z_leave, self._z_back, self._z_again = z_leave, z_back, z_again
         self._fell = np.zeros(members, dtype=bool)
-        self._samples, self._home_samples, self._min_samples = samples, home_samples, min_samples
+        self._samples, self._ramp_samples, self._home_samples = samples, ramp_samples, home_samples
+        self._z_ramp, self._min_samples = z_ramp, min_samples
         self._every, self._look_every, self._lag = every, look_every, lag
         self._low, self._high = low, high
         self._tick = 0
@@ -188,7 +191,8 @@ class AlignedMembers:
         """Take the probes in, look where a look is due, change the multipliers where a verdict is in."""
         del losses
         assert cosines is not None  # the engine hands them over to rules that want them
-        limit = np.where(self._home, self._home_samples, self._samples)
+        limit = np.where(self._ramp, self._ramp_samples, self._samples)
+        limit = np.where(self._home, self._home_samples, limit)
         judged = self._has_update & (self._taken < limit)
         usable = judged & np.isfinite(cosines)
         self._taken = self._taken + judged
@@ -206,14 +210,21 @@ class AlignedMembers:
             _, asked, at, count = self._looks.pop(0)
             rise, fall = self._thresholds()
             says = np.where(at > rise, self._up, np.where(at < -fall, self._down, np.nan))
-            says = np.where(np.isnan(says) & (count >= limit), 1.0, says)
+            undecided = np.where(self._ramp & (at > self._z_ramp), self._up, 1.0)
+            says = np.where(np.isnan(says) & (count >= limit), undecided, says)
             verdict = np.where(asked & np.isnan(verdict), says, verdict)
         self._has_update = probing
         self._close(verdict)
 
     @property
     def _home(self) -> NDArray[np.bool_]:
-        return (self.multipliers == 1.0) & (self._z_leave is not None)
+        home: NDArray[np.bool_] = (self.multipliers == 1.0) & (self._z_leave is not None)
+        return home
+
+    @property
+    def _ramp(self) -> NDArray[np.bool_]:
+        ramp: NDArray[np.bool_] = (self.multipliers < 1.0) & ~self._fell & (self._z_leave is not None)
+        return ramp
 
     def _thresholds(self) -> tuple[Floats, Floats]:
         back, again = self._z_back or self._z_up, self._z_again or self._z_up

@@ -25,8 +25,10 @@ class Alignment:
     ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
     of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
     stronger evidence: ``z_back`` on the way back to the user's own rate, ``z_again`` above it; without
-    that, training under noise settles at rates that still descend but end badly. The user's own rate,
-    multiplier 1, is judged over ``home_samples`` probes, because it is more plausible than any other and
+    that, training under noise settles at rates that still descend but end badly. Before, on the ramp to
+    the user's own rate, a test that stays undecided for ``ramp_samples`` probes lets the multiplier grow
+    if z is above ``z_ramp``: a faint signal must not hold it far below. The user's own rate, multiplier
+    1, is judged over ``home_samples`` probes, because it is more plausible than any other and
     a faint signal must be able to add up. It is a test on the signal of hypergradient descent (Baydin
     et al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows
     as disagreement.
@@ -49,10 +51,12 @@ class Alignment:
         z_again: The same while the multiplier is 1 or more.
         z_leave: Thresholds of the positive and of the negative verdict while the multiplier is exactly 1,
             above 0: the user's own rate is not left on slight evidence, and no change passes it without
-            stopping there. None treats 1 like any other multiplier.
+            stopping there. None treats 1 like any other multiplier, and knows no ramp.
+        z_ramp: What an undecided test on the ramp must exceed for growth.
         samples: Probes after which the test gives up, at least 1.
-        home_samples: The same while the multiplier is exactly 1, unless ``z_leave`` is None; at least 1.
-        min_samples: Probes before the first look; from 1 to ``samples`` and ``home_samples``.
+        ramp_samples: The same on the ramp, that is below 1 before the first negative verdict; at least 1.
+        home_samples: The same while the multiplier is exactly 1; at least 1.
+        min_samples: Probes before the first look; from 1 to the least of the three.
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
@@ -80,7 +84,9 @@ class Alignment:
         z_back: float | None = 2.5,
         z_again: float | None = 3.0,
         z_leave: tuple[float, float] | None = (3.0, 2.0),
+        z_ramp: float = 0.5,
         samples: int = 30,
+        ramp_samples: int = 15,
         home_samples: int = 200,
         min_samples: int = 5,
         every: int = 1,
@@ -109,13 +115,15 @@ class Alignment:
                 raise ValueError(f"z_leave must be two thresholds or None, but got {z_leave!r}.")
             z_leave = (checks.positive("z_leave", z_leave[0]), checks.positive("z_leave", z_leave[1]))
         self.z_leave = z_leave
+        self.z_ramp = z_ramp
         self.samples = checks.at_least("samples", samples, 1)
+        self.ramp_samples = checks.at_least("ramp_samples", ramp_samples, 1)
         self.home_samples = checks.at_least("home_samples", home_samples, 1)
         self.min_samples = checks.at_least("min_samples", min_samples, 1)
-        if min_samples > min(samples, home_samples):
+        if min_samples > min(samples, ramp_samples, home_samples):
             raise ValueError(
-                f"min_samples must be at most samples and home_samples, but got {min_samples=!r}, "
-                f"{samples=!r}, {home_samples=!r}."
+                f"min_samples must be at most samples, ramp_samples and home_samples, but got "
+                f"{min_samples=!r}, {samples=!r}, {ramp_samples=!r}, {home_samples=!r}."
             )
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
@@ -124,7 +132,7 @@ class Alignment:
         self.multiplier = min(max(checks.positive("start", start), low), high)
         self.start = start
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
-        self.capacity = max(self.samples, self.home_samples) * self.every + self.every + self.lag
+        self.capacity = max(samples, ramp_samples, home_samples) * self.every + self.every + self.lag
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
         self._sample = CoordinateSample(coordinates, seed)
@@ -196,8 +204,15 @@ class Alignment:
             "kind": "alignment",
             "start": self.start,
             "factors": [self.up, self.down],
-            "thresholds": [self.z_up, self.z_down, self.z_back, self.z_again, list(self.z_leave or ())],
-            "samples": [self.min_samples, self.samples, self.home_samples],
+            "thresholds": [
+                self.z_up,
+                self.z_down,
+                self.z_back,
+                self.z_again,
+                self.z_ramp,
+                *(self.z_leave or ()),
+            ],
+            "samples": [self.min_samples, self.samples, self.ramp_samples, self.home_samples],
             "schedule": [self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
@@ -253,8 +268,14 @@ class Alignment:
             self._reads.append(PendingRead(products, self._tick))
 
     @property
+    def _on_ramp(self) -> bool:
+        return self.z_leave is not None and self.multiplier < 1.0 and not self._fell
+
+    @property
     def _limit(self) -> int:
-        return self.home_samples if self.z_leave is not None and self.multiplier == 1.0 else self.samples
+        if self.z_leave is not None and self.multiplier == 1.0:
+            return self.home_samples
+        return self.ramp_samples if self._on_ramp else self.samples
 
     @property
     def _thresholds(self) -> tuple[float, float]:
@@ -279,4 +300,4 @@ class Alignment:
         elif self.z < -fall:
             self._verdict = self.down
         elif self._read >= self._limit:
-            self._verdict = 1.0
+            self._verdict = self.up if self._on_ramp and self.z > self.z_ramp else 1.0

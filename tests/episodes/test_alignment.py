@@ -147,7 +147,7 @@ def test_the_base_rate_is_untouched_between_steps():
         ({"z_leave": 3.0}, "z_leave must be two thresholds or None"),
         ({"z_leave": (3.0, 0.0)}, "z_leave must be above 0"),
         ({"samples": 0}, "samples must be at least 1"),
-        ({"samples": 4}, "min_samples must be at most samples and home_samples"),
+        ({"samples": 4}, "min_samples must be at most samples, ramp_samples and home_samples"),
         ({"every": 0}, "every must be at least 1"),
         ({"coordinates": 0}, "coordinates must be at least 1"),
         ({"lag": -1}, "lag must be at least 0"),
