@@ -1,11 +1,11 @@
 """Blocks of the study: each trains one method on one cell for all seeds and rates, and is recorded by itself.
 
-A block's file is written when it is done, in one step: what exists is never run again, and whatever was
-interrupted is run from its start. Phases, in order, on seeds of their own:
+A block's file is written when it is done, in one step: what is recorded is never run again, a rate that is
+missing is added, and whatever was interrupted is run from its start. Phases, in order, on seeds of their own:
 
     tune      right rates per cell: plain, cosine and Schedule-Free on a grid, by validation accuracy
     develop   candidates for the default on digits and letter, split 0
-    confirm   the frozen default and its competitors on every task, split 1
+    confirm   the frozen default and its competitors on every task, split 2
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ GRIDS = {
     "sgd": tuple(10.0 ** (-3.0 + k / 2) for k in range(7)),
 }
 TUNED = ("plain", "cosine", "schedule_free")
-DEVELOPMENT_TASKS = ("digits_mlp", "letter_mlp")
+DEVELOPMENT_TASKS = ("digits_cnn", "digits_mlp", "letter_mlp")
 CONFIRMED = (
     "plain",
     "default",
@@ -49,8 +49,8 @@ CONFIRMED = (
     "schedule_free",
     "prodigy",
 )
-SEEDS = {"tune": range(9000, 9005), "develop": range(100, 110), "confirm": range(30)}
-SPLITS = {"tune": 0, "develop": 0, "confirm": 1}
+SEEDS = {"tune": range(9000, 9005), "develop": range(300, 316), "confirm": range(1000, 1030)}
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2}
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
         ratios: Rates as multiples of the right one.
     """
     path = folder / f"{block.name}.jsonl"
-    if path.exists():
-        return 0.0
+    recorded = path.read_text() if path.exists() else ""
+    known = {line["rate"] for line in map(json.loads, recorded.splitlines()) if line["event"] == "member"}
     begun = time.perf_counter()
     task, method = TASKS[block.task], METHODS[block.method]
     if block.phase == "tune":
@@ -104,6 +104,10 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
         own = (1.0,) if tuned or method.one_rate else tuple(ratios)
         right = right_rate(folder, block, block.method if tuned else "plain")
         rates = tuple(right * ratio for ratio in own)
+    missing = [(rate, ratio) for rate, ratio in zip(rates, own, strict=True) if rate not in known]
+    if not missing:
+        return 0.0
+    rates, own = zip(*missing, strict=True)
     seeds = tuple(SEEDS[block.phase])
     crew = Crew(block.optimizer, seeds, rates, task.steps)
     outcome = train(
@@ -131,14 +135,17 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
                 "multiplier": outcome.multipliers[index],
             }
         )
-    write_text_atomically(path, "".join(json.dumps(plain(line), allow_nan=False) + "\n" for line in lines))
+    new = "".join(json.dumps(plain(line), allow_nan=False) + "\n" for line in lines)
+    write_text_atomically(path, recorded + new)
     return seconds
 
 
-def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the header and the members of a recorded block."""
-    header, *members = (json.loads(line) for line in path.read_text().splitlines())
-    return header, members
+def read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the headers, one for each time that rates were added, and the members of a recorded block."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if line["event"] == "block"], [
+        line for line in lines if line["event"] == "member"
+    ]
 
 
 def right_rate(folder: Path, block: Block, method: str) -> float:

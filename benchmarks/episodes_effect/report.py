@@ -71,8 +71,9 @@ def load(folder: Path, phase: str) -> tuple[Scores, list[dict[str, Any]]]:
     scores: Scores = {}
     headers = []
     for path in sorted(folder.glob(f"{phase}-*.jsonl")):
-        header, members = blocks.read(path)
-        headers.append(header)
+        added, members = blocks.read(path)
+        headers += added
+        header = added[0]
         cell = (header["task"], header["optimizer"], header["noise"])
         for ratio in dict.fromkeys(member["ratio"] for member in members):
             chosen = sorted((m for m in members if m["ratio"] == ratio), key=lambda m: int(m["seed"]))
@@ -130,7 +131,9 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
     tuned = {header["method"] for header in load(folder, "tune")[1]}
     summary = {
         "verdicts": tally(comparisons),
-        "blocks": len(headers),
+        "blocks": len(
+            {tuple(header[k] for k in ("task", "optimizer", "noise", "method")) for header in headers}
+        ),
         "runs": sum(len(values) for values in scores.values()),
         "training_seconds": round(sum(header["seconds"] for header in headers), 1),
         "tuned_methods": sorted(tuned),

@@ -161,10 +161,16 @@ def test_blocks_are_recorded_once_and_resume(tmp_path, monkeypatch):
     assert blocks.run(tune, tmp_path, ()) > 0
     assert blocks.run(tune, tmp_path, ()) == 0
     blocks.run(confirm, tmp_path, (0.1, 1.0))
-    header, members = blocks.read(tmp_path / f"{confirm.name}.jsonl")
+    (header,), members = blocks.read(tmp_path / f"{confirm.name}.jsonl")
     assert header["method"] == "default"
     assert len(members) == 60
     assert {m["rate"] for m in members if m["ratio"] == 1.0} == {blocks.right_rate(tmp_path, tune, "plain")}
+    assert blocks.run(confirm, tmp_path, (1.0, 0.1)) == 0
+    assert blocks.run(confirm, tmp_path, (1.0, 10.0)) > 0  # what is missing is added, nothing is run again
+    headers, more = blocks.read(tmp_path / f"{confirm.name}.jsonl")
+    assert len(headers) == 2
+    assert more[:60] == members
+    assert {member["ratio"] for member in more[60:]} == {10.0}
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".jsonl"]
 
 
