@@ -96,10 +96,12 @@ class EffectTask:
 
     def forward(self, data: Data) -> BatchedChain | Callable[[Params, Tensor], Tensor]:
         """Return the batched network: a chain, whose gradients are written by hand, or a function."""
-        chain = batched_chain(self.network(data))
-        assert chain is not None  # every network of the study is a chain of plain layers
+        network = self.network(data)
         if self.model != "characters":
+            chain = batched_chain(network)
+            assert chain is not None  # every other network of the study is a chain of plain layers
             return chain
+        weights = [name for name, _ in network.named_parameters() if name.endswith("weight")]
 
         def characters(params: Params, x: Tensor) -> Tensor:
             table = params["embedding"]
@@ -107,7 +109,12 @@ class EffectTask:
             x = x.expand(members, *x.shape[1:]).movedim(1, -1)  # (members, n, context)
             rows = x + size * torch.arange(members).view(-1, 1, 1)
             embedded = F.embedding(rows, table.reshape(members * size, width))
-            return chain(params, embedded.flatten(2).mT)
+            out = embedded.flatten(2).mT
+            for weight in weights:
+                out = out if weight == weights[0] else out.relu()
+                bias = params[weight.removesuffix("weight") + "bias"].unsqueeze(-1)
+                out = torch.baddbmm(bias, params[weight], out)
+            return out
 
         return characters
 

@@ -102,13 +102,19 @@ def test_the_network_of_characters_is_an_embedding_and_a_chain():
         pytest.skip(str(error))
     members = [task.init(data, seed, torch.float64) for seed in SEEDS]
     x = data.train.x[:5]
-    stacked = {name: torch.stack([member[name] for member in members]) for name in members[0]}
+    stacked = {name: torch.stack([m[name] for m in members]).requires_grad_() for name in members[0]}
     together = task.forward(data)(stacked, x.mT.unsqueeze(0))
-    for logits, member in zip(together, members, strict=True):
+    together.pow(2).sum().backward()
+    for index, member in enumerate(members):
         network = task.network(data).double()
-        table = member.pop("embedding")
+        table = member.pop("embedding").requires_grad_()
         network.load_state_dict(member)
-        torch.testing.assert_close(logits.mT, network(table[x].flatten(1)))
+        logits = network(table[x].flatten(1))
+        torch.testing.assert_close(together[index].mT, logits)
+        logits.pow(2).sum().backward()
+        torch.testing.assert_close(stacked["embedding"].grad[index], table.grad)
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(stacked[name].grad[index], parameter.grad)
 
 
 @pytest.mark.parametrize("method", ["schedule_free", "prodigy"])
