@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
+
+from torch import Tensor
 
 from benchmarks.episodes_effect.rules import (
     DOWN,
@@ -95,11 +99,13 @@ def _schedule_free(crew: Crew) -> Update:
 def _prodigy(crew: Crew) -> Update:
     import prodigyopt
 
+    def build(leaves: list[Tensor], block: int) -> Any:
+        del block
+        with redirect_stdout(io.StringIO()):  # it greets whenever one is made
+            return prodigyopt.Prodigy(leaves, lr=1.0, weight_decay=0.01)
+
     # One estimate of the distance per member, so one optimizer per member.
-    return Packaged(
-        lambda leaves, block: prodigyopt.Prodigy(leaves, lr=1.0, weight_decay=0.01),
-        _blocks(1, len(crew.member_seeds)),
-    )
+    return Packaged(build, _blocks(1, len(crew.member_seeds)))
 
 
 def _blocks(size: int, count: int) -> Sequence[slice]:
