@@ -29,7 +29,7 @@ CHUNK_BYTES = 16 * 2**20  # random draws that are held at a time
 BLEND_BYTES = 2**20  # indices and weights that are made at a time; with more, most are no longer in the cache
 # Draws of epochs that a unit, or a part of one, ended in. Wide tables have 1.5 MB for each member: where they
 # do not fit, every epoch is drawn several times, which once was four fifths of a study's time.
-BEGUN_BYTES = 128 * 2**20
+BEGUN_BYTES = 512 * 2**20
 SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a time
 Drawn = tuple[Tensor, Tensor]  # sample order and augmentation noise of an epoch
 _OWN = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
@@ -108,19 +108,24 @@ class SupervisedRoute:
     def _draws(self, seeds: Sequence[int], steps: Sequence[int], count: int) -> tuple[Tensor, Tensor]:
         """Return rows `(count, members, batch)` and noise `(count, members, batch, ...)`."""
         size, per_epoch = self.task.batch_size, self.task.steps_per_epoch
-        all_rows, all_noise = [], []
-        for seed, step in zip(seeds, steps, strict=True):
-            first, offset = divmod(step, per_epoch)
-            epochs = range(first, (step + count - 1) // per_epoch + 1)
-            parts = [self._epoch(seed, epoch) for epoch in epochs]
-            if (step + count) % per_epoch:
-                self._keep(seed, epochs[-1], parts[-1])
-            here = slice(offset * size, (offset + count) * size)
-            rows, noise = (torch.cat(part)[here] for part in zip(*parts, strict=True))
-            all_rows.append(rows.view(count, size))
-            all_noise.append(noise.view(count, size, *noise.shape[1:]))
-        rows, noise = torch.stack(all_rows, 1), torch.stack(all_noise, 1)
-        return rows.to(self.device), noise.flatten(3).to(self.device)
+        out: Drawn | None = None
+        for member, (seed, step) in enumerate(zip(seeds, steps, strict=True)):
+            done = 0
+            while done < count:
+                epoch, offset = divmod(step + done, per_epoch)
+                drawn = self._epoch(seed, epoch)
+                n = min(count - done, per_epoch - offset)
+                if out is None:
+                    shapes = [(count, len(seeds), size, *part.shape[1:]) for part in drawn]
+                    out = drawn[0].new_empty(shapes[0]), drawn[1].new_empty(shapes[1])
+                here = slice(offset * size, (offset + n) * size)
+                for part, whole in zip(drawn, out, strict=True):
+                    whole[done : done + n, member] = part[here].view(n, size, *part.shape[1:])
+                if offset + n < per_epoch:
+                    self._keep(seed, epoch, drawn)
+                done += n
+        assert out is not None  # there is a member
+        return out[0].to(self.device), out[1].flatten(3).to(self.device)
 
     def _epoch(self, seed: int, epoch: int) -> Drawn:
         """Return the draws of an epoch; those of one that an earlier unit began are at hand."""
