@@ -24,7 +24,7 @@ def main() -> int:
     parser.add_argument(
         "--output",
         type=Path,
-        help="write pooled.csv, pooled.md, ratios.svg and each block's cells there",
+        help="write pooled.csv, pooled.md, two figures and each block's cells there",
     )
     parser.add_argument(
         "--drawn",
@@ -44,7 +44,7 @@ def main() -> int:
     (options.output / "pooled.md").write_text(text)
     (options.output / "pooled.csv").write_text(_csv(found))
     drawn = [method for method in options.drawn if any(t.method == method for t in tuples)]
-    figure.save(tuples, drawn, options.output / "ratios.svg")
+    figure.save(tuples, drawn, options.output)
     for directory in options.directories:
         cells = []
         for path in sorted(directory.glob("*/results.json")):

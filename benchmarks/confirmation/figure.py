@@ -1,10 +1,13 @@
-"""Ratios of times to target, a panel for each warm start, a row for each task, scheduler and space."""
+"""Ratios of times to target, a panel for each warm start: all of them, and their means by task and space."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -16,46 +19,80 @@ from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.plan import Criteria
 
 LOWEST, HIGHEST = 0.2, 2.0  # shown; longer intervals are cut here
+SPACE_MARKS: Mapping[str, dict[str, Any]] = {
+    "narrow": {"marker": "v", "color": "#E69F00"},
+    "mid": {"marker": "s", "color": "#56B4E9"},
+    "wide": {"marker": "o", "color": "#0072B2"},
+}
 
 
 def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
-    """Return the figure; verdicts are those of Holm over all tuples of a method."""
+    """Return the figure with a row for each task, scheduler and space; Holm over all tuples of a method."""
     rows = list(dict.fromkeys((t.task, t.scheduler, t.space) for t in tuples))
     several = len({scheduler for _, scheduler, _ in rows}) > 1
+    names = [f"{task}, {f'{scheduler}, ' if several else ''}{space}" for task, scheduler, space in rows]
     used: set[str] = set()
     with style.context():
-        figure = Figure(figsize=(style.WIDTH, 0.15 * len(rows) + 1.1), layout="constrained")
-        panels = list(figure.subplots(1, len(methods), sharey=True, squeeze=False).flat)
+        figure, panels = _panels(names, methods, 0.15)
         for axes, method in zip(panels, methods, strict=True):
             mine = [t for t in tuples if t.method == method]
-            axes.axvline(1.0, color="0.3", linewidth=0.8)
-            axes.axvspan(LOWEST, Criteria().ratio, color="0.95", zorder=0)
             for t, label in zip(mine, judged(mine)[1], strict=True):
                 y, shown = rows.index((t.task, t.scheduler, t.space)), MARKS[label]
                 used.add(label)
-                axes.plot([t.ratio.low, t.ratio.high], [y, y], color=shown["markeredgecolor"], linewidth=0.9)
+                colour = shown["markeredgecolor"]
+                axes.plot([t.ratio.low, t.ratio.high], [y, y], color=colour, linewidth=0.9)
                 axes.plot([t.ratio.estimate], [y], markersize=3.6, markeredgewidth=0.8, **shown)
-            axes.set_xscale("log")
-            axes.set_xlim(LOWEST, HIGHEST)
-            axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1.0]))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.set_title(method)
-            axes.grid(axis="y", visible=False)
-            axes.tick_params(axis="y", length=0)
-        panels[0].set_ylim(len(rows) - 0.4, -0.6)
-        names = [f"{task}, {f'{scheduler}, ' if several else ''}{space}" for task, scheduler, space in rows]
-        panels[0].set_yticks(range(len(rows)), names)
-        figure.supxlabel("time to target over that without a warm start [ratio, log scale]", fontsize=8.0)
-        handles = [
-            Line2D([], [], linestyle="", markersize=4, label=k, **MARKS[k]) for k in MARKS if k in used
-        ]
-        patch = Patch(facecolor="0.95", label=f"ratio of at most {Criteria().ratio:g}")
-        style.legend_above(figure, [*handles, patch])
+        _legend(figure, {label: MARKS[label] for label in MARKS if label in used})
     return figure
 
 
-def save(tuples: Sequence[Tuple], methods: Sequence[str], path: Path) -> None:
-    """Write the figure as SVG, the same bytes for the same numbers."""
+def draw_spaces(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
+    """Return the figure with a row for each task: geometric means over the schedulers, by space."""
+    tasks = list(dict.fromkeys(t.task for t in tuples))
+    spaces = [space for space in SPACE_MARKS if any(t.space == space for t in tuples)]
     with style.context():
-        draw(tuples, methods).savefig(path, metadata={"Date": None})
+        figure, panels = _panels(tasks, methods, 0.17)
+        for axes, method in zip(panels, methods, strict=True):
+            for space in spaces:
+                logs: dict[int, list[float]] = {}
+                for t in tuples:
+                    if (t.method, t.space) == (method, space):
+                        logs.setdefault(tasks.index(t.task), []).append(math.log(t.ratio.estimate))
+                means = [math.exp(math.fsum(values) / len(values)) for values in logs.values()]
+                axes.plot(means, list(logs), linestyle="", markersize=3.6, **SPACE_MARKS[space])
+        _legend(figure, {f"{space} space": SPACE_MARKS[space] for space in spaces})
+    return figure
+
+
+def _panels(rows: Sequence[str], methods: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(style.WIDTH, height * len(rows) + 1.1), layout="constrained")
+    panels = list(figure.subplots(1, len(methods), sharey=True, squeeze=False).flat)
+    for axes, method in zip(panels, methods, strict=True):
+        axes.axvline(1.0, color="0.3", linewidth=0.8)
+        axes.axvspan(LOWEST, Criteria().ratio, color="0.95", zorder=0)
+        axes.set_xscale("log")
+        axes.set_xlim(LOWEST, HIGHEST)
+        axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1.0]))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_title(method)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(axis="y", length=0)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    panels[0].set_yticks(range(len(rows)), rows)
+    figure.supxlabel("time to target over that without a warm start [ratio, log scale]", fontsize=8.0)
+    return figure, panels
+
+
+def _legend(figure: Figure, marks: Mapping[str, dict[str, Any]]) -> None:
+    handles = [Line2D([], [], linestyle="", markersize=4, label=name, **mark) for name, mark in marks.items()]
+    patch = Patch(facecolor="0.95", label=f"ratio of at most {Criteria().ratio:g}")
+    style.legend_above(figure, [*handles, patch])
+
+
+def save(tuples: Sequence[Tuple], methods: Sequence[str], folder: Path) -> None:
+    """Write `ratios.svg` and `spaces.svg`, the same bytes for the same numbers."""
+    with style.context():
+        draw(tuples, methods).savefig(folder / "ratios.svg", metadata={"Date": None})
+        if any(t.space in SPACE_MARKS for t in tuples):
+            draw_spaces(tuples, methods).savefig(folder / "spaces.svg", metadata={"Date": None})

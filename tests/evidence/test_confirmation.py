@@ -62,3 +62,19 @@ def test_scopes_ratios_and_verdicts(blocks):
     narrow = found["asha, narrow"]
     assert (narrow["harmed"], narrow["significantly_later"]) == (0, 1)  # later, but the final score is higher
     assert "| mid and wide | `informed` | 3 | 0.707 [" in report.markdown(report.rows(tuples))
+
+
+def test_figures(blocks):
+    pytest.importorskip("matplotlib", reason="extra `figures`")
+    from benchmarks.confirmation import figure
+
+    tuples = [*report.read(blocks), *report.read(blocks[:1])]
+    drawn = figure.draw_spaces(tuples, ["informed"])
+    points = {line.get_marker(): line.get_xydata().tolist() for line in drawn.axes[0].get_lines()}
+    assert points["s"] == [
+        [pytest.approx(0.5), 0],
+        [pytest.approx(1.0), 1],
+    ]  # the mid space, a row for each task
+    assert points["v"] == [[pytest.approx(1.3), 0]]
+    rows = [label.get_text() for label in figure.draw(tuples, ["informed"]).axes[0].get_yticklabels()]
+    assert rows == ["a, mid", "a, wide", "b, mid", "a, narrow"]
