@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks.confirmation import report
+from benchmarks.confirmation import figure, report
 
 
 def comparison(task, ratio, p, *, method="informed", scheduler="asha", favours="method"):
@@ -65,9 +65,6 @@ def test_scopes_ratios_and_verdicts(blocks):
 
 
 def test_figures(blocks):
-    pytest.importorskip("matplotlib", reason="extra `figures`")
-    from benchmarks.confirmation import figure
-
     tuples = [*report.read(blocks), *report.read(blocks[:1])]
     drawn = figure.draw_spaces(tuples, ["informed"])
     points = {line.get_marker(): line.get_xydata().tolist() for line in drawn.axes[0].get_lines()}
