@@ -92,7 +92,7 @@ class Alignment:
         every: int = 1,
         look_every: int = 1,
         lag: int = 1,
-        coordinates: int = 16384,
+        coordinates: int = 8192,
         low: float = 1e-4,
         high: float = 1e4,
         seed: int = 0,
