@@ -11,7 +11,6 @@ torch.set_num_threads(1)
 @pytest.fixture(autouse=True)
 def one_thread():
     """Each test begins with one thread, whatever a command that ran in this process has set."""
-    yield
     torch.set_num_threads(1)
 
 

@@ -112,6 +112,18 @@ def _blocks(size: int, count: int) -> Sequence[slice]:
     return [slice(size * index, size * (index + 1)) for index in range(count)]
 
 
+# The rule as first measured, in the arguments of `Alignment`.
+FIRST_RULE: dict[str, Any] = {
+    "lag": 0,
+    "every": 1,
+    "z_down": 2.0,
+    "z_back": None,
+    "z_again": None,
+    "z_leave": None,
+    "samples": 15,
+    "min_samples": 1,
+}
+
 # Steps from the rule as first measured to the default, compared in the phase `develop`.
 GUARDED: dict[str, Any] = {"z_down": 1.5, "z_back": 3.0, "z_again": 3.0, "z_leave": (3.0, 3.0)}
 PATIENT = GUARDED | {"home_samples": 200}
@@ -127,7 +139,7 @@ METHODS: dict[str, Method] = {
     "random_walk": Method(_random_walk),
     "compat": Method(lambda crew: Bandits([compat_controller(seed) for seed in crew.member_seeds])),
     "bandit": Method(lambda crew: Bandits([bandit_of_ours(seed) for seed in crew.member_seeds])),
-    "alignment": Method(_aligned(lag=0)),
+    "alignment": Method(_aligned(**FIRST_RULE)),
     "guarded": Method(_aligned(**GUARDED)),
     "patient": Method(_aligned(**PATIENT)),
     "cautious": Method(_aligned(**CAUTIOUS)),

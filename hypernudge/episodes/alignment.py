@@ -268,19 +268,23 @@ class Alignment:
             self._reads.append(PendingRead(products, self._tick))
 
     @property
+    def _at_home(self) -> bool:
+        return self.z_leave is not None and self.multiplier == 1.0
+
+    @property
     def _on_ramp(self) -> bool:
         return self.z_leave is not None and self.multiplier < 1.0 and not self._fell
 
     @property
     def _limit(self) -> int:
-        if self.z_leave is not None and self.multiplier == 1.0:
+        if self._at_home:
             return self.home_samples
         return self.ramp_samples if self._on_ramp else self.samples
 
     @property
     def _thresholds(self) -> tuple[float, float]:
         """Return those of growing and of shrinking, both above 0."""
-        if self.z_leave is not None and self.multiplier == 1.0:
+        if self.z_leave is not None and self._at_home:
             return self.z_leave
         if not self._fell:
             return self.z_up, self.z_down

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.episodes_effect.methods import FIRST_RULE
 from hypernudge.episodes import Alignment, EpisodicScheduler
 from hypernudge.episodes.probe import CoordinateSample
 
@@ -26,18 +27,6 @@ def problem(seed=0, dtype=torch.float32):
 def backward(model, batch):
     model.zero_grad()
     batch().backward()
-
-
-FIRST_RULE = {
-    "lag": 0,
-    "every": 1,
-    "z_down": 2.0,
-    "z_back": None,
-    "z_again": None,
-    "z_leave": None,
-    "samples": 15,
-    "min_samples": 1,
-}
 
 
 def reference_multipliers(rate, steps, start):

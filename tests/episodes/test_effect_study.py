@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.episodes_effect import blocks, rules
-from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
+from benchmarks.episodes_effect.methods import FIRST_RULE, METHODS, Crew, update_of
 from benchmarks.episodes_effect.report import Comparison, compare, tally
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
 from benchmarks.episodes_effect.training import train
@@ -60,17 +60,6 @@ def by_hand(optimizer, seed, rate, attach, noise=0.4, name="digits_mlp"):
     hits = network(data.test.x.double()).argmax(1) == data.test.y
     return seen, 100 * hits.double().mean().item()
 
-
-FIRST_RULE = {
-    "lag": 0,
-    "every": 1,
-    "z_down": 2.0,
-    "z_back": None,
-    "z_again": None,
-    "z_leave": None,
-    "samples": 15,
-    "min_samples": 1,
-}
 
 ATTACH = {
     "plain": lambda seed, o: None,

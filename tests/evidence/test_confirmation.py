@@ -68,10 +68,8 @@ def test_figures(blocks):
     tuples = [*report.read(blocks), *report.read(blocks[:1])]
     drawn = figure.draw_spaces(tuples, ["informed"])
     points = {line.get_marker(): line.get_xydata().tolist() for line in drawn.axes[0].get_lines()}
-    assert points["s"] == [
-        [pytest.approx(0.5), 0],
-        [pytest.approx(1.0), 1],
-    ]  # the mid space, a row for each task
+    # The mid space, a row for each task.
+    assert points["s"] == [[pytest.approx(0.5), 0], [pytest.approx(1.0), 1]]
     assert points["v"] == [[pytest.approx(1.3), 0]]
     rows = [label.get_text() for label in figure.draw(tuples, ["informed"]).axes[0].get_yticklabels()]
     assert rows == ["a, mid", "a, wide", "b, mid", "a, narrow"]
