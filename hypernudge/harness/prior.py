@@ -28,7 +28,7 @@ from hypernudge.warmstart import rates
 from hypernudge.warmstart.features import features
 from hypernudge.warmstart.informed import family_of, normal_scores
 from hypernudge.warmstart.prior import PriorFile, TaskStatistics, load
-from hypernudge.warmstart.probe import PROBE, Probe
+from hypernudge.warmstart.probe import PROBE, Probe, believed
 
 UNITS = (1, 3, 9)
 LEAST = 10  # configurations below which a cell is not worth a regression
@@ -91,12 +91,13 @@ def _cell(
     steps = float(
         variation.spec["scheduler"].get("max_units", max(units)) * getattr(task, "steps_per_unit", 1)
     )
-    phi = features(task, configs, scale, steps)
+    rule = type(rates.optimizer_of(task)).__name__
+    phi = features(task, configs, believed(scale, rule), steps)
     y = targets(record["curve"], [trial["trial"] for trial in trials], units)
     return TaskStatistics(
         variation.labels["task"],
         family_of(task),
-        type(rates.optimizer_of(task)).__name__,
+        rule,
         len(trials),
         scale,
         phi.T @ phi,

@@ -22,7 +22,7 @@ from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.features import features
-from hypernudge.warmstart.probe import Probe
+from hypernudge.warmstart.probe import USUAL, Probe, believed
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -34,7 +34,6 @@ REDRAW = (-1.0, 0.7)  # where candidates' rates are drawn
 CANDIDATES, REDRAWN = 24, 17
 GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
-UNPROBED = 0.27  # log10 of the probe to assume where none is made: its median over the development tasks
 
 
 @dataclass(frozen=True)
@@ -70,13 +69,14 @@ class Informed:
         from hypernudge.task import GradientTask
 
         rates.check(task, "informed")
-        scale = rates.Scale(UNPROBED)
+        rule = type(rates.optimizer_of(task)).__name__
+        scale = rates.Scale(USUAL.get(rule, USUAL["SGD"]))
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, "informed", sampled, history, streams)
         if not math.isfinite(scale.value):
             reason = "the probe was not finite: left as sampled"
             return Nudge(sampled, "informed", flagged=True, reason=reason, flops=scale.flops)
-        c = scale.value
+        c = believed(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
         config, reason = sampled, self._guard(task, c, len(history.trials))
         if not reason:

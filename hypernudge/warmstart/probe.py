@@ -22,6 +22,20 @@ if TYPE_CHECKING:
 
 PROBE = "log10_probe"
 ATTEMPTS = 3  # trials that may be probed before a study goes on without
+USUAL = {"SGD": 0.27}  # log10 of the probe where inputs are well scaled: median of the prior's tasks
+DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its own; at most so many decades
+
+
+def believed(value: float, optimizer: str) -> float:
+    """Return the scale to go by: the probe, raised by half of what it lies below the usual scale, .7 at most.
+
+    Where inputs are badly scaled the best rate is decades lower; only the probe sees that, but exaggerates it
+    by a constant (`benchmarks.probe_sources`). A probe above the usual scale is believed: rates that are too
+    high end at the first rung, rates that are too low cost whole trainings. So is one of an optimizer whose
+    usual scale is not known.
+    """
+    usual = USUAL.get(optimizer, -math.inf)
+    return value + min(DOUBT * max(usual - value, 0.0), SLACK)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hypernudge.warmstart import rates
 from hypernudge.warmstart.density import Density, log_density
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
 from hypernudge.warmstart.informed import Informed, first_results, normal_scores, scores_within_milestones
-from hypernudge.warmstart.probe import PROBE
+from hypernudge.warmstart.probe import DOUBT, PROBE, SLACK, USUAL, believed
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):
@@ -134,6 +134,28 @@ def test_a_guard_is_the_identity_bit_for_bit(bowl):
     informed = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1, warm_start=Informed())
     assert [t.config for t in informed.history.trials] == [t.sampled for t in plain.history.trials]
     assert all("guard" in t.nudge.reason and not t.nudge.changed for t in informed.history.trials)
+
+
+def test_a_probe_below_the_usual_scale_is_raised_and_others_are_believed():
+    usual = USUAL["SGD"]
+    assert believed(usual + 0.4, "SGD") == usual + 0.4 and believed(usual, "SGD") == usual
+    assert believed(usual - 0.4, "SGD") == pytest.approx(usual - 0.4 * (1 - DOUBT))
+    assert believed(usual - 9.0, "SGD") == pytest.approx(usual - 9.0 + SLACK)
+    x = np.linspace(-6.0, 2.0, 200)
+    assert (np.diff([believed(value, "SGD") for value in x]) > 0).all()
+    assert believed(-3.0, "AdamW") == -3.0 and math.isnan(believed(math.nan, "SGD"))
+
+
+def test_rates_are_seen_from_the_believed_scale(bowl):
+    class Steep(type(bowl)):
+        def loss(self, params, batch, hp):
+            return 1e3 * super().loss(params, batch, hp)
+
+    nudges = [Informed()(t, t.space.decode([0.5] * 5), History(27), Streams(0)) for t in (bowl, Steep())]
+    gentle, steep = (n.measurements[PROBE] for n in nudges)
+    assert steep == pytest.approx(gentle - 3.0, abs=0.2) and steep < USUAL["SGD"] - 2 * SLACK
+    x = rates.log_rate(bowl, bowl.space.decode([0.5] * 5))
+    assert nudges[1].z == pytest.approx(x - (steep + SLACK))
 
 
 def test_a_narrow_space_keeps_its_first_trials(bowl):

@@ -1,0 +1,230 @@
+"""Where may the scale of the learning rate come from? Four sources against the rate that turned out best.
+
+    HYPERNUDGE_DATA=... hypernudge run config/prior.yaml --results-dir results/prior
+    HYPERNUDGE_DATA=... hypernudge run config/raw_inputs.yaml --results-dir results/raw_inputs
+    HYPERNUDGE_DATA=... python -m benchmarks.probe_sources results/prior results/raw_inputs --output FOLDER
+
+The records tell the best effective rate of every task: the median of the best tenth of its configurations.
+A source is good if its distance from that is the same on every task and at every seed.
+
+- probe: what the walk of `informed` measures, five throw-away steps of their own length;
+- believed: what `informed` makes of it, raised where it lies below the usual scale;
+- own steps: the same measurement along the first trial's own training, so that nothing is thrown away and
+  one more loss is the whole fee;
+- curvature: the Hessian-vector product at the initialisation (`curvature_band`);
+- constant: nothing is measured.
+
+The seeds are for development; the configurations of the first trials are draws of the task's space.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from hypernudge.evidence.figures import style
+from hypernudge.harness.cell import prepare
+from hypernudge.harness.plan import Plan
+from hypernudge.harness.prior import UNITS, targets
+from hypernudge.harness.provenance import provenance
+from hypernudge.harness.records import cell_path, read_record
+from hypernudge.harness.resolve import load_plan
+from hypernudge.hypergradient import gather_batch
+from hypernudge.hypergradient.curvature import loss_difference
+from hypernudge.space import Config
+from hypernudge.task import GradientTask
+from hypernudge.warmstart import rates
+from hypernudge.warmstart.measure import curvature_rate, walk
+from hypernudge.warmstart.probe import USUAL, Probe, believed
+
+SEEDS = range(70_100, 70_112)
+BEST = 0.1  # share of the configurations that count as best
+WINDOWS = ((2, 5), (8, 11), (20, 23))  # own steps at which is measured, first and end
+CURVATURE_SAMPLES = 128
+SOURCES = ("probe", "believed", *(f"own steps {a + 1} to {b}" for a, b in WINDOWS), "curvature", "constant")
+
+
+def best_rates(plan: Plan, directory: Path, task_name: str, task: GradientTask) -> tuple[float, float]:
+    """Return median and interquartile range of `log10` effective rate in the best tenth of configurations."""
+    ranked: list[tuple[float, float]] = []
+    for variation in plan.variations:
+        if variation.labels["task"] != task_name:
+            continue
+        for seed in variation.seeds:
+            record = read_record(cell_path(directory / variation.run_id, seed))
+            if record is None or record["status"] != "completed":
+                continue
+            trials = record["trials"]
+            scores = targets(record["curve"], [trial["trial"] for trial in trials], UNITS)
+            x = [rates.log_rate(task, Config(trial["nudged"])) for trial in trials]
+            ranked += zip(scores.tolist(), x, strict=True)
+    ranked.sort(reverse=True)
+    low, median, high = np.quantile([x for _, x in ranked[: round(BEST * len(ranked))]], [0.25, 0.5, 0.75])
+    return float(median), float(high - low)
+
+
+def own_steps(task: GradientTask, config: Config, seed: int) -> Iterator[float]:
+    """Yield `log10 lr*` before each of the first steps of the trial's own training; NaN without one."""
+    state = task.start(seed)
+    hp: dict[str, Any] = dict(config)
+    still = {**hp, "augmentation": 0.0} if "augmentation" in hp else hp
+    floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
+    for step in range(max(end for _, end in WINDOWS)):
+        leaves = {
+            name: value.detach().requires_grad_(True) for name, value in task.trained(state.params).items()
+        }
+        batch = gather_batch(task, seed, step, Probe().batch_size)
+        lr_star = loss_difference(task, {n: w.detach() for n, w in leaves.items()}, batch, still)[0].lr_star
+        yield math.log10(lr_star) if lr_star > 0 else math.nan
+        loss, _ = task.loss_and_buffers({**state.params, **leaves}, task.batch(seed, step), hp)
+        grads = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+        task.optimizer.update_(leaves, grads, state.optimizer_state, floats)
+        state.params = {**state.params, **{name: value.detach() for name, value in leaves.items()}}
+
+
+def sources(task: GradientTask, seed: int) -> dict[str, float]:
+    """Return what every source says at one seed: `log10` of a scale, NaN if it says nothing."""
+    config, probe = task.space.sample(np.random.default_rng(seed)), Probe()
+    walked = walk(task, config, seed, probe.steps, probe.batch_size)[probe.skip :]
+    own = list(own_steps(task, config, seed))
+    lr_star, _ = curvature_rate(task, config, seed, CURVATURE_SAMPLES)
+    probed = float(np.mean(walked)) if walked else math.nan
+    said = [
+        probed,
+        believed(probed, type(task.optimizer).__name__),
+        *(float(np.mean(own[a:b])) for a, b in WINDOWS),
+        math.log10(lr_star) if lr_star > 0 else math.nan,
+        USUAL[type(task.optimizer).__name__],
+    ]
+    return dict(zip(SOURCES, said, strict=True))
+
+
+def summary(best: dict[str, float], said: dict[str, list[dict[str, float]]]) -> list[dict[str, Any]]:
+    """Return a row per source and group of tasks: how far, in decades, from the best rate.
+
+    The distance that a source has at the median of the well-scaled tasks is not counted as an error: a prior
+    knows it.
+    """
+    groups = {
+        "scaled": [name for name in best if not name.endswith("_raw")],
+        "raw": [name for name in best if name.endswith("_raw")],
+    }
+    rows = []
+    for source in SOURCES:
+        distances = {name: best[name] - np.array([at[source] for at in said[name]]) for name in best}
+        usual = float(np.nanmedian(np.concatenate([distances[name] for name in groups["scaled"]])))
+        for group, names in groups.items():
+            if names:
+                errors = np.abs(np.concatenate([distances[name] for name in names]) - usual)
+                seeds = [distances[name][np.isfinite(distances[name])].std(ddof=1) for name in names]
+                rows.append(
+                    {
+                        "source": source,
+                        "inputs": group,
+                        "tasks": len(names),
+                        "median_error": float(np.nanmedian(errors)),
+                        "error_90": float(np.nanquantile(errors, 0.9)),
+                        "between_seeds": float(np.median(seeds)),
+                        "silent": int(np.isnan(errors).sum()),
+                    }
+                )
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows in Markdown."""
+    lines = [
+        "| source | inputs | tasks | error, median [decades] | its 90 % quantile | between seeds | silent |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r['source']} | {r['inputs']} | {r['tasks']} | {r['median_error']:.2f} | {r['error_90']:.2f} | "
+        f"{r['between_seeds']:.2f} | {r['silent']} |"
+        for r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def draw(best: dict[str, float], width: dict[str, float], said: dict[str, list[dict[str, float]]]) -> Figure:
+    """Return the figure: best rate against what a source says, a mark for each task."""
+    shown = [source for source in SOURCES if source not in ("constant", *SOURCES[3:5])]
+    with style.context():
+        figure = Figure(figsize=(style.WIDTH, 2.4), layout="constrained")
+        panels = list(figure.subplots(1, len(shown), sharey=True, squeeze=False).flat)
+        for axes, source in zip(panels, shown, strict=True):
+            axes.axline((0, 0), slope=1, color="0.7", linewidth=0.8)
+            for name in best:
+                values = np.array([at[source] for at in said[name]])
+                values = values[np.isfinite(values)]
+                raw = name.endswith("_raw")
+                axes.errorbar(
+                    values.mean(),
+                    best[name],
+                    xerr=[[values.mean() - values.min()], [values.max() - values.mean()]],
+                    yerr=width[name] / 2,
+                    marker="s" if raw else "o",
+                    color="#E69F00" if raw else "#0072B2",
+                    markersize=3.0,
+                    linewidth=0.6,
+                )
+            axes.set_title(source)
+            axes.set_xlim(-6, 2)
+            axes.set_ylim(-6, 2)
+        panels[0].set_ylabel("best rate [log10]")
+        figure.supxlabel("what the source says [log10], mean and range of 12 seeds", fontsize="medium")
+        panels[0].plot([], [], "o", color="#0072B2", markersize=3.0, label="scaled inputs")
+        panels[0].plot([], [], "s", color="#E69F00", markersize=3.0, label="raw inputs")
+        panels[0].legend(loc="lower right")
+    return figure
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("records", nargs="+", type=Path, help="results directories of random search")
+    parser.add_argument("--output", type=Path, required=True, help="folder for sources.json and table.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    best: dict[str, float] = {}
+    width: dict[str, float] = {}
+    said: dict[str, list[dict[str, float]]] = {}
+    for directory in options.records:
+        plan = load_plan(directory / "experiment.yaml")
+        for variation in plan.variations:
+            name, task = variation.labels["task"], prepare(variation.spec).task
+            if name in best or not isinstance(task, GradientTask):
+                continue
+            best[name], width[name] = best_rates(plan, directory, name, task)
+            said[name] = [sources(task, seed) for seed in SEEDS]
+            probed = np.mean([at["probe"] for at in said[name]])
+            sys.stderr.write(f"{name}: best 10^{best[name]:.2f} ({width[name]:.2f}), probe 10^{probed:.2f}\n")
+    rows = summary(best, said)
+    options.output.mkdir(parents=True, exist_ok=True)
+    found = {
+        "seeds": list(SEEDS),
+        "rows": rows,
+        "best": best,
+        "width": width,
+        "said": said,
+        "provenance": provenance(),
+    }
+    (options.output / "sources.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.output / "table.md").write_text(table(rows))
+    draw(best, width, said).savefig(options.output / "sources.svg", metadata={"Date": None})
+    sys.stdout.write(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
