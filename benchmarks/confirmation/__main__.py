@@ -19,7 +19,11 @@ def main() -> int:
         description=report.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "directories", type=Path, nargs="+", metavar="DIR", help="evaluated results directories"
+        "directories",
+        type=Path,
+        nargs="+",
+        metavar="DIR",
+        help="evaluated results directories; a later one supersedes",
     )
     parser.add_argument(
         "--output",
@@ -34,7 +38,7 @@ def main() -> int:
         help="panels of the figure",
     )
     options = parser.parse_args()
-    tuples = list(report.read(options.directories))
+    tuples = report.read(options.directories)
     found = list(report.rows(tuples))
     text = report.markdown(found)
     sys.stdout.write(text)

@@ -44,8 +44,13 @@ class Tuple:
         return _interval(self.comparison["time_to_target"]["ratio"])
 
 
-def read(directories: Iterable[Path]) -> Iterator[Tuple]:
-    """Yield the comparisons of evaluated blocks; those without any pair are left out."""
+def read(directories: Iterable[Path]) -> list[Tuple]:
+    """Return the comparisons of evaluated blocks; those without any pair are left out.
+
+    Where two blocks compare the same warm start on the same task, scheduler and space the one that is named
+    later counts: it was run for what has changed since.
+    """
+    found: dict[tuple[str, ...], Tuple] = {}
     for directory in directories:
         evaluation = json.loads((directory / "evaluation.json").read_text())
         for comparison in evaluation["comparisons"]:
@@ -55,7 +60,8 @@ def read(directories: Iterable[Path]) -> Iterator[Tuple]:
             if space not in SPACES:
                 task, space = comparison["task"], "own"
             of = comparison["scheduler"], comparison["warm_start"]
-            yield Tuple(directory.name, task, space, *of, comparison)
+            found[task, space, *of] = Tuple(directory.name, task, space, *of, comparison)
+    return list(found.values())
 
 
 def judged(tuples: Sequence[Tuple]) -> tuple[np.ndarray, list[str]]:

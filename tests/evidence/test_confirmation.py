@@ -43,7 +43,7 @@ def blocks(tmp_path):
 
 
 def test_scopes_ratios_and_verdicts(blocks):
-    tuples = list(report.read(blocks))
+    tuples = report.read(blocks)
     assert [(t.task, t.space, t.block) for t in tuples] == [
         ("a", "mid", "asha"),
         ("a", "wide", "asha"),
@@ -62,6 +62,15 @@ def test_scopes_ratios_and_verdicts(blocks):
     narrow = found["asha, narrow"]
     assert (narrow["harmed"], narrow["significantly_later"]) == (0, 1)  # later, but the final score is higher
     assert "| mid and wide | `informed` | 3 | 0.707 [" in report.markdown(report.rows(tuples))
+
+
+def test_a_later_block_supersedes_what_it_has_run_again(blocks, tmp_path):
+    (tmp_path / "again").mkdir()
+    again = [comparison("a_mid", 0.4, 0.001), comparison("a_mid", 0.8, 0.5, method="probe_band")]
+    (tmp_path / "again" / "evaluation.json").write_text(json.dumps({"comparisons": again}))
+    found = {(t.task, t.space, t.method): t for t in report.read([*blocks, tmp_path / "again"])}
+    assert len(found) == 5 and found["a", "mid", "informed"].ratio.estimate == 0.4
+    assert found["a", "mid", "informed"].block == "again" and found["a", "wide", "informed"].block == "asha"
 
 
 def test_figures(blocks):
