@@ -99,13 +99,16 @@ def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
 
 
 def rows(tuples: Sequence[Tuple]) -> Iterator[dict[str, Any]]:
-    """Yield a row per scope and method: all, mid and wide together, each scheduler in each space."""
+    """Yield a row per scope and method: all, mid and wide together, each space, each scheduler in it."""
     schedulers = sorted({t.scheduler for t in tuples})
     spaces = [space for space in (*SPACES, "own") if any(t.space == space for t in tuples)]
     scopes = [("all", set(schedulers), set(spaces))]
     if {"mid", "wide"} <= set(spaces):
         scopes.append(("mid and wide", set(schedulers), {"mid", "wide"}))
-    scopes += [(f"{s}, {space}", {s}, {space}) for space in spaces for s in schedulers]
+    for space in spaces:
+        if len(schedulers) > 1 and len(spaces) > 1:
+            scopes.append((space, set(schedulers), {space}))
+        scopes += [(f"{s}, {space}", {s}, {space}) for s in schedulers]
     for scope, of_schedulers, of_spaces in scopes:
         for method in dict.fromkeys(t.method for t in tuples):
             chosen = [
