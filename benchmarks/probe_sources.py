@@ -51,6 +51,10 @@ BEST = 0.1  # share of the configurations that count as best
 WINDOWS = ((2, 5), (8, 11), (20, 23))  # own steps at which is measured, first and end
 CURVATURE_SAMPLES = 128
 SOURCES = ("probe", "believed", *(f"own steps {a + 1} to {b}" for a, b in WINDOWS), "curvature", "constant")
+MARKS: dict[str, dict[str, Any]] = {
+    "scaled": {"marker": "o", "color": "#0072B2", "markersize": 3.0},
+    "raw": {"marker": "s", "color": "#E69F00", "markersize": 3.0},
+}
 
 
 def best_rates(plan: Plan, directory: Path, task_name: str, task: GradientTask) -> tuple[float, float]:
@@ -82,7 +86,7 @@ def own_steps(task: GradientTask, config: Config, seed: int) -> Iterator[float]:
         leaves = {
             name: value.detach().requires_grad_(True) for name, value in task.trained(state.params).items()
         }
-        batch = gather_batch(task, seed, step, Probe().batch_size)
+        batch = gather_batch(task, seed, step, Probe().samples(task))
         lr_star = loss_difference(task, {n: w.detach() for n, w in leaves.items()}, batch, still)[0].lr_star
         yield math.log10(lr_star) if lr_star > 0 else math.nan
         loss, _ = task.loss_and_buffers({**state.params, **leaves}, task.batch(seed, step), hp)
@@ -94,16 +98,16 @@ def own_steps(task: GradientTask, config: Config, seed: int) -> Iterator[float]:
 def sources(task: GradientTask, seed: int) -> dict[str, float]:
     """Return what every source says at one seed: `log10` of a scale, NaN if it says nothing."""
     config, probe = task.space.sample(np.random.default_rng(seed)), Probe()
-    walked = walk(task, config, seed, probe.steps, probe.batch_size)[probe.skip :]
+    walked = walk(task, config, seed, probe.steps, probe.samples(task))[probe.skip :]
     own = list(own_steps(task, config, seed))
     lr_star, _ = curvature_rate(task, config, seed, CURVATURE_SAMPLES)
     probed = float(np.mean(walked)) if walked else math.nan
     said = [
         probed,
-        believed(probed, type(task.optimizer).__name__),
+        believed(probed, rates.rule_of(task)),
         *(float(np.mean(own[a:b])) for a, b in WINDOWS),
         math.log10(lr_star) if lr_star > 0 else math.nan,
-        USUAL[type(task.optimizer).__name__],
+        USUAL[rates.rule_of(task)],
     ]
     return {source: round(value, 4) for source, value in zip(SOURCES, said, strict=True)}
 
@@ -193,24 +197,21 @@ def draw(best: dict[str, float], width: dict[str, float], said: dict[str, list[d
             for name in best:
                 values = np.array([at[source] for at in said[name]])
                 values = values[np.isfinite(values)]
-                raw = name.endswith("_raw")
                 axes.errorbar(
                     values.mean(),
                     best[name],
                     xerr=[[values.mean() - values.min()], [values.max() - values.mean()]],
                     yerr=width[name] / 2,
-                    marker="s" if raw else "o",
-                    color="#E69F00" if raw else "#0072B2",
-                    markersize=3.0,
                     linewidth=0.6,
+                    **MARKS["raw" if name.endswith("_raw") else "scaled"],
                 )
             axes.set_title(source)
             axes.set_xlim(-6, 2)
             axes.set_ylim(-6, 2)
         panels[0].set_ylabel("best rate [log10]")
         figure.supxlabel("what the source says [log10], mean and range of 12 seeds", fontsize="medium")
-        panels[0].plot([], [], "o", color="#0072B2", markersize=3.0, label="scaled inputs")
-        panels[0].plot([], [], "s", color="#E69F00", markersize=3.0, label="raw inputs")
+        for inputs, mark in MARKS.items():
+            panels[0].plot([], [], linestyle="", label=f"{inputs} inputs", **mark)
         panels[0].legend(loc="lower right")
     return figure
 

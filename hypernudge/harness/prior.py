@@ -91,7 +91,7 @@ def _cell(
     steps = float(
         variation.spec["scheduler"].get("max_units", max(units)) * getattr(task, "steps_per_unit", 1)
     )
-    rule = type(rates.optimizer_of(task)).__name__
+    rule = rates.rule_of(task)
     phi = features(task, configs, believed(scale, rule), steps)
     y = targets(record["curve"], [trial["trial"] for trial in trials], units)
     return TaskStatistics(

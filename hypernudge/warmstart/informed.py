@@ -69,7 +69,7 @@ class Informed:
         from hypernudge.task import GradientTask
 
         rates.check(task, "informed")
-        rule = type(rates.optimizer_of(task)).__name__
+        rule = rates.rule_of(task)
         scale = rates.Scale(USUAL.get(rule, USUAL["SGD"]))
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, "informed", sampled, history, streams)
@@ -136,7 +136,7 @@ class Informed:
         if self.prior == priors.NONE:
             return priors.flat()
         own = () if self.own_family else (family_of(task),)
-        return priors.fitted(self.prior, (*self.without, *own), type(rates.optimizer_of(task)).__name__)
+        return priors.fitted(self.prior, (*self.without, *own), rates.rule_of(task))
 
     def _steps(self, task: Task, history: History) -> float:
         units = self.horizon or history.horizon or 1

@@ -27,7 +27,7 @@ class Placebo:
     Args:
         steps: Steps of the walk.
         skip: First steps that do not enter the mean.
-        batch_size: Samples per step of the walk.
+        batch_size: Samples per step of the walk; those of the task's own batch where that is smaller.
 
     Raises:
         InvalidArgumentError: As `ProbeBand`.

@@ -18,7 +18,7 @@ from hypernudge.trial import History
 from hypernudge.warmstart.rates import Scale
 
 if TYPE_CHECKING:
-    from hypernudge.task import Task
+    from hypernudge.task import GradientTask, Task
 
 PROBE = "log10_probe"
 ATTEMPTS = 3  # trials that may be probed before a study goes on without
@@ -45,7 +45,7 @@ class Probe:
     Args:
         steps: Steps of the walk.
         skip: First steps that do not enter the mean.
-        batch_size: Samples per step.
+        batch_size: Samples per step; those of the task's own batch where that is smaller.
 
     Raises:
         InvalidArgumentError: If `skip` is not in [0, steps), or `batch_size` is below 1.
@@ -60,6 +60,10 @@ class Probe:
         require(ok, "skip", f"must lie in [0, steps={self.steps})", self.skip, "lower it")
         require(self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size, "96 is usual")
 
+    def samples(self, task: GradientTask) -> int:
+        """Return the samples of a step: more than training takes say no more, and cost more than its step."""
+        return min(self.batch_size, task.batch_size)
+
     def __call__(self, task: Task, policy: str, config: Config, history: History, streams: Streams) -> Scale:
         """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite)."""
         from hypernudge.warmstart.measure import gradient_task, trial_seed_of, walk
@@ -71,10 +75,11 @@ class Probe:
         if number >= ATTEMPTS:
             return Scale(math.nan)
         differentiable = gradient_task(task, policy)
+        size = self.samples(differentiable)
         seed = trial_seed_of(streams, number)
         found, flops = differentiable.counted(
-            f"probe of {self.steps} x {self.batch_size}",
-            lambda: walk(differentiable, config, seed, self.steps, self.batch_size),
+            f"probe of {self.steps} x {size}",
+            lambda: walk(differentiable, config, seed, self.steps, size),
         )
         kept = found[self.skip :]
         value = sum(kept) / len(kept) if kept else math.nan

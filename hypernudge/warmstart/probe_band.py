@@ -26,7 +26,7 @@ class ProbeBand:
         high: Upper edge.
         steps: Steps of the walk.
         skip: First steps that do not enter the mean.
-        batch_size: Samples per step of the walk.
+        batch_size: Samples per step of the walk; those of the task's own batch where that is smaller.
 
     Raises:
         InvalidArgumentError: If `low >= high`, `skip` is not in [0, steps), or `batch_size` is below 1.

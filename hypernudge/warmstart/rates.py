@@ -48,6 +48,11 @@ def optimizer_of(task: Task) -> Optimizer:
     return found
 
 
+def rule_of(task: Task) -> str:
+    """Return the name that priors know the task's update rule by, such as `"SGD"`."""
+    return type(optimizer_of(task)).__name__
+
+
 def log_rate(task: Task, config: Config) -> float:
     """Return `log10` of the effective learning rate of a configuration."""
     return math.log10(float(optimizer_of(task).effective_rate(config)))

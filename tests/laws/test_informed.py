@@ -18,7 +18,7 @@ from hypernudge.warmstart import rates
 from hypernudge.warmstart.density import Density, log_density
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
 from hypernudge.warmstart.informed import Informed, first_results, normal_scores, scores_within_milestones
-from hypernudge.warmstart.probe import DOUBT, PROBE, SLACK, USUAL, believed
+from hypernudge.warmstart.probe import DOUBT, PROBE, SLACK, USUAL, Probe, believed
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):
@@ -144,6 +144,18 @@ def test_a_probe_below_the_usual_scale_is_raised_and_others_are_believed():
     x = np.linspace(-6.0, 2.0, 200)
     assert (np.diff([believed(value, "SGD") for value in x]) > 0).all()
     assert believed(-3.0, "AdamW") == -3.0 and math.isnan(believed(math.nan, "SGD"))
+
+
+def test_a_probe_takes_no_more_samples_than_training_does(bowl):
+    sampled = bowl.space.sample(Streams(0)("config", 0))
+
+    def probed(size):
+        return Probe(batch_size=size)(bowl, "probe", sampled, History(), Streams(0))
+
+    own = bowl.batch_size
+    assert Probe().samples(bowl) == min(Probe().batch_size, own)
+    assert probed(4 * own) == probed(own) and probed(own).flops > 0
+    assert probed(own - 1).value != probed(own).value and probed(own - 1).flops < probed(own).flops
 
 
 def test_rates_are_seen_from_the_believed_scale(bowl):
