@@ -52,6 +52,9 @@ def test_results_state_the_price_of_a_warm_start(finished):
     results, _, _ = finished
     price = json.loads((results / "asha-literal" / "results.json").read_text())["summary"]["warm_start_price"]
     assert set(price) == {"batch_size", "flops_in_training_steps", "wall_in_training_steps", "wall_seconds"}
+    assert price["batch_size"] == 8
+    free = json.loads((results / "asha" / "results.json").read_text())["summary"]["warm_start_price"]
+    assert set(free.values()) == {None}
     assert json.loads((results / "asha" / "results.json").read_text())["summary"]["median_overhead"] == 0
 
 
