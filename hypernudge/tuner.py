@@ -141,7 +141,7 @@ def tuning(
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
             if isinstance(decision, Start):
-                nudge = nudger(decision.config, history)
+                nudge = nudger(decision.config, history, modelled=decision.modelled)
                 note(Started(len(history.trials), decision.config, nudge, engine.now))
                 trial = history.trials[-1]
                 job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)

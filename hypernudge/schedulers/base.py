@@ -16,10 +16,15 @@ from hypernudge.trial import History
 
 @dataclass(frozen=True)
 class Start:
-    """Begin a new trial with `config` and train it to `until` units."""
+    """Begin a new trial with `config` and train it to `until` units.
+
+    `modelled` says that the scheduler's own model of the scores preferred `config` to going on with a trial:
+    another configuration in its place would not be what was compared.
+    """
 
     config: Config
     until: int
+    modelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class BOIL:
         gain = expected_improvement(*gp.predict(points), gp.predict(at)[0].max())
         cost = self._cost(seen, curves.seconds(chosen), points)
         best = int(np.argmax(np.log(np.maximum(gain, 1e-300)) - np.log(np.maximum(cost, 0.0) + 0.1)))
-        return Start(self.space.decode(picks[best]), int(until[best]))
+        return Start(self.space.decode(picks[best]), int(until[best]), modelled=True)
 
     def _fitted(self, x: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
         """Return (l_x, l_t, m0, g0) of the largest marginal likelihood among fixed points of their box."""

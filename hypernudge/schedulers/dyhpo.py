@@ -87,7 +87,7 @@ class DyHPO:
         best = int(np.argmax(gain))
         if best < len(unfinished):
             return Resume(unfinished[best], self._next(history, unfinished[best]))
-        return Start(self.space.decode(fresh[best - len(unfinished)]), self.step)
+        return Start(self.space.decode(fresh[best - len(unfinished)]), self.step, modelled=True)
 
     def _next(self, history: History, trial: int) -> int:
         return min(history.trials[trial].until + self.step, self.max_units)

@@ -16,7 +16,9 @@ from hypernudge.schedulers.base import Foresees, Scheduler, Start
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import Measuring, Unchanged, WarmStart
+from hypernudge.warmstart.base import Measuring, Unchanged, WarmStart, Yielding
+
+YIELDED = "guard: the scheduler's own model chose this configuration: left as sampled"
 
 
 class Nudger:
@@ -39,8 +41,13 @@ class Nudger:
         # Found out once: asking a protocol takes microseconds, and it is asked for every trial foreseen.
         self._measuring: Measuring[Any] | None = policy if isinstance(policy, Measuring) else None
 
-    def __call__(self, sampled: Config, history: History) -> Nudge:
-        """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled."""
+    def __call__(self, sampled: Config, history: History, modelled: bool = False) -> Nudge:
+        """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled.
+
+        What the scheduler's own model chose (`modelled`) also starts so, where the policy yields to models.
+        """
+        if modelled and isinstance(self.policy, Yielding):
+            return Nudge(sampled, policy=self.policy.yields, reason=YIELDED)
         number, begun, spent = len(history.trials), time.perf_counter(), 0.0
         try:
             self._measure(number, sampled, history)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from hypernudge.random import Streams
 from hypernudge.space import Config
@@ -47,6 +47,18 @@ class Measuring(Protocol[M]):
     ) -> Nudge:
         """Return what `__call__` returns for trial `number`, given its measurement."""
         ...
+
+
+@runtime_checkable
+class Yielding(Protocol):
+    """A warm start that leaves alone what a scheduler's own model chose to start (`Start.modelled`).
+
+    A model that names a configuration and is given the scores of another never learns about the region that
+    it asks about: DyHPO went on starting trials there until its budget was spent, instead of training one to
+    the end (`benchmarks/results/confirmation`). `yields` is the policy's name, for the record.
+    """
+
+    yields: ClassVar[str]
 
 
 def nudge_one(policy: Measuring[M], task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:

@@ -9,7 +9,7 @@ themselves, while slow ones linger.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class CurvatureBand(AroundCurvature):
     Raises:
         InvalidArgumentError: If `low >= high`, or a count is below 1.
     """
+
+    yields: ClassVar[str] = "curvature_band"  # to a model of the scheduler's own
 
     low: float = -1.25
     high: float = 0.25

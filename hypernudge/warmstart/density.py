@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Density:
     Raises:
         InvalidArgumentError: If `least < 4`, `good` is not in (0, 1), or a count is below 1.
     """
+
+    yields: ClassVar[str] = "density"  # to a model of the scheduler's own
 
     least: int = 10
     good: float = 0.25

@@ -6,7 +6,7 @@ If it helps as much, what was measured carried nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
@@ -33,6 +33,8 @@ class FixedBand:
     Raises:
         InvalidArgumentError: If `low >= high`.
     """
+
+    yields: ClassVar[str] = "fixed_band"  # to a model of the scheduler's own
 
     centre: float = CENTRE
     low: float = -1.25

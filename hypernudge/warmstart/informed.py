@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -50,6 +50,8 @@ class Informed:
     Raises:
         InvalidArgumentError: If the prior cannot be read, or nothing is left of it, or `horizon` is below 1.
     """
+
+    yields: ClassVar[str] = "informed"  # to a model of the scheduler's own
 
     prior: str = priors.SHIPPED
     own_family: bool = False

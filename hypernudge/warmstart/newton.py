@@ -7,7 +7,7 @@ another scale than the one that trains well. Kept for what it teaches; `informed
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -33,6 +33,8 @@ class Newton(AroundCurvature):
     Raises:
         InvalidArgumentError: If `deviation` is not positive, or a count is below 1.
     """
+
+    yields: ClassVar[str] = "newton"  # to a model of the scheduler's own
 
     mean: float = -0.5
     deviation: float = 0.35

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
@@ -31,6 +31,8 @@ class ProbeBand:
     Raises:
         InvalidArgumentError: If `low >= high`, `skip` is not in [0, steps), or `batch_size` is below 1.
     """
+
+    yields: ClassVar[str] = "probe_band"  # to a model of the scheduler's own
 
     low: float = -0.7
     high: float = 0.8

@@ -6,11 +6,12 @@ import math
 import pytest
 import torch
 
-from hypernudge import ASHA, tune
+from hypernudge import ASHA, BOIL, DyHPO, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
+from hypernudge.warmstart.ahead import YIELDED
 from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.literal import Literal, multi_step
 from hypernudge.warmstart.random_step import RandomStep
@@ -111,6 +112,26 @@ def test_it_is_applied_when_a_trial_starts_and_never_when_it_is_resumed(bowl):
     study = tune(bowl, ASHA(bowl.space, max_trials=12, max_units=9), seed=0, workers=3, warm_start=policy)
     assert calls == list(range(12))
     assert any(report.job.since > 0 for report in study.reports)
+
+
+YIELDING = {"curvature_band", "density", "fixed_band", "informed", "newton", "probe_band"}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("scheduler", [DyHPO, BOIL])
+def test_what_a_schedulers_model_chose_is_left_alone_by_policies_that_choose_too(bowl, scheduler, name):
+    policy = build("warm_start", POLICIES[name])
+    options = {"fitting": {"epochs": 10}} if scheduler is DyHPO else {}
+    rule = scheduler(bowl.space, initial=5, max_trials=12, max_units=4, **options)
+    trials = tune(bowl, rule, seed=0, workers=2, budget=400.0, warm_start=policy).history.trials
+    left = [trial.number for trial in trials if trial.nudge.reason == YIELDED]
+    if POLICIES[name]["name"] not in YIELDING:
+        assert left == []
+        return
+    assert left and min(left) >= 5 and left == list(range(left[0], len(trials)))
+    for trial in trials[left[0] :]:
+        assert trial.config == trial.sampled and trial.nudge.flops == 0.0
+        assert trial.nudge.policy == POLICIES[name]["name"]
 
 
 def test_its_cost_goes_on_the_clock(bowl):
