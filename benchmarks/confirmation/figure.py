@@ -18,7 +18,7 @@ from hypernudge.evidence.figures import style
 from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.plan import Criteria
 
-LOWEST, HIGHEST = 0.2, 2.0  # shown; longer intervals are cut here
+LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
 SPACE_MARKS: Mapping[str, dict[str, Any]] = {
     "narrow": {"marker": "v", "color": "#E69F00"},
     "mid": {"marker": "s", "color": "#56B4E9"},
@@ -33,7 +33,8 @@ def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
     names = [f"{task}, {f'{scheduler}, ' if several else ''}{space}" for task, scheduler, space in rows]
     used: set[str] = set()
     with style.context():
-        figure, panels = _panels(names, methods, 0.15)
+        estimates = [t.ratio.estimate for t in tuples if t.method in methods]
+        figure, panels = _panels(names, methods, 0.15, estimates)
         for axes, method in zip(panels, methods, strict=True):
             mine = [t for t in tuples if t.method == method]
             for t, label in zip(mine, judged(mine)[1], strict=True):
@@ -50,29 +51,39 @@ def draw_spaces(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
     """Return the figure with a row for each task: geometric means over the schedulers, by space."""
     tasks = list(dict.fromkeys(t.task for t in tuples))
     spaces = [space for space in SPACE_MARKS if any(t.space == space for t in tuples)]
+    logs: dict[tuple[str, str, int], list[float]] = {}
+    for t in tuples:
+        if t.method in methods:
+            logs.setdefault((t.method, t.space, tasks.index(t.task)), []).append(math.log(t.ratio.estimate))
+    means = {key: math.exp(math.fsum(values) / len(values)) for key, values in logs.items()}
     with style.context():
-        figure, panels = _panels(tasks, methods, 0.17)
+        figure, panels = _panels(tasks, methods, 0.17, list(means.values()))
         for axes, method in zip(panels, methods, strict=True):
             for space in spaces:
-                logs: dict[int, list[float]] = {}
-                for t in tuples:
-                    if (t.method, t.space) == (method, space):
-                        logs.setdefault(tasks.index(t.task), []).append(math.log(t.ratio.estimate))
-                means = [math.exp(math.fsum(values) / len(values)) for values in logs.values()]
-                axes.plot(means, list(logs), linestyle="", markersize=3.6, **SPACE_MARKS[space])
+                x, y = [], []
+                for (of_method, of_space, row), mean in means.items():
+                    if (of_method, of_space) == (method, space):
+                        x.append(mean)
+                        y.append(row)
+                axes.plot(x, y, linestyle="", markersize=3.6, **SPACE_MARKS[space])
         _legend(figure, {f"{space} space": SPACE_MARKS[space] for space in spaces})
     return figure
 
 
-def _panels(rows: Sequence[str], methods: Sequence[str], height: float) -> tuple[Figure, list[Axes]]:
+def _panels(
+    rows: Sequence[str], methods: Sequence[str], height: float, estimates: Sequence[float]
+) -> tuple[Figure, list[Axes]]:
+    low, high = min(LOWEST, *(x / 1.2 for x in estimates)), max(HIGHEST, *(x * 1.2 for x in estimates))
     figure = Figure(figsize=(style.WIDTH, height * len(rows) + 1.1), layout="constrained")
     panels = list(figure.subplots(1, len(methods), sharey=True, squeeze=False).flat)
     for axes, method in zip(panels, methods, strict=True):
         axes.axvline(1.0, color="0.3", linewidth=0.8)
-        axes.axvspan(LOWEST, Criteria().ratio, color="0.95", zorder=0)
+        axes.axvspan(low, Criteria().ratio, color="0.95", zorder=0)
         axes.set_xscale("log")
-        axes.set_xlim(LOWEST, HIGHEST)
-        axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 1.0]))
+        axes.set_xlim(low, high)
+        axes.xaxis.set_major_locator(
+            FixedLocator([x for x in (0.125, 0.25, 0.5, 1.0, 2.0) if low < x < high])
+        )
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_title(method)
