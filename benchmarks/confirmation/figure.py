@@ -81,9 +81,7 @@ def _panels(
         axes.axvspan(low, Criteria().ratio, color="0.95", zorder=0)
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(
-            FixedLocator([x for x in (0.125, 0.25, 0.5, 1.0, 2.0) if low < x < high])
-        )
+        axes.xaxis.set_major_locator(FixedLocator([x for x in (0.25, 0.5, 1.0, 2.0) if low < x < high]))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
         axes.set_title(method)
