@@ -99,12 +99,14 @@ def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
 
 
 def rows(tuples: Sequence[Tuple]) -> Iterator[dict[str, Any]]:
-    """Yield a row per scope and method: all, mid and wide together, each space, each scheduler in it."""
+    """Yield a row per scope and method: all, mid and wide together, each space; each scheduler in them."""
     schedulers = sorted({t.scheduler for t in tuples})
     spaces = [space for space in (*SPACES, "own") if any(t.space == space for t in tuples)]
     scopes = [("all", set(schedulers), set(spaces))]
     if {"mid", "wide"} <= set(spaces):
         scopes.append(("mid and wide", set(schedulers), {"mid", "wide"}))
+        if len(schedulers) > 1:
+            scopes += [(f"{s}, mid and wide", {s}, {"mid", "wide"}) for s in schedulers]
     for space in spaces:
         if len(schedulers) > 1 and len(spaces) > 1:
             scopes.append((space, set(schedulers), {space}))
