@@ -82,11 +82,12 @@ def own_steps(task: GradientTask, config: Config, seed: int) -> Iterator[float]:
     hp: dict[str, Any] = dict(config)
     still = {**hp, "augmentation": 0.0} if "augmentation" in hp else hp
     floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
+    samples = Probe().samples(task)
     for step in range(max(end for _, end in WINDOWS)):
         leaves = {
             name: value.detach().requires_grad_(True) for name, value in task.trained(state.params).items()
         }
-        batch = gather_batch(task, seed, step, Probe().samples(task))
+        batch = gather_batch(task, seed, step, samples)
         lr_star = loss_difference(task, {n: w.detach() for n, w in leaves.items()}, batch, still)[0].lr_star
         yield math.log10(lr_star) if lr_star > 0 else math.nan
         loss, _ = task.loss_and_buffers({**state.params, **leaves}, task.batch(seed, step), hp)

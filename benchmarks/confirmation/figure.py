@@ -51,29 +51,32 @@ def draw_spaces(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
     """Return the figure with a row for each task: geometric means over the schedulers, by space."""
     tasks = list(dict.fromkeys(t.task for t in tuples))
     spaces = [space for space in SPACE_MARKS if any(t.space == space for t in tuples)]
-    logs: dict[tuple[str, str, int], list[float]] = {}
-    for t in tuples:
-        if t.method in methods:
-            logs.setdefault((t.method, t.space, tasks.index(t.task)), []).append(math.log(t.ratio.estimate))
-    means = {key: math.exp(math.fsum(values) / len(values)) for key, values in logs.items()}
+    means = {(method, space): _means(tuples, method, space) for method in methods for space in spaces}
+    estimates = [mean for of_tasks in means.values() for mean in of_tasks.values()]
     with style.context():
-        figure, panels = _panels(tasks, methods, 0.17, list(means.values()))
+        figure, panels = _panels(tasks, methods, 0.17, estimates)
         for axes, method in zip(panels, methods, strict=True):
             for space in spaces:
-                x, y = [], []
-                for (of_method, of_space, row), mean in means.items():
-                    if (of_method, of_space) == (method, space):
-                        x.append(mean)
-                        y.append(row)
-                axes.plot(x, y, linestyle="", markersize=3.6, **SPACE_MARKS[space])
+                of_tasks = means[method, space]
+                y = [tasks.index(task) for task in of_tasks]
+                axes.plot(list(of_tasks.values()), y, linestyle="", markersize=3.6, **SPACE_MARKS[space])
         _legend(figure, {f"{space} space": SPACE_MARKS[space] for space in spaces})
     return figure
+
+
+def _means(tuples: Sequence[Tuple], method: str, space: str) -> dict[str, float]:
+    """Return the geometric mean ratio of each task over its schedulers."""
+    logs: dict[str, list[float]] = {}
+    for t in tuples:
+        if (t.method, t.space) == (method, space):
+            logs.setdefault(t.task, []).append(math.log(t.ratio.estimate))
+    return {task: math.exp(math.fsum(values) / len(values)) for task, values in logs.items()}
 
 
 def _panels(
     rows: Sequence[str], methods: Sequence[str], height: float, estimates: Sequence[float]
 ) -> tuple[Figure, list[Axes]]:
-    low, high = min(LOWEST, *(x / 1.2 for x in estimates)), max(HIGHEST, *(x * 1.2 for x in estimates))
+    low, high = min([LOWEST, *(x / 1.2 for x in estimates)]), max([HIGHEST, *(x * 1.2 for x in estimates)])
     figure = Figure(figsize=(style.WIDTH, height * len(rows) + 1.1), layout="constrained")
     panels = list(figure.subplots(1, len(methods), sharey=True, squeeze=False).flat)
     for axes, method in zip(panels, methods, strict=True):

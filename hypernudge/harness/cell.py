@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from hypernudge.engine.base import Engine
-from hypernudge.harness.plan import Variation
+from hypernudge.harness.plan import Variation, unlabelled
 from hypernudge.harness.provenance import hardware
 from hypernudge.harness.records import (
     Appender,
@@ -72,11 +72,7 @@ def prepare(spec: dict[str, Any]) -> Prepared:
         InvalidArgumentError: For an option or a value that breaks a rule.
     """
     task = build_task(spec)
-    parts = {
-        kind: {key: value for key, value in spec[kind].items() if key != "label"}
-        for kind in ("scheduler", "warm_start")
-    }
-    scheduler = build("scheduler", parts["scheduler"], space=task.space)
+    scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
     unit_flops = task.unit_flops(task.space.decode([0.5] * len(task.space)))
     declared = {
         "target": spec["target"],
@@ -87,7 +83,7 @@ def prepare(spec: dict[str, Any]) -> Prepared:
         "flops_per_second": spec["flops_per_second"],
         "max_units": scheduler.max_units,
     }
-    return Prepared(task, scheduler, build("warm_start", parts["warm_start"]), declared)
+    return Prepared(task, scheduler, build("warm_start", unlabelled(spec["warm_start"])), declared)
 
 
 def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:

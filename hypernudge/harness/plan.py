@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
+
+
+def unlabelled(component: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a component is built from: its label is for records and figures only."""
+    return {key: value for key, value in component.items() if key != "label"}
 
 
 @dataclass(frozen=True)

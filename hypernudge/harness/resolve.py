@@ -20,7 +20,7 @@ from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.plan import Criteria
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.grid import expand
-from hypernudge.harness.plan import Plan, Variation, digest
+from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
 from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.tasks.spaces import build_space
@@ -165,7 +165,7 @@ def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> d
 
 def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any) -> None:
     """Build the component once, so that every bad value is refused before any work."""
-    options = {key: value for key, value in spec.items() if key != "label"}
+    options = unlabelled(spec)
     try:
         supplied = {"space": build_space(space)} if kind == "scheduler" else {}
         check_options(kind, options, ENGINE_SUPPLIED if kind == "engine" else tuple(supplied))

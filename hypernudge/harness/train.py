@@ -15,7 +15,7 @@ import numpy as np
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
-from hypernudge.harness.plan import Plan, Variation, digest
+from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import cell_path, plain, read_record, write_atomically
 from hypernudge.harness.resolve import load_plan
@@ -200,7 +200,7 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
     capped = [
         cell["budget_seconds"] if cell["time_to_target"] is None else cell["time_to_target"] for cell in cells
     ]
-    policy = {key: value for key, value in variation.spec["warm_start"].items() if key != "label"}
+    policy = build("warm_start", unlabelled(variation.spec["warm_start"]))
     summary = {
         "seeds": len(cells),
         "reached": sum(cell["reached"] for cell in cells),
@@ -210,7 +210,7 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
         "median_auc": _median([cell["auc"] for cell in cells]),
         "median_overhead": _median([cell["overhead"] for cell in cells]),
         "warm_start_price": {
-            "batch_size": getattr(build("warm_start", policy), "batch_size", None),
+            "batch_size": getattr(policy, "batch_size", None),
             "flops_in_training_steps": _median([p for p in prices if p is not None]),
             "wall_in_training_steps": _median(wall),
             "wall_seconds": _median([w["seconds"] for w in walls if w]),
