@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -48,11 +49,15 @@ def run_cells(
     context: Any = mp.get_context(_method)
     waiting = [(group, 1) for group in groups(variation, seeds, processes)]
     running: dict[Any, tuple[Any, list[int], int]] = {}
+    # A worker forked from here would hold its elder siblings' sentinels open, and hide our death from them.
+    lifeline = os.pipe() if _method == "fork" else None
     try:
         while waiting or running:
             while waiting and len(running) < processes:
                 group, attempt = waiting.pop(0)
-                process = context.Process(target=work, args=(variation, group, run_dir), daemon=True)
+                process = context.Process(
+                    target=work, args=(variation, group, run_dir, lifeline), daemon=True
+                )
                 process.start()
                 running[process.sentinel] = (process, group, attempt)
             for sentinel in multiprocessing.connection.wait(list(running)):
@@ -69,6 +74,8 @@ def run_cells(
     finally:
         for process, _, _ in running.values():
             process.kill()
+        for end in lifeline or ():
+            os.close(end)
 
 
 def start_server() -> None:
@@ -99,11 +106,23 @@ def shares(spec: dict[str, Any]) -> bool:
     return bool(getattr(resolve("engine", spec["engine"]["name"]), "shares", False))
 
 
-def work(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None:
-    """What a worker process does: its cells, unless its parent dies first."""
-    parent = mp.parent_process()
-    if parent is not None:
-        _die_with(lambda: not parent.is_alive())
+def work(
+    variation: Variation, seeds: Sequence[int], run_dir: Path, lifeline: tuple[int, int] | None = None
+) -> None:
+    """What a worker process does: its cells, unless its parent dies first.
+
+    Args:
+        variation: What to run.
+        seeds: Of its cells.
+        run_dir: Where their records go.
+        lifeline: Both ends of a pipe of the parent's, inherited; None to watch what `multiprocessing` gives.
+    """
+    if lifeline is None:
+        die_with_parent()
+    else:
+        mine, parents = lifeline
+        os.close(parents)  # now only the parent keeps it open
+        _end_after(lambda: os.read(mine, 1))
     try:
         if shares(variation.spec):
             from hypernudge.harness.group import run_group
@@ -132,9 +151,9 @@ def _give_up(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any] |
 
 
 def die_with_parent() -> None:
-    """Make this process end soon after its parent does, however the parent ends."""
-    parent = os.getppid()
-    _die_with(lambda: os.getppid() != parent)
+    """Make this process end at once when its parent does, however the parent ends."""
+    parent = mp.parent_process()  # not the operating system's: that is the server
+    _end_after(partial(_poll_parent, os.getppid()) if parent is None else parent.join)
 
 
 def leave(code: int) -> NoReturn:
@@ -144,10 +163,16 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _die_with(orphaned: Callable[[], bool]) -> None:
+def _poll_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.1)
+
+
+def _end_after(death: Callable[[], object]) -> None:
+    """End this process when `death` returns; a thread that blocks is woken even where the machine is busy."""
+
     def watch() -> None:
-        while not orphaned():
-            time.sleep(0.2)
+        death()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +38,30 @@ def hypernudge(*arguments, check=True):
     done = subprocess.run(command, env=ENV, cwd=ROOT, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
+
+
+def wait_for(condition, seconds):
+    """Return whether `condition()` came true within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def processes_with(value):
+    """Return the running processes with `value` in their environment: a run's, children and orphans."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("needs /proc to find a run's processes")
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if value.encode() in environment.read_bytes():
+                found.append(int(environment.parent.name))
+        except OSError:  # ended meanwhile, or somebody else's
+            continue
+    return found
 
 
 def contents(results):
