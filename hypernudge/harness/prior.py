@@ -25,7 +25,7 @@ from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.trial import History
 from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import features
+from hypernudge.warmstart.features import features, steps_of
 from hypernudge.warmstart.informed import family_of, normal_scores
 from hypernudge.warmstart.prior import PriorFile, TaskStatistics, load
 from hypernudge.warmstart.probe import PROBE, Probe, believed
@@ -88,9 +88,7 @@ def _cell(
     if scale is None:
         return None
     configs = [Config(trial["nudged"]) for trial in trials]
-    steps = float(
-        variation.spec["scheduler"].get("max_units", max(units)) * getattr(task, "steps_per_unit", 1)
-    )
+    steps = steps_of(task, variation.spec["scheduler"].get("max_units", max(units)))
     rule = rates.rule_of(task)
     phi = features(task, configs, believed(scale, rule), steps)
     y = targets(record["curve"], [trial["trial"] for trial in trials], units)

@@ -20,6 +20,7 @@ from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import WarmStart
 from hypernudge.warmstart.curvature_band import CurvatureBand
+from hypernudge.warmstart.informed import Informed
 
 logger = logging.getLogger("hypernudge.integrations")
 
@@ -77,7 +78,7 @@ class Nudger:
     Args:
         objective: A `ModuleLoss`, or a task of one's own.
         declared: The tool's search space.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of everything random in the warm start.
         names: The tool's names of hyper-parameters to those that policies know (`lr`, `momentum`,
             `weight_decay`), where they differ.
@@ -98,7 +99,7 @@ class Nudger:
         require(ok, "objective", "must be a ModuleLoss or a task", type(objective).__name__, "wrap the model")
         self.objective = objective
         self.declared = declared
-        self.policy: WarmStart = warm_start if warm_start is not None else CurvatureBand()
+        self.policy: WarmStart = warm_start if warm_start is not None else Informed()
         self.streams = Streams(seed)
         self._ours = dict(names or {})
         unknown = sorted(set(self._ours) - set(declared.parameters))
@@ -114,14 +115,16 @@ class Nudger:
         self._fits()
 
     def _fits(self) -> None:
-        """Refuse at once what the default policy would refuse at the first trial."""
-        if isinstance(self.policy, CurvatureBand):
+        """Refuse at once what the usual policies would refuse at the first trial."""
+        if isinstance(self.policy, Informed | CurvatureBand):
             ok = "lr" in self.space and isinstance(self.space["lr"], Real)
+            rule = f"{type(self.policy).__name__} needs a bounded, continuous 'lr'"
             remedy = "name it 'lr', or pass names={'learning_rate': 'lr'}"
-            require(ok, "space", "curvature_band needs a bounded, continuous 'lr'", self.space.names, remedy)
+            require(ok, "space", rule, self.space.names, remedy)
+        if isinstance(self.policy, CurvatureBand):
             ok = isinstance(self.objective, ModuleLoss | GradientTask)
             what = type(self.objective).__name__
-            require(ok, "objective", "curvature_band needs a loss to differentiate", what, "use a ModuleLoss")
+            require(ok, "objective", "CurvatureBand needs a loss to differentiate", what, "use a ModuleLoss")
 
     def sampled(self, values: Mapping[str, Any]) -> Config:
         """Return what of `values` the space knows, under the policies' names."""

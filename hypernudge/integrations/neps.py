@@ -50,7 +50,7 @@ def warm_started(
         optimizer: What an algorithm of `neps.algorithms` returned, or any other ask function.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: The optimizer's `neps.PipelineSpace` or `neps.SearchSpace`.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of the warm start.
         names: The space's names to those that policies know, such as `{"learning_rate": "lr"}`.
 

@@ -56,7 +56,7 @@ class WarmStartSampler(BaseSampler):
             generator (random, TPE, GP, NSGA-II); others are passed as instances.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: The distributions that the study's `suggest_...` calls use.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.
         names: The study's names to those that policies know, such as `{"learning_rate": "lr"}`.
 

@@ -54,7 +54,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         searcher: The searcher to wrap. None draws every configuration from the space as Tune's default does,
             from a stream that belongs to the trial's number. `TuneBOHB` is told of the nudged values. Others
             must have a method `replace_config(trial_id, config)` that makes them learn from `config`.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of the warm start, and of the draws.
         names: Paths in the space to the names that policies know.
         space: The space; what Tune is given as `param_space` where None.
@@ -222,7 +222,7 @@ def warm_started_optuna(
         sampler: An Optuna sampler or its class, as for `hypernudge.integrations.optuna.WarmStartSampler`.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: Tune's search space, the tuner's `param_space`; nested names become paths, `"optimizer/lr"`.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.
         names: Paths in the space to the names that policies know.
         **options: Further arguments of `OptunaSearch`, such as `metric`, `mode` and `points_to_evaluate`.

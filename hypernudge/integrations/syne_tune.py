@@ -45,7 +45,7 @@ def warm_started(
         scheduler: A scheduler of Syne Tune 0.15 or later, or of 0.14, the legacy ones included.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         config_space: The scheduler's.
-        warm_start: The policy; `CurvatureBand()` where None.
+        warm_start: The policy; `Informed()` where None.
         seed: Seed of the warm start.
         names: The space's names to those that policies know, such as `{"learning_rate": "lr"}`.
 

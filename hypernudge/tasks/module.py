@@ -12,6 +12,7 @@ model, reads its own mini-batches and leaves the global random number generator 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from typing import Any
@@ -46,8 +47,8 @@ class ModuleLoss:
             enter it (label smoothing, say) must do so through tensor operations.
         batch_size: Samples per mini-batch; those of the `DataLoader` where None, else 128.
         optimizer: The update rule that training uses: `"sgd"`, `"adamw"`, or one of `hypernudge.optimizers`.
-        steps_per_unit: Optimizer steps between two reported scores, usually those of an epoch; policies with
-            a prior weigh weight decay by it.
+        steps_per_unit: Optimizer steps between two reported scores; those of an epoch where None; where
+            `data` is a function, nobody knows. A policy with a prior weighs weight decay by them.
 
     Raises:
         InvalidArgumentError: `data` is none of these or empty, `optimizer` unknown, or a count below 1.
@@ -61,18 +62,20 @@ class ModuleLoss:
         *,
         batch_size: int | None = None,
         optimizer: str | Optimizer = "sgd",
-        steps_per_unit: int = 1,
+        steps_per_unit: int | None = None,
     ) -> None:
         self.model = model
         self.loss = loss
         self.optimizer: Optimizer = (
             build("optimizer", {"name": optimizer}) if isinstance(optimizer, str) else optimizer
         )
-        ok = steps_per_unit >= 1
-        require(ok, "steps_per_unit", "must be at least 1", steps_per_unit, "the steps of an epoch are usual")
-        self.steps_per_unit = steps_per_unit
+        ok = steps_per_unit is None or steps_per_unit >= 1
+        remedy = "leave it out for the steps of an epoch"
+        require(ok, "steps_per_unit", "must be at least 1", steps_per_unit, remedy)
         self._collate: Callable[[list[Any]], Any] = default_collate
+        loader: DataLoader[Any] | None = None
         if isinstance(data, DataLoader):
+            loader = data
             self._collate = data.collate_fn
             batch_size = batch_size or data.batch_size
             data = data.dataset
@@ -98,6 +101,9 @@ class ModuleLoss:
         self._data = data
         self.batch_size = 128 if batch_size is None else batch_size
         require(self.batch_size >= 1, "batch_size", "must be at least 1", batch_size, "128 is usual")
+        if steps_per_unit is None and isinstance(data, Sized):
+            steps_per_unit = math.ceil(len(data) / self.batch_size) if loader is None else len(loader)
+        self.steps_per_unit = steps_per_unit
 
     def read(self, seed: int, step: int) -> Any:
         """Return the mini-batch of `step`, as training would get it."""
@@ -141,7 +147,9 @@ class _ModuleTask(GradientTask):
         self, source: ModuleLoss, space: SearchSpace, values: Mapping[str, Any], names: Names
     ) -> None:
         self.space = space
-        self.batch_size, self.steps_per_unit = source.batch_size, source.steps_per_unit
+        self.batch_size = source.batch_size
+        if source.steps_per_unit is not None:
+            self.steps_per_unit = source.steps_per_unit
         self.optimizer = source.optimizer
         self._source = source
         self._values = dict(values)

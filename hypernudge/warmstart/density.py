@@ -57,20 +57,28 @@ class Density:
         number = len(history.trials)
         if number % self.vanilla_every == self.vanilla_every - 1:
             return Nudge(sampled, "density", reason=f"every {self.vanilla_every}th trial is left as sampled")
-        usable = [unit for unit in history.milestones() if len(history.ranked(unit)) >= self.least]
-        if not usable:
+        unit, ranked = self._furthest(task, history)
+        if not ranked:
             reason = f"no milestone has {self.least} results yet: left as sampled"
             return Nudge(sampled, "density", reason=reason)
-        ranked = history.ranked(usable[-1])
-        seen = np.array([rates.log_rate(task, history.trials[trial].config) for _, _, trial in ranked])
+        seen = np.array([rates.log_rate(task, config) for config in ranked])
         count = max(2, math.ceil(self.good * len(seen)))
         rng = streams("density", number)
         drawn = rng.choice(rates.log_rates(task), self.candidates)
         advantage = log_density(drawn, seen[:count]) - log_density(drawn, seen[count:])
         best = float(drawn[int(np.argmax(advantage))])
         config = rates.at_rate(task, sampled, best)
-        reason = f"log10 rate {best:.2f}: densest among the best {count} of {len(seen)} at {usable[-1]} units"
+        reason = f"log10 rate {best:.2f}: densest among the best {count} of {len(seen)} at {unit} units"
         return Nudge(config, "density", changed=config != sampled, reason=reason)
+
+    def _furthest(self, task: Task, history: History) -> tuple[int, list[Config]]:
+        """Return the last milestone with enough results, and their configurations, best first; else none."""
+        for unit in reversed(history.milestones()):
+            configs = [history.trials[trial].config for _, _, trial in history.ranked(unit)]
+            ranked = [config for config in configs if rates.has_rate(task, config)]
+            if len(ranked) >= self.least:
+                return unit, ranked
+        return 0, []
 
 
 def log_density(at: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ KNOTS: dict[str, tuple[float, ...]] = {
 NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
 SIZE = len(NAMES)
 _TINY = 1e-12
+USUAL_STEPS = 100  # of a unit, where nobody knows
 
 
 def features(task: Task, configs: Sequence[Config], scale: float, steps: float) -> np.ndarray:
@@ -53,6 +54,11 @@ def features(task: Task, configs: Sequence[Config], scale: float, steps: float) 
     }
     blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
     return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
+
+
+def steps_of(task: Task, units: int) -> float:
+    """Return the optimizer steps of `units` units of training; usual ones where the task does not know."""
+    return float(units * getattr(task, "steps_per_unit", USUAL_STEPS))
 
 
 def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:

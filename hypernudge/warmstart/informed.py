@@ -21,7 +21,7 @@ from hypernudge.space import Config
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import features
+from hypernudge.warmstart.features import features, steps_of
 from hypernudge.warmstart.probe import USUAL, Probe, believed
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ USEFUL = (-1.0, 0.5)  # decades above the probe where a rate trains well
 REDRAW = (-1.0, 0.7)  # where candidates' rates are drawn
 CANDIDATES, REDRAWN = 24, 17
 GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
+USUAL_UNITS = 100  # ten times too many cost little, ten times too few let through decays that end a training
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
 
 
@@ -45,7 +46,8 @@ class Informed:
         own_family: Whether the prior may have seen tasks of this task's family. Never in a comparison.
         without: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
-        horizon: Units of the longest training; taken from the scheduler if absent.
+        horizon: Units of the longest training: what a weight decay does grows with it. If absent, the
+            scheduler's; in other tools, whose schedulers do not say, 100, or the longest so far.
 
     Raises:
         InvalidArgumentError: If the prior cannot be read, or nothing is left of it, or `horizon` is below 1.
@@ -120,7 +122,7 @@ class Informed:
     ) -> tuple[np.ndarray, np.ndarray, int]:
         """Return mean and covariance of the weights, and of how many results they know."""
         prior = self._prior(task)
-        arrived = first_results(history)
+        arrived = [r for r in first_results(history) if rates.has_rate(task, history.trials[r[0]].config)]
         used = arrived[: len(arrived) - len(arrived) % REFRESH]
         if len(used) < LEAST:
             return prior.mean, prior.covariance, 0
@@ -141,8 +143,8 @@ class Informed:
         return priors.fitted(self.prior, (*self.without, *own), rates.rule_of(task))
 
     def _steps(self, task: Task, history: History) -> float:
-        units = self.horizon or history.horizon or 1
-        return float(units * getattr(task, "steps_per_unit", 1))
+        units = self.horizon or history.horizon or max([USUAL_UNITS, *history.milestones()])
+        return steps_of(task, units)
 
 
 def family_of(task: Task) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hypernudge.task import GradientTask, Task
 
 PROBE = "log10_probe"
-ATTEMPTS = 3  # trials that may be probed before a study goes on without
+ATTEMPTS = 3  # probes that may fail before a study goes on without
 USUAL = {"SGD": 0.27}  # log10 of the probe where inputs are well scaled: median of the prior's tasks
 DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its own; at most so many decades
 
@@ -65,15 +65,19 @@ class Probe:
         return min(self.batch_size, task.batch_size)
 
     def __call__(self, task: Task, policy: str, config: Config, history: History, streams: Streams) -> Scale:
-        """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite)."""
+        """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite).
+
+        The first that nobody has begun to measure: workers of another tool may start several at once, and a
+        user may have chosen the first configurations.
+        """
         from hypernudge.warmstart.measure import gradient_task, trial_seed_of, walk
 
         for trial in history.trials:
             if PROBE in trial.nudge.measurements:
                 return Scale(trial.nudge.measurements[PROBE])
-        number = len(history.trials)
-        if number >= ATTEMPTS:
+        if sum(trial.nudge.flagged for trial in history.trials) >= ATTEMPTS:
             return Scale(math.nan)
+        number = len(history.trials)
         differentiable = gradient_task(task, policy)
         size = self.samples(differentiable)
         seed = trial_seed_of(streams, number)

@@ -58,6 +58,17 @@ def log_rate(task: Task, config: Config) -> float:
     return math.log10(float(optimizer_of(task).effective_rate(config)))
 
 
+def has_rate(task: Task, config: Config) -> bool:
+    """Whether a trial of another tool has a rate that can be compared, and its momentum.
+
+    One that somebody chose may lie outside the space, one that failed before it was drawn has nothing.
+    """
+    needed = [task.space[name] for name in ("lr", "momentum") if name in task.space]
+    return all(
+        parameter.name in config and parameter.contains(config[parameter.name]) for parameter in needed
+    )
+
+
 def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
     """Return `config` with the `lr` whose effective rate is `10**log10_rate`, clipped to the space."""
     lr = task.space["lr"]

@@ -11,6 +11,8 @@ from hypernudge.hypergradient.curvature import gradient_difference, hessian_vect
 from hypernudge.random import Streams
 from hypernudge.trial import History
 from hypernudge.warmstart.curvature_band import CurvatureBand
+from hypernudge.warmstart.features import USUAL_STEPS, steps_of
+from hypernudge.warmstart.informed import Informed
 from hypernudge.warmstart.literal import Literal
 from tests.integrations.helpers import X, Y, loss, model
 
@@ -49,6 +51,17 @@ def test_forms_of_data(form):
     assert {len(part) for part in task.batch(3, 0).values()} == {16}
     assert not torch.equal(next(iter(task.batch(3, 0).values())), next(iter(task.batch(3, 1).values())))
     assert 0 < lr_star(source) == lr_star(source)
+
+
+def test_a_unit_is_an_epoch_unless_it_is_said_otherwise_or_unknown():
+    def steps(data, **options):
+        return steps_of(ModuleLoss(model, data, loss, **options).task(SPACE, CONFIG, {}), 3)
+
+    few = DataLoader(TensorDataset(X, Y), batch_size=12, drop_last=True)
+    assert steps(few) == steps(few, batch_size=8) == 3 * 5  # what is measured does not change the training
+    assert steps((X, Y), batch_size=12) == steps(TensorDataset(X, Y), batch_size=12) == 3 * 6
+    assert steps(batch_of, steps_per_unit=7) == steps(few, steps_per_unit=7) == 3 * 7
+    assert steps(batch_of) == 3 * USUAL_STEPS
 
 
 def test_it_measures_what_plain_autograd_measures():
@@ -119,7 +132,7 @@ def test_hyper_parameters_reach_model_and_loss_under_the_users_names():
     assert seen == [{"classes": 2, "learning_rate": 1e-3}, {"classes", "learning_rate"}]
 
 
-@pytest.mark.parametrize("policy", [CurvatureBand(), Literal(), Literal(form="direct")])
+@pytest.mark.parametrize("policy", [CurvatureBand(), Informed(), Literal(), Literal(form="direct")])
 def test_policies_run_on_it(policy):
     task = ModuleLoss(model, (X, Y), loss).task(SPACE, CONFIG, {})
     nudge = policy(task, SPACE.decode([0.1, 0.5]), History(), Streams(0))
@@ -139,6 +152,7 @@ class Endless(IterableDataset):
         ({"data": TensorDataset(X[:0])}, "data: must not be empty"),
         ({"data": (X, Y[:3])}, "equal first dimension"),
         ({"data": (X, Y), "batch_size": 0}, "batch_size: must be at least 1"),
+        ({"data": (X, Y), "steps_per_unit": 0}, "steps_per_unit: must be at least 1"),
     ],
 )
 def test_bad_arguments(arguments, message):

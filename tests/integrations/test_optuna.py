@@ -12,9 +12,10 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.samplers import NSGAIISampler, PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState
 
-from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
+from hypernudge.warmstart.density import Density
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, loss, model, no_model, score, training
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -84,6 +85,22 @@ def test_the_study_stores_and_its_sampler_learns_the_nudged_point():
     assert max(trial.params["lr"] for trial in study.trials) == 1.0, "one nudge met the bound"
 
 
+def test_without_a_policy_it_is_informed():
+    study = study_with(RandomSampler, seed=1)
+    study.enqueue_trial({"lr": 2e-3, "momentum": 0.5, "width": 8, "act": "relu"})
+    study.optimize(objective, n_trials=30)
+    chosen, *records = [trial.user_attrs.get(RECORD) for trial in study.trials]
+    assert chosen is None and {record["policy"] for record in records} == {"informed"}
+    assert [list(record["measurements"]) for record in records] == [["log10_probe"]] + [[]] * 28
+    assert any("data of" in record["reason"] for record in records)
+
+    def distance(record, which):
+        return abs(score(record[which]))
+
+    sampled, started = ([distance(r, which) for r in records] for which in ("sampled", "config"))
+    assert sum(started) < sum(sampled) / 2
+
+
 def test_curvature_band_raises_slow_rates_and_measures_three_times():
     study = study_with(RandomSampler, CurvatureBand(batch_size=32), seed=1)
     study.optimize(objective, n_trials=12)
@@ -109,21 +126,28 @@ def hasty_sqlite():
 
 
 @pytest.mark.usefixtures("hasty_sqlite")
-@pytest.mark.parametrize("sampler", [partial(TPESampler, n_startup_trials=4), NSGAIISampler])
-def test_a_study_killed_on_sqlite_goes_on_as_if_nothing_had_happened(tmp_path, sampler):
+@pytest.mark.parametrize(
+    ("sampler", "policy", "measured"),
+    [
+        (partial(TPESampler, n_startup_trials=4), CurvatureBand(batch_size=32), [0, 1, 2]),
+        (NSGAIISampler, CurvatureBand(batch_size=32), [0, 1, 2]),
+        (TPESampler, None, [0]),
+    ],
+)
+def test_a_study_killed_on_sqlite_goes_on_as_if_nothing_had_happened(tmp_path, sampler, policy, measured):
     def killed(trial):
         if trial.number == 6:
             raise KeyboardInterrupt
         return objective(trial)
 
-    whole = study_with(sampler, CurvatureBand(batch_size=32), f"sqlite:///{tmp_path}/whole.db", seed=3)
+    whole = study_with(sampler, policy, f"sqlite:///{tmp_path}/whole.db", seed=3)
     whole.optimize(lambda trial: objective(trial) if trial.number != 6 else float("nan"), n_trials=10)
     storage = f"sqlite:///{tmp_path}/killed.db"
     with pytest.raises(KeyboardInterrupt):
-        study_with(sampler, CurvatureBand(batch_size=32), storage, seed=3).optimize(killed, n_trials=10)
-    again = study_with(sampler, CurvatureBand(batch_size=32), storage, seed=3)
+        study_with(sampler, policy, storage, seed=3).optimize(killed, n_trials=10)
+    again = study_with(sampler, policy, storage, seed=3)
     again.optimize(objective, n_trials=10 - len(again.trials))
-    assert [t.number for t in again.trials if measurements(t)] == [0, 1, 2]
+    assert [t.number for t in again.trials if measurements(t)] == measured
     skip = [6]  # it failed in one study and never began in the other
     assert [row for row in table(again) if row[0] not in skip] == [
         row for row in table(whole) if row[0] not in skip
@@ -222,6 +246,24 @@ def test_values_that_somebody_chose_are_left_alone():
     assert study.trials[2].user_attrs[RECORD]["trial"] == 2
 
 
+@pytest.mark.parametrize("policy", [Informed(), Density(least=4)])
+def test_trials_without_values_and_beyond_the_bounds_do_not_stop_a_policy_that_learns(policy, caplog):
+    def fragile(trial):
+        if trial.number in (2, 3):
+            raise ValueError("before anything was suggested")
+        return objective(trial)
+
+    study = study_with(RandomSampler, policy, seed=1)
+    for lr in (50.0, 0.0):
+        values = {"lr": lr, "momentum": 1.0, "width": 4, "act": "relu"}
+        distributions = SPACE | {"lr": FloatDistribution(0.0, 100.0), "momentum": FloatDistribution(0.0, 1.0)}
+        study.add_trial(optuna.create_trial(params=values, distributions=distributions, value=9.0))
+    study.optimize(fragile, n_trials=20, catch=(ValueError,))
+    reasons = [trial.user_attrs[RECORD]["reason"] for trial in study.trials if RECORD in trial.user_attrs]
+    assert len(reasons) == 18 and not caplog.records
+    assert any("data of 12" in reason or "of 12 at" in reason for reason in reasons)
+
+
 @pytest.mark.filterwarnings("ignore:Retry")
 def test_a_retried_trial_keeps_its_values():
     study = study_with(policy=Tenfold())
@@ -266,7 +308,7 @@ def test_pruned_steps_and_directions_reach_the_policy():
     ("objective_", "reason"),
     [
         (ModuleLoss(no_model, (X, Y), loss), "RuntimeError: out of memory"),
-        (ModuleLoss(model, (X, Y), flat_loss), "no finite curvature"),
+        (ModuleLoss(model, (X, Y), flat_loss), "the probe was not finite"),
     ],
 )
 def test_a_failed_measurement_leaves_the_values_and_says_so(objective_, reason, caplog):

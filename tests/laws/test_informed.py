@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from hypernudge import ASHA, Real, SearchSpace, tune
+from hypernudge import ASHA, RandomSearch, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.space import Config
@@ -17,7 +17,13 @@ from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.density import Density, log_density
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
-from hypernudge.warmstart.informed import Informed, first_results, normal_scores, scores_within_milestones
+from hypernudge.warmstart.informed import (
+    USUAL_UNITS,
+    Informed,
+    first_results,
+    normal_scores,
+    scores_within_milestones,
+)
 from hypernudge.warmstart.probe import DOUBT, PROBE, SLACK, USUAL, Probe, believed
 
 
@@ -156,6 +162,40 @@ def test_a_probe_takes_no_more_samples_than_training_does(bowl):
     assert Probe().samples(bowl) == min(Probe().batch_size, own)
     assert probed(4 * own) == probed(own) and probed(own).flops > 0
     assert probed(own - 1).value != probed(own).value and probed(own - 1).flops < probed(own).flops
+
+
+def test_a_probe_waits_for_the_first_trial_that_nobody_chose(bowl):
+    sampled = bowl.space.sample(Streams(0)("config", 0))
+    history = History()
+    for number in range(5):
+        history.append(Started(number, sampled, Nudge(sampled, "none", reason="chosen"), 0.0))
+    nudge = Informed()(bowl, sampled, history, Streams(0))
+    assert math.isfinite(nudge.measurements[PROBE]) and not nudge.flagged
+
+
+def test_a_probe_fails_three_times_at_most(bowl):
+    class Bottomless(type(bowl)):
+        def loss(self, params, batch, hp):
+            return math.nan * super().loss(params, batch, hp)
+
+    trials = tune(Bottomless(), RandomSearch(bowl.space, max_trials=6), warm_start=Informed(), seed=0)
+    nudges = [trial.nudge for trial in trials.history.trials]
+    assert [nudge.flops > 0 for nudge in nudges] == [True] * 3 + [False] * 3
+    assert all(nudge.flagged and not nudge.changed for nudge in nudges)
+
+
+def test_where_nobody_knows_the_horizon_it_is_a_hundred_units_or_the_longest_so_far(bowl):
+    def chosen(horizon=None, known=None, milestone=1):
+        history = with_results(bowl, lambda config: -config["weight_decay"], milestone)
+        history.horizon = known
+        policy, sampled = Informed(horizon=horizon), bowl.space.decode([0.5] * 5)
+        return policy(bowl, sampled, history, Streams(0)).config
+
+    assert chosen() == chosen(horizon=USUAL_UNITS) == chosen(known=USUAL_UNITS) != chosen(horizon=1)
+    assert chosen(horizon=1, known=27) == chosen(horizon=1) == chosen(known=1)
+    longer = 40 * USUAL_UNITS
+    assert chosen(milestone=longer) == chosen(milestone=longer, horizon=longer)
+    assert chosen(milestone=longer) != chosen(milestone=longer, horizon=USUAL_UNITS)
 
 
 def test_rates_are_seen_from_the_believed_scale(bowl):
