@@ -79,7 +79,7 @@ class ModuleLoss:
             self._collate = data.collate_fn
             batch_size = batch_size or data.batch_size
             data = data.dataset
-        elif isinstance(data, tuple) and all(isinstance(part, Tensor) for part in data):
+        elif isinstance(data, tuple) and _tensors(data):
             require(
                 len({len(part) for part in data}) == 1,
                 "data",
@@ -88,7 +88,9 @@ class ModuleLoss:
                 "give as many targets as inputs",
             )
             data = TensorDataset(*data)
-        readable = isinstance(data, Dataset) and not isinstance(data, IterableDataset)
+        # A list of tensors may be samples, or inputs and targets: only a loader makes it clear.
+        unclear = loader is None and isinstance(data, list) and len(data) > 0 and _tensors(data)
+        readable = _is_map_style(data) and not unclear
         require(
             readable or (callable(data) and not isinstance(data, Dataset)),
             "data",
@@ -96,21 +98,20 @@ class ModuleLoss:
             type(data).__name__,
             "write a function of (seed, step) that returns a batch",
         )
-        if isinstance(data, Dataset):
-            require(isinstance(data, Sized) and len(data) > 0, "data", "must not be empty", data, "fill it")
-        self._data = data
+        require(not readable or len(data) > 0, "data", "must not be empty", data, "fill it")
+        self._data, self._readable = data, readable
         self.batch_size = 128 if batch_size is None else batch_size
         require(self.batch_size >= 1, "batch_size", "must be at least 1", batch_size, "128 is usual")
-        if steps_per_unit is None and isinstance(data, Sized):
+        if steps_per_unit is None and readable:
             steps_per_unit = math.ceil(len(data) / self.batch_size) if loader is None else len(loader)
         self.steps_per_unit = steps_per_unit
 
     def read(self, seed: int, step: int) -> Any:
         """Return the mini-batch of `step`, as training would get it."""
         with seeded(seed + step):
-            if not isinstance(self._data, Dataset):
+            if not self._readable:
                 return self._data(seed, step)
-            n = len(self._data)  # type: ignore[arg-type]  # checked when it was given
+            n = len(self._data)
             rows = stream(seed, "batch", step).choice(n, size=min(self.batch_size, n), replace=False)
             return self._collate([self._data[int(row)] for row in rows])
 
@@ -123,6 +124,17 @@ class ModuleLoss:
             names: Names in `space` to the user's own, where they differ.
         """
         return _ModuleTask(self, space, values, names)
+
+
+def _is_map_style(data: Any) -> bool:
+    """Whether `DataLoader` could index it; lists, and data sets of Hugging Face, are no `Dataset`."""
+    if isinstance(data, IterableDataset | Mapping | str | tuple):
+        return False
+    return isinstance(data, Sized) and hasattr(data, "__getitem__")
+
+
+def _tensors(data: Sequence[Any]) -> bool:
+    return all(isinstance(part, Tensor) for part in data)
 
 
 class _Closed(nn.Module):

@@ -25,14 +25,28 @@ def batch_of(seed, step):
     return {"x": X[rows], "y": Y[rows]}
 
 
+class Rows:
+    """A data set as Hugging Face has them: indexed, with a length, and no `Dataset`."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, row):
+        return {"x": X[row], "y": Y[row]}
+
+
+def mapped(model, batch, hp):
+    return nn.functional.cross_entropy(model(batch["x"]), batch["y"])
+
+
 FORMS = {
+    "samples": (list(zip(X, Y, strict=True)), loss),
+    "loader of rows": (DataLoader(Rows(), batch_size=16), mapped),
+    "rows": (Rows(), mapped),
     "tensors": ((X, Y), loss),
     "data set": (TensorDataset(X, Y), loss),
     "loader": (DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True), loss),
-    "function": (
-        batch_of,
-        lambda model, batch, hp: nn.functional.cross_entropy(model(batch["x"]), batch["y"]),
-    ),
+    "function": (batch_of, mapped),
 }
 
 
@@ -45,7 +59,7 @@ def lr_star(source, seed=0):
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_data(form):
     data, loss = FORMS[form]
-    source = ModuleLoss(model, data, loss, batch_size=None if form == "loader" else 16)
+    source = ModuleLoss(model, data, loss, batch_size=None if form.startswith("loader") else 16)
     assert source.batch_size == 16
     task = source.task(SPACE, CONFIG, {})
     assert {len(part) for part in task.batch(3, 0).values()} == {16}
@@ -150,6 +164,10 @@ class Endless(IterableDataset):
         ({"data": Endless()}, "data: must be a DataLoader over a map-style data set"),
         ({"data": 3}, "data: must be a DataLoader"),
         ({"data": TensorDataset(X[:0])}, "data: must not be empty"),
+        ({"data": [X, Y]}, "data: must be a DataLoader"),
+        ({"data": (X.numpy(), Y.numpy())}, "data: must be a DataLoader"),
+        ({"data": {"x": X, "y": Y}}, "data: must be a DataLoader"),
+        ({"data": []}, "data: must not be empty"),
         ({"data": (X, Y[:3])}, "equal first dimension"),
         ({"data": (X, Y), "batch_size": 0}, "batch_size: must be at least 1"),
         ({"data": (X, Y), "steps_per_unit": 0}, "steps_per_unit: must be at least 1"),
