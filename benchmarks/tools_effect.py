@@ -4,8 +4,8 @@
 
 A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial. The clock counts epochs of
 training, one trial at a time, and charges a warm start with the epochs that its FLOPs would have bought.
-Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`without=("digits",)`). Methods
-that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
+Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`without=("digits",)`).
+Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
 Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
 """
 
