@@ -16,10 +16,13 @@ class Ledger:
 
     Trials are numbered from 0 as they start. Scores are larger-is-better. There is no clock: tools keep
     their own.
+
+    Args:
+        horizon: Units of the longest training, where the tool says.
     """
 
-    def __init__(self) -> None:
-        self.history = History()
+    def __init__(self, horizon: int | None = None) -> None:
+        self.history = History(horizon)
 
     def __len__(self) -> int:
         return len(self.history.trials)

@@ -67,11 +67,11 @@ class WarmStartAsk:
     `history` holds what was sampled, what was trained, and why.
     """
 
-    def __init__(self, optimizer: Any, nudger: Nudger, fidelity: str | None) -> None:
+    def __init__(self, optimizer: Any, nudger: Nudger, fidelity: tuple[str | None, int | None]) -> None:
         self.optimizer = optimizer
         self._nudger = nudger
-        self._fidelity = fidelity
-        self._ledger = Ledger()
+        self._fidelity, horizon = fidelity
+        self._ledger = Ledger(horizon)
         self._numbers: dict[str, int] = {}
         self._told: set[str] = set()
 
@@ -164,9 +164,10 @@ def _parts(space: Any) -> dict[str, Any]:
     )
 
 
-def fidelity(space: Any) -> str | None:
-    """Return the name of the space's fidelity, if it has one."""
-    return next((name for name, part in _parts(space).items() if _is_fidelity(part)), None)
+def fidelity(space: Any) -> tuple[str | None, int | None]:
+    """Return the name of the space's fidelity and its largest value, if it has one."""
+    found = ((name, max(1, round(part.upper))) for name, part in _parts(space).items() if _is_fidelity(part))
+    return next(found, (None, None))
 
 
 def declared(space: Any) -> Declared:

@@ -57,7 +57,8 @@ def warm_started(
     Raises:
         InvalidArgumentError: The space, the names or the objective do not fit the policy.
     """
-    starts = _Starts(Nudger(objective, declared(config_space), warm_start, seed, names))
+    nudger = Nudger(objective, declared(config_space), warm_start, seed, names)
+    starts = _Starts(nudger, getattr(scheduler, "max_t", None))
     searcher: Any = getattr(scheduler, "searcher", None)
     if hasattr(searcher, "get_config"):
         searcher.get_config = _NudgedGetConfig(searcher, searcher.get_config, starts)
@@ -68,10 +69,10 @@ def warm_started(
 class _Starts:
     """Nudges what is new, and knows what became of it."""
 
-    def __init__(self, nudger: Nudger) -> None:
+    def __init__(self, nudger: Nudger, horizon: int | None) -> None:
         self._nudger = nudger
         self._numbers: dict[str, int] = {}
-        self.ledger = Ledger()
+        self.ledger = Ledger(horizon)
 
     def nudged(self, config: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
         """Return the configuration to start with; what somebody has chosen is only noted."""

@@ -8,7 +8,7 @@ import neps
 
 from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.integrations.neps import declared, warm_started
+from hypernudge.integrations.neps import declared, fidelity, warm_started
 from hypernudge.space import Categorical, Integer, Real
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
 
@@ -120,5 +120,6 @@ def test_spaces():
         "act": Categorical("act", ("relu", "tanh")),
     }
     assert set(declared(CLASSIC).parameters) == {"lr", "act"}
+    assert fidelity(Flat()) == (None, None) and fidelity(Space())[1] == 9
     with pytest.raises(InvalidArgumentError, match=r"space: must be a neps\.PipelineSpace"):
         declared([1, 2])
