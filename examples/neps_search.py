@@ -38,6 +38,7 @@ training = ModuleLoss(
     make_model,
     (x[train], y[train]),
     lambda model, batch, hp: nn.functional.cross_entropy(model(batch[0]), batch[1]),
+    batch_size=32,
 )
 
 

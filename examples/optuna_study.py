@@ -39,6 +39,7 @@ training = ModuleLoss(
     make_model,
     (x[train], y[train]),
     lambda model, batch, hp: nn.functional.cross_entropy(model(batch[0]), batch[1]),
+    batch_size=32,
 )
 space = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.0, 0.99)}
 

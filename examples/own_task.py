@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from hypernudge import ASHA, CurvatureBand, GradientTask, Real, SearchSpace, tune
+from hypernudge import ASHA, GradientTask, Informed, Real, SearchSpace, tune
 
 
 class Spirals(GradientTask):
@@ -52,12 +52,12 @@ class Spirals(GradientTask):
 def main():
     torch.set_num_threads(1)  # so small a network gains nothing from more
     task = Spirals()
-    for warm_start in (None, CurvatureBand()):
+    for warm_start in (None, Informed()):
         study = tune(task, ASHA(task.space, max_trials=40), warm_start=warm_start, seed=0, workers=4)
         trial, unit = study.best()
         name = type(warm_start).__name__ if warm_start else "plain"
         print(
-            f"{name:>13}: accuracy {unit.validation:.3f} after {unit.time:.3f} s, lr {trial.config['lr']:.4f}"
+            f"{name:>8}: accuracy {unit.validation:.3f} after {unit.time:.3f} s, lr {trial.config['lr']:.4f}"
         )
 
 

@@ -1,8 +1,8 @@
 """hypernudge steers hyper-parameters with what training already knows, and proves whether that helped.
 
-    from hypernudge import ASHA, CurvatureBand, Real, SearchSpace, GradientTask, tune
+    from hypernudge import ASHA, GradientTask, Informed, Real, SearchSpace, tune
 
-    study = tune(task, ASHA(task.space), warm_start=CurvatureBand(), seed=0, budget=60.0, workers=4)
+    study = tune(task, ASHA(task.space), warm_start=Informed(), seed=0, budget=60.0, workers=4)
     trial, unit = study.best()
 
     from hypernudge import AEES  # episodes: adapt learning rate and gradient noise of a running optimizer

@@ -27,6 +27,9 @@ KNOTS: dict[str, tuple[float, ...]] = {
 }
 """Knots by block: decades above the probe, log10 of the shrinkage, and three natural values."""
 
+SCORED = ("lr", "momentum", "weight_decay", "augmentation", "label_smoothing")
+"""The hyper-parameters that enter a feature; of all others a prior knows nothing."""
+
 NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
 SIZE = len(NAMES)
 _TINY = 1e-12

@@ -21,7 +21,7 @@ from hypernudge.space import Config
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import features, steps_of
+from hypernudge.warmstart.features import SCORED, features, steps_of
 from hypernudge.warmstart.probe import USUAL, Probe, believed
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Informed:
         number = len(history.trials)
         rng = streams("informed", number)
         steps = self._steps(task, history)
-        drawn = [sampled, *(task.space.sample(rng) for _ in range(CANDIDATES - 1))]
+        drawn = [sampled, *(_redrawn(sampled, task.space.sample(rng)) for _ in range(CANDIDATES - 1))]
         kept = CANDIDATES - REDRAWN
         candidates = drawn[:kept] + [
             rates.at_rate(task, draw, c + float(rng.uniform(*REDRAW))) for draw in drawn[kept:]
@@ -145,6 +145,11 @@ class Informed:
     def _steps(self, task: Task, history: History) -> float:
         units = self.horizon or history.horizon or max([USUAL_UNITS, *history.milestones()])
         return steps_of(task, units)
+
+
+def _redrawn(sampled: Config, draw: Config) -> Config:
+    """Return what is scored from `draw`; of everything else the scheduler may know more than a draw does."""
+    return sampled.replace(**{name: draw[name] for name in SCORED if name in sampled and name in draw})
 
 
 def family_of(task: Task) -> str:

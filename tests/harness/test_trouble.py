@@ -117,5 +117,5 @@ def test_the_example_runs_and_the_task_is_short():
     command = [sys.executable, str(ROOT / "examples" / "own_task.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert [line.split(":")[0].strip() for line in lines] == ["plain", "CurvatureBand"]
+    assert [line.split(":")[0].strip() for line in lines] == ["plain", "Informed"]
     assert all(float(line.split("accuracy ")[1].split()[0]) > 0.85 for line in lines)

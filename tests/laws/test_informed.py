@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
-from hypernudge import ASHA, RandomSearch, Real, SearchSpace, tune
+from hypernudge import ASHA, Categorical, Integer, RandomSearch, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.space import Config
@@ -225,6 +225,19 @@ def test_it_learns_what_the_prior_did_not_know(bowl):
     chosen = [trial.config["momentum"] for trial in history.trials]
     assert np.mean(chosen[30:]) > 0.7 > 0.6 > np.mean([t.sampled["momentum"] for t in history.trials])
     assert "data of" in history.trials[40].nudge.reason and "prior" in history.trials[2].nudge.reason
+
+
+def test_what_no_prior_knows_stays_as_it_was_sampled(bowl):
+    own = [
+        Integer("width", 1, 512, log=True),
+        Categorical("act", ("relu", "tanh", "gelu")),
+        Real("noise", 0, 1),
+    ]
+    bowl.space = SearchSpace([*bowl.space, *own])
+    history = with_results(bowl, lambda config: config["width"], policy=Informed())
+    assert sum(trial.nudge.changed for trial in history.trials) > 50
+    assert all(t.config[p.name] == t.sampled[p.name] for t in history.trials for p in own)
+    assert len({trial.config["momentum"] for trial in history.trials}) > 50
 
 
 def test_density_goes_where_good_trials_are_and_leaves_every_fourth_alone(bowl):
