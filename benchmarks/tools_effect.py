@@ -2,8 +2,9 @@
 
     python -m benchmarks.tools_effect --output benchmarks/results/tools_effect
 
-A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial. The clock counts epochs of
-training, one trial at a time, and charges a warm start with the epochs that its FLOPs would have bought.
+A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial; with `--architecture` also
+width, depth and activation, of which the prior knows nothing. The clock counts epochs of training, one trial
+at a time, and charges a warm start with the epochs that its FLOPs would have bought.
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`without=("digits",)`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
 Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
@@ -20,12 +21,19 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from torch import Tensor, nn
 
 from hypernudge import Informed, ModuleLoss
@@ -38,13 +46,20 @@ from hypernudge.warmstart.base import Unchanged
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
-SPACE: dict[str, tuple[float, float, bool]] = {
-    "lr": (1e-4, 1.0, True),
-    "weight_decay": (1e-6, 1e-1, True),
-    "momentum": (0.0, 0.99, False),
-    "label_smoothing": (0.0, 0.3, False),
-    "noise": (0.0, 0.5, False),  # standard deviation of the noise on the inputs
+SPACE: Space = {
+    "lr": FloatDistribution(1e-4, 1.0, log=True),
+    "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
+    "momentum": FloatDistribution(0.0, 0.99),
+    "label_smoothing": FloatDistribution(0.0, 0.3),
+    "noise": FloatDistribution(0.0, 0.5),  # standard deviation of the noise on the inputs
 }
+ACTIVATIONS = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+ARCHITECTURE: Space = {
+    "width": IntDistribution(2, 64, log=True),
+    "depth": IntDistribution(1, 4),
+    "activation": CategoricalDistribution(list(ACTIVATIONS)),
+}
+Space = dict[str, BaseDistribution]
 Run = Callable[[int, "Clock"], None]
 
 
@@ -61,9 +76,11 @@ STEPS = math.ceil(len(DATA["train"][0]) / BATCH)
 
 
 def network(hp: Mapping[str, Any]) -> nn.Module:
-    """Return the network; the configuration does not change it."""
-    del hp
-    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    """Return the network of a configuration, 64-32-10 where it says nothing of it."""
+    width, activation = hp.get("width", 32), ACTIVATIONS[hp.get("activation", "relu")]
+    widths = [64] + [width] * hp.get("depth", 1)
+    hidden = [part for n, m in pairwise(widths) for part in (nn.Linear(n, m), activation())]
+    return nn.Sequential(*hidden, nn.Linear(width, 10))
 
 
 def loss(model: nn.Module, batch: tuple[Tensor, Tensor], hp: Mapping[str, Any]) -> Tensor:
@@ -94,8 +111,8 @@ def training(hp: Mapping[str, Any], seed: int) -> Iterator[float]:
             yield (model(x_valid).argmax(1) == y_valid).double().mean().item()
 
 
-def _epoch_flops() -> float:
-    model, hp = network({}), {"noise": 0.1, "label_smoothing": 0.1}
+def _epoch_flops(hp: Mapping[str, Any]) -> float:
+    model = network(hp)
     batch = DATA["train"][0][:BATCH], DATA["train"][1][:BATCH]
     return STEPS * count_flops(lambda: torch.autograd.backward(loss(model, batch, hp)))[1]
 
@@ -105,7 +122,6 @@ class Clock:
 
     def __init__(self) -> None:
         self.time, self.scores = 0.0, list[tuple[float, float]]()
-        self._epoch_flops = _epoch_flops()
 
     @property
     def over(self) -> bool:
@@ -118,9 +134,10 @@ class Clock:
         if self.time <= BUDGET:
             self.scores.append((self.time, score))
 
-    def fee(self, flops: float) -> None:
-        """Charge a warm start."""
-        self.time += flops / self._epoch_flops
+    def fee(self, flops: float, hp: Mapping[str, Any]) -> None:
+        """Charge the warm start of a trial."""
+        if flops:
+            self.time += flops / _epoch_flops(hp)
 
     def best_at(self, share: float) -> float:
         """Return the best score by a share of the budget."""
@@ -137,20 +154,28 @@ def measured() -> ModuleLoss:
     return ModuleLoss(network, DATA["train"], loss, batch_size=BATCH)
 
 
-def optuna(warm_start: Informed | None = None, *, halving: bool) -> Run:
+def suggested(trial: Any, name: str, distribution: BaseDistribution) -> Any:
+    """Return what a trial suggests."""
+    if isinstance(distribution, CategoricalDistribution):
+        return trial.suggest_categorical(name, distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+    assert isinstance(distribution, FloatDistribution)
+    return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+
+
+def optuna(space: Space, warm_start: Informed | None = None, *, halving: bool) -> Run:
     """Return a run of Optuna's TPE, with its Hyperband pruner or none, with a warm start or none."""
     import optuna as library
-    from optuna.distributions import FloatDistribution
 
     from hypernudge.integrations.optuna import RECORD, WarmStartSampler
 
     library.logging.set_verbosity(library.logging.ERROR)
-    space = {name: FloatDistribution(low, high, log=log) for name, (low, high, log) in SPACE.items()}
 
     def run(seed: int, clock: Clock) -> None:
         def objective(trial: library.Trial) -> float:
-            hp = {name: trial.suggest_float(name, d.low, d.high, log=d.log) for name, d in space.items()}
-            clock.fee(trial.user_attrs.get(RECORD, {}).get("flops", 0.0))
+            hp = {name: suggested(trial, name, distribution) for name, distribution in space.items()}
+            clock.fee(trial.user_attrs.get(RECORD, {}).get("flops", 0.0), hp)
             score = 0.0
             for epoch, score in enumerate(training(hp, integer(seed, "trial", trial.number, bits=31))):
                 clock.epoch(score)
@@ -174,7 +199,7 @@ def optuna(warm_start: Informed | None = None, *, halving: bool) -> Run:
     return run
 
 
-def ray(warm_start: Informed | None = None) -> Run:
+def ray(space: Space, warm_start: Informed | None = None) -> Run:
     """Return a run of Ray Tune's ASHA on random search, with a warm start or none."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
@@ -209,9 +234,10 @@ def ray(warm_start: Informed | None = None) -> Run:
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
         search = WarmStartSearch(measured(), warm_start=warm_start or Unchanged(), seed=seed)
-        space: dict[str, Any] = {
-            name: tune.loguniform(low, high) if log else tune.uniform(low, high)
-            for name, (low, high, log) in SPACE.items()
+        drawn: dict[str, Any] = {
+            name: (tune.loguniform if d.log else tune.uniform)(d.low, d.high)
+            for name, d in space.items()
+            if isinstance(d, FloatDistribution)
         }
         charged = 0
 
@@ -226,7 +252,7 @@ def ray(warm_start: Informed | None = None) -> Run:
             def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any) -> None:
                 nonlocal charged
                 for started in search.history.trials[charged:]:
-                    clock.fee(started.nudge.flops)
+                    clock.fee(started.nudge.flops, started.config)
                 charged = len(search.history.trials)
                 clock.epoch(result["score"])
 
@@ -241,22 +267,22 @@ def ray(warm_start: Informed | None = None) -> Run:
         )
         with TemporaryDirectory() as folder:
             where = tune.RunConfig(callbacks=[Count()], stop=Spent(), verbose=0, storage_path=folder)
-            space["seed"] = seed
-            tune.Tuner(Trainable, param_space=space, tune_config=config, run_config=where).fit()
+            drawn["seed"] = seed
+            tune.Tuner(Trainable, param_space=drawn, tune_config=config, run_config=where).fit()
 
     return run
 
 
-METHODS: dict[str, Callable[[], Run]] = {
-    "optuna_tpe": lambda: optuna(halving=False),
-    "optuna_tpe_informed": lambda: optuna(policy(), halving=False),
-    "optuna_tpe_informed_horizon": lambda: optuna(policy(EPOCHS), halving=False),
-    "optuna_hyperband": lambda: optuna(halving=True),
-    "optuna_hyperband_informed": lambda: optuna(policy(), halving=True),
-    "optuna_hyperband_informed_horizon": lambda: optuna(policy(EPOCHS), halving=True),
+METHODS: dict[str, Callable[[Space], Run]] = {
+    "optuna_tpe": lambda space: optuna(space, halving=False),
+    "optuna_tpe_informed": lambda space: optuna(space, policy(), halving=False),
+    "optuna_tpe_informed_horizon": lambda space: optuna(space, policy(EPOCHS), halving=False),
+    "optuna_hyperband": lambda space: optuna(space, halving=True),
+    "optuna_hyperband_informed": lambda space: optuna(space, policy(), halving=True),
+    "optuna_hyperband_informed_horizon": lambda space: optuna(space, policy(EPOCHS), halving=True),
     "ray_asha": ray,
-    "ray_asha_informed": lambda: ray(policy()),
-    "ray_asha_informed_horizon": lambda: ray(policy(EPOCHS)),
+    "ray_asha_informed": lambda space: ray(space, policy()),
+    "ray_asha_informed_horizon": lambda space: ray(space, policy(EPOCHS)),
 }
 
 
@@ -269,18 +295,24 @@ def main() -> int:
         "--output", type=Path, required=True, help="folder for runs.csv and table.md; runs resume"
     )
     parser.add_argument("--seeds", type=int, default=20, help="paired seeds (default 20)")
-    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=list(METHODS))
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=None, help="all")
+    parser.add_argument("--architecture", action="store_true", help="tune the network too; Optuna only")
     options = parser.parse_args()
+    able = [method for method in METHODS if not (options.architecture and method.startswith("ray"))]
+    methods = options.methods or able
+    if unable := sorted(set(methods) - set(able)):
+        parser.error(f"--methods: with --architecture must be some of {able}, but got {unable}")
+    space = SPACE | ARCHITECTURE if options.architecture else SPACE
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
     folder = options.output / "cells"
     folder.mkdir(exist_ok=True)
-    pilots = [_cell(folder, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
+    pilots = [_cell(folder, "optuna_tpe", PILOT + i, space).best_at(AT) for i in range(PILOTS)]
     target = float(np.median(pilots))
     cells = {
-        (method, seed): _cell(folder, method, seed)
+        (method, seed): _cell(folder, method, seed, space)
         for seed in range(FIRST, FIRST + options.seeds)
-        for method in options.methods
+        for method in methods
     }
     runs = options.output / "runs.csv"
     with runs.open("w", newline="") as file:
@@ -292,7 +324,7 @@ def main() -> int:
                 if score > best:  # only the incumbent matters, and the file stays small
                     best = score
                     writer.writerow(["digits", method, seed, f"{at:.4f}", f"{score:.6f}"])
-    rows = _rows(runs, target, options.methods)
+    rows = _rows(runs, target, methods)
     table = _table(rows, cells, target)
     (options.output / "table.md").write_text(table)
     (options.output / "provenance.json").write_text(json.dumps(provenance(), indent=2) + "\n")
@@ -300,14 +332,14 @@ def main() -> int:
     return 0
 
 
-def _cell(folder: Path, method: str, seed: int) -> Clock:
+def _cell(folder: Path, method: str, seed: int, space: Space) -> Clock:
     """Return a finished run, from its file if there is one."""
     path, clock = folder / f"{method}-{seed}.json", Clock()
     if path.is_file():
         clock.scores = [(at, score) for at, score in json.loads(path.read_text())]
         return clock
     begun = time.perf_counter()
-    METHODS[method]()(seed, clock)
+    METHODS[method](space)(seed, clock)
     path.write_text(json.dumps(clock.scores))
     sys.stderr.write(f"{method} {seed}: best {clock.best_at(1.0):.4f}, {time.perf_counter() - begun:.1f} s\n")
     return clock
@@ -332,7 +364,7 @@ def _table(rows: list[dict[str, Any]], cells: dict[tuple[str, int], Clock], targ
     methods = list(dict.fromkeys(method for method, _ in cells))
     seeds = len(cells) // len(methods)
     lines = [
-        f"Digits, 64-32-10 network, {seeds} paired seeds, target {target:.4f}, budget {BUDGET} epochs.",
+        f"Digits, {seeds} paired seeds, target {target:.4f}, budget {BUDGET} epochs.",
         "",
         "| | median time to target [epochs] | reached | best score, median |",
         "|---|---|---|---|",
