@@ -30,6 +30,8 @@ from hypernudge.warmstart.informed import family_of, normal_scores
 from hypernudge.warmstart.prior import PriorFile, TaskStatistics, load
 from hypernudge.warmstart.probe import PROBE, Probe, believed
 
+Found = dict[tuple[str, str], TaskStatistics]
+"""By task and optimizer."""
 UNITS = (1, 3, 9)
 LEAST = 10  # configurations below which a cell is not worth a regression
 
@@ -42,26 +44,28 @@ def build_prior(
     Args:
         directories: Results directories of `hypernudge run`; variations whose warm start changes
             configurations are used too: what is learned from is what was trained.
-        add_to: A prior that the new tasks are added to; a task with the same name replaces the old one.
+        add_to: A prior that the new tasks are added to; a task with the same name and optimizer replaces the
+            old one.
         units: Training units at which configurations are ranked; the ranks' normal scores are averaged.
 
     Raises:
         InvalidArgumentError: If a directory holds no experiment, or nothing could be learned.
     """
     require(bool(directories), "directories", "must name at least one", list(directories), "add one")
-    found: dict[str, TaskStatistics] = {}
+    found: Found = {}
     sources = []
     for directory in directories:
         plan = load_plan(directory / "experiment.yaml")
         used = _learn(plan, directory, tuple(units), found)
         sources.append({"plan": plan.hash, "name": plan.name, "cells": used})
     require(bool(found), "directories", "must hold finished cells", [str(d) for d in directories], "run them")
-    kept = [task for task in load(add_to).tasks if task.task not in found] if add_to is not None else []
+    known = load(add_to).tasks if add_to is not None else ()
+    kept = [task for task in known if (task.task, task.optimizer) not in found]
     origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
     return PriorFile((*kept, *found.values()), origin)
 
 
-def _learn(plan: Plan, directory: Path, units: tuple[int, ...], found: dict[str, TaskStatistics]) -> int:
+def _learn(plan: Plan, directory: Path, units: tuple[int, ...], found: Found) -> int:
     used = 0
     for variation in plan.variations:
         task = prepare(variation.spec).task
@@ -73,8 +77,8 @@ def _learn(plan: Plan, directory: Path, units: tuple[int, ...], found: dict[str,
             if contribution is None:
                 continue
             used += 1
-            known = found.get(contribution.task)
-            found[contribution.task] = contribution if known is None else _joined(known, contribution)
+            name = contribution.task, contribution.optimizer
+            found[name] = _joined(found[name], contribution) if name in found else contribution
     return used
 
 

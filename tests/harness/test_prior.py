@@ -14,10 +14,8 @@ from hypernudge.registry import build
 from hypernudge.warmstart.features import SIZE
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """Two small studies: one that only probes, one under ASHA with a warm start that acts."""
-    folder = tmp_path_factory.mktemp("prior")
+def ran(folder, variations):
+    """Run the variations of a small study."""
     common = {
         "task": {"name": "breast_cancer_mlp"},
         "training": {"batch_size": 64, "steps_per_unit": 4},
@@ -26,6 +24,17 @@ def results(tmp_path_factory):
         "target": 0.9,
         "seeds": [0],
     }
+    (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
+    plan = load_plan(folder / "study.yaml")
+    (folder / "experiment.yaml").write_text(plan.as_yaml())
+    for variation in plan.variations:
+        run_cell(variation, 0, folder / variation.run_id)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Two variations: one that only probes, one under ASHA with a warm start that acts."""
     variations = {
         "probed": {"warm_start": "placebo"},
         "band": {
@@ -34,12 +43,7 @@ def results(tmp_path_factory):
             "task": {"name": "breast_cancer_mlp", "label": "other"},
         },
     }
-    (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
-    plan = load_plan(folder / "study.yaml")
-    (folder / "experiment.yaml").write_text(plan.as_yaml())
-    for variation in plan.variations:
-        run_cell(variation, 0, folder / variation.run_id)
-    return folder
+    return ran(tmp_path_factory.mktemp("prior"), variations)
 
 
 def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
@@ -61,6 +65,20 @@ def test_new_tasks_join_a_prior_and_replace_their_namesakes(results, tmp_path):
     assert [task.task for task in joined.tasks] == [task.task for task in first.tasks]
     assert np.allclose(joined.tasks[0].a, first.tasks[0].a, rtol=1e-4)
     assert first.tasks[0].a.shape == (SIZE, SIZE)
+
+
+def test_one_task_under_two_optimizers_is_two_rows(results, tmp_path):
+    task = {"name": "breast_cancer_mlp", "optimizer": "adamw"}
+    adamw = ran(tmp_path, {"probed": {"warm_start": "placebo", "task": task}})
+    both = build_prior([results, adamw])
+    names = [("other", "SGD"), ("breast_cancer_mlp", "SGD"), ("breast_cancer_mlp", "AdamW")]
+    assert [(row.task, row.optimizer) for row in both.tasks] == names
+    both.dump(tmp_path / "both.json")
+    again = build_prior([adamw], add_to=str(tmp_path / "both.json"))
+    assert [(row.task, row.optimizer) for row in again.tasks] == names
+    alone = build_prior([adamw]).prior(optimizer="AdamW")
+    assert np.array_equal(both.prior(optimizer="AdamW").mean, alone.mean)
+    assert both.prior(optimizer="SGD").tasks == ("other", "breast_cancer_mlp")
 
 
 def test_targets_rank_the_dropped_below_those_that_went_on():
