@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 PROBE = "log10_probe"
 ATTEMPTS = 3  # probes that may fail before a study goes on without
-USUAL = {"SGD": 0.27}  # log10 of the probe where inputs are well scaled: median of the prior's tasks
+USUAL = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
+RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
 DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its own; at most so many decades
 
 
@@ -31,10 +32,10 @@ def believed(value: float, optimizer: str) -> float:
 
     Where inputs are badly scaled the best rate is decades lower; only the probe sees that, but exaggerates it
     by a constant (`benchmarks.probe_sources`). A probe above the usual scale is believed: rates that are too
-    high end at the first rung, rates that are too low cost whole trainings. So is one of an optimizer whose
-    usual scale is not known.
+    high end at the first rung, rates that are too low cost whole trainings. So is one of an optimizer under
+    which this has not been measured.
     """
-    usual = USUAL.get(optimizer, -math.inf)
+    usual = USUAL[optimizer] if optimizer in RAISED else -math.inf
     return value + min(DOUBT * max(usual - value, 0.0), SLACK)
 
 

@@ -10,6 +10,7 @@ from scipy.stats import rankdata
 
 from hypernudge import ASHA, Categorical, Integer, RandomSearch, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.optimizers import SGD, AdamW
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
@@ -150,6 +151,16 @@ def test_a_probe_below_the_usual_scale_is_raised_and_others_are_believed():
     x = np.linspace(-6.0, 2.0, 200)
     assert (np.diff([believed(value, "SGD") for value in x]) > 0).all()
     assert believed(-3.0, "AdamW") == -3.0 and math.isnan(believed(math.nan, "SGD"))
+
+
+def test_without_a_probe_it_takes_the_usual_scale_of_the_optimizer(bowl):
+    sampled = bowl.space.decode([0.5] * 5)
+    for optimizer in (SGD(), AdamW()):
+        bowl.optimizer = optimizer
+        nudge = Informed(probe=False)(bowl, sampled, History(9), Streams(0))
+        usual = USUAL[type(optimizer).__name__]
+        assert nudge.z == pytest.approx(rates.log_rate(bowl, sampled) - usual)
+        assert nudge.flops == 0.0
 
 
 def test_a_probe_takes_no_more_samples_than_training_does(bowl):
