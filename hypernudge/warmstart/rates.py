@@ -59,14 +59,12 @@ def log_rate(task: Task, config: Config) -> float:
 
 
 def has_rate(task: Task, config: Config) -> bool:
-    """Whether a trial of another tool has a rate that can be compared, and its momentum.
+    """Whether a trial has a rate that can be compared, which one of another tool may lack.
 
-    One that somebody chose may lie outside the space, one that failed before it was drawn has nothing.
+    What somebody chose may lie outside the space, what failed before it was drawn has nothing.
     """
-    needed = [task.space[name] for name in ("lr", "momentum") if name in task.space]
-    return all(
-        parameter.name in config and parameter.contains(config[parameter.name]) for parameter in needed
-    )
+    enters = [name for name in ("lr", "momentum") if name in config and name in task.space]
+    return "lr" in enters and all(task.space[name].contains(config[name]) for name in enters)
 
 
 def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
