@@ -46,6 +46,8 @@ from hypernudge.warmstart.base import Unchanged
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
+Space = dict[str, BaseDistribution]
+Run = Callable[[int, "Clock"], None]
 SPACE: Space = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),
     "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
@@ -59,8 +61,6 @@ ARCHITECTURE: Space = {
     "depth": IntDistribution(1, 4),
     "activation": CategoricalDistribution(list(ACTIVATIONS)),
 }
-Space = dict[str, BaseDistribution]
-Run = Callable[[int, "Clock"], None]
 
 
 def _data() -> dict[str, tuple[Tensor, Tensor]]:

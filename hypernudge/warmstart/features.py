@@ -27,7 +27,8 @@ KNOTS: dict[str, tuple[float, ...]] = {
 }
 """Knots by block: decades above the probe, log10 of the shrinkage, and three natural values."""
 
-SCORED = ("lr", "momentum", "weight_decay", "augmentation", "label_smoothing")
+_NATURAL = ("augmentation", "label_smoothing", "momentum")  # blocks of a hyper-parameter's own value
+SCORED = ("lr", "weight_decay", *_NATURAL)
 """The hyper-parameters that enter a feature; of all others a prior knows nothing."""
 
 NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
@@ -50,10 +51,7 @@ def features(task: Task, configs: Sequence[Config], scale: float, steps: float) 
     values = {
         "rate": rate - scale,
         "decay": rate + np.log10(np.maximum(decay, _TINY) * steps),
-        **{
-            name: np.array([float(config.get(name, np.nan)) for config in configs])
-            for name in ("augmentation", "label_smoothing", "momentum")
-        },
+        **{name: np.array([float(config.get(name, np.nan)) for config in configs]) for name in _NATURAL},
     }
     blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
     return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
