@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.episodes_models import workload
 from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
-from hypernudge.evidence.jsonio import write_json_atomically
+from hypernudge.evidence.jsonio import write_json
 from hypernudge.harness.provenance import provenance
 
 RATES = (0.5, 1.0, 2.0)
@@ -235,7 +235,7 @@ def main() -> None:
         cells.append(cell)
         print(json.dumps(cell), flush=True)
         if arguments.results is not None:
-            write_json_atomically(arguments.results / f"{model_name}-{optimizer_name}.json", cell)
+            write_json(arguments.results / f"{model_name}-{optimizer_name}.json", cell)
     if arguments.results is not None:
         cells = [json.loads(path.read_text()) for path in sorted(arguments.results.glob("*.json"))]
     print(json.dumps({"overhead_percent": table_of(cells)}))

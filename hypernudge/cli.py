@@ -169,7 +169,7 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _derive(options: argparse.Namespace) -> int:
     from hypernudge.harness.config import fill_placeholders
-    from hypernudge.harness.records import write_atomically
+    from hypernudge.results.files import write_text
 
     values = {}
     for assignment in options.values:
@@ -184,7 +184,7 @@ def _derive(options: argparse.Namespace) -> int:
         return 0
     free = not options.output.exists()
     require(free, "--output", "must not exist yet", str(options.output), "choose another name")
-    write_atomically(options.output, text)
+    write_text(options.output, text)
     return 0
 
 

@@ -20,6 +20,7 @@ LAYERS = [
         "registry",
         "optimizers",
         "workspace",
+        "results",
         "task",
     },
     {"hypergradient", "schedulers", "surrogates", "engine", "episodes"},

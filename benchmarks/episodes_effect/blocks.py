@@ -25,8 +25,9 @@ import torch
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.tasks import TASKS
 from benchmarks.episodes_effect.training import train
-from hypernudge.evidence.jsonio import plain, write_text_atomically
+from hypernudge.evidence.jsonio import plain
 from hypernudge.harness.provenance import provenance
+from hypernudge.results.files import write_text
 
 OPTIMIZERS = ("adamw", "sgd")
 NOISES = (0.0, 0.4)
@@ -136,7 +137,7 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
             }
         )
     new = "".join(json.dumps(plain(line), allow_nan=False) + "\n" for line in lines)
-    write_text_atomically(path, recorded + new)
+    write_text(path, recorded + new)
     return seconds
 
 

@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.tasks import TASKS
 from hypernudge.evidence.intervals import mean_interval
-from hypernudge.evidence.jsonio import write_json_atomically, write_text_atomically
+from hypernudge.evidence.jsonio import write_json
 from hypernudge.evidence.multiplicity import holm
 from hypernudge.evidence.paired import difference_test
+from hypernudge.results.files import write_text
 
 MARGIN = 0.5
 ALPHA = 0.05
@@ -142,10 +143,10 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
         "machine": {key: headers[0][key] for key in ("system", "cpu", "python", "packages", "threads")},
     }
     rates = {(h["task"], h["optimizer"], h["noise"]): _right_rates(folder, h) for h in headers}
-    write_text_atomically(destination / "cells.csv", _cells_csv(scores))
-    write_text_atomically(destination / "comparisons.csv", _comparisons_csv(comparisons))
-    write_text_atomically(destination / "tables.md", _tables(scores, comparisons, rates))
-    write_json_atomically(destination / "summary.json", summary)
+    write_text(destination / "cells.csv", _cells_csv(scores))
+    write_text(destination / "comparisons.csv", _comparisons_csv(comparisons))
+    write_text(destination / "tables.md", _tables(scores, comparisons, rates))
+    write_json(destination / "summary.json", summary)
     draw(scores, destination)
     return summary
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.jsonio import plain, write_json_atomically, write_text_atomically
+from hypernudge.evidence.jsonio import plain, write_json
 from hypernudge.evidence.power import pairs_needed
 from hypernudge.evidence.study import load_study
 from hypernudge.evidence.summaries import (
@@ -28,6 +28,7 @@ from hypernudge.evidence.summaries import (
     summarise,
 )
 from hypernudge.evidence.tables import all_tables, write_table
+from hypernudge.results.files import write_text
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -121,7 +122,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
         if html is not None and page is not None:
             from hypernudge.evidence.html import report
 
-            write_text_atomically(html, report(results_dir, material, frames, page))
+            write_text(html, report(results_dir, material, frames, page))
             send({"event": "report", "file": html, "shows": "everything in one HTML file"})
     missing = int((study.cells["status"] == "missing").sum())
     largest = max((comparison.family_size for comparison in comparisons), default=1)
@@ -141,7 +142,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
         problems=problems,
         path=results_dir / "evaluation.json",
     )
-    write_json_atomically(
+    write_json(
         evaluation.path,
         {
             "format": 1,

@@ -22,10 +22,10 @@ from hypernudge.evidence.figures.compact import Page
 from hypernudge.evidence.figures.gallery import TOPICS, Topic, draw_page
 from hypernudge.evidence.figures.material import Material
 from hypernudge.evidence.intervals import Interval
-from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.study import Study, load_study
 from hypernudge.evidence.summaries import summarise
 from hypernudge.evidence.tables import Table, all_tables, rounded
+from hypernudge.results.files import write_text
 
 _CSS = """
 :root { color-scheme: light; }
@@ -69,7 +69,7 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     material = Material(study, tuple(comparisons), tuple(criteria))
     summaries = [summarise(study, variation) for variation in study.plan.variations]
     tables = all_tables(study, comparisons, criteria, summaries)
-    write_text_atomically(path, report(results_dir, material, tables, draw_page(material, topics)))
+    write_text(path, report(results_dir, material, tables, draw_page(material, topics)))
 
 
 def report(results_dir: Path, material: Material, tables: Sequence[Table], page: Page) -> str:

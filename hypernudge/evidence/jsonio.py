@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hypernudge.results.files import write_text
 
 
 def plain(value: Any) -> Any:
@@ -40,23 +40,6 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form; convert it before it is written.")
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # mkstemp creates private files; results are for everyone who may read the directory.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def write_json_atomically(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Write strict JSON atomically, keys in the order given."""
-    write_text_atomically(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypernudge.evidence.jsonio import write_text_atomically
+from hypernudge.results.files import write_text
 
 _CELLS = (
     (
@@ -109,4 +109,4 @@ def notebook(results: str) -> str:
 
 def write_notebook(results_dir: Path, path: Path) -> None:
     """Write the notebook for a results directory, replacing the file if it exists."""
-    write_text_atomically(path, notebook(str(results_dir)))
+    write_text(path, notebook(str(results_dir)))

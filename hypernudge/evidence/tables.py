@@ -14,10 +14,10 @@ from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.intervals import Interval
-from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.study import Study
+from hypernudge.results.files import write_text
 
 _LATEX = str.maketrans(
     {
@@ -231,7 +231,7 @@ def write_table(table: Table, directory: Path) -> list[Path]:
     paths = []
     for suffix, text in texts.items():
         path = directory / f"{table.name}.{suffix}"
-        write_text_atomically(path, text)
+        write_text(path, text)
         paths.append(path)
     return paths
 

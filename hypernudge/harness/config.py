@@ -8,7 +8,10 @@ have Hydra's syntax in all cases (`common.budget.units=60`).
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +51,34 @@ def config_root(path: Path) -> Path:
     return own.parent if path.is_file() and path.read_text().startswith(IN_SUBFOLDER) else own
 
 
+@contextlib.contextmanager
+def yaml_names(root: Path) -> Iterator[Path]:
+    """Yield a folder in which every `.yml` of `root` and its groups is called `.yaml`: Hydra finds no other.
+
+    It is `root` itself where there is none, links to it otherwise; beside a file of its name, `.yml` is not
+    looked at.
+    """
+    if not any(itertools.chain(root.glob("*.yml"), root.glob("*/*.yml"))):
+        yield root
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        seen = Path(folder)
+        for entry in root.iterdir():
+            if entry.is_dir() and any(entry.glob("*.yml")):
+                (seen / entry.name).mkdir()
+                _link_all(entry, seen / entry.name)
+        _link_all(root, seen)
+        yield seen
+
+
+def _link_all(source: Path, target: Path) -> None:
+    # Sorted, `.yaml` comes before `.yml`.
+    for entry in sorted(source.iterdir()):
+        name = entry.with_suffix(".yaml").name if entry.suffix == ".yml" else entry.name
+        if not (target / name).exists():
+            (target / name).symlink_to(entry, target_is_directory=entry.is_dir())
+
+
 def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return the experiment that `path` describes, with `overrides` applied.
 
@@ -65,8 +96,8 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
     try:
         root = config_root(path)
-        name = path.resolve().relative_to(root).as_posix()
-        with initialize_config_dir(version_base="1.3", config_dir=str(root)):
+        name = path.resolve().relative_to(root).with_suffix("").as_posix()
+        with yaml_names(root) as seen, initialize_config_dir(version_base="1.3", config_dir=str(seen)):
             composed = hydra_compose(config_name=name, overrides=list(overrides))
         result = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:

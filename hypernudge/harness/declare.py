@@ -24,9 +24,9 @@ from hypernudge.evidence.power import best_case_adjusted_p, pairs_needed, simula
 from hypernudge.harness.pilot import AT, pilot
 from hypernudge.harness.plan import Plan, digest
 from hypernudge.harness.provenance import provenance
-from hypernudge.harness.records import write_atomically
 from hypernudge.harness.values import PILOT
 from hypernudge.random import stream
+from hypernudge.results.files import write_text
 
 PILOT_SEEDS = (100_000, 10)  # first, count: far from the test seeds of any study
 LOG_SD = 0.4
@@ -76,7 +76,7 @@ def declare(
         "declared": {**declared, "at": datetime.now(UTC).isoformat(timespec="seconds")},
         "declaration_hash": digest({"plan": frozen.hash, "declared": declared}),
     }
-    write_atomically(results_dir / "plan.json", json.dumps(manifest, indent=2) + "\n")
+    write_text(results_dir / "plan.json", json.dumps(manifest, indent=2) + "\n")
     return manifest
 
 
@@ -227,7 +227,7 @@ def record_deviation(results_dir: Path, planned: Mapping[str, Any], plan: Plan, 
         "changes": changes(planned, plan),
     }
     lines = [json.dumps(line) for line in (*known, entry)]
-    write_atomically(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def is_recorded(results_dir: Path, plan: Plan) -> bool:

@@ -11,18 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from hypernudge.harness.plan import Variation, digest
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: concurrent runs into one directory are then not guarded against
-    fcntl = None  # type: ignore[assignment]
+from hypernudge.results.files import create_text, is_held, lock
 
 
 def plain(value: Any) -> Any:
@@ -36,32 +30,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step, synced to disk."""
-    temporary = _synced_temporary(path, text)
-    temporary.replace(path)
-
-
 def seal(path: Path, record: dict[str, Any]) -> bool:
     """Write `record` to `path` unless it exists; return whether this call wrote it."""
-    temporary = _synced_temporary(path, json.dumps(plain(record), allow_nan=False) + "\n")
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _synced_temporary(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    return Path(name)
+    return create_text(path, json.dumps(plain(record), allow_nan=False) + "\n")
 
 
 def header(variation: Variation, seed: int) -> dict[str, Any]:
@@ -123,28 +94,13 @@ def read_record(path: Path) -> dict[str, Any] | None:
 @contextlib.contextmanager
 def claim(path: Path) -> Iterator[None]:
     """Hold the lock of the cell whose record is `path`; wait if another live process holds it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_suffix(".lock")
-    with lock.open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
+    with lock(path.with_suffix(".lock")):
         yield
-    # Left in place on a crash: an unlocked lock file means nothing.
-    lock.unlink(missing_ok=True)
 
 
 def is_claimed(path: Path) -> bool:
     """Whether a live process is working on the cell whose record is `path`."""
-    lock = path.with_suffix(".lock")
-    if fcntl is None or not lock.exists():
-        return False
-    with lock.open("r") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        fcntl.flock(file, fcntl.LOCK_UN)
-    return False
+    return is_held(path.with_suffix(".lock"))
 
 
 class Appender:

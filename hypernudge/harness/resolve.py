@@ -94,12 +94,15 @@ class _Seen:
         self._checked: set[str] = set()
 
     def group_file(self, kind: str, name: object) -> dict[str, Any]:
-        """Return what `<kind>/<name>.yaml` holds; nothing if it does not exist."""
+        """Return what `<kind>/<name>.yaml` (or `.yml`) holds; nothing if it does not exist."""
         if not isinstance(name, str) or ":" in name:
             return {}
         if (kind, name) not in self._files:
-            file = self._folder / kind / f"{name}.yaml"
-            self._files[kind, name] = load_yaml(file) if file.is_file() else {}
+            files = [self._folder / kind / f"{name}{suffix}" for suffix in (".yaml", ".yml")]
+            there = [file for file in files if file.is_file()]
+            found = [str(file) for file in there]
+            require(len(there) < 2, kind, "must be one file", found, "remove one of the two")
+            self._files[kind, name] = load_yaml(there[0]) if there else {}
         return copy.deepcopy(self._files[kind, name])
 
     def first(self, *what: Any) -> bool:

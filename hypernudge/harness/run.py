@@ -24,8 +24,8 @@ from hypernudge.harness.declare import (
 from hypernudge.harness.launch import FORK_SERVER
 from hypernudge.harness.plan import Plan
 from hypernudge.harness.progress import Progress
-from hypernudge.harness.records import write_atomically
 from hypernudge.harness.resolve import load_plan
+from hypernudge.results.files import write_text
 
 Child = subprocess.Popen[str] | forked.Forked
 
@@ -66,14 +66,14 @@ def run_experiment(
     plan = runnable(load_plan(config_file, overrides), results_dir)
     _claim_directory(plan, results_dir, deviate)
     _warn(plan)
-    write_atomically(results_dir / "experiment.yaml", plan.as_yaml())
+    write_text(results_dir / "experiment.yaml", plan.as_yaml())
     failed = []
     with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
         for index, variation in enumerate(plan.variations):
             run_dir = results_dir / variation.run_id
             progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
             own = run_dir / "config.yaml"  # hundreds of others need not be read for every one
-            write_atomically(own, plan.as_yaml(variation))
+            write_text(own, plan.as_yaml(variation))
             arguments = ["--run-id", variation.run_id, "--config-file", str(own)]
             arguments += ["--run-dir", str(run_dir)]
             if not _succeeds(variation.run_id, _trainer(train_command, arguments), run_dir, progress):
@@ -145,7 +145,7 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
     require(
         not occupied, "--results-dir", "must be empty or hold this plan", str(results_dir), "choose another"
     )
-    write_atomically(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
+    write_text(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
 
 
 def run_child(start: Callable[[], Child], log_dir: Path, progress: Progress) -> int:

@@ -17,9 +17,10 @@ from hypernudge.evidence.outcomes import Curves, outcomes
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
 from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
 from hypernudge.harness.provenance import provenance
-from hypernudge.harness.records import cell_path, plain, read_record, write_atomically
+from hypernudge.harness.records import cell_path, plain, read_record
 from hypernudge.harness.resolve import load_plan
 from hypernudge.registry import build
+from hypernudge.results.files import write_text
 from hypernudge.tasks.spaces import build_space
 
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
 def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     """Run what is missing of a variation, report everything, write `results.json` last."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_atomically(run_dir / "config.yaml", plan.as_yaml(variation))
+    write_text(run_dir / "config.yaml", plan.as_yaml(variation))
     sys.stdout.write(describe(plan, variation) + "\n")
     sys.stdout.flush()
     records: dict[int, dict[str, Any]] = {}
@@ -80,7 +81,7 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     ordered = [records[seed] for seed in variation.seeds if seed in records]
     results = summarise(plan, variation, ordered)
     emit({"run_id": variation.run_id, "event": "result", **results["summary"]})
-    write_atomically(run_dir / "results.json", json.dumps(plain(results), indent=2, allow_nan=False) + "\n")
+    write_text(run_dir / "results.json", json.dumps(plain(results), indent=2, allow_nan=False) + "\n")
     return 0 if len(ordered) == len(variation.seeds) else 1
 
 

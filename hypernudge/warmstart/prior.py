@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.results.files import write_text
 from hypernudge.warmstart.features import KNOTS, NAMES, SIZE
 
 POOLED_RIDGE = 3.0
@@ -73,7 +74,7 @@ class PriorFile:
         """Write the file: JSON, one line per task."""
         head = {"format": 1, "features": list(NAMES), "provenance": dict(self.provenance)}
         rows = ",\n".join("  " + json.dumps(_row(task)) for task in self.tasks)
-        path.write_text(json.dumps(head, indent=1)[:-2] + ',\n "tasks": [\n' + rows + "\n ]\n}\n")
+        write_text(path, json.dumps(head, indent=1)[:-2] + ',\n "tasks": [\n' + rows + "\n ]\n}\n")
 
 
 def fit(tasks: Sequence[TaskStatistics]) -> Prior:

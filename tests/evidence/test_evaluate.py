@@ -12,7 +12,7 @@ from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.evaluate import evaluate
 from hypernudge.evidence.figures import anytime, forest, style
 from hypernudge.evidence.figures.material import Material
-from hypernudge.evidence.jsonio import plain, write_json_atomically
+from hypernudge.evidence.jsonio import plain, write_json
 from hypernudge.evidence.study import load_study
 from hypernudge.evidence.tables import to_latex, to_markdown
 from tests.evidence.synthetic import write_study
@@ -222,8 +222,8 @@ def test_json_has_no_room_for_nonsense(tmp_path):
     with pytest.raises(TypeError, match="object has no JSON form"):
         plain(object())
     path = tmp_path / "x" / "y.json"
-    write_json_atomically(path, {"a": 1})
+    write_json(path, {"a": 1})
     with pytest.raises(TypeError):
-        write_json_atomically(path, {"a": object()})
+        write_json(path, {"a": object()})
     assert strict(path.read_text()) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["y.json"]

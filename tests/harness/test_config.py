@@ -200,3 +200,27 @@ def test_a_bad_grid_is_refused(tmp_path, changes, words):
         resolve_plan(gridded(**changes), tmp_path)
     for word in words:
         assert word in str(caught.value)
+
+
+YML = """
+defaults: [engine: mine, _self_]
+common: {task: own_digits, target: 0.9, budget: {units: 9}, seeds: [0]}
+variations: {a: {}}
+"""
+
+
+@pytest.mark.parametrize("overrides", [[], ["common.target=0.8"]])
+def test_yml_is_found_like_yaml(tmp_path, overrides):
+    for folder, name, text in (
+        ("", "experiment", YML),
+        ("engine", "mine", "name: serial\n"),
+        ("task", "own_digits", "name: digits_mlp\nbatch_size: 16\n"),
+    ):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.yml").write_text(text)
+    spec = load_plan(tmp_path / "experiment.yml", overrides)["a"].spec
+    assert (spec["engine"]["name"], spec["task"]["name"]) == ("serial", "digits_mlp")
+    assert spec["target"] == (0.8 if overrides else 0.9)
+    (tmp_path / "task" / "own_digits.yaml").write_text("name: digits_mlp\n")
+    with pytest.raises(InvalidArgumentError, match="must be one file"):
+        load_plan(tmp_path / "experiment.yml")

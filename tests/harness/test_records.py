@@ -15,7 +15,6 @@ from hypernudge.harness.records import (
     read_record,
     seal,
     seal_record,
-    write_atomically,
 )
 from hypernudge.harness.resolve import resolve_plan
 from tests.harness.tools import wait_for
@@ -91,10 +90,3 @@ def test_evidence_accepts_the_digest_and_a_crash_is_a_record(tmp_path, variation
     sealed = read_record(path)
     assert sealed["status"] == "crashed" and sealed["errors"][0]["traceback"] == "killed"
     assert sealed["digest"] == record_digest(sealed)
-
-
-def test_atomic_writes_replace(tmp_path):
-    path = tmp_path / "new" / "file.txt"
-    write_atomically(path, "one")
-    write_atomically(path, "two")
-    assert path.read_text() == "two" and len(list(path.parent.iterdir())) == 1

@@ -11,8 +11,8 @@ from hypernudge.evidence.aees.figures import FIGURES
 from hypernudge.evidence.aees.runs import Runs, load_runs
 from hypernudge.evidence.aees.tables import TABLES
 from hypernudge.evidence.figures.gallery import draw_all
-from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.tables import Table, to_markdown, write_table
+from hypernudge.results.files import write_text
 
 
 def table_command(topic: str, arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +66,7 @@ def _run(
     drawings = draw_all(runs, options.output_dir, topics, svg=options.svg)
     drawn = [(path.name, shows) for path, shows in drawings]
     if task is not None:
-        write_text_atomically(options.output_dir / "report.md", _report(runs, made, drawn))
+        write_text(options.output_dir / "report.md", _report(runs, made, drawn))
     for table in made:
         sys.stdout.write(f"{table.name}: {table.shows}\n{to_markdown(table.frame)}\n")
     for name, shows in drawn:

@@ -24,6 +24,7 @@ from hypernudge.evidence.figures import (
 )
 from hypernudge.evidence.figures.compact import Page
 from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.results.files import write_text
 
 T = TypeVar("T")
 M = TypeVar("M")
@@ -89,7 +90,7 @@ def draw_all(
         path = directory / f"{drawing.name}.pdf"
         style.save(drawing.figure, path)
         if svg:
-            path.with_suffix(".svg").write_text(style.as_svg(drawing.figure), encoding="utf-8")
+            write_text(path.with_suffix(".svg"), style.as_svg(drawing.figure))
         if page is not None:
             drawing.figure.set_layout_engine("none")  # solved already
             page.add(drawing)

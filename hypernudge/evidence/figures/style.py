@@ -21,6 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from hypernudge.results.files import replacing
+
 WIDTH = 7.0
 """Width of a figure, inches: the text width of a two-column page."""
 
@@ -151,10 +153,9 @@ def file_name(topic: str, *conditions: str) -> str:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PDF without a date, so that equal results give equal files."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(
-        path, format="pdf", metadata={"CreationDate": None, "Creator": "hypernudge", "Producer": None}
-    )
+    metadata = {"CreationDate": None, "Creator": "hypernudge", "Producer": None}
+    with replacing(path) as file:
+        figure.savefig(file, format="pdf", metadata=metadata)
 
 
 def as_svg(figure: Figure) -> str:

@@ -11,8 +11,8 @@ from typing import Literal
 import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.longform_files import SUFFIXES
+from hypernudge.results.files import write_text
 
 Direction = Literal["maximise", "minimise", "unknown"]
 Clock = Literal["wall", "count"]
@@ -170,9 +170,9 @@ def write_long_form(frame: pd.DataFrame, path: Path) -> None:
     require(suffix in SUFFIXES, "--output", f"must end in one of {SUFFIXES}", path.name, "rename it")
     require(not path.exists(), "--output", "must not exist yet", str(path), "choose another name")
     if suffix == ".csv":
-        write_text_atomically(path, frame.to_csv(index=False, lineterminator="\n"))
+        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
     elif suffix == ".jsonl":
-        write_text_atomically(path, frame.to_json(orient="records", lines=True, double_precision=15))
+        write_text(path, frame.to_json(orient="records", lines=True, double_precision=15))
     else:
         try:
             frame.to_parquet(path, index=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from hypernudge.episodes.persistence import differences, plain
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.aees.config import RunConfig
+from hypernudge.results.files import replacing
 
 FORMAT = 1
 
@@ -22,13 +22,8 @@ def checkpoint_path(output: Path) -> Path:
 
 def save_checkpoint(path: Path, config: RunConfig, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         torch.save({"format": FORMAT, "config": plain(config.as_dict()), "state": state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def load_checkpoint(path: Path, config: RunConfig, device: torch.device) -> dict[str, Any] | None:

@@ -33,8 +33,9 @@ from hypernudge.harness.aees.results import UnreadableResultError, load_run_resu
 from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
 from hypernudge.harness.config import load_yaml
 from hypernudge.harness.plan import digest
-from hypernudge.harness.records import is_claimed, write_atomically
+from hypernudge.harness.records import is_claimed
 from hypernudge.harness.values import read_seeds
+from hypernudge.results.files import write_text
 
 STATES = ("done", "running", "interrupted", "missing", "unreadable", "other settings")
 KEYS = {"task", "common", "methods", "seeds", "label_noise_rates"}
@@ -207,7 +208,7 @@ def run_missing(plan: RunPlan, results: Path, most: int | None = None, *, one_pr
 def write_manifest(plan: RunPlan, results: Path) -> Path:
     """Write the manifest into the results folder; return where."""
     path = results / MANIFEST
-    write_atomically(path, json.dumps(manifest(plan, results), indent=2) + "\n")
+    write_text(path, json.dumps(manifest(plan, results), indent=2) + "\n")
     return path
 
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hypernudge.harness.records import plain, write_atomically
+from hypernudge.harness.records import plain
+from hypernudge.results.files import write_text
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = "run_result.schema.json"
@@ -86,7 +87,7 @@ def save_run_result(result: RunResult, path: Path) -> None:
     """
     data = plain(asdict(result))
     _check(data, path)
-    write_atomically(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_text(path, json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def load_run_result(path: Path) -> RunResult:

@@ -16,7 +16,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
-from hypernudge.harness.records import write_atomically
+from hypernudge.results.files import write_text
 
 DESCRIPTION = "tokenization.json"
 FORMAT = 1
@@ -83,7 +83,7 @@ def save_tokens(tokens: Tokens, folder: Path) -> None:
         table = Dataset.from_dict({"input_ids": list(ids), "label": list(labels)})
         with _quiet():
             table.save_to_disk(str(folder / name))
-    write_atomically(folder / DESCRIPTION, json.dumps(asdict(tokens.of), indent=1) + "\n")
+    write_text(folder / DESCRIPTION, json.dumps(asdict(tokens.of), indent=1) + "\n")
 
 
 def load_tokens(task: TextTask, folder: Path, model_name: str, max_length: int, source: str) -> Tokens | None:

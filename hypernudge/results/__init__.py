@@ -1,0 +1,1 @@
+"""What a results directory holds, known once, below harness and evidence."""

@@ -1,0 +1,238 @@
+"""Files that are there whole or not at all: written beside, synced, then put in place in one step.
+
+A temporary is named `.NAME.XXXXXXXX` and locked while its writer lives. A writer that fails removes its own;
+that of a killed process stays behind unlocked, and `remove_abandoned` finds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+
+    LOCKS = True
+    """Whether this platform can tell if another process uses a file; POSIX systems can."""
+except ImportError:
+    LOCKS = False
+
+_TEMPORARY = re.compile(r"\.(.+\.(?:csv|html|ipynb|json|jsonl|md|pdf|pt|svg|tex|txt|yaml))\.[a-z0-9_]{8}")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace `path` by `text` in one step, synced to disk; its mode is what the umask gives.
+
+    Raises:
+        OSError: If it cannot be written; the old file is then as it was, and no temporary is left.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that replaces `path` in one step, once the block has ended without an error.
+
+    Raises:
+        OSError: As `write_text`.
+    """
+    with _temporary(path) as (file, temporary):
+        yield file
+        _sync(file)
+        temporary.replace(path)
+        sync_directory(path.parent)
+
+
+def create_text(path: Path, text: str) -> bool:
+    """Write `text` to `path` unless it exists; return whether this call did. Of several writers one wins.
+
+    Raises:
+        OSError: If it cannot be written; no temporary is left.
+    """
+    with _temporary(path) as (file, temporary):
+        file.write(text.encode())
+        _sync(file)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        sync_directory(path.parent)
+    return True
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line, synced to disk; after one that was torn by a full disk it begins anew.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        torn = False
+        if size:
+            file.seek(size - 1)
+            torn = file.read(1) != b"\n"
+        file.write((b"\n" if torn else b"") + line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was created or renamed in a directory survive a power cut, where the system can."""
+    with contextlib.suppress(OSError):  # Windows and some network file systems cannot
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def temporary_of(path: Path) -> str | None:
+    """Return the name of the file that `path` was to become, None if it is no temporary."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return found.group(1) if found else None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a live process has the lock of a file; False where nobody can tell, or it is gone."""
+    if not LOCKS:
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def remove_unheld(path: Path) -> bool:
+    """Remove a file unless a live process has its lock; return whether it was removed."""
+    if not LOCKS:
+        return False
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()  # while it is locked: nobody can come between
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def abandoned(folder: Path) -> list[Path]:
+    """Return the temporaries of dead processes in a folder, sorted; nothing where nobody can tell."""
+    if not LOCKS or not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if temporary_of(path) and not path.is_symlink())
+    return sorted(path for path in found if path.is_file() and not is_held(path))
+
+
+def remove_abandoned(folder: Path) -> list[Path]:
+    """Remove the temporaries of dead processes in a folder; return them."""
+    return [path for path in abandoned(folder) if remove_unheld(path)]
+
+
+@contextlib.contextmanager
+def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of `path`, a file made for it; yield whether it is ours. Its last holder removes it.
+
+    Args:
+        path: The lock file.
+        shared: Whether others may hold it, shared, at the same time.
+        wait: Whether to wait for it; if not, it may turn out to be somebody else's.
+
+    Raises:
+        OSError: If the file cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = _locked(path, shared, wait)
+    if file is None:
+        yield not LOCKS
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            if shared:  # only the last one may remove it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+        file.close()
+
+
+def _locked(path: Path, shared: bool, wait: bool) -> IO[bytes] | None:
+    if not LOCKS:
+        return None
+    kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, kind)
+            if _still_there(file.fileno(), path):  # else removed by its holder while we waited for it
+                return file
+        except BlockingIOError:
+            file.close()
+            return None
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+
+
+def _still_there(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except OSError:
+        return False
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Open a temporary beside `path`, locked; it is gone afterwards, whatever happens."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary, handle = _create(path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file, temporary
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def _create(path: Path) -> tuple[Path, int]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            handle = os.open(temporary, flags, 0o666)  # the umask takes away what it should
+        except FileExistsError:
+            continue
+        if not LOCKS:
+            return temporary, handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            return temporary, handle
+        if _still_there(handle, temporary):
+            return temporary, handle
+        os.close(handle)  # taken for abandoned in the moment before it was locked
