@@ -36,10 +36,10 @@ from hypernudge.harness.cell import prepare
 from hypernudge.harness.plan import Plan
 from hypernudge.harness.prior import UNITS, targets
 from hypernudge.harness.provenance import provenance
-from hypernudge.harness.records import cell_path, read_record
 from hypernudge.harness.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
+from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.warmstart import rates
@@ -64,7 +64,7 @@ def best_rates(plan: Plan, directory: Path, task_name: str, task: GradientTask) 
         if variation.labels["task"] != task_name:
             continue
         for seed in variation.seeds:
-            record = read_record(cell_path(directory / variation.run_id, seed))
+            record = read_record(cell_path(directory / variation.run_id, seed), variation.planned(seed))
             if record is None or record["status"] != "completed":
                 continue
             trials = record["trials"]

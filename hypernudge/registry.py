@@ -6,9 +6,11 @@ task or warm start enters a YAML file. Nothing is imported before it is asked fo
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, unknown_name
@@ -65,12 +67,28 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 
 
+_registered_only: ContextVar[bool] = ContextVar("registered_only", default=False)
+
+
+@contextlib.contextmanager
+def registered_only() -> Iterator[None]:
+    """Refuse `module:attribute` within: what is read may be a stranger's, and must not name code."""
+    token = _registered_only.set(True)
+    try:
+        yield
+    finally:
+        _registered_only.reset(token)
+
+
 def check_name(kind: str, name: object, where: str | None = None) -> str:
     """Return `name` if it is registered under `kind` or has the form `module:attribute`.
 
     Raises:
-        InvalidArgumentError: Otherwise, with the nearest names.
+        InvalidArgumentError: Otherwise, with the nearest names; within `registered_only`, for any name that
+            is not registered.
     """
+    if _registered_only.get() and name not in REGISTRY[kind]:
+        raise unknown_name(where or kind, name, REGISTRY[kind], "must be a known name where results are read")
     if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1):
         return name
     rule = "must be one of the known names or 'module:attribute'"

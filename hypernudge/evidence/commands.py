@@ -132,7 +132,7 @@ def _targets(given: list[str]) -> float | dict[str, float]:
 
 def _export(options: argparse.Namespace) -> int:
     from hypernudge.evidence.exporters import export_results
-    from hypernudge.evidence.plan import ResultsError
+    from hypernudge.results.plan import ResultsError
 
     def emit(event: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(event) + "\n")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from hypernudge.evidence.study import Study, load_study
 from hypernudge.evidence.summaries import summarise
 from hypernudge.evidence.tables import Table, all_tables, rounded
 from hypernudge.results.files import write_text
+from hypernudge.results.plan import read_manifest
+from hypernudge.results.reading import UnreadableError, read_json
 
 _CSS = """
 :root { color-scheme: light; }
@@ -82,7 +84,7 @@ def report(results_dir: Path, material: Material, tables: Sequence[Table], page:
         page: Its figures.
     """
     study = material.study
-    manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(results_dir).raw
     parts = [
         *_head(study, page.styles.css()),
         *_verdicts(material),
@@ -192,7 +194,7 @@ def _figure(name: str, shows: str, svg: str) -> str:
     return f'<figure id="{html.escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
 
 
-def _plan(study: Study, manifest: dict[str, Any]) -> Iterator[str]:
+def _plan(study: Study, manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Plan</h2>"
     rows = [
         {
@@ -218,8 +220,8 @@ def _provenance(results_dir: Path, study: Study) -> Iterator[str]:
     for variation in study.plan.variations:
         path = results_dir / variation.run_id / "results.json"
         try:
-            own = json.loads(path.read_text(encoding="utf-8")).get("provenance")
-        except (OSError, ValueError, AttributeError):
+            own = read_json(path).get("provenance")
+        except (OSError, UnreadableError, AttributeError):
             own = None
         found.setdefault(json.dumps(own, indent=1, sort_keys=True), []).append(variation.run_id)
     for text, runs in found.items():

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.results.plan import FILE, Manifest, ResultsError, read_manifest
 
 FAMILIES = ("all", "warm_start", "task")
 CONTROLS = ("random_step", "several_steps", "rival", "placebo")
 """Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
 _USUAL = {"random_step": "random_step", "several_steps": "multi_step", "placebo": "placebo"}
-
-
-class ResultsError(InvalidArgumentError):
-    """A plan or results directory that cannot be evaluated; the message names file, key, rule and remedy."""
 
 
 @dataclass(frozen=True)
@@ -167,56 +162,23 @@ def load_plan(results_dir: Path) -> Plan:
     Raises:
         ResultsError: the file is missing, is not JSON, or breaks the format.
     """
-    path = results_dir / "plan.json"
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ResultsError(
-            f"{path} does not exist; pass the directory that a run wrote its results into."
-        ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ResultsError(
-            f"{path} is not valid JSON ({error}); run the study again into a new directory."
-        ) from None
-    if not isinstance(raw, dict) or raw.get("format") != 1:
-        raise ResultsError(f"{path}: format must be 1; this file was written by another version.")
-    variations = raw.get("variations")
-    if not isinstance(variations, dict) or not variations:
-        raise ResultsError(f"{path}: variations must map at least one run id to its variation.")
+    return plan_of(read_manifest(results_dir))
+
+
+def plan_of(manifest: Manifest) -> Plan:
+    """Return the plan that a manifest holds.
+
+    Raises:
+        ResultsError: Its criteria break a rule.
+    """
     return Plan(
-        name=str(raw.get("name", results_dir.name)),
-        hash=str(raw.get("hash", "")),
-        variations=tuple(_variation(path, run_id, entry) for run_id, entry in variations.items()),
-        criteria=_criteria(path, raw.get("evidence", {})),
-    )
-
-
-def _variation(path: Path, run_id: str, entry: Any) -> Variation:
-    where = f"{path}: variations.{run_id}"
-    if not isinstance(entry, dict):
-        raise ResultsError(f"{where} must be a mapping, got {type(entry).__name__}.")
-    missing = [
-        key for key in ("task", "scheduler", "warm_start", "seeds", "target", "metric") if key not in entry
-    ]
-    if missing:
-        raise ResultsError(
-            f"{where} lacks {', '.join(missing)}; every variation declares them before it is run."
-        )
-    seeds, target = entry["seeds"], entry["target"]
-    if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
-        raise ResultsError(f"{where}.seeds must be a non-empty list of non-negative integers, got {seeds!r}.")
-    if len(set(seeds)) != len(seeds):
-        raise ResultsError(f"{where}.seeds must not repeat a seed, got {seeds!r}.")
-    if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
-        raise ResultsError(f"{where}.target must be a finite number, got {target!r}.")
-    return Variation(
-        run_id=run_id,
-        task=str(entry["task"]),
-        scheduler=str(entry["scheduler"]),
-        warm_start=str(entry["warm_start"]),
-        seeds=tuple(seeds),
-        target=float(target),
-        metric=str(entry["metric"]),
+        name=manifest.name,
+        hash=manifest.hash,
+        variations=tuple(
+            Variation(e.run_id, e.task, e.scheduler, e.warm_start, e.seeds, e.target, e.metric)
+            for e in manifest.entries
+        ),
+        criteria=_criteria(manifest.results_dir / FILE, manifest.evidence),
     )
 
 
@@ -229,4 +191,7 @@ def _criteria(path: Path, raw: Any) -> Criteria:
         raise ResultsError(
             f"{path}: evidence has unknown keys {', '.join(unknown)}; known are {', '.join(known)}."
         )
-    return Criteria(**raw)
+    try:
+        return Criteria(**raw)
+    except (TypeError, AttributeError) as error:
+        raise ResultsError(f"{path}: evidence has a value of the wrong type ({error}).") from None

@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from hypernudge.evidence.deviations import deviations
 from hypernudge.evidence.doubts import missing_cells, settings, too_few_seeds, unreached
 from hypernudge.evidence.outcomes import Curves, Incumbents, incumbents, outcomes
-from hypernudge.evidence.plan import Plan, Variation, load_plan
+from hypernudge.evidence.plan import Plan, Variation, plan_of
 from hypernudge.evidence.problem import Problem
-from hypernudge.evidence.records import ABSENT, Record, identity, read_record
+from hypernudge.results.plan import read_manifest
+from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
 
 Floats = NDArray[np.float64]
+
+ABSENT = "no record"
 
 _COLUMNS = [
     *("run_id", "task", "scheduler", "warm_start", "seed", "status", "reason", "target", "budget", "floor"),
@@ -65,31 +68,39 @@ def load_study(results_dir: Path) -> Study:
     Raises:
         ResultsError: there is no readable plan. Damaged records do not raise: they become problems.
     """
-    plan = load_plan(results_dir)
-    problems = [*deviations(results_dir), *_unplanned_runs(results_dir, plan)]
+    manifest = read_manifest(results_dir)
+    plan = plan_of(manifest)
+    problems = [*deviations(manifest), *_unplanned_runs(results_dir, plan)]
     rows: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     parts: list[tuple[Floats, ...]] = []
-    for variation in plan.variations:
+    for variation, entry in zip(plan.variations, manifest.entries, strict=True):
         problems.extend(_unplanned(results_dir, variation))
         for seed in variation.seeds:
-            path = results_dir / variation.run_id / "cells" / f"seed-{seed:04d}.json"
+            path = cell_path(results_dir / variation.run_id, seed)
             where = path.relative_to(results_dir).as_posix()
-            row: dict[str, Any] = {**identity(variation, seed), "target": variation.target}
-            record, why = read_record(path, variation, seed)
-            if record is not None:
-                try:
-                    facts, curve = _facts(record), _curve(record, len(rows))
-                    its_trials = list(_trials(record, len(rows), row))
-                except (KeyError, TypeError, AttributeError, ValueError) as error:
-                    record, why = None, f"not a cell record: {type(error).__name__}: {error}"
-            if record is None:
-                if path.exists():
-                    problems.append(
-                        Problem(where, why, "kept aside; the cell counts as missing", variation.run_id)
-                    )
+            planned = manifest.planned(entry, seed)
+            row: dict[str, Any] = {**planned.labels, "target": variation.target}
+            try:
+                record = read_record(path, planned)
+                if record is None:
+                    rows.append({**row, "status": "missing", "reason": ABSENT})
+                    continue
+                facts, curve = _facts(record), _curve(record, len(rows))
+                its_trials = list(_trials(record, len(rows), row))
+            except DamagedRecordError as error:
+                why = error.rule
+            except (KeyError, TypeError, AttributeError, ValueError) as error:
+                why = f"not a cell record: {type(error).__name__}: {error}"
+            else:
+                why = ""
+            if why:
+                problems.append(
+                    Problem(where, why, "kept aside; the cell counts as missing", variation.run_id)
+                )
                 rows.append({**row, "status": "missing", "reason": why})
                 continue
+            assert record is not None  # for the type checker
             if record["declared"]["target"] != variation.target:
                 rule = f"declared target {record['declared']['target']} is not the plan's {variation.target}"
                 problems.append(Problem(where, rule, "the plan's target is used", variation.run_id))

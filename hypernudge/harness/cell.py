@@ -14,20 +14,20 @@ from typing import Any
 import torch
 
 from hypernudge.engine.base import Engine
+from hypernudge.harness.described import describe
 from hypernudge.harness.plan import Variation, unlabelled
 from hypernudge.harness.provenance import hardware
 from hypernudge.harness.records import (
     Appender,
-    cell_path,
     claim,
     crashed,
     header,
     partial_path,
-    read_record,
     seal_record,
 )
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
+from hypernudge.results.records import cell_path, read_record
 from hypernudge.schedulers.base import Scheduler
 from hypernudge.space import SearchSpace
 from hypernudge.task import GradientTask, Task
@@ -97,7 +97,7 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
     """
     path = cell_path(run_dir, seed)
     with claim(path):
-        record = read_record(path)
+        record = read_record(path, variation.planned(seed))
         if record is not None:
             return record
         torch.set_num_threads(1)
@@ -113,6 +113,7 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
             appender.close()
         record["wall"]["total_seconds"] = time.perf_counter() - begun
         record["wall"] |= {"peak_memory_bytes": peak_memory(), "hardware": hardware()}
+        describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
         seal_record(path, record)
     return record
 

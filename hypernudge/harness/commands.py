@@ -55,6 +55,6 @@ def _explain(options: argparse.Namespace) -> int:
     rows = explanations(options.results_dir, options.run_id, options.seed, options.trial)
     for row in rows:
         sys.stdout.write((json.dumps(row) if options.json else sentence(row)) + "\n")
-    for path in draw_cells(rows, options.figures) if options.figures is not None else ():
+    for path in draw_cells(rows, options.figures, options.results_dir) if options.figures is not None else ():
         sys.stderr.write(f"figure: {path}\n")
     return 0

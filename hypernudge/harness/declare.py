@@ -16,7 +16,6 @@ from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.evidence.controls import BUDGET_MATCHED
-from hypernudge.evidence.deviations import FILE
 from hypernudge.evidence.plan import CONTROLS, Criteria
 from hypernudge.evidence.plan import Plan as EvidencePlan
 from hypernudge.evidence.plan import Variation as EvidenceVariation
@@ -26,7 +25,9 @@ from hypernudge.harness.plan import Plan, digest
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.values import PILOT
 from hypernudge.random import stream
+from hypernudge.results.deviations import FILE, read_deviations
 from hypernudge.results.files import write_text
+from hypernudge.results.plan import Manifest, read_manifest
 
 PILOT_SEEDS = (100_000, 10)  # first, count: far from the test seeds of any study
 LOG_SD = 0.4
@@ -194,16 +195,16 @@ def with_declared_targets(plan: Plan, results_dir: Path) -> Plan:
     manifest = results_dir / "plan.json"
     remedy = "freeze it first: `hypernudge plan FILE --results-dir DIR`"
     require(manifest.is_file(), "target", "must be a number once a study runs", PILOT, remedy)
-    declared = json.loads(manifest.read_text())["variations"]
+    declared = {entry.run_id: entry.target for entry in read_manifest(results_dir).entries}
     missing = [run_id for run_id in open_ if run_id not in declared]
     require(not missing, "target", "the declared plan must hold every variation", missing, remedy)
-    return with_targets(plan, {run_id: float(declared[run_id]["target"]) for run_id in open_})
+    return with_targets(plan, {run_id: declared[run_id] for run_id in open_})
 
 
-def changes(planned: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+def changes(planned: Manifest, plan: Plan) -> list[dict[str, Any]]:
     """Return every leaf in which a plan differs from a manifest: path, planned and present value."""
-    before = dict(_leaves({r: e["spec"] for r, e in planned["variations"].items()}, "variations"))
-    before |= dict(_leaves(planned["evidence"], "evidence"))
+    before = dict(_leaves({entry.run_id: entry.spec for entry in planned.entries}, "variations"))
+    before |= dict(_leaves(planned.evidence, "evidence"))
     after = dict(_leaves({v.run_id: v.spec for v in plan.variations}, "variations"))
     after |= dict(_leaves(plan.evidence, "evidence"))
     return [
@@ -213,29 +214,26 @@ def changes(planned: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def record_deviation(results_dir: Path, planned: Mapping[str, Any], plan: Plan, reason: str) -> None:
+def record_deviation(results_dir: Path, planned: Manifest, plan: Plan, reason: str) -> None:
     """Append a deviation, unless the same one is recorded already."""
-    path = results_dir / FILE
-    known = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
-    if any(entry["to_hash"] == plan.hash for entry in known):
+    if is_recorded(results_dir, plan):
         return
+    path = results_dir / FILE
+    known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "reason": reason,
-        "from_hash": planned.get("hash"),
+        "from_hash": planned.hash,
         "to_hash": plan.hash,
         "changes": changes(planned, plan),
     }
-    lines = [json.dumps(line) for line in (*known, entry)]
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join([*known, json.dumps(entry)]) + "\n")
 
 
 def is_recorded(results_dir: Path, plan: Plan) -> bool:
     """Whether this very plan was accepted as a deviation before."""
-    path = results_dir / FILE
-    return path.is_file() and any(
-        json.loads(line).get("to_hash") == plan.hash for line in path.read_text().splitlines()
-    )
+    found = (deviation.entry for deviation in read_deviations(results_dir))
+    return any(entry is not None and entry.get("to_hash") == plan.hash for entry in found)
 
 
 def _setting(labels: Mapping[str, str]) -> tuple[str, str]:

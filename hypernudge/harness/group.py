@@ -14,17 +14,17 @@ import torch
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.together import together
 from hypernudge.harness.cell import Prepared, engine_of, logged, peak_memory, prepare, record_of
+from hypernudge.harness.described import describe
 from hypernudge.harness.plan import Variation
 from hypernudge.harness.records import (
     Appender,
-    cell_path,
     claim,
     crashed,
     header,
     partial_path,
-    read_record,
     seal_record,
 )
+from hypernudge.results.records import cell_path, read_record
 from hypernudge.tuner import tuning
 
 
@@ -41,7 +41,9 @@ def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None
     with contextlib.ExitStack() as stack:
         for seed in sorted(seeds):  # in one order everywhere, so that two runs never wait for each other
             stack.enter_context(claim(cell_path(run_dir, seed)))
-        missing = [seed for seed in seeds if read_record(cell_path(run_dir, seed)) is None]
+        missing = [
+            seed for seed in seeds if read_record(cell_path(run_dir, seed), variation.planned(seed)) is None
+        ]
         if missing:
             torch.set_num_threads(1)
             _run(variation, missing, run_dir, time.perf_counter())
@@ -70,6 +72,7 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
             record["wall"]["total_seconds"] = time.perf_counter() - begun
             record["wall"]["cells_together"] = len(seeds)
             record["wall"]["peak_memory_bytes"] = peak_memory()
+            describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
             seal_record(cell_path(run_dir, seed), record)
 
 

@@ -21,8 +21,9 @@ from typing import Any, NoReturn
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.plan import Variation
-from hypernudge.harness.records import cell_path, crashed, partial_path, read_record, seal_record
+from hypernudge.harness.records import crashed, partial_path, seal_record
 from hypernudge.registry import resolve
+from hypernudge.results.records import cell_path, read_record
 
 ATTEMPTS = 2
 REFUSED = 2  # exit code of a worker whose variation cannot be built
@@ -66,7 +67,7 @@ def run_cells(
                 if process.exitcode == REFUSED:
                     raise InvalidArgumentError(f"{variation.run_id}: cannot be built, see the line above")
                 for seed in group:
-                    record = read_record(cell_path(run_dir, seed))
+                    record = read_record(cell_path(run_dir, seed), variation.planned(seed))
                     if record is None and attempt < ATTEMPTS:
                         waiting.append(([seed], attempt + 1))  # alone: it may have been the one too many
                     else:
@@ -147,7 +148,7 @@ def _give_up(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any] |
         return None
     reason = f"the process was killed {ATTEMPTS} times, out of memory perhaps"
     seal_record(path, crashed(variation, seed, first["declared"], reason))
-    return read_record(path)
+    return read_record(path, variation.planned(seed))
 
 
 def die_with_parent() -> None:

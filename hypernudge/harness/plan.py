@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.results.digests import cell_key, digest, plan_digest
+from hypernudge.results.records import Planned
+
+__all__ = ["Plan", "Variation", "digest", "unlabelled"]
 
 
 def unlabelled(component: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +37,11 @@ class Variation:
 
     def cell_key(self, seed: int) -> str:
         """Hash of everything that determines the cell's result."""
-        return digest({**{k: v for k, v in self.spec.items() if k != "seeds"}, "seed": seed})
+        return cell_key(self.spec, seed)
+
+    def planned(self, seed: int) -> Planned:
+        """Return what identifies the record of a seed."""
+        return Planned(self.run_id, **self.labels, seed=seed, keys=(self.cell_key(seed),))
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Plan:
     @property
     def hash(self) -> str:
         """SHA-256 over variations, seeds and criteria; launcher settings do not enter."""
-        return digest({"variations": {v.run_id: v.spec for v in self.variations}, "evidence": self.evidence})
+        return plan_digest({v.run_id: v.spec for v in self.variations}, self.evidence)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `plan.json` holds: the manifest that evidence is judged by."""
@@ -94,8 +100,3 @@ class Plan:
         if only is not None:
             resolved["part_of"] = self.part_of or self.hash
         return str(yaml.dump(resolved, sort_keys=False, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of the canonical JSON of plain data."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

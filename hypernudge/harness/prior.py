@@ -7,7 +7,7 @@ halving a configuration that was dropped counts as worse, at the next unit, than
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,31 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.cell import prepare
-from hypernudge.harness.plan import Plan, Variation
+from hypernudge.harness.described import (
+    Facts,
+    facts_of,
+    noted_probe,
+    rebuilt_facts,
+    rebuilt_task,
+    walk_probe,
+)
+from hypernudge.harness.explain import say
 from hypernudge.harness.provenance import provenance
-from hypernudge.harness.records import cell_path, read_record
-from hypernudge.harness.resolve import load_plan
-from hypernudge.random import Streams
+from hypernudge.results.digests import digest
+from hypernudge.results.plan import Entry, Manifest, read_manifest
+from hypernudge.results.records import (
+    DamagedRecordError,
+    Record,
+    cell_path,
+    description_of,
+    read_record,
+)
 from hypernudge.space import Config
-from hypernudge.task import GradientTask
-from hypernudge.trial import History
-from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import features, steps_of
-from hypernudge.warmstart.informed import family_of, normal_scores
+from hypernudge.task import GradientTask, Task
+from hypernudge.warmstart.features import features_at
+from hypernudge.warmstart.informed import normal_scores
 from hypernudge.warmstart.prior import PriorFile, TaskStatistics, load
-from hypernudge.warmstart.probe import PROBE, Probe, believed
+from hypernudge.warmstart.probe import believed
 
 Found = dict[tuple[str, str], TaskStatistics]
 """By task and optimizer."""
@@ -55,9 +66,9 @@ def build_prior(
     found: Found = {}
     sources = []
     for directory in directories:
-        plan = load_plan(directory / "experiment.yaml")
-        used = _learn(plan, directory, tuple(units), found)
-        sources.append({"plan": plan.hash, "name": plan.name, "cells": used})
+        manifest = read_manifest(directory)
+        used = _learn(manifest, tuple(units), found)
+        sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
     require(bool(found), "directories", "must hold finished cells", [str(d) for d in directories], "run them")
     known = load(add_to).tasks if add_to is not None else ()
     kept = [task for task in known if (task.task, task.optimizer) not in found]
@@ -65,15 +76,12 @@ def build_prior(
     return PriorFile((*kept, *found.values()), origin)
 
 
-def _learn(plan: Plan, directory: Path, units: tuple[int, ...], found: Found) -> int:
+def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
     used = 0
-    for variation in plan.variations:
-        task = prepare(variation.spec).task
-        for seed in variation.seeds:
-            record = read_record(cell_path(directory / variation.run_id, seed))
-            if record is None or record["status"] != "completed":
-                continue
-            contribution = _cell(task, variation, seed, record, units)
+    for entry in manifest.entries:
+        cells = _Cells(manifest, entry)
+        for seed in entry.seeds:
+            contribution = cells.statistics(seed, units)
             if contribution is None:
                 continue
             used += 1
@@ -82,29 +90,94 @@ def _learn(plan: Plan, directory: Path, units: tuple[int, ...], found: Found) ->
     return used
 
 
-def _cell(
-    task: Any, variation: Variation, seed: int, record: dict[str, Any], units: tuple[int, ...]
-) -> TaskStatistics | None:
-    trials = [trial for trial in record["trials"] if trial["units"] > 0 or trial["status"] != "stopped"]
-    if len(trials) < LEAST:
+class _Cells:
+    """The cells of a variation: read as data, built again from registered names where nothing was noted."""
+
+    def __init__(self, manifest: Manifest, entry: Entry) -> None:
+        self._manifest, self._entry = manifest, entry
+        self._built: dict[str, Task | None] = {}
+
+    def statistics(self, seed: int, units: tuple[int, ...]) -> TaskStatistics | None:
+        """Return what a cell contributes, None if it cannot."""
+        path = cell_path(self._manifest.results_dir / self._entry.run_id, seed)
+        try:
+            record = read_record(path, self._manifest.planned(self._entry, seed))
+            if record is None or record["status"] != "completed":
+                return None
+            trained = [
+                index
+                for index, trial in enumerate(record["trials"])
+                if trial["units"] > 0 or trial["status"] != "stopped"
+            ]
+            if len(trained) < LEAST:
+                return None
+            description = description_of(record, path)
+            facts = facts_of(description, len(record["trials"])) if description is not None else None
+            spec = self._manifest.spec_of(self._entry, record)
+            if spec is None:
+                say(
+                    f"left out: {path}: its manifest holds no configuration; only `hypernudge run` writes one"
+                )
+                return None
+            if facts is None:
+                task = self._task(spec)
+                facts = None if task is None else rebuilt_facts(record, task)
+            if facts is None:
+                return None
+            scale = self._scale(record, facts, spec)
+            if scale is None:
+                return None
+            return _contribution(self._entry.task, record, spec, facts, scale, trained, units)
+        except DamagedRecordError as error:
+            say(f"left out: {error}")
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            say(f"left out: record {path}: cannot be learned from: {type(error).__name__}: {error}")
         return None
-    scale = _scale(task, seed, record)
-    if scale is None:
-        return None
+
+    def _scale(self, record: Record, facts: Facts, spec: Mapping[str, Any]) -> float | None:
+        """Return the probe's result that was noted; walk it again where it was not."""
+        noted = noted_probe(record)
+        if noted is None:
+            noted = facts.probe
+        if noted is not None:
+            return noted
+        task = self._task(spec)
+        return walk_probe(record, task) if isinstance(task, GradientTask) else None
+
+    def _task(self, spec: Mapping[str, Any]) -> Task | None:
+        """Return the task, built again, or None with a line that says why not; each configuration once."""
+        key = digest(spec)
+        if key not in self._built:
+            self._built[key] = None
+            try:
+                self._built[key] = rebuilt_task(spec)
+            except Exception as error:  # what a configuration names may fail in any way
+                remedy = "run its cells again with this version, which notes what a prior needs"
+                say(f"left out: {self._entry.run_id}: its task cannot be built: {error}; {remedy}")
+        return self._built[key]
+
+
+def _contribution(
+    task: str,
+    record: Record,
+    spec: Mapping[str, Any],
+    facts: Facts,
+    scale: float,
+    trained: Sequence[int],
+    units: tuple[int, ...],
+) -> TaskStatistics:
+    trials = [record["trials"][index] for index in trained]
+    known = [facts.nudged[index] for index in trained]
+    log_rates = [rate for rate in known if rate is not None]
+    if len(log_rates) < len(known):
+        raise ValueError("a trial has no effective learning rate")
+    steps = facts.steps_per_unit * float(spec["scheduler"].get("max_units", max(units)))
     configs = [Config(trial["nudged"]) for trial in trials]
-    steps = steps_of(task, variation.spec["scheduler"].get("max_units", max(units)))
-    rule = rates.rule_of(task)
-    phi = features(task, configs, believed(scale, rule), steps)
+    phi = features_at(log_rates, configs, believed(scale, facts.optimizer), steps)
     y = targets(record["curve"], [trial["trial"] for trial in trials], units)
-    return TaskStatistics(
-        variation.labels["task"],
-        family_of(task),
-        rule,
-        len(trials),
-        scale,
-        phi.T @ phi,
-        phi.T @ y,
-    )
+    if not (np.isfinite(phi).all() and np.isfinite(y).all()):
+        raise ValueError("its features are not finite")
+    return TaskStatistics(task, facts.family, facts.optimizer, len(trials), scale, phi.T @ phi, phi.T @ y)
 
 
 def targets(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[int]) -> np.ndarray:
@@ -120,18 +193,6 @@ def targets(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[
     at = [[scores.get((trial, unit), -np.inf) for trial in trials] for unit in units]
     rows = [normal_scores(np.array(row)) for row in at if np.isfinite(row).any()]
     return normal_scores(np.mean(rows, axis=0)) if rows else np.zeros(len(trials))
-
-
-def _scale(task: Any, seed: int, record: dict[str, Any]) -> float | None:
-    """Return the probe's result that the study noted; walk it again where it did not."""
-    for trial in record["trials"]:
-        if PROBE in trial["nudge"]["measurements"]:
-            return float(trial["nudge"]["measurements"][PROBE])
-    if not isinstance(task, GradientTask):
-        return None
-    first = Config(record["trials"][0]["sampled"])
-    value = Probe()(task, "prior", first, History(), Streams(seed)).value
-    return value if np.isfinite(value) else None
 
 
 def _joined(a: TaskStatistics, b: TaskStatistics) -> TaskStatistics:

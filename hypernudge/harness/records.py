@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from hypernudge.harness.plan import Variation, digest
+from hypernudge.harness.plan import Variation
+from hypernudge.results.digests import record_digest
 from hypernudge.results.files import create_text, is_held, lock
 
 
@@ -58,8 +59,7 @@ def crashed(variation: Variation, seed: int, declared: dict[str, Any], error: st
 
 def seal_record(path: Path, record: dict[str, Any]) -> None:
     """Add the digest of everything but wall times, seal the record, and drop the log of the running cell."""
-    contents = {key: value for key, value in record.items() if key != "wall"}
-    record["digest"] = digest(plain(contents))
+    record["digest"] = record_digest(plain(record))
     seal(path, record)
     partial_path(path).unlink(missing_ok=True)
 
@@ -67,28 +67,6 @@ def seal_record(path: Path, record: dict[str, Any]) -> None:
 def partial_path(path: Path) -> Path:
     """Where the events of a running cell are appended."""
     return path.with_suffix(".partial.jsonl")
-
-
-def cell_path(run_dir: Path, seed: int) -> Path:
-    """Where the sealed record of a seed belongs."""
-    return run_dir / "cells" / f"seed-{seed:04d}.json"
-
-
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Return a sealed record, or None if there is none.
-
-    Raises:
-        ValueError: If the file is there but is not a record (truncated, edited).
-    """
-    try:
-        record = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"record {path}: must be JSON, but {error}; move it aside to recompute it") from None
-    if not isinstance(record, dict) or "digest" not in record:
-        raise ValueError(f"record {path}: must be a sealed record; move it aside to recompute it")
-    return record
 
 
 @contextlib.contextmanager

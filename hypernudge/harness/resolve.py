@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -23,11 +22,11 @@ from hypernudge.harness.grid import expand
 from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
 from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
+from hypernudge.results.names import broken_rule
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
-RESERVED = ("evaluation", "tables", "figures")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
 # No defaults for the other two: plans without them keep their hash.
@@ -115,8 +114,8 @@ class _Seen:
 
 def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], seen: _Seen) -> Variation:
     where = f"variations.{run_id}"
-    ok = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", run_id) is not None and run_id not in RESERVED
-    require(ok, where, f"a run id must be a file name other than {RESERVED}", run_id, "rename it")
+    rule = broken_rule(run_id)
+    require(rule is None, where[:80], str(rule), run_id[:80], "rename it")
     unknown = sorted(set(merged) - set(KEYS))
     require(not unknown, where, f"keys must be among {sorted(KEYS)}", unknown, "remove them")
     given: dict[str, Any] = {**DEFAULTS, **merged}

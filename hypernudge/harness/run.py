@@ -26,6 +26,7 @@ from hypernudge.harness.plan import Plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.resolve import load_plan
 from hypernudge.results.files import write_text
+from hypernudge.results.plan import ResultsError, read_manifest
 
 Child = subprocess.Popen[str] | forked.Forked
 
@@ -126,10 +127,10 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
     manifest = results_dir / "plan.json"
     if manifest.exists():
         try:
-            found = json.loads(manifest.read_text())
-        except ValueError:
-            require(False, "--results-dir", "holds a plan that is not JSON", str(manifest), "choose another")
-        if found.get("hash") == plan.hash or is_recorded(results_dir, plan):
+            found = read_manifest(results_dir)
+        except ResultsError as error:
+            raise InvalidArgumentError(f"--results-dir: holds a plan that cannot be read: {error}") from None
+        if found.hash == plan.hash or is_recorded(results_dir, plan):
             return
         listed = changes(found, plan)
         shown = "; ".join(f"{c['path']}: {c['planned']!r} -> {c['run']!r}" for c in listed[:4])

@@ -5,49 +5,50 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from hypernudge.errors import require
-from hypernudge.harness.records import cell_path, is_claimed, read_record
+from hypernudge.harness.records import is_claimed
+from hypernudge.results.plan import FILE, read_manifest
+from hypernudge.results.printable import printable
+from hypernudge.results.records import DamagedRecordError, Planned, cell_path, read_record
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Seeds of one variation by state."""
+    """Seeds of one variation by state, and why the damaged ones are not believed."""
 
     run_id: str
     done: list[int]
     crashed: list[int]
     running: list[int]
     missing: list[int]
-    unreadable: list[int]
+    damaged: dict[int, str]
 
 
 def status(results_dir: Path) -> list[RunStatus]:
     """Return the state of every planned cell.
 
     Raises:
-        InvalidArgumentError: If the directory holds no plan.
+        InvalidArgumentError: If the directory holds no plan, or one that cannot be read.
     """
-    manifest = results_dir / "plan.json"
-    require(manifest.is_file(), "DIR", "must hold plan.json", str(results_dir), "give a results directory")
-    plan: dict[str, Any] = json.loads(manifest.read_text())
+    exists = (results_dir / FILE).exists()
+    require(exists, "DIR", f"must hold {FILE}", str(results_dir), "give a results directory")
+    manifest = read_manifest(results_dir)
     rows = []
-    for run_id, variation in plan["variations"].items():
-        states: dict[str, list[int]] = {
-            name: [] for name in ("done", "crashed", "running", "missing", "unreadable")
-        }
-        for seed in variation["seeds"]:
-            states[_state(cell_path(results_dir / run_id, seed))].append(seed)
-        rows.append(RunStatus(run_id, **states))
+    for entry in manifest.entries:
+        row = RunStatus(entry.run_id, [], [], [], [], {})
+        for seed in entry.seeds:
+            path = cell_path(results_dir / entry.run_id, seed)
+            try:
+                getattr(row, _state(path, manifest.planned(entry, seed))).append(seed)
+            except DamagedRecordError as error:
+                row.damaged[seed] = error.rule
+        rows.append(row)
     return rows
 
 
-def _state(path: Path) -> str:
-    try:
-        record = read_record(path)
-    except ValueError:
-        return "unreadable"
+def _state(path: Path, planned: Planned) -> str:
+    record = read_record(path, planned)
     if record is not None:
         return "crashed" if record["status"] == "crashed" else "done"
     return "running" if is_claimed(path) else "missing"
@@ -59,15 +60,19 @@ def as_json(rows: list[RunStatus]) -> str:
 
 
 def print_table(rows: list[RunStatus]) -> None:
-    """Print a table on stdout."""
+    """Print a table on stdout, and below it why records are not believed."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=None, header_style="bold")
     table.add_column("run id")
-    for name in ("done", "running", "missing", "crashed", "unreadable"):
+    for name in ("done", "running", "missing", "crashed", "damaged"):
         table.add_column(name, justify="right")
     for row in rows:
-        counts = [len(part) for part in (row.done, row.running, row.missing, row.crashed, row.unreadable)]
+        counts = [len(part) for part in (row.done, row.running, row.missing, row.crashed, row.damaged)]
         table.add_row(row.run_id, *(str(count) if count else "-" for count in counts))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for row in rows:
+        for seed, why in row.damaged.items():
+            console.print(printable(f"{row.run_id} seed {seed} is damaged: {why}"), markup=False)

@@ -15,12 +15,13 @@ import numpy as np
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
-from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
+from hypernudge.harness.plan import Plan, Variation, unlabelled
 from hypernudge.harness.provenance import provenance
-from hypernudge.harness.records import cell_path, plain, read_record
+from hypernudge.harness.records import plain
 from hypernudge.harness.resolve import load_plan
 from hypernudge.registry import build
 from hypernudge.results.files import write_text
+from hypernudge.results.records import DamagedRecordError, cell_path, read_record
 from hypernudge.tasks.spaces import build_space
 
 
@@ -59,14 +60,23 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     sys.stdout.write(describe(plan, variation) + "\n")
     sys.stdout.flush()
     records: dict[int, dict[str, Any]] = {}
+    damaged: dict[int, DamagedRecordError] = {}
     for seed in variation.seeds:
-        record = read_record(cell_path(run_dir, seed))
+        try:
+            record = read_record(cell_path(run_dir, seed), variation.planned(seed))
+        except DamagedRecordError as error:
+            _refuse_foreign(error)
+            damaged[seed] = error
+            continue
         if record is not None:
-            records[seed] = _own(record, variation, seed, run_dir)
-    missing = [seed for seed in variation.seeds if seed not in records]
+            records[seed] = record
+    missing = [seed for seed in variation.seeds if seed not in records and seed not in damaged]
     progress = Progress(variation.run_id, len(variation.seeds), len(records))
     for record in records.values():
         _report_cell(record, reused=True)
+    for seed, found in damaged.items():  # never written over: somebody may want to know what happened to it
+        sys.stderr.write(f"error: {found}\n")
+        emit({"run_id": variation.run_id, "event": "missing", "seed": seed, "reason": found.rule})
 
     def done(seed: int, record: dict[str, Any] | None) -> None:
         progress.step()
@@ -85,17 +95,13 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     return 0 if len(ordered) == len(variation.seeds) else 1
 
 
-def _own(record: dict[str, Any], variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
-    """Return `record` if it is whole and belongs to this very cell."""
-    contents = {key: value for key, value in record.items() if key not in ("wall", "digest")}
-    path = cell_path(run_dir, seed)
-    if digest(contents) != record["digest"]:
-        raise InvalidArgumentError(f"record {path}: digest must match its contents; move it aside")
-    if record["cell"]["key"] != variation.cell_key(seed):
+def _refuse_foreign(error: DamagedRecordError) -> None:
+    """Refuse a directory whose records are of another experiment; what is merely damaged can be set aside."""
+    if error.foreign:
         raise InvalidArgumentError(
-            f"--run-dir: {path} must belong to this configuration, but its key differs; use another directory"
+            f"--run-dir: {error.path} must belong to this configuration, but {error.rule}; "
+            "use another directory, or move the record aside"
         )
-    return record
 
 
 class Progress:

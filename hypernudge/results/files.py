@@ -22,6 +22,7 @@ try:
 except ImportError:
     LOCKS = False
 
+_UNBLOCKED = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
 _TEMPORARY = re.compile(r"\.(.+\.(?:csv|html|ipynb|json|jsonl|md|pdf|pt|svg|tex|txt|yaml))\.[a-z0-9_]{8}")
 
 
@@ -105,7 +106,7 @@ def is_held(path: Path) -> bool:
     if not LOCKS:
         return False
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, _UNBLOCKED)
     except OSError:
         return False
     try:
@@ -122,7 +123,7 @@ def remove_unheld(path: Path) -> bool:
     if not LOCKS:
         return False
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        handle = os.open(path, _UNBLOCKED)
     except OSError:
         return False
     try:

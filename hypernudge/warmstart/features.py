@@ -7,8 +7,8 @@ knots the outermost hats stay one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,7 +46,21 @@ def features(task: Task, configs: Sequence[Config], scale: float, steps: float) 
         scale: `log10` of the probe.
         steps: Optimizer steps of the longest training.
     """
-    rate = np.array([rates.log_rate(task, config) for config in configs])
+    return features_at([rates.log_rate(task, config) for config in configs], configs, scale, steps)
+
+
+def features_at(
+    log_rates: Sequence[float], configs: Sequence[Mapping[str, Any]], scale: float, steps: float
+) -> np.ndarray:
+    """Return the features of configurations whose effective rates are known, as :func:`features`.
+
+    Args:
+        log_rates: `log10` of the effective learning rate of each.
+        configs: Hyper-parameters that one lacks contribute nothing to its row.
+        scale: `log10` of the probe.
+        steps: Optimizer steps of the longest training.
+    """
+    rate = np.array(log_rates, dtype=float)
     decay = np.array([float(config.get("weight_decay", np.nan)) for config in configs])
     values = {
         "rate": rate - scale,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hypernudge.evidence.records import record_digest
+from hypernudge.results.digests import record_digest
 
 RUNGS = (1, 3, 9, 27)
 METHODS = ("none", "literal", "random_step", "multi_step", "curvature_band")

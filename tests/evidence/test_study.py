@@ -8,9 +8,9 @@ from hypernudge.evidence.benefit import gradient_and_benefit
 from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.criteria import judge_criteria
 from hypernudge.evidence.plan import ResultsError
-from hypernudge.evidence.records import record_digest
 from hypernudge.evidence.shift import hyperparameter_shifts, kl_divergence
 from hypernudge.evidence.study import load_study
+from hypernudge.results.digests import record_digest
 from tests.evidence.synthetic import edit_record, write_study
 
 CELL = "digits_mlp-asha-literal/cells/seed-0003.json"

@@ -12,6 +12,7 @@ from hypernudge.evidence.study import load_study
 from hypernudge.harness.declare import declare, with_declared_targets
 from hypernudge.harness.resolve import load_plan, resolve_plan
 from hypernudge.harness.run import run_experiment
+from hypernudge.results.plan import read_manifest
 
 EXPERIMENT = """
 name: tiny
@@ -84,13 +85,13 @@ def test_run_refuses_another_plan_unless_the_deviation_is_on_record(tmp_path):
     file, results = write(tmp_path / "e.yaml"), tmp_path / "results"
     declare(load_plan(file), results, pilot_seeds=[], log_sd=0.4)
     assert run(file, results) == 0
-    assert list(deviations(results)) == []
+    assert list(deviations(read_manifest(results))) == []
     write(file, target=0.4)
     with pytest.raises(InvalidArgumentError, match=r"variations\.plain\.target: 0\.5 -> 0\.4.*--deviate"):
         run(file, results)
     assert run(file, results, "the pilot was wrong") == 0
     assert run(file, results) == 0
-    (deviation,) = deviations(results)
+    (deviation,) = deviations(read_manifest(results))
     assert "variations.random.target: 0.5 -> 0.4" in deviation.rule
     assert "the pilot was wrong" in deviation.consequence
     problems = load_study(results).problems
@@ -105,10 +106,10 @@ def test_a_manifest_changed_after_hashing_is_flagged(tmp_path):
     manifest = json.loads(path.read_text())
     manifest["variations"]["plain"]["target"] = 0.3
     path.write_text(json.dumps(manifest))
-    assert ["differ" in d.rule for d in deviations(results)] == [True]
+    assert ["differ" in d.rule for d in deviations(read_manifest(results))] == [True]
     manifest["evidence"]["alpha"] = 0.2
     path.write_text(json.dumps(manifest))
-    assert "changed after it was hashed" in next(iter(deviations(results))).rule
+    assert "changed after it was hashed" in next(iter(deviations(read_manifest(results)))).rule
 
 
 def test_both_sides_hash_alike_and_controls_are_named(tmp_path):

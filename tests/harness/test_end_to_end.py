@@ -101,7 +101,9 @@ def test_a_tampered_record_is_refused(finished, tmp_path):
     path.write_text(path.read_text().replace('"units": ', '"units": 1', 1))
     config = ["--config-file", results / "experiment.yaml", "--run-id", "asha"]
     done = hypernudge("train", *config, "--run-dir", tmp_path / "asha", check=False)
-    assert done.returncode == 2 and path.name in done.stderr and "digest" in done.stderr
+    assert done.returncode == 1 and path.name in done.stderr and "digest" in done.stderr
+    events = json_lines(done.stdout)
+    assert [event["seed"] for event in events if event["event"] == "missing"] == [3]  # the others are kept
 
 
 @pytest.mark.parametrize("flags", [[], ["--smoke-test", "--full-experiment"]])

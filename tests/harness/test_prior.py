@@ -26,7 +26,7 @@ def ran(folder, variations):
     }
     (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
     plan = load_plan(folder / "study.yaml")
-    (folder / "experiment.yaml").write_text(plan.as_yaml())
+    (folder / "plan.json").write_text(json.dumps(plan.as_dict()))
     for variation in plan.variations:
         run_cell(variation, 0, folder / variation.run_id)
     return folder

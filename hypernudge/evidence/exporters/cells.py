@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.evidence.records import Record
 from hypernudge.evidence.study import Study
+from hypernudge.results.plan import read_manifest
+from hypernudge.results.records import Record, cell_path, read_record
 
 CURVES = ("validation", "test", "incumbent")
 
@@ -55,11 +56,14 @@ class CellRun:
 
 def cell_runs(results_dir: Path, study: Study) -> Iterator[CellRun]:
     """Yield every cell that has a usable record, in plan order."""
-    manifest = json.loads((results_dir / "plan.json").read_text(encoding="utf-8"))
+    manifest = read_manifest(results_dir)
     for row in study.cells[study.cells["status"] != "missing"].to_dict("records"):
-        path = results_dir / row["run_id"] / "cells" / f"seed-{row['seed']:04d}.json"
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-        spec = manifest["variations"][row["run_id"]].get("spec", {})
+        entry = manifest[row["run_id"]]
+        path = cell_path(results_dir / entry.run_id, row["seed"])
+        record = read_record(path, manifest.planned(entry, row["seed"]))
+        if record is None:  # taken away since the study was read
+            continue
+        spec = manifest.spec_of(entry, record) or {}
         wall = float((record.get("wall") or {}).get("total_seconds") or 0.0)
         yield CellRun(
             name=f"{row['task']}-{row['warm_start']}-{row['seed']}",

@@ -1,0 +1,74 @@
+"""Text of unknown origin, made harmless for terminals, spreadsheets, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import re
+
+_FORMULA = tuple("=+-@\t\r\n＝＋－＠")
+"""What makes a spreadsheet take a cell for a formula, or drop what stands before one."""
+
+_MARKDOWN = {character: f"\\{character}" for character in "\\`*[]|~$"} | {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+}
+_EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # elsewhere it is plain text
+
+_LATEX = str.maketrans(
+    {
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "\\": r"\textbackslash{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
+)
+
+
+def printable(text: str) -> str:
+    """Return text for a terminal: control characters, and others that cannot be seen, as escapes.
+
+    Escape sequences could repaint the screen, right-to-left marks reverse what is read.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return text for a cell of a table: line breaks and tabs become spaces, the rest as `printable`."""
+    return printable(" ".join(text.split())) if not text.isprintable() else text
+
+
+def for_csv(text: str) -> str:
+    """Return a text cell of a CSV file that no spreadsheet takes for a formula; `from_csv` undoes it.
+
+    An apostrophe in front says "text" to spreadsheets. A text that looks as if it had been guarded already
+    gets one more, so that every text comes back as it was.
+    """
+    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
+
+
+def from_csv(text: str) -> str:
+    """Return a text cell as it was before `for_csv`."""
+    guarded = text.startswith("'") and text.lstrip("'").startswith(_FORMULA)
+    return text[1:] if guarded else text
+
+
+def for_markdown(text: str) -> str:
+    """Return text for one line of Markdown (a cell of a table, say): no markup, no HTML, no line break."""
+    escaped = "".join(_MARKDOWN.get(character, character) for character in one_line(text))
+    return _EDGE_UNDERSCORE.sub(r"\\_", escaped)
+
+
+def for_latex(text: str) -> str:
+    """Return text for one line of LaTeX; what would be an argument of the line break before it is none."""
+    escaped = one_line(text).translate(_LATEX)
+    return "{}" + escaped if escaped.startswith(("[", "*")) else escaped
