@@ -13,10 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hypernudge.results.digests import UNSEALED
+
 
 def contents(path: Path) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(path.read_text())
-    for name in ("wall", "digest"):
+    for name in UNSEALED:
         record.pop(name, None)
     record["cell"].pop("key", None)
     return record

@@ -10,8 +10,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cell import run_cell
 from hypernudge.harness.group import run_group
 from hypernudge.harness.launch import groups, run_cells
-from hypernudge.harness.records import cell_path
 from hypernudge.harness.resolve import resolve_plan
+from hypernudge.results.records import cell_path
 
 SEEDS = [0, 1, 2]
 
@@ -37,6 +37,8 @@ def contents(run_dir, seed):
     record = json.loads(cell_path(run_dir, seed).read_text())
     record.pop("digest")
     record["cell"].pop("key")  # names the engine
+    for name in ("of", "digest"):  # and so do these
+        record["description"].pop(name)
     return {key: value for key, value in record.items() if key != "wall"}
 
 
