@@ -7,15 +7,26 @@ import math
 import numbers
 from collections.abc import Iterable
 
+LONGEST = 200  # characters of a value in a message
+
 
 class InvalidArgumentError(ValueError):
     """A value that breaks a rule; the message is one line."""
 
 
+def shown(value: object) -> str:
+    """Return a value for an error message: on one line, of bounded length."""
+    try:
+        text = " ".join(repr(value).split())
+    except (ValueError, RecursionError):  # a number of thousands of digits, or data nested as deep
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
 def require(condition: bool, argument: str, rule: str, value: object, remedy: str) -> None:
     """Raise `InvalidArgumentError` with a one-line message unless `condition` holds."""
     if not condition:
-        raise InvalidArgumentError(f"{argument}: {rule}, but got {value!r}; {remedy}")
+        raise InvalidArgumentError(f"{argument}: {rule}, but got {shown(value)}; {remedy}")
 
 
 def require_whole(
@@ -52,9 +63,10 @@ def unknown_name(
 ) -> InvalidArgumentError:
     """Return the error for a name that is not known, with the nearest names first."""
     names = sorted(known)
+    text = value[:LONGEST] if isinstance(value, str) else shown(value)
     lowered = {name.lower(): name for name in names}
-    near = [lowered[n] for n in difflib.get_close_matches(str(value).lower(), lowered, n=3, cutoff=0.4)]
+    near = [lowered[n] for n in difflib.get_close_matches(text.lower(), lowered, n=3, cutoff=0.4)]
     remedy = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return InvalidArgumentError(
-        f"{argument}: {rule}, but got {value!r}; {remedy}known names: {', '.join(names)}"
+        f"{argument}: {rule}, but got {shown(value)}; {remedy}known names: {', '.join(names)}"
     )

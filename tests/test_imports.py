@@ -25,7 +25,7 @@ LAYERS = [
     },
     {"hypergradient", "schedulers", "surrogates", "engine", "episodes"},
     {"warmstart", "tuner"},
-    {"tasks", "harness", "evidence", "integrations"},
+    {"schema", "tasks", "harness", "evidence", "integrations"},
     {"cli", "__init__"},
 ]
 HEAVY = {
@@ -38,6 +38,7 @@ HEAVY = {
     "statsmodels",
     "lifelines",
     "rich",
+    "jsonschema",
 }
 CORE = [name for layer in LAYERS[:3] for name in layer]
 

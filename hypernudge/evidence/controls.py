@@ -28,10 +28,11 @@ import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.comparisons import Comparison
+from hypernudge.evidence.criteria_schema import CONTROLS
 from hypernudge.evidence.effects import effects
 from hypernudge.evidence.intervals import Interval, mean_interval
 from hypernudge.evidence.paired import TimePairs, difference_test, paired_test
-from hypernudge.evidence.plan import CONTROLS, Criteria
+from hypernudge.evidence.plan import Criteria
 
 BUDGET_MATCHED = "budget_matched_placebo"
 

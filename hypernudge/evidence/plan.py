@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.evidence.criteria_schema import evidence
 from hypernudge.results.plan import FILE, Manifest, ResultsError, read_manifest
 
-FAMILIES = ("all", "warm_start", "task")
-CONTROLS = ("random_step", "several_steps", "rival", "placebo")
-"""Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
 _USUAL = {"random_step": "random_step", "several_steps": "multi_step", "placebo": "placebo"}
 
 
@@ -45,34 +44,11 @@ class Criteria:
     factorial: Sequence[Sequence[str]] = ()
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("alpha", 0.0, 1.0),
-            ("ratio", 0.0, 1.0),
-            ("final_margin", 0.0, 1.0),
-            ("equivalence_ratio", 1.0, math.inf),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or isinstance(value, bool) or not low < value < high:
-                raise ResultsError(f"evidence.{name} must be a number in ({low:g}, {high:g}), got {value!r}.")
-        if self.families not in FAMILIES:
-            raise ResultsError(
-                f"evidence.families must be one of {', '.join(FAMILIES)}, got {self.families!r}."
-            )
-        if not isinstance(self.bootstrap, int) or self.bootstrap < 100:
-            raise ResultsError(
-                f"evidence.bootstrap must be an integer of at least 100, got {self.bootstrap!r}."
-            )
-        unknown = sorted(set(self.controls) - set(CONTROLS))
-        if unknown:
-            raise ResultsError(
-                f"evidence.controls has unknown roles {', '.join(unknown)}; known are {', '.join(CONTROLS)}."
-            )
-
-        for triple in self.factorial:
-            if len(triple) != 3 or not all(isinstance(label, str) for label in triple):
-                raise ResultsError(
-                    f"evidence.factorial must hold triples of labels, [first, second, both], got {triple!r}."
-                )
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        try:
+            evidence.check(given)
+        except InvalidArgumentError as error:
+            raise ResultsError(str(error)) from None
 
     def control(self, role: str) -> str | None:
         """Label that plays a control, None where nothing does."""

@@ -9,6 +9,7 @@ have Hydra's syntax in all cases (`common.budget.units=60`).
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import re
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.yaml_text import check_interpolations, check_structure, read_text
 
 IN_SUBFOLDER = "# @package _global_"
 PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9_]*_PLACEHOLDER")
@@ -26,29 +28,63 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """Return a plain YAML file as a dictionary, loaded safely.
 
     Raises:
-        InvalidArgumentError: If the file does not exist, is not YAML, or is not a mapping.
+        InvalidArgumentError: If the file does not exist or cannot be read, is not YAML, is not a mapping, or
+            is larger than the bounds of `hypernudge.harness.yaml_text`.
     """
+    return _mapping(_loaded(path, read_text(path)), path)
+
+
+def parse_yaml(text: str, path: Path) -> dict[str, Any]:
+    """Return YAML text as a dictionary, interpolations left as they are.
+
+    Raises:
+        InvalidArgumentError: As `load_yaml`; `path` is what the error names.
+    """
+    from omegaconf import OmegaConf
+
+    return _mapping(OmegaConf.to_container(_parsed(text, path), resolve=False), path)
+
+
+def _loaded(path: Path, text: str) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    parsed = _parsed(text, path)
+    check_interpolations(OmegaConf.to_container(parsed, resolve=False), path)
+    try:
+        return OmegaConf.to_container(parsed, resolve=True)
+    except OmegaConfBaseException as error:
+        raise _unreadable(path, error) from None
+
+
+def _parsed(text: str, path: Path) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    require(path.is_file(), "config file", "must exist", str(path), "check the path")
+    check_structure(text, path)
     try:
         # Not PyYAML's own loader: that one reads 1e-3 as a string and takes the last of duplicate keys.
-        loaded = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (YAMLError, OmegaConfBaseException, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidArgumentError(f"config file: {path} must be YAML, but: {reason}; correct it") from None
+        return OmegaConf.load(io.StringIO(text))
+    except (YAMLError, OmegaConfBaseException, OSError, ValueError, TypeError, AttributeError) as error:
+        raise _unreadable(path, error) from None  # a number of too many digits, a list as a key
+
+
+def _mapping(loaded: Any, path: Path) -> dict[str, Any]:
     ok = isinstance(loaded, dict)
     require(ok, "config file", "must hold a mapping", type(loaded).__name__, f"see the examples; file {path}")
-    assert isinstance(loaded, dict)  # for the type checker
     return {str(key): value for key, value in loaded.items()}
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidArgumentError:
+    reason = " ".join(str(error).split())[:500]
+    return InvalidArgumentError(f"config file: {path} must be YAML, but: {reason}; correct it")
 
 
 def config_root(path: Path) -> Path:
     """Return the folder whose sub-folders are the groups of an experiment file."""
     own = path.resolve().parent
-    return own.parent if path.is_file() and path.read_text().startswith(IN_SUBFOLDER) else own
+    return own.parent if path.is_file() and read_text(path).startswith(IN_SUBFOLDER) else own
 
 
 @contextlib.contextmanager
@@ -90,21 +126,38 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         return raw
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
+    root = config_root(path)
+    for file in _group_files(raw.get("defaults"), root):
+        load_yaml(file)  # Hydra has no bounds, and no errors that a user understands
     try:
-        root = config_root(path)
         name = path.resolve().relative_to(root).with_suffix("").as_posix()
         with yaml_names(root) as seen, initialize_config_dir(version_base="1.3", config_dir=str(seen)):
             composed = hydra_compose(config_name=name, overrides=list(overrides))
+        check_interpolations(OmegaConf.to_container(composed, resolve=False), path)
         result = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidArgumentError(f"config file: {path} cannot be composed: {reason}") from None
-    assert isinstance(result, dict)  # a composed configuration always is
-    return {str(key): value for key, value in result.items()}
+    except InvalidArgumentError:
+        raise
+    except Exception as error:  # whatever Hydra, its grammar and its parser raise is about the user's text
+        reason = " ".join(str(error).split())[:500]
+        raise InvalidArgumentError(f"config file: {path} cannot be composed: {reason}; correct it") from None
+    return _mapping(result, path)
+
+
+def _group_files(defaults: Any, root: Path) -> Iterator[Path]:
+    """Yield the files of a defaults list that are there; the rest is for Hydra to refuse."""
+    if defaults is None:
+        return
+    rule = "must be a list such as [engine: serial, _self_]"
+    require(isinstance(defaults, list), "defaults", rule, defaults, "correct it")
+    for entry in defaults:
+        for group, name in entry.items() if isinstance(entry, Mapping) else ():
+            folder = root / str(group).removeprefix("override ").split("@")[0].strip("/ ")
+            for chosen in name if isinstance(name, list) else [name]:
+                for suffix in (".yaml", ".yml"):
+                    if (folder / f"{chosen}{suffix}").is_file():
+                        yield folder / f"{chosen}{suffix}"
 
 
 def find_placeholders(node: Any, where: str = "") -> Iterator[tuple[str, str]]:

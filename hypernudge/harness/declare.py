@@ -16,7 +16,8 @@ from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.evidence.controls import BUDGET_MATCHED
-from hypernudge.evidence.plan import CONTROLS, Criteria
+from hypernudge.evidence.criteria_schema import CONTROLS
+from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.plan import Plan as EvidencePlan
 from hypernudge.evidence.plan import Variation as EvidenceVariation
 from hypernudge.evidence.power import best_case_adjusted_p, pairs_needed, simulated_power

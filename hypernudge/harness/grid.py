@@ -14,60 +14,51 @@ An axis is a key of a variation; its values are a list of names, or a mapping fr
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.experiment_schema import MAX_VARIATIONS
 
-KEYS = ("axes", "run_id", "labels")
 
-
-def expand(grid: object) -> dict[str, dict[str, Any]]:
+def expand(grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return run id -> configuration for every combination, the last axis varying fastest.
 
+    Args:
+        grid: As above, and as `hypernudge.harness.experiment_schema` has it.
+
     Raises:
-        InvalidArgumentError: If the grid is not as above, or two combinations have one run id.
+        InvalidArgumentError: If there are too many combinations, two of them have one run id, or a text names
+            something else than an axis.
     """
-    ok = isinstance(grid, Mapping) and set(grid) <= set(KEYS) and bool(grid.get("axes"))
-    require(ok, "grid", f"must be a mapping of {list(KEYS)}, with `axes`", grid, "see the documentation")
-    assert isinstance(grid, Mapping)  # for the type checker
-    axes = {str(key): _values(str(key), given) for key, given in _mapping(grid, "axes").items()}
-    template = str(grid.get("run_id", "-".join(f"{{{key}}}" for key in axes)))
-    labels = {str(kind): str(text) for kind, text in _mapping(grid, "labels").items()}
+    axes = {key: _values(given) for key, given in grid["axes"].items()}
+    count = math.prod(len(values) for values in axes.values())
+    rule = f"must have at most {MAX_VARIATIONS:,} combinations"
+    require(count <= MAX_VARIATIONS, "grid.axes", rule, count, "split it into several experiments")
+    template = grid.get("run_id", "-".join(f"{{{key}}}" for key in axes))
+    labels: Mapping[str, str] = grid.get("labels") or {}
+    for kind in labels:
+        require(kind in axes, f"grid.labels.{kind}", "must be an axis", list(axes), "add the axis")
     variations: dict[str, dict[str, Any]] = {}
     for names in itertools.product(*axes.values()):
         named = dict(zip(axes, names, strict=True))
         variation: dict[str, Any] = {key: axes[key][name] for key, name in named.items()}
         for kind, text in labels.items():
-            require(kind in variation, f"grid.labels.{kind}", "must be an axis", list(axes), "add the axis")
             value = variation[kind]
             own = dict(value) if isinstance(value, Mapping) else {"name": value}
             variation[kind] = {**own, "label": _filled(text, named, f"grid.labels.{kind}")}
         run_id = _filled(template, named, "grid.run_id")
-        require(
-            run_id not in variations,
-            "grid.run_id",
-            "must tell all combinations apart",
-            run_id,
-            "name all axes",
-        )
+        new = run_id not in variations
+        require(new, "grid.run_id", "must tell all combinations apart", run_id, "name all axes")
         variations[run_id] = variation
     return variations
 
 
-def _mapping(grid: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = grid.get(key) or {}
-    require(isinstance(value, Mapping), f"grid.{key}", "must be a mapping", value, "write `key: value` lines")
-    return dict(value)
-
-
-def _values(axis: str, given: object) -> dict[str, Any]:
+def _values(given: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
     """Return name -> value of an axis."""
-    if isinstance(given, Mapping) and given:
+    if isinstance(given, Mapping):
         return {str(name): _labelled(value, str(name)) for name, value in given.items()}
-    ok = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
-    require(ok, f"grid.axes.{axis}", "must be a list of names, or a mapping", given, "add at least one value")
-    assert isinstance(given, Sequence)  # for the type checker
     return {str(value): value for value in given}
 
 
@@ -79,9 +70,9 @@ def _labelled(value: Any, name: str) -> Any:
 
 
 def _filled(template: str, named: Mapping[str, str], where: str) -> str:
+    """Return the text with axes filled in; the schema lets nothing but `{name}` stand in braces."""
     try:
         return template.format_map(named)
-    except (KeyError, IndexError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"{where}: must name axes {list(named)} in braces, but got {template!r} ({error!r}); correct it"
-        ) from None
+    except KeyError:
+        rule = f"must name axes {list(named)} in braces"
+        raise InvalidArgumentError(f"{where}: {rule}, but got {template!r}; correct it") from None

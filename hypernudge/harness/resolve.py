@@ -17,16 +17,17 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.plan import Criteria
+from hypernudge.harness import experiment_schema as schema
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.grid import expand
 from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
-from hypernudge.harness.values import read_budget, read_seeds, read_target, read_whole
+from hypernudge.harness.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.results.names import broken_rule
+from hypernudge.schema import rule_of
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
-KEYS = (*COMPONENTS, "space", "training", "budget", "workers", "flops_per_second", "target", "seeds")
 MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
 # No defaults for the other two: plans without them keep their hash.
@@ -54,9 +55,7 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
 def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     """Resolve a composed experiment; component files are looked up in `folder`."""
     refuse_placeholders(experiment)
-    known = {"name", "common", "grid", "variations", "evidence", "launcher", "engine", "seeds", "part_of"}
-    unknown = sorted(set(experiment) - known)
-    require(not unknown, "experiment", f"keys must be among {sorted(known)}", unknown, "remove them")
+    schema.experiment.check(experiment)
     variations = _variations(experiment)
     common = dict(experiment.get("common") or {})
     for shared in ("engine", "seeds"):
@@ -64,24 +63,34 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
             common.setdefault(shared, experiment[shared])
     seen = _Seen(folder)
     resolved = tuple(
-        _variation(str(run_id), {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
+        _variation(run_id, {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
+    cells = sum(len(variation.spec["seeds"]) for variation in resolved)
+    rule = f"must be at most {schema.MAX_CELLS:,} cells in all, variations times seeds"
+    require(cells <= schema.MAX_CELLS, "experiment", rule, cells, "split it")
     evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
-    processes = int((experiment.get("launcher") or {}).get("processes", 2))
-    require(processes >= 1, "launcher.processes", "must be at least 1", processes, "raise it")
+    processes = (experiment.get("launcher") or {}).get("processes", 2)
     name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
     return Plan(name or "experiment", resolved, evidence, processes, part_of)
 
 
-def _variations(experiment: Mapping[str, Any]) -> dict[Any, Any]:
+def _variations(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """Return run id -> configuration, those of the grid first."""
-    listed = experiment.get("variations")
+    listed = {str(run_id): own for run_id, own in (experiment.get("variations") or {}).items()}
     grid = expand(experiment["grid"]) if "grid" in experiment else {}
-    ok = (isinstance(listed, Mapping) and len(listed) > 0) or (listed is None and bool(grid))
-    require(ok, "variations", "must map run ids to configurations", listed, "add at least one")
-    both = sorted(set(grid) & set(listed or {}))
+    rule = "must map run ids to configurations"
+    require(bool(listed or grid), "variations", rule, experiment.get("variations"), "add at least one")
+    both = sorted(set(grid) & set(listed))
     require(not both, "variations", "must not repeat run ids of the grid", both, "rename them")
-    return {**grid, **(listed or {})}
+    variations = {**grid, **listed}
+    folded: dict[str, str] = {}
+    for run_id in variations:
+        rule = broken_rule(run_id)
+        require(rule is None, f"variations.{run_id[:80]}", str(rule), run_id, "rename it")
+        other = folded.setdefault(run_id.casefold(), run_id)
+        rule = f"must differ from {other!r} by more than case, for both are file names"
+        require(other == run_id, f"variations.{run_id}", rule, run_id, "rename one")
+    return variations
 
 
 class _Seen:
@@ -99,9 +108,11 @@ class _Seen:
         if (kind, name) not in self._files:
             files = [self._folder / kind / f"{name}{suffix}" for suffix in (".yaml", ".yml")]
             there = [file for file in files if file.is_file()]
-            found = [str(file) for file in there]
-            require(len(there) < 2, kind, "must be one file", found, "remove one of the two")
-            self._files[kind, name] = load_yaml(there[0]) if there else {}
+            paths = [str(file) for file in there]
+            require(len(there) < 2, kind, "must be one file", paths, "remove one of the two")
+            found = load_yaml(there[0]) if there else {}
+            schema.group_files[kind].check(found, f"{kind}/{there[0].name}" if there else kind)
+            self._files[kind, name] = found
         return copy.deepcopy(self._files[kind, name])
 
     def first(self, *what: Any) -> bool:
@@ -114,10 +125,6 @@ class _Seen:
 
 def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any], seen: _Seen) -> Variation:
     where = f"variations.{run_id}"
-    rule = broken_rule(run_id)
-    require(rule is None, where[:80], str(rule), run_id[:80], "rename it")
-    unknown = sorted(set(merged) - set(KEYS))
-    require(not unknown, where, f"keys must be among {sorted(KEYS)}", unknown, "remove them")
     given: dict[str, Any] = {**DEFAULTS, **merged}
     require("task" in given, f"{where}.task", "must be given", None, f"one of {sorted(REGISTRY['task'])}")
     spec: dict[str, Any] = {}
@@ -134,26 +141,27 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
     spec["space"] = given.get("space", "mid")
     spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
     _check_task(spec, where)
-    spec["target"] = read_target(given.get("target"), task, where)
-    spec["budget"] = read_budget(given.get("budget"), where)
-    spec["workers"] = read_whole(given["workers"], f"{where}.workers")
-    speed = given["flops_per_second"]
-    ok = isinstance(speed, int | float) and speed > 0
-    require(ok, f"{where}.flops_per_second", "must be a positive number", speed, "1e9 is one GFLOP/s")
-    spec["flops_per_second"] = float(speed)
-    spec["seeds"] = read_seeds(given.get("seeds"), where)
+    for key in ("target", "budget", "seeds"):
+        remedy = schema.VARIATION[key].get("remedy", "add it")
+        require(given.get(key) is not None, f"{where}.{key}", rule_of(schema.VARIATION[key]), None, remedy)
+    spec["target"] = read_target(given["target"], task, where)
+    spec["budget"] = {"units": float(given["budget"]["units"])}
+    spec["workers"] = given["workers"]
+    spec["flops_per_second"] = float(given["flops_per_second"])
+    spec["seeds"] = read_seeds(given["seeds"])
     for kind in ("scheduler", "warm_start", "engine"):
         if seen.first(kind, spec[kind], spec["space"]):
             _check_component(kind, spec[kind], f"{where}.{kind}", spec["space"])
     for kind in ("task", "scheduler", "warm_start"):
-        spec[kind].setdefault("label", spec[kind]["name"])
+        label = spec[kind].setdefault("label", spec[kind]["name"])
+        if seen.first("label", label):  # a grid may have made it
+            schema.label.check(label, f"{where}.{kind}.label")
     return Variation(run_id, spec)
 
 
 def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> dict[str, Any]:
     """Return a component as a mapping with `name`: group file, then common options, then its own."""
     own = {"name": value} if isinstance(value, str) else value
-    require(isinstance(own, Mapping), where, "must be a name, or a mapping", value, "give a name")
     base = {"name": shared} if isinstance(shared, str) else dict(shared or {})
     name = own.get("name", base.get("name"))
     require(name is not None, where, "must have a name", value, "add `name:`")
@@ -204,15 +212,12 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:
-    known = sorted({*EVIDENCE, *_OPTIONAL})
-    unknown = sorted(set(given) - set(known))
-    require(not unknown, "evidence", f"keys must be among {known}", unknown, "remove them")
     evidence = {**EVIDENCE, **given}
-    named = {label for triple in Criteria(**evidence).factorial for label in triple}
+    named = {label for triple in evidence.get("factorial", ()) for label in triple}
     absent = named - {variation.labels["warm_start"] for variation in variations}
     rule = "must name labels of variations"
     require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
-    _check_pairs(variations, str(evidence["baseline"]))
+    _check_pairs(variations, evidence["baseline"])
     return evidence
 
 

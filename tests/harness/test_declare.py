@@ -160,8 +160,11 @@ def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
     [
         (", factorial: [[random, none]]", "must hold triples"),
         (", factorial: [[random_step, none, both]]", r"must name labels of variations, but got \['both'\]"),
-        (", controls: {rivall: none}", "unknown roles rivall"),
-        (", ratio: fast", "evidence.ratio must be a number"),
+        (
+            ", controls: {rivall: none}",
+            r"evidence.controls: must not have unknown keys, but got 'rivall'; did you mean 'rival'",
+        ),
+        (", ratio: fast", r"evidence.ratio: must be a number in \(0, 1\), but got 'fast'"),
     ],
 )
 def test_criteria_are_checked_before_anything_runs(tmp_path, more, words):

@@ -1,4 +1,4 @@
-"""Plans of the committed experiments keep their hashes: declared studies stay comparable with what was run."""
+"""Plans of the committed experiments keep their hashes: a declared study is what it was."""
 
 import json
 from pathlib import Path

@@ -1,0 +1,80 @@
+"""The schema of `evidence:`, how a study is judged; see `hypernudge.schema`."""
+
+from __future__ import annotations
+
+from hypernudge.schema import Rules, Schema, whole
+
+FAMILIES = ("all", "warm_start", "task")
+CONTROLS = ("random_step", "several_steps", "rival", "placebo")
+"""Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
+
+LABEL: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 100,
+    "pattern": whole(r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f\x85\u2028\u2029]*[^\s\x00-\x1f\x7f])?"),
+    "rule": "must be one line of text of at most 100 characters, without blanks at its ends",
+    "description": "What it is called in tables and figures; its name if absent.",
+}
+
+
+def _share(description: str, low: float = 0.0, high: float = 1.0) -> Schema:
+    return {
+        "type": "number",
+        "exclusiveMinimum": low,
+        "exclusiveMaximum": high,
+        "description": description,
+    }
+
+
+EVIDENCE: Schema = {
+    "type": "object",
+    "rule": "must be a mapping",
+    "additionalProperties": False,
+    "properties": {
+        "baseline": {**LABEL, "description": "Warm-start label that every other one is compared with."},
+        "alpha": _share("Family-wise level of the primary test."),
+        "ratio": _share("Largest ratio of times that counts as improved: .85 is 15 % less time."),
+        "final_margin": _share("Relative loss of the final score that is still non-inferior."),
+        "equivalence_ratio": _share("A ratio inside [1/this, this] is equivalent.", 1.0, 1e6),
+        "families": {
+            "enum": list(FAMILIES),
+            "description": "One Holm family of all, one per warm start, or one per task.",
+        },
+        "bootstrap": {
+            "type": "integer",
+            "minimum": 100,
+            "maximum": 1_000_000,
+            "description": "Draws of the bootstrap that a single task is aggregated by.",
+        },
+        "bootstrap_seed": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 2**62,
+            "description": "Its seed.",
+        },
+        "controls": {
+            "type": "object",
+            "rule": "must map roles to labels",
+            "additionalProperties": False,
+            "properties": dict.fromkeys(CONTROLS, LABEL),
+            "description": "Role of a control -> the label that plays it, where not the usual one.",
+        },
+        "factorial": {
+            "type": "array",
+            "rule": "must hold triples of labels, [first, second, both]",
+            "maxItems": 100,
+            "items": {
+                "type": "array",
+                "minItems": 3,
+                "maxItems": 3,
+                "items": LABEL,
+                "rule": "must hold triples of labels, [first, second, both]",
+            },
+            "description": "Two-by-two designs: triples of labels, the first factor, the second, both.",
+        },
+    },
+    "description": "How the study is judged; declared before it runs.",
+}
+
+evidence = Rules(EVIDENCE, "evidence")
