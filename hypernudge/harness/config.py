@@ -50,7 +50,8 @@ def _loaded(path: Path, text: str) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     parsed = _parsed(text, path)
-    check_interpolations(OmegaConf.to_container(parsed, resolve=False), path)
+    if "${" in text:
+        check_interpolations(OmegaConf.to_container(parsed, resolve=False), path)
     try:
         return OmegaConf.to_container(parsed, resolve=True)
     except OmegaConfBaseException as error:
