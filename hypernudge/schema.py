@@ -74,8 +74,9 @@ def _validator() -> Any:
 
 def is_number(value: object) -> bool:
     """Whether a value is a finite number, and no boolean."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain and (isinstance(value, int) or math.isfinite(value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _refusal(error: Any, root: str, at_root: bool) -> InvalidArgumentError:
@@ -84,7 +85,7 @@ def _refusal(error: Any, root: str, at_root: bool) -> InvalidArgumentError:
     if error.validator == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = next(key for key in value if key not in known)
-        return unknown_name(_joined(root, path, at_root), unknown, known, "must not have unknown keys")
+        return unknown_name(_joined(root, path, at_root), unknown, known, "keys must be among the known ones")
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in value)
         rules = schema.get("properties", {}).get(missing, {})

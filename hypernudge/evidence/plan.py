@@ -46,7 +46,7 @@ class Criteria:
     def __post_init__(self) -> None:
         given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         try:
-            evidence.check(given)
+            evidence.check(given, "evidence")
         except InvalidArgumentError as error:
             raise ResultsError(str(error)) from None
 

@@ -60,7 +60,9 @@ def check_structure(text: str, path: Path) -> None:
             if isinstance(event, yaml.CollectionEndEvent):
                 anchor, size = open_.pop()
             elif isinstance(event, yaml.AliasEvent):
-                size = sizes.get(event.anchor, MAX_NODES + 1)  # unknown: it stands inside what it refers to
+                size = sizes.get(
+                    str(event.anchor), MAX_NODES + 1
+                )  # unknown: it stands inside what it refers to
             elif not isinstance(event, yaml.ScalarEvent):
                 continue
             if anchor is not None and not isinstance(event, yaml.AliasEvent):

@@ -81,5 +81,5 @@ def test_controls_and_interactions_reach_events_tables_and_report(controlled, tm
 
 
 def test_designs_are_triples():
-    with pytest.raises(ResultsError, match=r"evidence\.factorial must hold triples"):
+    with pytest.raises(ResultsError, match=r"evidence\.factorial\[0\]: must hold triples"):
         Criteria(factorial=[["a", "b"]])

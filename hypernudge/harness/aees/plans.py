@@ -26,19 +26,52 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require, unknown_name
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.checkpoints import checkpoint_path
 from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.results import UnreadableResultError, load_run_result
 from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
 from hypernudge.harness.config import load_yaml
+from hypernudge.harness.experiment_schema import SEEDS
 from hypernudge.harness.plan import digest
 from hypernudge.harness.records import is_claimed
 from hypernudge.harness.values import read_seeds
 from hypernudge.results.files import write_text
+from hypernudge.schema import Rules, Schema
 
 STATES = ("done", "running", "interrupted", "missing", "unreadable", "other settings")
-KEYS = {"task", "common", "methods", "seeds", "label_noise_rates"}
+FLAGS: Schema = {
+    "type": ["object", "null"],
+    "rule": "must map flags of the experiment to their values",
+    "propertyNames": {"type": "string", "rule": "must be text"},
+    "additionalProperties": {"type": ["string", "number", "boolean", "null"]},
+}
+RULES = Rules(
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["task", "methods", "seeds"],
+        "properties": {
+            "task": {"enum": list(EXPERIMENTS)},
+            "common": FLAGS,
+            "methods": {
+                "type": "object",
+                "rule": "must map methods to their flags",
+                "remedy": "add at least one",
+                "minProperties": 1,
+                "propertyNames": {"type": "string", "rule": "must be text"},
+                "additionalProperties": FLAGS,
+            },
+            "seeds": SEEDS,
+            "label_noise_rates": {
+                "type": ["array", "null"],
+                "rule": "must be a list of shares in [0, 1]",
+                "items": {"type": "number", "minimum": 0, "maximum": 1},
+            },
+        },
+    },
+    "plan",
+)
 MANIFEST = "manifest.json"
 
 
@@ -88,27 +121,19 @@ def load_run_plan(path: Path) -> RunPlan:
         InvalidArgumentError: A key, a flag or a value is not what it must be.
     """
     plan = load_yaml(path)
-    unknown = sorted(set(plan) - KEYS)
-    require(not unknown, "plan", f"keys must be among {sorted(KEYS)}", unknown, "remove them")
-    task = plan.get("task")
-    if task not in EXPERIMENTS:
-        raise unknown_name("plan.task", task, EXPERIMENTS)
-    methods = plan.get("methods")
-    given = isinstance(methods, Mapping) and len(methods) > 0
-    require(given, "plan.methods", "must map methods to their flags", methods, "add at least one")
-    assert isinstance(methods, Mapping)  # for the type checker
+    RULES.check(plan, "plan")
     common = plan.get("common") or {}
     rates = plan.get("label_noise_rates") or [0.0]
     runs = [
-        _run(str(task), str(method), {**common, **(own or {})}, float(rate), seed)
-        for seed in read_seeds(plan.get("seeds"), "plan")
+        _run(plan["task"], method, {**common, **(own or {})}, float(rate), seed)
+        for seed in read_seeds(plan["seeds"])
         for rate in rates
-        for method, own in methods.items()
+        for method, own in plan["methods"].items()
     ]
     names = Counter(run.output for run in runs)
     twice = [str(name) for name, times in names.items() if times > 1]
     require(not twice, "plan", "runs must differ", twice, "list each method, rate and seed once")
-    return RunPlan(str(task), tuple(runs))
+    return RunPlan(plan["task"], tuple(runs))
 
 
 def _run(task: str, method: str, flags: Mapping[str, Any], rate: float, seed: int) -> PlannedRun:
