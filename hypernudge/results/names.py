@@ -8,7 +8,14 @@ RESERVED = ("evaluation", "tables", "figures", "quarantine")
 """Names that a results directory uses itself."""
 LONGEST = 150  # letters: a file system takes 255, and figures add to a run id
 _FORM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_FILES = ("plan.json", "experiment.yaml", "evaluation.json", "deviations.jsonl", "report.html", "report.ipynb")
+_FILES = (
+    "plan.json",
+    "experiment.yaml",
+    "evaluation.json",
+    "deviations.jsonl",
+    "report.html",
+    "report.ipynb",
+)
 _DEVICES = ("con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))
 
 

@@ -162,7 +162,7 @@ def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
         (", factorial: [[random_step, none, both]]", r"must name labels of variations, but got \['both'\]"),
         (
             ", controls: {rivall: none}",
-            r"evidence.controls: must not have unknown keys, but got 'rivall'; did you mean 'rival'",
+            r"evidence.controls: keys must be among the known ones, but got 'rivall'; did you mean 'rival'",
         ),
         (", ratio: fast", r"evidence.ratio: must be a number in \(0, 1\), but got 'fast'"),
     ],
