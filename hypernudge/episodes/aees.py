@@ -102,7 +102,7 @@ class AEES:
         deferred_reads: bool | None = None,
     ) -> None:
         if compat not in ("pulseopt", None):
-            raise ValueError(f"compat must be 'pulseopt' or None, but got {compat!r}.")
+            checks.refuse("compat", "must be 'pulseopt' or None", compat, "leave it out")
         checks.choice("control_mode", control_mode, ("adaptive", "random"))
         checks.choice("context_mode", context_mode, ("none", "trend"))
         checks.choice("structured_control_mode", structured_control_mode, ("independent", "conditional"))
@@ -110,14 +110,13 @@ class AEES:
         checks.at_least("episode_length", episode_length, 1)
         checks.not_negative("reward_instability_lambda", reward_instability_lambda)
         checks.positive("reward_epsilon", reward_epsilon)
-        if reward_clip_min > reward_clip_max:
-            raise ValueError(
-                f"reward_clip_min must be at most reward_clip_max, but got {reward_clip_min!r} and "
-                f"{reward_clip_max!r}."
-            )
+        checks.ordered("reward_clip_min", reward_clip_min, "reward_clip_max", reward_clip_max)
         checks.at_least("context_trend_window", context_trend_window, 1)
         checks.not_negative("context_trend_epsilon", context_trend_epsilon)
         checks.in_unit_interval("ema_alpha", ema_alpha)
+        seed = checks.seed(seed)
+        if lr_scheduler is not None:
+            checks.instance_with("lr_scheduler", lr_scheduler, ("step",), "pass an object with step(), or None")
         context: TrendContext | None = None
         if context_mode == "trend":
             context = TrendContext(context_trend_window, context_trend_epsilon)

@@ -98,39 +98,39 @@ class Alignment:
         seed: int = 0,
         process_group: Any = None,
     ) -> None:
-        if not up > 1:
-            raise ValueError(f"up must be above 1, but got {up!r}.")
-        if not 0 < down < 1:
-            raise ValueError(f"down must lie in (0, 1), but got {down!r}.")
-        if not 0 < low <= high:
-            raise ValueError(f"low must be above 0 and at most high, but got {low=!r}, {high=!r}.")
-        self.axes: tuple[Axis, ...] = (LearningRate([1.0]),)
-        self.up, self.down = up, down
+        self.up, self.down = checks.number("up", up), checks.number("down", down)
+        if not self.up > 1:
+            checks.refuse("up", "must be above 1", up, "pass for example 2")
+        if not 0 < self.down < 1:
+            checks.refuse("down", "must lie in (0, 1)", down, "pass for example 0.7")
+        self.low, self.high = checks.number("low", low), checks.number("high", high)
+        if not 0 < self.low <= self.high:
+            checks.refuse("low", f"must be above 0 and at most high ({high!r})", low, "pass for example 1e-4")
+        # What the multiplier may become, for whoever asks what is changed; it moves between the two.
+        self.axes: tuple[Axis, ...] = (LearningRate(sorted({self.low, self.high})),)
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
         self.z_back = None if z_back is None else checks.positive("z_back", z_back)
         self.z_again = None if z_again is None else checks.positive("z_again", z_again)
         if z_leave is not None:
             if not isinstance(z_leave, (tuple, list)) or len(z_leave) != 2:
-                raise ValueError(f"z_leave must be two thresholds or None, but got {z_leave!r}.")
+                checks.refuse("z_leave", "must be two thresholds or None", z_leave, "pass (3.0, 2.0)")
             z_leave = (checks.positive("z_leave", z_leave[0]), checks.positive("z_leave", z_leave[1]))
         self.z_leave = z_leave
-        self.z_ramp = z_ramp
+        self.z_ramp = checks.number("z_ramp", z_ramp)
         self.samples = checks.at_least("samples", samples, 1)
         self.ramp_samples = checks.at_least("ramp_samples", ramp_samples, 1)
         self.home_samples = checks.at_least("home_samples", home_samples, 1)
         self.min_samples = checks.at_least("min_samples", min_samples, 1)
         if min_samples > min(samples, ramp_samples, home_samples):
-            raise ValueError(
-                f"min_samples must be at most samples, ramp_samples and home_samples, but got "
-                f"{min_samples=!r}, {samples=!r}, {ramp_samples=!r}, {home_samples=!r}."
-            )
+            rule = "must be at most samples, ramp_samples and home_samples"
+            given = (min_samples, samples, ramp_samples, home_samples)
+            checks.refuse("min_samples", rule, given, "lower it")
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
         self.lag = checks.at_least("lag", lag, 0)
-        self.low, self.high = low, high
-        self.multiplier = min(max(checks.positive("start", start), low), high)
-        self.start = start
+        self.start = checks.positive("start", start)
+        self.multiplier = min(max(self.start, self.low), self.high)
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
         self.capacity = max(samples, ramp_samples, home_samples) * self.every + self.every + self.lag
         self.z = 0.0
@@ -234,20 +234,23 @@ class Alignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.multiplier = state["multiplier"]
-        self.z = state["z"]
-        self._fell = state["fell"]
-        self._tick = state["tick"]
-        self._before = None
-        self._begin()
-        self._taken = state["taken"]
-        self._read, self._sum, self._square = state["read"]
-        update = state["update"]
-        self._update = None if update is None else update.clone()
-        self._products = [row.clone() for row in state["products"]]
-        self._reads = [
+        keys = ("multiplier", "z", "fell", "tick", "taken", "update", "products", "reads", "read")
+        checks.state(state, keys, "state of Alignment")
+        multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
+        fell = checks.flag("fell", state["fell"])
+        tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
+        read, total, square = checks.state_list("read", state["read"], 3)
+        update = None if state["update"] is None else state["update"].clone()
+        products = [row.clone() for row in state["products"]]
+        reads = [
             PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
         ]
+        self._before = None
+        self._begin()
+        self.multiplier, self.z, self._fell = multiplier, z, fell
+        self._tick, self._taken = tick, taken
+        self._read, self._sum, self._square = read, total, square
+        self._update, self._products, self._reads = update, products, reads
 
     def _judge(self, update: Tensor) -> None:
         gradient = self._sample.gradients()

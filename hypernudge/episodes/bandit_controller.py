@@ -78,10 +78,15 @@ class BanditController:
         non_finite: str = "ignore",
     ) -> None:
         self.axes = tuple(axes)
-        self.reward = reward
+        remedy = "pass for example EmaLogReward()"
+        self.reward = checks.instance_with("reward", reward, ("worst", "__call__", "fingerprint"), remedy)
+        if context is not None:
+            checks.instance_with("context", context, ("window", "epsilon", "bucket"), "pass TrendContext()")
         self.context = context
         self.capacity = checks.at_least("episode_length", episode_length, 1)
         self.non_finite = checks.choice("non_finite", non_finite, NON_FINITE_POLICIES)
+        if self.non_finite == "worst":
+            checks.number("the worst reward, under non_finite='worst',", self.reward.worst)
         self._slots = slots
         self._history: list[float] = []  # raw last losses, only as many as the context looks at
 
@@ -166,11 +171,16 @@ class BanditController:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        checks.state(state, ("bandits", "reward", "history"), "state of the controller")
+        if [len(slot) for slot in state["bandits"]] != [len(slot) for slot in self._slots]:
+            remedy = "load it into the same axes"
+            checks.refuse("bandits", "must be as many as here", [len(slot) for slot in state["bandits"]], remedy)
+        history = checks.state_list("history", state["history"], len(state["history"]))
         for slot, saved in zip(self._slots, state["bandits"], strict=True):
             for bandit, plain in zip(slot, saved, strict=True):
                 bandit.load_state_dict(plain)
         self.reward.load_state_dict(state["reward"])
-        self._history = list(state["history"])
+        self._history = history
 
     def _bandit(self, position: int, parent: int) -> Bandit | None:
         slot = self._slots[position]

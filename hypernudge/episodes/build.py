@@ -1,9 +1,13 @@
 """From options to a controller: the defaults of the hook-based scheduler, in one place."""
 
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import nn
+
+from hypernudge.episodes import checks
 from hypernudge.episodes.alignment import Alignment
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import GradientNoise
@@ -15,6 +19,7 @@ from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.rewards.base import Reward
 from hypernudge.episodes.rewards.ema_log import EmaLogReward
 from hypernudge.episodes.rewards.standardised import StandardisedReward
+from hypernudge.errors import InvalidArgumentError, unknown_name
 
 # Rewards are standardised to a spread of about 1/3; a constant of that size explores without drowning them.
 DEFAULT_EXPLORATION = 0.2
@@ -41,12 +46,36 @@ def controller_of(
         ValueError: A controller and axes or options were given, or options without axes, or an argument is
             out of range.
     """
+    known = set(inspect.signature(bandit_controller).parameters) - {"axes", "seed"}
+    for name in options:
+        if name not in known:
+            raise unknown_name("EpisodicScheduler", name, known, "must be given arguments it knows")
+    for axis in axes:
+        checks.axis(axis)
     if controller is not None and (axes or options):
         extra = [*(axis.name for axis in axes), *options]
-        raise ValueError(f"controller decides alone; drop {extra} or set them on the controller.")
+        raise InvalidArgumentError(f"controller decides alone; drop {extra} or set them on the controller.")
     if controller is None and (axes or options):
         return bandit_controller(axes, seed=seed, **options)
-    return Alignment(process_group=process_group) if controller is None else controller
+    if controller is None:
+        return Alignment(process_group=process_group)
+    members = ("axes", "capacity", "open", "full", "close", "state_dict", "load_state_dict")
+    checks.instance_with("controller", controller, members, "pass for example Alignment()")
+    return controller
+
+
+def check_parts(*, criterion: Any, noise_source: Any) -> None:
+    """Refuse parts of a scheduler that are none.
+
+    Raises:
+        ValueError: ``criterion`` is no module, or ``noise_source`` no source of noise.
+    """
+    if criterion is not None and not isinstance(criterion, nn.Module):
+        remedy = "pass an instance such as nn.CrossEntropyLoss(), or call observe(loss)"
+        checks.refuse("criterion", "must be a torch.nn.Module", criterion, remedy)
+    if noise_source is not None:
+        members = ("add", "state_dict", "load_state_dict")
+        checks.instance_with("noise_source", noise_source, members, "leave it out")
 
 
 def bandit_controller(
@@ -77,16 +106,20 @@ def bandit_controller(
         ValueError: An argument is out of range.
     """
     if not axes:
-        raise ValueError(
+        raise InvalidArgumentError(
             "axes must not be empty; pass at least one axis, for example LearningRate([0.5, 1, 2])."
         )
     names = [axis.name for axis in axes]
     if len(set(names)) < len(names):
-        raise ValueError(
+        raise InvalidArgumentError(
             f"axes must have different names, but got {names}; join their candidates in one axis."
         )
     if sum(isinstance(axis, GradientNoise) for axis in axes) > 1:
-        raise ValueError("axes must hold at most one GradientNoise.")
+        raise InvalidArgumentError("axes must hold at most one GradientNoise; join their candidates in one axis.")
+    if bandit is not None and not callable(bandit):
+        remedy = "pass a class, or functools.partial(DiscountedUCB, exploration=0.1)"
+        checks.refuse("bandit", "must be a callable that builds one", bandit, remedy)
+    checks.flag("conditional", conditional)
     factory = bandit or functools.partial(DiscountedUCB, exploration=DEFAULT_EXPLORATION)
     return BanditController(
         axes,

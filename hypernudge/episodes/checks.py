@@ -1,7 +1,28 @@
-"""Argument checks: every refusal names the argument, the rule, the value and the remedy."""
+"""Argument checks: every refusal is one line that names the argument, the rule, the value and the remedy."""
 
+import difflib
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from torch import Tensor
+
+from hypernudge.errors import InvalidArgumentError
+
+SEED_LIMIT = 1 << 63
+SHOWN = 120
+
+
+def shown(value: object) -> str:
+    """Return ``repr(value)`` on one line, shortened."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
+
+
+def refuse(name: str, rule: str, value: object, remedy: str) -> NoReturn:
+    """Raise the one-line error: ``name rule, but got value; remedy.``"""
+    raise InvalidArgumentError(f"{name} {rule}, but got {shown(value)}; {remedy}.")
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
@@ -10,54 +31,124 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
     Raises:
         ValueError: It is not.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         options = ", ".join(repr(option) for option in allowed)
-        raise ValueError(f"{name} must be one of {options}, but got {value!r}.")
+        near = difflib.get_close_matches(str(value), allowed, n=1)
+        refuse(name, f"must be one of {options}", value, f"pass {(near or list(allowed))[0]!r}")
     return value
 
 
-def at_least(name: str, value: int, bound: int) -> int:
-    """Return ``value`` if ``value >= bound``.
+def flag(name: str, value: Any, *, optional: bool = False) -> Any:
+    """Return ``value`` if it is True or False, or None where that is allowed.
 
     Raises:
-        ValueError: It is smaller.
+        ValueError: It is not.
     """
+    if not (isinstance(value, bool) or (optional and value is None)):
+        rule = "must be True, False or None" if optional else "must be True or False"
+        refuse(name, rule, value, "pass one of them")
+    return value
+
+
+def at_least(name: str, value: Any, bound: int) -> int:
+    """Return ``value`` as an int if it is a whole number of at least ``bound``.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        refuse(name, "must be a whole number", value, f"pass an int of at least {bound}")
     if value < bound:
-        raise ValueError(f"{name} must be at least {bound}, but got {value!r}; pass a larger number.")
-    return value
+        refuse(name, f"must be at least {bound}", value, "pass a larger number")
+    return int(value)
 
 
-def positive(name: str, value: float) -> float:
-    """Return ``value`` if it is above zero.
+def number(name: str, value: Any, *, infinite: bool = False) -> float:
+    """Return ``value`` as a plain number if it is one, finite or, with ``infinite``, not NaN.
 
     Raises:
-        ValueError: It is zero or negative.
+        ValueError: It is not.
     """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        refuse(name, "must be a number", value, "pass an int or a float")
+    if math.isnan(value) or (not infinite and math.isinf(value)):
+        refuse(name, "must not be NaN" if infinite else "must be finite", value, "pass a finite number")
+    # Plain types only: NumPy's scalars would not load from a checkpoint with weights_only=True.
+    return value if type(value) in (int, float) else float(value)
+
+
+def positive(name: str, value: Any) -> float:
+    """Return ``value`` if it is a finite number above zero.
+
+    Raises:
+        ValueError: It is not.
+    """
+    value = number(name, value)
     if value <= 0:
-        raise ValueError(f"{name} must be above 0, but got {value!r}; pass a positive number.")
+        refuse(name, "must be above 0", value, "pass a positive number")
     return value
 
 
-def not_negative(name: str, value: float) -> float:
-    """Return ``value`` if it is zero or above.
+def not_negative(name: str, value: Any) -> float:
+    """Return ``value`` if it is a finite number of zero or above.
 
     Raises:
-        ValueError: It is negative.
+        ValueError: It is not.
     """
+    value = number(name, value)
     if value < 0:
-        raise ValueError(f"{name} must be 0 or above, but got {value!r}; pass 0 to switch it off.")
+        refuse(name, "must be 0 or above", value, "pass 0 to switch it off")
     return value
 
 
-def in_unit_interval(name: str, value: float) -> float:
-    """Return ``value`` if ``0 < value <= 1``.
+def in_unit_interval(name: str, value: Any) -> float:
+    """Return ``value`` if it is a number with ``0 < value <= 1``.
 
     Raises:
-        ValueError: It lies outside.
+        ValueError: It is not.
     """
+    value = number(name, value)
     if not 0 < value <= 1:
-        raise ValueError(f"{name} must lie in (0, 1], but got {value!r}.")
+        refuse(name, "must lie in (0, 1]", value, "pass a fraction")
     return value
+
+
+def ordered(low_name: str, low: Any, high_name: str, high: Any) -> tuple[float, float]:
+    """Return both ends of a range, each a number or infinite, the lower first.
+
+    Raises:
+        ValueError: One is no number, or they are the wrong way round.
+    """
+    low, high = number(low_name, low, infinite=True), number(high_name, high, infinite=True)
+    if low > high:
+        refuse(low_name, f"must be at most {high_name} ({high!r})", low, "swap them")
+    return low, high
+
+
+def seed(value: Any, *, name: str = "seed", limit: int = SEED_LIMIT) -> int | None:
+    """Return ``value`` if it is None or a whole number in ``[0, limit)``.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < limit:
+        rule = f"must be None or a whole number from 0 to 2**{limit.bit_length() - 1} - 1"
+        refuse(name, rule, value, "pass for example 0")
+    return int(value)
+
+
+def whole_seed(value: Any, *, name: str = "seed") -> int:
+    """Return ``value`` if it is a seed other than None.
+
+    Raises:
+        ValueError: It is not.
+    """
+    found = seed(value, name=name)
+    if found is None:
+        refuse(name, "must be a whole number", value, "pass for example 0")
+    return found
 
 
 def finite(name: str, value: float) -> float:
@@ -67,25 +158,101 @@ def finite(name: str, value: float) -> float:
         ValueError: It is not finite.
     """
     if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, but got {value!r}; check the loss for overflow.")
+        refuse(name, "must be finite", value, "check the loss for overflow")
     return value
 
 
-def candidates(name: str, values: Sequence[float], *, zero_allowed: bool) -> tuple[float, ...]:
+def candidates(name: str, values: Any, allowed: Callable[[float], bool], rule: str) -> tuple[float, ...]:
     """Return the candidates of an axis as floats.
 
     Args:
         name: Argument name for the message.
-        values: The candidates.
-        zero_allowed: Whether 0 is a legal candidate.
+        values: The candidates: a list, tuple or array of numbers.
+        allowed: Whether a finite number may be a candidate.
+        rule: What ``allowed`` demands, for the message; continues "must all be".
 
     Raises:
-        ValueError: The list is empty or a value is out of range.
+        ValueError: It is no list of numbers, or is empty, or a value is out of range or stands there twice.
     """
+    unordered = isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__getitem__")
+    if unordered or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+        refuse(name, "must be a list of numbers", values, "write for example [0.5, 1, 2]")
     if len(values) == 0:
-        raise ValueError(f"{name} must not be empty; a single neutral candidate switches the axis off.")
+        refuse(name, "must not be empty", values, "a single neutral candidate switches the axis off")
+    found: list[float] = []
     for value in values:
-        if value < 0 or (value == 0 and not zero_allowed):
-            rule = "0 or above" if zero_allowed else "above 0"
-            raise ValueError(f"{name} must all be {rule}, but got {value!r} in {tuple(values)!r}.")
-    return tuple(float(value) for value in values)
+        plain = float(number(name, value))
+        if not allowed(plain):
+            refuse(name, f"must all be {rule}", value, f"correct it in {shown(list(values))}")
+        if plain in found:
+            refuse(name, "must all differ", list(values), f"keep one {plain:g}")
+        found.append(plain)
+    return tuple(found)
+
+
+def instance_with(name: str, value: Any, members: Iterable[str], remedy: str) -> Any:
+    """Return ``value`` if it is an instance, not a class, and has the members of a protocol.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if isinstance(value, type):
+        refuse(name, "must be an instance, not a class", value, remedy)
+    lacking = [member for member in members if not hasattr(value, member)]
+    if lacking:
+        refuse(name, f"must have {', '.join(lacking)}", value, remedy)
+    return value
+
+
+def axis(value: Any) -> Any:
+    """Return ``value`` if it is an axis.
+
+    Raises:
+        ValueError: It is not: a name, a class, a list of axes.
+    """
+    members = ("name", "tag", "candidates", "whole_episode", "check", "apply", "undo")
+    remedy = "pass axes one by one, for example LearningRate([0.5, 1, 2]), GradientNoise([0, 0.01])"
+    if isinstance(value, str):
+        refuse("axes", "must be axes, not names", value, remedy)
+    return instance_with("axes", value, members, remedy)
+
+
+def state(value: Any, keys: Iterable[str], name: str) -> dict[str, Any]:
+    """Return ``value`` if it is a state of exactly the keys ``keys``.
+
+    Raises:
+        ValueError: It is not; the keys that lack or are unknown are named.
+    """
+    remedy = "load what state_dict() of the same version returned"
+    if not isinstance(value, Mapping):
+        refuse(name, "must be a dict from state_dict()", value, remedy)
+    expected = set(keys)
+    for rule, found in (("lacks", expected - set(value)), ("has unknown", set(value) - expected)):
+        if found:
+            raise InvalidArgumentError(f"{name} {rule} {shown(sorted(map(str, found)))}; {remedy}.")
+    return dict(value)
+
+
+def state_list(name: str, value: Any, length: int, kind: type | tuple[type, ...] = (int, float)) -> list[Any]:
+    """Return ``value`` as a list if it is one of ``length`` items of ``kind``.
+
+    Raises:
+        ValueError: It is not.
+    """
+    right = isinstance(value, (list, tuple)) and len(value) == length
+    if not right or not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
+        refuse(name, f"must be a list of {length} numbers", value, "load what state_dict() returned")
+    return list(value)
+
+
+def noise_state(value: Any) -> tuple[int | None, dict[str, Tensor]]:
+    """Return the seed and the streams in the state of a noise source.
+
+    Raises:
+        ValueError: It is no such state.
+    """
+    found = state(value, ("seed", "streams"), "state of the noise")
+    streams = found["streams"]
+    if not isinstance(streams, Mapping) or not all(isinstance(item, Tensor) for item in streams.values()):
+        refuse("streams", "must be a dict of tensors", streams, "load what state_dict() returned")
+    return seed(found["seed"]), {key: item.cpu() for key, item in streams.items()}

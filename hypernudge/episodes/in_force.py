@@ -41,7 +41,7 @@ class InForce:
                 self._noise_std = value
             elif axis.whole_episode:
                 self._apply(axis, value, self._episode_tokens)
-            elif value != 1.0 or not getattr(axis, "one_is_neutral", False):
+            elif value != getattr(axis, "neutral", None):
                 self._around_steps.append((axis, value))
 
     def leave(self) -> None:

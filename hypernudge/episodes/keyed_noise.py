@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.gradients import dense_values
 
 
@@ -20,7 +21,7 @@ class KeyedNoise:
     """
 
     def __init__(self, seed: int | None) -> None:
-        self._seed = seed
+        self._seed = checks.seed(seed)
         self._generators: dict[str, torch.Generator] = {}
         self._waiting: dict[str, Tensor] = {}
 
@@ -54,9 +55,8 @@ class KeyedNoise:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        self._seed, self._waiting = checks.noise_state(state)
         self._generators = {}
-        self._seed = state["seed"]
-        self._waiting = {key: value.cpu() for key, value in state["streams"].items()}
 
     def _generator(self, key: str, device: torch.device, offset: int) -> torch.Generator:
         generator = self._generators.get(key)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from hypernudge.episodes import persistence
+from hypernudge.episodes import checks, persistence
 from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.in_force import InForce
 from hypernudge.episodes.losses import LossBuffer
@@ -129,15 +129,20 @@ class EpisodeLife:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        steps, start, count = (checks.at_least(key, state[key], 0) for key in ("steps", "start", "step_count"))
+        records = [EpisodeRecord.from_plain(plain) for plain in state["records"]]
+        current = None if state["current"] is None else selection_from_plain(state["current"])
+        norm = (0.0, 0) if state["norm"] is None else checks.state_list("norm", state["norm"], 2)
         self.drop()
         self._losses.load_state_dict(state["losses"])
-        self.step_count = state["step_count"]
-        self.records = [EpisodeRecord.from_plain(plain) for plain in state["records"]]
-        if self._norm is not None and state["norm"] is not None:
-            self._norm.total, self._norm.steps = state["norm"]
-        if state["current"] is not None:
-            self.open(state["start"], selection_from_plain(state["current"]))
-        self.steps = state["steps"]
+        if self._controller.uses_loss and len(self._losses) != steps:
+            checks.refuse("steps", f"must be the {len(self._losses)} of the losses", steps, "load it unchanged")
+        self.step_count, self.records = count, records
+        if self._norm is not None:
+            self._norm.total, self._norm.steps = norm
+        if current is not None:
+            self.open(start, current)
+        self.steps = steps
 
     def _episode_losses(self, selection: Selection) -> list[float]:
         if not self._controller.uses_loss:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.ranks import collective_device
 
 
@@ -140,15 +141,17 @@ class LossBuffer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._counts = list(state["counts"])
-        self._count = state["pending_count"]
-        self._read, self._sum, self._device_sums = [], 0.0, None
-        if state["device"] is None:
-            self._read, self._sum = list(state["sums"]), state["pending"]
-        else:
-            self._device_sums = sums = self._allocate(torch.device(state["device"]))
-            filled = torch.tensor([*state["sums"], state["pending"]], dtype=sums.dtype)
-            sums[: len(filled)].copy_(filled)
+        checks.state(state, ("sums", "counts", "pending", "pending_count", "device"), "state of the losses")
+        counts = [checks.at_least("counts", count, 0) for count in state["counts"]]
+        values = checks.state_list("sums", [*state["sums"], state["pending"]], len(counts) + 1)
+        pending = checks.at_least("pending_count", state["pending_count"], 0)
+        device_sums = None
+        if state["device"] is not None:
+            device_sums = self._allocate(torch.device(state["device"]))
+            device_sums[: len(values)].copy_(torch.tensor(values, dtype=device_sums.dtype))
+            values = [0.0]
+        *self._read, self._sum = values
+        self._device_sums, self._counts, self._count = device_sums, counts, pending
 
     def _stays_on_device(self, loss: Tensor) -> bool:
         # Where the first loss ever seen lies decides; a buffer never changes sides within an episode.

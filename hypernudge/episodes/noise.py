@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.gaussian import GaussianBuffer
 from hypernudge.episodes.gradients import by_stream, flat_alias
 from hypernudge.random import integer
@@ -29,8 +30,8 @@ class StreamedNoise:
     """
 
     def __init__(self, seed: int, *, chunk: int | None = None) -> None:
-        self._seed = seed
-        self._chunk = chunk
+        self._seed = checks.whole_seed(seed)
+        self._chunk = None if chunk is None else checks.at_least("chunk", chunk, 1)
         self._generators: dict[str, torch.Generator] = {}
         self._waiting: dict[str, Tensor] = {}  # loaded states of streams not needed yet
         self._buffers: dict[str, GaussianBuffer] = {}
@@ -59,10 +60,11 @@ class StreamedNoise:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; devices are touched when a stream is first used."""
+        seed, streams = checks.noise_state(state)
+        self._seed = checks.whole_seed(seed)
+        self._waiting = streams
         self._generators = {}
         self._repeat = None
-        self._seed = state["seed"]
-        self._waiting = {key: value.cpu() for key, value in state["streams"].items()}
 
     def _fits(self, gradients: list[Tensor]) -> bool:
         size = self._chunk_size(gradients[0].device)

@@ -1,9 +1,14 @@
 """Checkpoints: comparing settings, refusing what does not fit before anything is changed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hypernudge.episodes import checks
+from hypernudge.errors import InvalidArgumentError
+
 FORMAT = 1
+EPISODE_KEYS = ("losses", "current", "steps", "start", "step_count", "norm", "records")
+KEYS = ("format", "settings", "seed", "controller", "noise", *EPISODE_KEYS)
 
 
 def differences(saved: Any, own: Any, path: str = "") -> list[str]:
@@ -26,16 +31,17 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
     Raises:
         ValueError: The checkpoint does not fit; every differing setting is named.
     """
-    if state.get("format") != FORMAT:
-        raise ValueError(
-            f"state must come from state_dict() of this class (format {FORMAT}), but has format "
-            f"{state.get('format')!r}."
-        )
+    saved = state.get("format") if isinstance(state, Mapping) else state
+    if saved is True or saved != FORMAT:
+        rule = f"must come from state_dict() of this class (format {FORMAT})"
+        checks.refuse("state", rule, saved, "load what was saved there")
+    checks.state(state, KEYS, "state")
     found = differences(state["settings"], fingerprint)
     if found:
-        raise ValueError(
+        raise InvalidArgumentError(
             "state was saved under other settings; construct the scheduler as it was then. Differing: "
             + "; ".join(found)
+            + "."
         )
 
 
@@ -51,4 +57,4 @@ def plain(value: Any) -> Any:
 def _same(saved: Any, own: Any) -> bool:
     if isinstance(saved, list) and isinstance(own, list):
         return len(saved) == len(own) and all(_same(a, b) for a, b in zip(saved, own, strict=True))
-    return bool(saved == own) or (saved != saved and own != own)  # NaN candidates are legal, if useless
+    return bool(saved == own) or (saved != saved and own != own)

@@ -30,7 +30,7 @@ class CoordinateSample:
 
     def __init__(self, coordinates: int, seed: int) -> None:
         self.coordinates = checks.at_least("coordinates", coordinates, 1)
-        self.seed = seed
+        self.seed = checks.whole_seed(seed)
         self._blocks: list[tuple[int, int, int]] = []  # index of the parameter, first row, rows
         self._chosen_for: tuple[tuple[int, int], ...] = ()
         self._seen: list[tuple[int, bool]] = []

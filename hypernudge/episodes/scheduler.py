@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from hypernudge.episodes import checks, persistence
+from hypernudge.episodes.attached import take_over, touched
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import NoiseSource
-from hypernudge.episodes.build import controller_of
+from hypernudge.episodes.build import check_parts, controller_of
 from hypernudge.episodes.controller import Controller
-from hypernudge.episodes.hooks import StepHooks, unwrap
+from hypernudge.episodes.hooks import hooks_of, unwrap
 from hypernudge.episodes.in_force import InForce
 from hypernudge.episodes.life import EpisodeLife
 from hypernudge.episodes.losses import LossBuffer
@@ -23,6 +24,7 @@ from hypernudge.episodes.records import EpisodeRecord, Selection
 from hypernudge.episodes.stepping import EpisodeStepping
 from hypernudge.episodes.update_norm import UpdateNorm
 from hypernudge.episodes.watch import training_loss
+from hypernudge.errors import InvalidArgumentError
 
 
 class EpisodicScheduler:
@@ -43,6 +45,10 @@ class EpisodicScheduler:
     Cost: on the learning-rate axis a few Python operations per step, no memory, one device read per
     episode; gradient noise costs its random numbers. With ``torch.distributed`` initialised the ranks
     average their losses by one collective per episode and therefore choose alike.
+
+    Attached again to the same optimizer (a notebook cell run twice), the later scheduler takes the place of
+    every earlier one that changes the same thing, which is detached with a warning. Schedulers of different
+    axes act together, and are undone in reverse order.
 
     A CUDA graph replay runs no hooks: capture the step (hooks stand aside), then wrap each replay in
     :meth:`around_step` and keep the learning rate in a tensor.
@@ -82,24 +88,31 @@ class EpisodicScheduler:
         **bandit_options: Any,
     ) -> None:
         self.optimizer = unwrap(optimizer)
-        self.seed = shared_seed(seed, process_group)
+        check_parts(criterion=criterion, noise_source=noise_source)
+        for name, value in (("update_norm", update_norm), ("attach", attach)):
+            checks.flag(name, value)
+        checks.flag("deferred_reads", deferred_reads, optional=True)
+        self.seed = shared_seed(checks.seed(seed), process_group)
         self.controller = controller_of(
             axes, controller, seed=self.seed, process_group=process_group, options=bandit_options
         )
         for axis in self.controller.axes:
             axis.check(self.optimizer)
         self._process_group = process_group
+        self.touches = touched(self.controller.axes, self.optimizer)
         self._losses = LossBuffer(self.controller.capacity, deferred=deferred_reads)
         noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
         self._in_force = InForce(self.optimizer, self.controller.axes, noise)
         norm = UpdateNorm() if update_norm else None
         self._life = EpisodeLife(self.controller, self._in_force, self._losses, norm, process_group)
         self.stepping = EpisodeStepping(
-            self.optimizer, self.controller, self._in_force, self._losses, self._life, self.observe
+            self.optimizer, self.controller, self._in_force, self._losses, self._life, process_group
         )
-        self._strict = getattr(self.controller, "non_finite", "ignore") == "raise"
-        self._hooks = StepHooks(self.optimizer, self.stepping) if attach else None
         self._handles: list[RemovableHandle] = []
+        # Whatever may be refused was: what changes the same and came earlier can go.
+        take_over(self, self.touches)
+        if attach:
+            hooks_of(self.optimizer).add(self.stepping)
         if criterion is not None:
             self.watch(criterion)
         if self._in_force.spans_forward:
@@ -111,6 +124,11 @@ class EpisodicScheduler:
     def current(self) -> Selection | None:
         """What is in force, or None between episodes."""
         return self._life.current
+
+    @property
+    def attached(self) -> bool:
+        """Whether it acts on its optimizer: False after :meth:`detach`, also by a later scheduler's doing."""
+        return not self.stepping.closed
 
     @property
     def records(self) -> list[EpisodeRecord]:
@@ -131,18 +149,7 @@ class EpisodicScheduler:
         Raises:
             ValueError: The loss is not a scalar, or not finite under the policy ``raise``.
         """
-        if isinstance(loss, Tensor) and loss.numel() != 1:
-            raise ValueError(f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first.")
-        if self.stepping.evaluations > 1 or not self.controller.uses_loss:
-            return  # a closure evaluated again within one step: only its first loss precedes the update
-        value = self._losses.observe(loss)
-        # With several ranks only the reduced losses may raise: one rank alone would hang the others.
-        if self._strict and value is not None and active_group(self._process_group) is None:
-            try:
-                checks.finite("loss", value)
-            except ValueError:
-                self._losses.void_step()
-                raise
+        self.stepping.observe(loss)
 
     def watch(self, module: nn.Module) -> RemovableHandle:
         """Observe the training loss that ``module`` returns, at every forward pass with gradients."""
@@ -189,13 +196,13 @@ class EpisodicScheduler:
         return self._losses.with_pending()
 
     def detach(self) -> None:
-        """Remove every hook and put everything back as the user configured it."""
+        """Remove every hook and put everything back as the user configured it; for good."""
+        self.stepping.closed = True
         self._in_force.release()
         self._life.drop()
         for handle in self._handles:
             handle.remove()
-        if self._hooks is not None:
-            self._hooks.remove()
+        hooks_of(self.optimizer).remove(self.stepping)
 
     def __enter__(self) -> EpisodicScheduler:
         """Return self."""
@@ -241,11 +248,25 @@ class EpisodicScheduler:
         """Continue where :meth:`state_dict` was taken.
 
         Raises:
-            ValueError: The state was saved under other settings; nothing is changed then.
+            ValueError: The state was saved under other settings, lacks a part or is damaged; nothing is
+                changed then.
+            RuntimeError: The scheduler was detached.
         """
+        self.stepping.check_open()
         persistence.check_state(state, self.fingerprint())
+        own = self.state_dict()
+        try:
+            self._replace(state)
+        except Exception as error:
+            self._replace(own)
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InvalidArgumentError(
+                f"state is damaged ({what}); nothing was changed: load what state_dict() returned."
+            ) from error
+
+    def _replace(self, state: dict[str, Any]) -> None:
         self.stepping.release()
-        self.seed = state["seed"]
+        self.seed = checks.whole_seed(state["seed"])
         self.controller.load_state_dict(state["controller"])
         self._in_force.noise.load_state_dict(state["noise"])
         self._life.load_state_dict(state)

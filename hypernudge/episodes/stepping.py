@@ -1,18 +1,22 @@
 """What happens around one step of the optimizer: in force before it, out of force and counted after it."""
 
-from collections.abc import Callable, Iterator
+import numbers
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.hooks import Closure
 from hypernudge.episodes.in_force import InForce
 from hypernudge.episodes.life import EpisodeLife
 from hypernudge.episodes.losses import LossBuffer
+from hypernudge.episodes.ranks import active_group
 from hypernudge.episodes.records import Selection
+from hypernudge.errors import InvalidArgumentError
 
 
 class EpisodeStepping:
@@ -24,10 +28,11 @@ class EpisodeStepping:
         in_force: Applies what was chosen.
         losses: Losses of the open episode.
         life: Opens, counts and closes episodes.
-        observe: Reports a loss that a closure returned.
+        process_group: Ranks that must choose alike; None for all of them.
 
     Attributes:
         evaluations: Times the closure of the step in progress was evaluated.
+        closed: Whether the scheduler was detached: no step begins then.
     """
 
     def __init__(
@@ -37,19 +42,58 @@ class EpisodeStepping:
         in_force: InForce,
         losses: LossBuffer,
         life: EpisodeLife,
-        observe: Callable[[Tensor | float], None],
+        process_group: Any = None,
     ) -> None:
         self._optimizer = optimizer
         self._controller = controller
         self._in_force = in_force
         self._losses = losses
         self._life = life
-        self._observe = observe
+        self._process_group = process_group
+        self._strict = getattr(controller, "non_finite", "ignore") == "raise"
         self._begun = False
         self.evaluations = 0
+        self.closed = False
+
+    def observe(self, loss: Tensor | float) -> None:
+        """Note a loss of the step in progress.
+
+        Raises:
+            ValueError: The loss is not a scalar, or not finite where that is refused.
+        """
+        if isinstance(loss, Tensor):
+            if loss.numel() != 1:
+                raise InvalidArgumentError(
+                    f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first."
+                )
+        elif isinstance(loss, bool) or not isinstance(loss, numbers.Real):
+            checks.refuse("loss", "must be a number or a tensor of one element", loss, "pass the training loss")
+        if self.evaluations > 1 or not self._controller.uses_loss:
+            return  # a closure evaluated again within one step: only its first loss precedes the update
+        value = self._losses.observe(loss)
+        # With several ranks only the reduced losses may raise: one rank alone would hang the others.
+        if self._strict and value is not None and active_group(self._process_group) is None:
+            try:
+                checks.finite("loss", value)
+            except ValueError:
+                self._losses.void_step()
+                raise
+
+    def check_open(self) -> None:
+        """Refuse to act once detached.
+
+        Raises:
+            RuntimeError: The scheduler was detached.
+        """
+        if self.closed:
+            raise RuntimeError(
+                "this scheduler of episodes was detached, or replaced by a later one on the same optimizer; "
+                "use the later one or construct a new one."
+            )
 
     def begin(self, start_step: int | None = None) -> Selection:
         """Open an episode if none is open and prepare a step; called by :meth:`before` if need be."""
+        self.check_open()
         self._in_force.release()
         selection = self._life.current
         if selection is None:
@@ -130,7 +174,7 @@ class EpisodeStepping:
             loss = closure()
             if self.evaluations == 1:
                 if loss is not None and not self._losses.pending:
-                    self._observe(loss)
+                    self.observe(loss)
                 self._gradients_ready()
             else:
                 self._in_force.perturb()

@@ -151,6 +151,7 @@ def test_a_checkpoint_of_other_settings_is_refused_by_name_and_changes_nothing()
     assert other.state_dict() == before
     with pytest.raises(ValueError, match="must come from state_dict"):
         other.load_state_dict({})
+    other.episodes.detach()
     aligned = EpisodicScheduler(optimizer, controller=Alignment())
     with pytest.raises(ValueError, match="saved under other settings"):
         aligned.load_state_dict(saved)

@@ -21,7 +21,8 @@ class CustomAxis:
             included, instead of only around ``optimizer.step``.
 
     Raises:
-        ValueError: ``name`` or ``candidates`` is empty, or a candidate is not finite.
+        ValueError: ``name`` or ``candidates`` is empty, a candidate is not finite or stands there twice, or
+            ``apply`` or ``undo`` is not callable.
     """
 
     def __init__(
@@ -33,14 +34,19 @@ class CustomAxis:
         *,
         whole_episode: bool = True,
     ) -> None:
-        if not name:
-            raise ValueError("name must not be empty; it labels the axis in logs and checkpoints.")
-        if len(candidates) == 0:
-            raise ValueError(f"candidates of axis {name!r} must not be empty.")
+        if not isinstance(name, str) or not name:
+            rule = "must not be empty" if name == "" else "must be a string"
+            checks.refuse("name", rule, name, "it labels the axis in logs and checkpoints")
+        for argument, function in (("apply", apply), ("undo", undo)):
+            if not callable(function):
+                remedy = "pass a function of one argument"
+                checks.refuse(f"{argument} of axis {name!r}", "must be callable", function, remedy)
         self.name = name
         self.tag = name
-        self.candidates = tuple(checks.finite(f"candidates of axis {name!r}", float(v)) for v in candidates)
-        self.whole_episode = whole_episode
+        self.candidates = checks.candidates(
+            f"candidates of axis {name!r}", candidates, lambda value: True, "finite"
+        )
+        self.whole_episode = checks.flag(f"whole_episode of axis {name!r}", whole_episode)
         self._apply = apply
         self._undo = undo
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from hypernudge.episodes.axes.group_axis import GroupAxis, Saved
+from hypernudge.episodes.axes.group_axis import GroupAxis, Saved, check_number
+from hypernudge.errors import InvalidArgumentError
 
 
 class WeightDecay(GroupAxis):
@@ -14,7 +15,7 @@ class WeightDecay(GroupAxis):
         candidates: Multipliers, all 0 or above.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a negative value.
+        ValueError: ``candidates`` is empty or holds a value that is negative, not finite or there twice.
     """
 
     name = "weight_decay"
@@ -29,10 +30,13 @@ class WeightDecay(GroupAxis):
             ValueError: No group has a weight decay other than 0.
         """
         if not any(group.get("weight_decay") for group in optimizer.param_groups):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"optimizer {type(optimizer).__name__} has no parameter group with a weight_decay above 0, "
                 "so multiplying it does nothing; set one or drop the WeightDecay axis."
             )
+        for index, group in enumerate(optimizer.param_groups):
+            if group.get("weight_decay"):
+                check_number(optimizer, "weight_decay", index, group["weight_decay"], "set one, or drop the axis")
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
         """Multiply the group's decay."""
@@ -54,7 +58,7 @@ class Momentum(GroupAxis):
         candidates: Horizon factors, all above 0.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is not above 0.
+        ValueError: ``candidates`` is empty or holds a value that is not above 0, not finite or there twice.
     """
 
     name = "momentum"
@@ -68,10 +72,15 @@ class Momentum(GroupAxis):
             ValueError: No group has ``betas`` or a ``momentum`` above 0.
         """
         if not any("betas" in group or group.get("momentum") for group in optimizer.param_groups):
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"optimizer {type(optimizer).__name__} has neither betas nor a momentum above 0 in any "
                 "parameter group; set momentum or drop the Momentum axis."
             )
+        for index, group in enumerate(optimizer.param_groups):
+            if "betas" in group:
+                check_number(optimizer, "betas[0]", index, group["betas"][0], "set it, or drop the axis")
+            elif group.get("momentum"):
+                check_number(optimizer, "momentum", index, group["momentum"], "set it, or drop the axis")
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
         """Stretch the group's first moment."""

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from hypernudge.episodes.axes.group_axis import GroupAxis, Saved
+from hypernudge.episodes import checks
+from hypernudge.episodes.axes.group_axis import GroupAxis, Saved, check_number
+
+REMEDY = "set a rate (Adafactor: lr=1e-3, relative_step=False), or steer another axis"
 
 
 class LearningRate(GroupAxis):
@@ -20,7 +23,7 @@ class LearningRate(GroupAxis):
         candidates: Multipliers, all above 0.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is not above 0.
+        ValueError: ``candidates`` is empty or holds a value that is not above 0, not finite or there twice.
     """
 
     name = "lr"
@@ -28,25 +31,27 @@ class LearningRate(GroupAxis):
     argument = "lr_candidates"
 
     def check(self, optimizer: Optimizer) -> None:
-        """Refuse an optimizer whose groups have no ``lr``.
+        """Refuse an optimizer whose groups have no rate to multiply; one of 0, as a warm-up begins with, is one.
 
         Raises:
-            ValueError: A parameter group lacks the key.
+            ValueError: A parameter group lacks the key, or its rate is None: the optimizer finds its own.
         """
         for index, group in enumerate(optimizer.param_groups):
             if "lr" not in group:
-                raise ValueError(
-                    f"optimizer has no 'lr' in parameter group {index}; "
-                    f"{type(optimizer).__name__} cannot be steered by a learning-rate axis."
-                )
+                name = f"optimizer {type(optimizer).__name__}"
+                rule = f"must have 'lr' in parameter group {index}"
+                checks.refuse(name, rule, sorted(set(group) - {"params"}), "drop the learning-rate axis")
+            if self.candidates != (self.neutral,):
+                check_number(optimizer, "lr", index, group["lr"], REMEDY)
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
         """Multiply the group's rate."""
         base = group["lr"]
+        if base is None:  # of a group that was added later
+            checks.refuse("optimizer", "must have a number as 'lr' in every parameter group", base, REMEDY)
         if not isinstance(base, Tensor):
-            base = float(base)
             saved.append((group, "lr", base))
-            group["lr"] = base * value
+            group["lr"] = float(base) * value
         elif not any(other["lr"] is base for other, _, _ in saved):  # one tensor may serve several groups
             with torch.no_grad():
                 saved.append((group, "lr", base.clone()))
@@ -55,7 +60,7 @@ class LearningRate(GroupAxis):
     def undo(self, optimizer: Optimizer, token: Saved) -> None:
         """Put the base rates back."""
         del optimizer
-        for group, key, base in token:
+        for group, key, base in reversed(token):
             if isinstance(base, Tensor):
                 with torch.no_grad():
                     group[key].copy_(base)

@@ -34,15 +34,18 @@ class GradientNoise:
         candidates: Standard deviations in units of the gradient, all 0 or above; 0 draws nothing.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a negative value.
+        ValueError: ``candidates`` is empty or holds a value that is negative, not finite or there twice.
     """
 
     name = "noise"
     tag = "n"
     whole_episode = False
+    neutral = 0.0
 
     def __init__(self, candidates: Sequence[float]) -> None:
-        self.candidates = checks.candidates("noise_candidates", candidates, zero_allowed=True)
+        self.candidates = checks.candidates(
+            "noise_candidates", candidates, lambda value: value >= 0, "0 or above"
+        )
 
     def check(self, optimizer: Optimizer) -> None:
         """Accept every optimizer with parameters."""

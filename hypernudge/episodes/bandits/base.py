@@ -60,7 +60,7 @@ class SeededBandit:
         seed: Seed of the generator; None seeds it from the operating system.
 
     Raises:
-        ValueError: ``n_arms`` is below 1.
+        ValueError: ``n_arms`` is no whole number of at least 1, or ``seed`` no seed.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()
@@ -68,7 +68,8 @@ class SeededBandit:
 
     def __init__(self, n_arms: int, seed: int | None) -> None:
         self.n_arms = checks.at_least("n_arms", n_arms, 1)
-        self._rng = random.Random(seed)
+        # Twice the user's limit: a bandit's seed may be another's plus an offset.
+        self._rng = random.Random(checks.seed(seed, limit=2 * checks.SEED_LIMIT))
 
     def state_dict(self) -> dict[str, Any]:
         """Return statistics and generator state in plain types."""
@@ -77,9 +78,12 @@ class SeededBandit:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        for name in self.statistics:
-            setattr(self, f"_{name}", list(state[name]))
-        self._rng.setstate(rng_from_plain(state["rng"]))
+        checks.state(state, (*self.statistics, "rng"), f"state of {type(self).__name__}")
+        lists = {name: checks.state_list(name, state[name], self.n_arms) for name in self.statistics}
+        rng = rng_from_plain(state["rng"])
+        for name, values in lists.items():
+            setattr(self, f"_{name}", values)
+        self._rng = rng
 
 
 def check_play(n_arms: int, arm: int, reward: float) -> None:
@@ -89,7 +93,7 @@ def check_play(n_arms: int, arm: int, reward: float) -> None:
         ValueError: ``arm`` is out of range or ``reward`` is not finite.
     """
     if not 0 <= arm < n_arms:
-        raise ValueError(f"arm must lie in range({n_arms}), but got {arm!r}.")
+        checks.refuse("arm", f"must lie in range({n_arms})", arm, "pass what select() returned")
     checks.finite("reward", reward)
 
 
@@ -99,7 +103,16 @@ def rng_to_plain(state: tuple[Any, ...]) -> list[Any]:
     return [version, list(words), gauss]
 
 
-def rng_from_plain(plain: list[Any]) -> tuple[Any, ...]:
-    """Turn :func:`rng_to_plain`'s lists back into what ``setstate`` wants."""
-    version, words, gauss = plain
-    return version, tuple(words), gauss
+def rng_from_plain(plain: list[Any]) -> random.Random:
+    """Rebuild the generator whose state :func:`rng_to_plain` returned.
+
+    Raises:
+        ValueError: It is no such state.
+    """
+    rng = random.Random()
+    try:
+        version, words, gauss = plain
+        rng.setstate((version, tuple(words), gauss))
+    except (TypeError, ValueError, OverflowError):
+        checks.refuse("rng", "must be the state of a generator", plain, "load what state_dict() returned")
+    return rng

@@ -39,14 +39,17 @@ class BucketedUCB:
         seed: int | None = None,
     ) -> None:
         self.n_arms = checks.at_least("n_arms", n_arms, 1)
+        if isinstance(buckets, str) or not all(isinstance(name, str) for name in buckets) or not buckets:
+            checks.refuse("buckets", "must be a list of at least one name", buckets, "pass TREND_BUCKETS")
         self.buckets = tuple(buckets)
-        checks.at_least("len(buckets)", len(self.buckets), 1)
+        if len(set(self.buckets)) < len(self.buckets):
+            checks.refuse("buckets", "must all differ", self.buckets, "keep one of each")
         self._options: dict[str, Any] = {
             "exploration": exploration,
             "discount": discount,
             "warmup_rounds": warmup_rounds,
         }
-        self._seed = seed
+        self._seed = checks.seed(seed)
         self._global = DiscountedUCB(n_arms, seed=seed, **self._options)
         self._local: dict[str, DiscountedUCB] = {}
         self._active: str | None = None
@@ -59,7 +62,7 @@ class BucketedUCB:
         """
         checks.choice("bucket", bucket, self.buckets)
         if bucket not in self._local:
-            self._local[bucket] = self._make(bucket)
+            self._local[bucket] = self._make(bucket, self._seed)
             self._local[bucket].copy_statistics(self._global)
         self._active = bucket
 
@@ -93,19 +96,21 @@ class BucketedUCB:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        checks.state(state, ("global", "local", "active", "seed"), "state of BucketedUCB")
+        seed = checks.seed(state["seed"])
+        local: dict[str, DiscountedUCB] = {}
+        for name, saved in state["local"].items():
+            local[name] = self._make(checks.choice("bucket", name, self.buckets), seed)
+            local[name].load_state_dict(saved)
+        active = state["active"]
+        if active is not None:
+            checks.choice("active", active, list(local))
         self._global.load_state_dict(state["global"])
-        self._seed = state["seed"]
-        self._local = {}
-        for name, local in state["local"].items():
-            self._local[name] = self._make(name)
-            self._local[name].load_state_dict(local)
-        self._active = state["active"]
+        self._seed, self._local, self._active = seed, local, active
 
-    def _make(self, bucket: str) -> DiscountedUCB:
+    def _make(self, bucket: str, seed: int | None) -> DiscountedUCB:
         offset = BUCKET_SEED_OFFSET + self.buckets.index(bucket)
-        return DiscountedUCB(
-            self.n_arms, seed=None if self._seed is None else self._seed + offset, **self._options
-        )
+        return DiscountedUCB(self.n_arms, seed=None if seed is None else seed + offset, **self._options)
 
     def _current(self) -> DiscountedUCB:
         if self._active is None:

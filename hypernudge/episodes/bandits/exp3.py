@@ -42,10 +42,9 @@ class Exp3(SeededBandit):
         self.mix = checks.in_unit_interval("mix", mix)
         self.rate = checks.positive("rate", rate)
         self.share = checks.not_negative("share", share)
-        if not low < high:
-            raise ValueError(f"low must be below high, but got {low=!r} and {high=!r}.")
-        self.low = low
-        self.high = high
+        self.low, self.high = checks.number("low", low), checks.number("high", high)
+        if not self.low < self.high:
+            checks.refuse("low", f"must be below high ({high!r})", low, "swap them")
         self._log_weights = [0.0] * n_arms
 
     def probabilities(self) -> list[float]:

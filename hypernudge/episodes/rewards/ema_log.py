@@ -6,6 +6,7 @@ from typing import Any
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.rewards.base import RewardDetails
+from hypernudge.errors import InvalidArgumentError
 
 
 class EmaLogReward:
@@ -19,8 +20,8 @@ class EmaLogReward:
     Args:
         epsilon: Added to both averages before the logarithm and to the squared mean, above 0.
         instability_weight: Weight of the penalty, 0 or above.
-        clip_min: Smallest reward.
-        clip_max: Largest reward, at least ``clip_min``.
+        clip_min: Smallest reward; may be infinite.
+        clip_max: Largest reward, at least ``clip_min``; may be infinite.
         smoothing: Weight of the newest loss in the average, in (0, 1].
 
     Raises:
@@ -38,10 +39,7 @@ class EmaLogReward:
     ) -> None:
         self.epsilon = checks.positive("epsilon", epsilon)
         self.instability_weight = checks.not_negative("instability_weight", instability_weight)
-        if clip_min > clip_max:
-            raise ValueError(f"clip_min must be at most clip_max, but got {clip_min=!r}, {clip_max=!r}.")
-        self.clip_min = clip_min
-        self.clip_max = clip_max
+        self.clip_min, self.clip_max = checks.ordered("clip_min", clip_min, "clip_max", clip_max)
         self.smoothing = checks.in_unit_interval("smoothing", smoothing)
 
     @property
@@ -83,7 +81,7 @@ class EmaLogReward:
             ValueError: ``average + epsilon`` is not above 0.
         """
         if average + self.epsilon <= 0:
-            raise ValueError(
+            raise InvalidArgumentError(
                 f"loss must stay positive for the logarithmic reward, but its moving average is {average!r}; "
                 "add a constant to the loss you report, or use another reward."
             )
@@ -104,4 +102,4 @@ class EmaLogReward:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Accept the empty state."""
-        del state
+        checks.state(state, (), "state of EmaLogReward")

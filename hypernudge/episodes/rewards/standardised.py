@@ -29,10 +29,11 @@ class StandardisedReward:
     worst = -1.0
 
     def __init__(self, inner: Reward, *, memory: float = 10.0, clip: float = 3.0) -> None:
-        if not memory > 1:
-            raise ValueError(f"memory must be above 1 episode, but got {memory!r}.")
-        self.inner = inner
-        self.memory = memory
+        members = ("worst", "__call__", "fingerprint", "state_dict", "load_state_dict")
+        self.inner = checks.instance_with("inner", inner, members, "pass for example EmaLogReward()")
+        self.memory = checks.number("memory", memory)
+        if not self.memory > 1:
+            checks.refuse("memory", "must be above 1 episode", memory, "pass for example 10")
         self.clip = checks.positive("clip", clip)
         self._seen = 0
         self._level = 0.0
@@ -86,8 +87,9 @@ class StandardisedReward:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        names = ("level", "slope", "square")
+        checks.state(state, ("inner", "seen", *names), "state of StandardisedReward")
+        seen = checks.at_least("seen", state["seen"], 0)
+        level, slope, square = (checks.number(name, state[name]) for name in names)
         self.inner.load_state_dict(state["inner"])
-        self._seen = state["seen"]
-        self._level = state["level"]
-        self._slope = state["slope"]
-        self._square = state["square"]
+        self._seen, self._level, self._slope, self._square = seen, level, slope, square
