@@ -116,7 +116,7 @@ class AEES:
         checks.in_unit_interval("ema_alpha", ema_alpha)
         seed = checks.seed(seed)
         if lr_scheduler is not None:
-            checks.instance_with("lr_scheduler", lr_scheduler, ("step",), "pass an object with step(), or None")
+            checks.instance_with("lr_scheduler", lr_scheduler, ("step",), "pass an object with step()")
         context: TrendContext | None = None
         if context_mode == "trend":
             context = TrendContext(context_trend_window, context_trend_epsilon)

@@ -103,7 +103,7 @@ class Alignment:
             checks.refuse("up", "must be above 1", up, "pass for example 2")
         if not 0 < self.down < 1:
             checks.refuse("down", "must lie in (0, 1)", down, "pass for example 0.7")
-        self.low, self.high = checks.number("low", low), checks.number("high", high)
+        self.low, self.high = checks.number("low", low), checks.positive("high", high)
         if not 0 < self.low <= self.high:
             checks.refuse("low", f"must be above 0 and at most high ({high!r})", low, "pass for example 1e-4")
         # What the multiplier may become, for whoever asks what is changed; it moves between the two.

@@ -33,8 +33,8 @@ def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
         for name in sorted({axis.name, *keys}):
             if name in found:
                 raise InvalidArgumentError(
-                    f"axes must not change the same, but {found[name]!r} and {axis.name!r} both change {name!r}; "
-                    "drop one, or join their candidates in one axis."
+                    f"axes must not change the same, but {found[name]!r} and {axis.name!r} both change "
+                    f"{name!r}; drop one, or join their candidates in one axis."
                 )
             found[name] = axis.name
     return frozenset(found)
@@ -53,8 +53,8 @@ def take_over(scheduler: EpisodicScheduler, touches: frozenset[str]) -> None:
         # Before anything is done: where warnings are errors, the earlier one stays.
         warnings.warn(
             f"an earlier scheduler of episodes changes {', '.join(shared)} of this "
-            f"{type(scheduler.optimizer).__name__}: it is detached and this one takes its place; call detach() "
-            "on the earlier one first to say that it is meant.",
+            f"{type(scheduler.optimizer).__name__}: it is detached and this one takes its place; call "
+            "detach() on the earlier one first to say that it is meant.",
             stacklevel=4,
         )
     for other in reversed(replaced):

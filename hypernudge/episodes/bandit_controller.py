@@ -172,12 +172,12 @@ class BanditController:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
         checks.state(state, ("bandits", "reward", "history"), "state of the controller")
-        if [len(slot) for slot in state["bandits"]] != [len(slot) for slot in self._slots]:
-            remedy = "load it into the same axes"
-            checks.refuse("bandits", "must be as many as here", [len(slot) for slot in state["bandits"]], remedy)
+        saved = [len(slot) for slot in state["bandits"]]
+        if saved != [len(slot) for slot in self._slots]:
+            checks.refuse("bandits", "must be as many as here", saved, "load it into the same axes")
         history = checks.state_list("history", state["history"], len(state["history"]))
-        for slot, saved in zip(self._slots, state["bandits"], strict=True):
-            for bandit, plain in zip(slot, saved, strict=True):
+        for slot, plains in zip(self._slots, state["bandits"], strict=True):
+            for bandit, plain in zip(slot, plains, strict=True):
                 bandit.load_state_dict(plain)
         self.reward.load_state_dict(state["reward"])
         self._history = history

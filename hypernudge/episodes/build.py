@@ -115,10 +115,11 @@ def bandit_controller(
             f"axes must have different names, but got {names}; join their candidates in one axis."
         )
     if sum(isinstance(axis, GradientNoise) for axis in axes) > 1:
-        raise InvalidArgumentError("axes must hold at most one GradientNoise; join their candidates in one axis.")
-    if bandit is not None and not callable(bandit):
-        remedy = "pass a class, or functools.partial(DiscountedUCB, exploration=0.1)"
-        checks.refuse("bandit", "must be a callable that builds one", bandit, remedy)
+        raise InvalidArgumentError("axes must hold at most one GradientNoise; join their candidates.")
+    if bandit is not None:
+        checks.function(
+            "bandit", bandit, "pass a class, or functools.partial(DiscountedUCB, exploration=0.1)"
+        )
     checks.flag("conditional", conditional)
     factory = bandit or functools.partial(DiscountedUCB, exploration=DEFAULT_EXPLORATION)
     return BanditController(

@@ -21,7 +21,7 @@ def shown(value: object) -> str:
 
 
 def refuse(name: str, rule: str, value: object, remedy: str) -> NoReturn:
-    """Raise the one-line error: ``name rule, but got value; remedy.``"""
+    """Raise the one-line error: ``name rule, but got value; remedy``."""
     raise InvalidArgumentError(f"{name} {rule}, but got {shown(value)}; {remedy}.")
 
 
@@ -63,18 +63,22 @@ def at_least(name: str, value: Any, bound: int) -> int:
     return int(value)
 
 
-def number(name: str, value: Any, *, infinite: bool = False) -> float:
-    """Return ``value`` as a plain number if it is one, finite or, with ``infinite``, not NaN.
+def number(name: str, value: Any, *, infinite: bool = False, not_a_number: bool = False) -> float:
+    """Return ``value`` as a plain number if it is one: finite, or infinite or NaN where that is allowed.
 
     Raises:
         ValueError: It is not.
     """
+    given: Any = value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         refuse(name, "must be a number", value, "pass an int or a float")
+    if not_a_number:
+        return float(given)
     if math.isnan(value) or (not infinite and math.isinf(value)):
         refuse(name, "must not be NaN" if infinite else "must be finite", value, "pass a finite number")
     # Plain types only: NumPy's scalars would not load from a checkpoint with weights_only=True.
-    return value if type(value) in (int, float) else float(value)
+    plain: float = given if type(given) in (int, float) else float(given)
+    return plain
 
 
 def positive(name: str, value: Any) -> float:
@@ -83,10 +87,10 @@ def positive(name: str, value: Any) -> float:
     Raises:
         ValueError: It is not.
     """
-    value = number(name, value)
-    if value <= 0:
+    found = number(name, value)
+    if found <= 0:
         refuse(name, "must be above 0", value, "pass a positive number")
-    return value
+    return found
 
 
 def not_negative(name: str, value: Any) -> float:
@@ -95,10 +99,10 @@ def not_negative(name: str, value: Any) -> float:
     Raises:
         ValueError: It is not.
     """
-    value = number(name, value)
-    if value < 0:
+    found = number(name, value)
+    if found < 0:
         refuse(name, "must be 0 or above", value, "pass 0 to switch it off")
-    return value
+    return found
 
 
 def in_unit_interval(name: str, value: Any) -> float:
@@ -107,10 +111,10 @@ def in_unit_interval(name: str, value: Any) -> float:
     Raises:
         ValueError: It is not.
     """
-    value = number(name, value)
-    if not 0 < value <= 1:
+    found = number(name, value)
+    if not 0 < found <= 1:
         refuse(name, "must lie in (0, 1]", value, "pass a fraction")
-    return value
+    return found
 
 
 def ordered(low_name: str, low: Any, high_name: str, high: Any) -> tuple[float, float]:
@@ -133,7 +137,8 @@ def seed(value: Any, *, name: str = "seed", limit: int = SEED_LIMIT) -> int | No
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or not 0 <= value < limit:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not 0 <= value < limit:
         rule = f"must be None or a whole number from 0 to 2**{limit.bit_length() - 1} - 1"
         refuse(name, rule, value, "pass for example 0")
     return int(value)
@@ -202,6 +207,27 @@ def instance_with(name: str, value: Any, members: Iterable[str], remedy: str) ->
     if lacking:
         refuse(name, f"must have {', '.join(lacking)}", value, remedy)
     return value
+
+
+def label(name: str, value: Any, remedy: str) -> str:
+    """Return ``value`` if it is a string that is not empty.
+
+    Raises:
+        ValueError: It is not.
+    """
+    if not isinstance(value, str) or not value:
+        refuse(name, "must not be empty" if value == "" else "must be a string", value, remedy)
+    return value
+
+
+def function(name: str, value: Any, remedy: str) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ValueError: It is not callable.
+    """
+    if not callable(value):
+        refuse(name, "must be callable", value, remedy)
 
 
 def axis(value: Any) -> Any:

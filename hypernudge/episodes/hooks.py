@@ -89,7 +89,7 @@ class StepHooks:
                 self.optimizer.register_step_pre_hook(self._pre),
                 self.optimizer.register_step_post_hook(self._post),
             ]
-        # Wrappers made with functools.wraps carry the mark on, so a guard under a scheduler's wrapper is found.
+        # Wrappers made with functools.wraps carry the mark, so a guard under a scheduler's wrapper is found.
         if getattr(self.optimizer.step, ATTRIBUTE, None) is not self:
             self._guard()
 
@@ -99,7 +99,7 @@ class StepHooks:
         if not self._drivers:
             for handle in self._handles:
                 handle.remove()
-            # The guard may lie under a scheduler's own wrapper by now, so it stays, with nothing to report to.
+            # The guard may lie under a scheduler's own wrapper by now, so it stays, with nobody to tell.
             self._handles = []
 
     def _pre(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -151,7 +151,7 @@ class StepHooks:
         for driver in drivers:
             try:
                 driver.after()
-            except BaseException as error:  # one that cannot judge its episode must not cost the others the step
+            except BaseException as error:  # who cannot judge an episode must not cost others the step
                 failure = failure or error
         if failure is not None:
             raise failure

@@ -129,14 +129,22 @@ class EpisodeLife:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        steps, start, count = (checks.at_least(key, state[key], 0) for key in ("steps", "start", "step_count"))
+        counters = ("steps", "start", "step_count")
+        steps, start, count = (checks.at_least(key, state[key], 0) for key in counters)
         records = [EpisodeRecord.from_plain(plain) for plain in state["records"]]
         current = None if state["current"] is None else selection_from_plain(state["current"])
+        axes = self._controller.axes
+        if current is not None and (
+            len(current.arms) != len(axes)
+            or not all(0 <= arm < len(axis.candidates) for arm, axis in zip(current.arms, axes, strict=True))
+        ):
+            checks.refuse("current", f"must choose for {len(axes)} axes", current.arms, "load it unchanged")
         norm = (0.0, 0) if state["norm"] is None else checks.state_list("norm", state["norm"], 2)
         self.drop()
         self._losses.load_state_dict(state["losses"])
         if self._controller.uses_loss and len(self._losses) != steps:
-            checks.refuse("steps", f"must be the {len(self._losses)} of the losses", steps, "load it unchanged")
+            rule = f"must be the {len(self._losses)} of the losses"
+            checks.refuse("steps", rule, steps, "load it unchanged")
         self.step_count, self.records = count, records
         if self._norm is not None:
             self._norm.total, self._norm.steps = norm

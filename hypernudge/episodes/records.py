@@ -1,8 +1,9 @@
 """Frozen records: what is in force during an episode, and what became of it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.rewards.base import RewardDetails
 
 
@@ -68,20 +69,37 @@ class EpisodeRecord:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "EpisodeRecord":
-        """Rebuild a record from :meth:`to_plain`."""
-        fields = dict(plain)
-        chosen = fields.pop("selection")
-        reward = fields.pop("reward")
-        return cls(
-            selection=selection_from_plain(chosen),
-            reward=None if reward is None else RewardDetails(**reward),
-            **fields,
-        )
+        """Rebuild a record from :meth:`to_plain`.
+
+        Raises:
+            ValueError: A part lacks, is unknown or of the wrong kind.
+        """
+        kept = checks.state(plain, (field.name for field in fields(cls)), "record")
+        reward = kept["reward"]
+        if reward is not None:
+            names = [field.name for field in fields(RewardDetails)]
+            parts = checks.state(reward, names, "reward")
+            reward = RewardDetails(*checks.state_list("reward", [parts[name] for name in names], len(names)))
+        numbers = [kept[name] for name in ("loss_start", "loss_end", "update_norm") if kept[name] is not None]
+        checks.state_list("losses", numbers, len(numbers))
+        for name in ("index", "start_step", "end_step"):
+            checks.at_least(name, kept[name], 0)
+        return cls(**{**kept, "selection": selection_from_plain(kept["selection"]), "reward": reward})
 
 
 def selection_from_plain(plain: dict[str, Any]) -> Selection:
-    """Rebuild a :class:`Selection` from its ``asdict`` form."""
-    return Selection(plain["name"], tuple(plain["arms"]), tuple(plain["values"]), plain["bucket"])
+    """Rebuild a :class:`Selection` from its ``asdict`` form.
+
+    Raises:
+        ValueError: A part lacks, is unknown or of the wrong kind.
+    """
+    kept = checks.state(plain, (field.name for field in fields(Selection)), "selection")
+    values = checks.state_list("values", kept["values"], len(kept["values"]))
+    arms = checks.state_list("arms", kept["arms"], len(values), int)
+    name, bucket = kept["name"], kept["bucket"]
+    if not isinstance(name, str) or not (bucket is None or isinstance(bucket, str)):
+        checks.refuse("selection", "must have a name, and a bucket or None", kept, "load it unchanged")
+    return Selection(name, tuple(arms), tuple(values), bucket)
 
 
 def value_text(value: float) -> str:

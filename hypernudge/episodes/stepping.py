@@ -1,6 +1,5 @@
 """What happens around one step of the optimizer: in force before it, out of force and counted after it."""
 
-import numbers
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -61,13 +60,12 @@ class EpisodeStepping:
         Raises:
             ValueError: The loss is not a scalar, or not finite where that is refused.
         """
-        if isinstance(loss, Tensor):
-            if loss.numel() != 1:
-                raise InvalidArgumentError(
-                    f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first."
-                )
-        elif isinstance(loss, bool) or not isinstance(loss, numbers.Real):
-            checks.refuse("loss", "must be a number or a tensor of one element", loss, "pass the training loss")
+        if not isinstance(loss, Tensor):
+            checks.number("loss", loss, not_a_number=True)
+        elif loss.numel() != 1:
+            raise InvalidArgumentError(
+                f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first."
+            )
         if self.evaluations > 1 or not self._controller.uses_loss:
             return  # a closure evaluated again within one step: only its first loss precedes the update
         value = self._losses.observe(loss)

@@ -1,4 +1,4 @@
-"""Several schedulers on one optimizer: the same axis is replaced, different axes are undone in reverse order."""
+"""Several schedulers on one optimizer: the same axis is replaced, different ones are undone in reverse."""
 
 import copy
 import pickle
@@ -204,7 +204,9 @@ def test_a_whole_episode_under_a_step_is_left_at_its_own_value():
         problem = Problem()
         optimizer = sgd(problem)
         builders = [
-            lambda o=optimizer: EpisodicScheduler(o, CustomAxis("held", [0.3], *set_rate(o)), episode_length=2),
+            lambda o=optimizer: EpisodicScheduler(
+                o, CustomAxis("held", [0.3], *set_rate(o)), episode_length=2
+            ),
             lambda o=optimizer: EpisodicScheduler(o, LearningRate([0.5]), episode_length=3),
         ][::order]
         schedulers = [build() for build in builders]

@@ -1,5 +1,8 @@
 """Interrupted and resumed training equals uninterrupted training, bit for bit."""
 
+import copy
+import functools
+import io
 import random
 
 import pytest
@@ -7,14 +10,21 @@ import torch
 
 from hypernudge import AEES
 from hypernudge.episodes import (
+    TREND_BUCKETS,
     Alignment,
+    BucketedUCB,
+    DiscountedUCB,
+    EmaLogReward,
     EpisodicScheduler,
     GradientNoise,
     LearningRate,
+    StandardisedReward,
     ThompsonSampling,
     TrendContext,
 )
-from tests.episodes.helpers import Problem, same
+from hypernudge.episodes.keyed_noise import KeyedNoise
+from hypernudge.episodes.noise import StreamedNoise
+from tests.episodes.helpers import Problem, same, train
 
 MODES = {
     "adaptive": {},
@@ -162,3 +172,128 @@ def test_logs_can_be_left_out():
     stack.run(0, 9)
     assert len(stack.aees.episodes.state_dict()["records"]) == 2
     assert stack.aees.episodes.state_dict(logs=False)["records"] == []
+
+
+def trained(**options):
+    """Return a scheduler in the middle of an episode, with noise drawn and a context."""
+    problem = Problem()
+    optimizer = torch.optim.SGD(problem.model.parameters(), lr=0.1)
+    options = {
+        "bandit": functools.partial(BucketedUCB, buckets=TREND_BUCKETS),
+        "context": TrendContext(),
+        "episode_length": 3,
+        "seed": 5,
+        "update_norm": True,
+        **options,
+    }
+    episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 2.0]), GradientNoise([0.0, 0.1]), **options)
+    train(problem, optimizer, 8, episodes)
+    return episodes
+
+
+def aligned():
+    problem = Problem()
+    optimizer = torch.optim.SGD(problem.model.parameters(), lr=0.1)
+    episodes = EpisodicScheduler(optimizer)
+    train(problem, optimizer, 8, episodes)
+    return episodes
+
+
+BUILDERS = {
+    "contexts": trained,
+    "thompson": lambda: trained(bandit=ThompsonSampling, context=None),
+    "deferred": lambda: trained(deferred_reads=True),
+    "alignment": aligned,
+}
+
+
+def places(state, path=()):
+    """Yield the path of every dict entry in a nested state."""
+    items = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    for key, value in items:
+        if isinstance(state, dict):
+            yield (*path, key)
+        if len(path) < 4:
+            yield from places(value, (*path, key))
+
+
+def at(state, path):
+    for key in path:
+        state = state[key]
+    return state
+
+
+def written(state):
+    """Return a state as bytes, so that tensors and NaN compare too."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_a_damaged_state_is_refused_in_one_line_and_changes_nothing(kind):
+    good = BUILDERS[kind]().state_dict()
+    target = BUILDERS[kind]()
+    target.finalize()  # somewhere else than what is loaded
+    before = written(target.state_dict())
+    # Settings are compared as a whole; a name, a bucket and a stream are any string, so "x" may be one.
+    paths = [path for path in places(good) if path[0] != "settings"]
+    assert len(paths) > 30
+    damages = {
+        "missing": lambda part, key: part.pop(key),
+        "unknown": lambda part, key: part.__setitem__("surplus", 1),
+        "a string": lambda part, key: part.__setitem__(key, "x"),
+        "a list of strings": lambda part, key: part.__setitem__(key, ["x"]),
+    }
+    for path in paths:
+        for name, damage in damages.items():
+            if name in ("missing", "unknown") and path[-2:-1] == ("streams",):
+                continue  # a stream is made when it is first needed: there may be any
+            if name == "a string" and path[-1] in ("name", "bucket"):
+                continue
+            bad = copy.deepcopy(good)
+            damage(at(bad, path[:-1]), path[-1])
+            with pytest.raises(ValueError, match="state") as raised:
+                target.load_state_dict(bad)
+            assert "\n" not in str(raised.value), (path, name)
+            assert written(target.state_dict()) == before, (path, name)
+    target.load_state_dict(good)
+    assert written(target.state_dict()) == written(good)
+
+
+@pytest.mark.parametrize("bad", [None, 3, "state", [], {"format": True}, {"format": 2}], ids=str)
+def test_what_is_no_state_is_refused(bad):
+    with pytest.raises(ValueError, match="must come from state_dict") as raised:
+        trained().load_state_dict(bad)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_key_that_lacks_or_is_unknown_is_named():
+    good = trained().state_dict()
+    for key in good.keys() - {"format"}:
+        with pytest.raises(ValueError, match=rf"state lacks \['{key}'\]; load what"):
+            trained().load_state_dict({name: part for name, part in good.items() if name != key})
+    with pytest.raises(ValueError, match=r"state has unknown \['extra'\]; load what"):
+        trained().load_state_dict({**good, "extra": 1})
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        DiscountedUCB(3, seed=0),
+        ThompsonSampling(3, seed=0),
+        BucketedUCB(3, buckets=("a",), seed=0),
+        StandardisedReward(EmaLogReward()),
+        EmaLogReward(),
+        Alignment(),
+        StreamedNoise(0),
+        KeyedNoise(0),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_every_part_refuses_a_damaged_state_and_keeps_its_own(part):
+    good = part.state_dict()
+    for bad in (None, {"surplus": 1}, *({k: v for k, v in good.items() if k != key} for key in good)):
+        with pytest.raises(ValueError, match=r"^state of "):
+            part.load_state_dict(bad)
+        assert written(part.state_dict()) == written(good)

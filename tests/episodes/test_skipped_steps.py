@@ -44,7 +44,9 @@ def run(name, fused, build, *, scaled=True, steps=20):
         lambda o: EpisodicScheduler(
             o, LearningRate([0.5, 2.0]), GradientNoise([0.0, 0.05]), episode_length=3, seed=2
         ),
-        lambda o: EpisodicScheduler(o, LearningRate([0.5, 2.0]), episode_length=3, seed=2, deferred_reads=True),
+        lambda o: EpisodicScheduler(
+            o, LearningRate([0.5, 2.0]), episode_length=3, seed=2, deferred_reads=True
+        ),
         lambda o: EpisodicScheduler(
             o, CustomAxis("held", [0.0, 1.0], lambda v: None, lambda t: None), episode_length=2, seed=1
         ),

@@ -14,8 +14,8 @@ class Axis(Protocol):
     two steps (a scheduler, a checkpoint, a logger) sees the optimizer as the user configured it. With
     ``whole_episode`` it stays applied from the opening of the episode to its end instead.
 
-    An axis may also have ``neutral``, the value that changes nothing, and ``keys(optimizer)``, the entries of a
-    parameter group that it changes: two axes on one entry are refused or replace one another.
+    An axis may also have ``neutral``, the value that changes nothing, and ``keys(optimizer)``, the entries
+    of a parameter group that it changes: two axes on one entry are refused or replace one another.
 
     Attributes:
         name: Name in logs and checkpoints.

@@ -34,13 +34,9 @@ class CustomAxis:
         *,
         whole_episode: bool = True,
     ) -> None:
-        if not isinstance(name, str) or not name:
-            rule = "must not be empty" if name == "" else "must be a string"
-            checks.refuse("name", rule, name, "it labels the axis in logs and checkpoints")
+        checks.label("name", name, "it labels the axis in logs and checkpoints")
         for argument, function in (("apply", apply), ("undo", undo)):
-            if not callable(function):
-                remedy = "pass a function of one argument"
-                checks.refuse(f"{argument} of axis {name!r}", "must be callable", function, remedy)
+            checks.function(f"{argument} of axis {name!r}", function, "pass a function of one argument")
         self.name = name
         self.tag = name
         self.candidates = checks.candidates(

@@ -62,8 +62,12 @@ class GroupAxis:
         if value == 1.0:
             return None
         saved: Saved = []
-        for group in optimizer.param_groups:
-            self.change(group, value, saved)
+        try:
+            for group in optimizer.param_groups:
+                self.change(group, value, saved)
+        except BaseException:
+            self.undo(optimizer, saved)
+            raise
         return saved
 
     def undo(self, optimizer: Optimizer, token: Saved) -> None:

@@ -35,8 +35,9 @@ class WeightDecay(GroupAxis):
                 "so multiplying it does nothing; set one or drop the WeightDecay axis."
             )
         for index, group in enumerate(optimizer.param_groups):
-            if group.get("weight_decay"):
-                check_number(optimizer, "weight_decay", index, group["weight_decay"], "set one, or drop the axis")
+            decay = group.get("weight_decay")
+            if decay:
+                check_number(optimizer, "weight_decay", index, decay, "set one, or drop the axis")
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
         """Multiply the group's decay."""

@@ -31,7 +31,7 @@ class LearningRate(GroupAxis):
     argument = "lr_candidates"
 
     def check(self, optimizer: Optimizer) -> None:
-        """Refuse an optimizer whose groups have no rate to multiply; one of 0, as a warm-up begins with, is one.
+        """Refuse an optimizer whose groups have no rate to multiply; 0, as a warm-up begins with, is one.
 
         Raises:
             ValueError: A parameter group lacks the key, or its rate is None: the optimizer finds its own.

@@ -30,7 +30,7 @@ class StandardisedReward:
 
     def __init__(self, inner: Reward, *, memory: float = 10.0, clip: float = 3.0) -> None:
         members = ("worst", "__call__", "fingerprint", "state_dict", "load_state_dict")
-        self.inner = checks.instance_with("inner", inner, members, "pass for example EmaLogReward()")
+        self.inner: Reward = checks.instance_with("inner", inner, members, "pass for example EmaLogReward()")
         self.memory = checks.number("memory", memory)
         if not self.memory > 1:
             checks.refuse("memory", "must be above 1 episode", memory, "pass for example 10")
