@@ -87,8 +87,8 @@ class Route(Protocol):
     ) -> tuple[Tensor, Params, Params]:
         """Return the training losses `(members,)`, their gradients, and new values of the buffers.
 
-        `params` are those that training descends on, `hp` holds `(members,)` by name. Gradients may lie in
-        `work`.
+        `params` are those that training descends on, `hp` holds `(members,)` by name. What the loss does not
+        use has no gradient. Gradients may lie in `work`.
         """
         ...
 
@@ -188,10 +188,11 @@ class GradientTask(ABC):
         for _ in range(self.steps_per_unit):
             batch = self.batch(state.seed, state.step)
             loss, buffers = self.loss_and_buffers(state.params, batch, hp)
-            grads = torch.autograd.grad(loss, tensors)
-            self.optimizer.update_(
-                leaves, dict(zip(leaves, grads, strict=True)), state.optimizer_state, floats
-            )
+            grads = torch.autograd.grad(loss, tensors, allow_unused=True)
+            # What the loss does not use stays as it is, decay included, as in PyTorch's optimizers.
+            used = {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}
+            moved = leaves if len(used) == len(leaves) else {name: leaves[name] for name in used}
+            self.optimizer.update_(moved, used, state.optimizer_state, floats)
             for name, value in buffers.items():
                 state.params[name].copy_(value.detach())
             total += loss.detach()
@@ -244,4 +245,4 @@ class GradientTask(ABC):
         leaves = [value.requires_grad_(True) for value in self.trained(params).values()]
         hp = {parameter.name: parameter.decode(0.5) for parameter in self.space}
         loss = self.loss(params, self.batch(0, 0), hp)
-        torch.autograd.grad(loss, leaves)
+        torch.autograd.grad(loss, leaves, allow_unused=True)

@@ -102,11 +102,15 @@ def train_unit(
     for batch in route.batches(seeds, steps, task.steps_per_unit, floats, work):
         losses, grads, changed = route.gradients(named, named_buffers, batch, floats, work)
         with torch.no_grad():
-            torch.cat([grads[name].reshape(len(members), -1) for name in named], dim=1, out=gradient)
+            idle = _idle(shape, params, moments, grads) if len(grads) < len(named) else []
+            parts = [grads[name] if name in grads else torch.zeros_like(w) for name, w in named.items()]
+            torch.cat([part.reshape(len(members), -1) for part in parts], dim=1, out=gradient)
             if sgd is not None:
                 sgd_step_(sgd, params, gradient, moments, hp)
             else:
                 vmap_step_(task.optimizer, shape, params, gradient, moments, hp)
+            for view, value in idle:
+                view.copy_(value)
             for name, value in changed.items():
                 named_buffers[name].copy_(value.detach())
             total += losses
@@ -116,6 +120,15 @@ def train_unit(
         member.buffers = buffers[i].clone()
         member.step += task.steps_per_unit
     return finite
+
+
+def _idle(shape: Shape, params: Tensor, moments: Tensor, grads: Params) -> list[tuple[Tensor, Tensor]]:
+    """Return views of what the loss does not use, moments included, with their values: a step leaves them."""
+    names = shape.params.names
+    views = [(name, view) for name, view in shape.params.views(params).items()]
+    for name, view in shape.moments.views(moments).items():  # they are called `NAME` or `KIND/NAME`
+        views.append((name if name in names else name.partition("/")[2], view))
+    return [(view, view.clone()) for name, view in views if name in names and name not in grads]
 
 
 def train_single(

@@ -47,6 +47,6 @@ class Layout:
         lead = rows.shape[:-1]
         parts = torch.split(rows, [prod(shape) for shape in self.shapes], dim=-1) if self.names else ()
         return {
-            name: part.view(*lead, *shape)
+            name: part.view((*lead, *shape))
             for name, shape, part in zip(self.names, self.shapes, parts, strict=True)
         }

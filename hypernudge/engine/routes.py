@@ -72,8 +72,9 @@ class VmapRoute:
             losses, changed = loss.unsqueeze(0), {n: value.unsqueeze(0) for n, value in changed.items()}
         else:
             losses, changed = torch.vmap(one)(everything, batch, dict(hp))
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
-        return losses.detach(), dict(zip(leaves, grads, strict=True)), changed
+        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True)
+        used = {name: grad for name, grad in zip(leaves, grads, strict=True) if grad is not None}
+        return losses.detach(), used, changed
 
     def scores(self, params: Params, split: Split, work: Workspace) -> list[float]:
         """Return the scores one by one."""

@@ -131,7 +131,9 @@ def loss_difference(
     """
     tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
     loss = task.loss(tracked, batch, hp)
-    g = dict(zip(tracked, torch.autograd.grad(loss, list(tracked.values())), strict=True))
+    # A parameter that the loss does not use has gradient zero.
+    grads = torch.autograd.grad(loss, list(tracked.values()), materialize_grads=True)
+    g = dict(zip(tracked, grads, strict=True))
     d = _direction(task, g)
     gd, dd, here = float(_dot(g, d)), float(_dot(d, d)), float(loss.detach())
     if not (math.isfinite(gd) and math.isfinite(here) and gd > 0):
