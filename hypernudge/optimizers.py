@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hypernudge.errors import require
+from hypernudge.registry import instance
 
 Params = dict[str, Tensor]
 
@@ -182,6 +183,40 @@ class AdamW:
 
     def _beta1(self, hp: Mapping[str, Any]) -> Any:
         return hp.get("beta1", hp.get("momentum", self.beta1))
+
+
+RULE = ("init", "update", "update_", "effective_rate", "direction")
+_OF_TORCH = {torch.optim.SGD: "sgd", torch.optim.AdamW: "adamw"}
+
+
+def rule_from(value: Any, where: str = "optimizer") -> Optimizer:
+    """Return the update rule that an argument means: itself, its name, or PyTorch's class of the same rule.
+
+    Args:
+        value: A rule, `"sgd"` or `"adamw"`, a mapping of a name and options, `torch.optim.SGD` or `.AdamW`.
+        where: The argument's name.
+
+    Raises:
+        InvalidArgumentError: For anything else, such as another optimizer of PyTorch, or one with parameters.
+    """
+    if isinstance(value, type) and value in _OF_TORCH:
+        value = _OF_TORCH[value]
+    if not isinstance(value, str | Mapping):
+        check_rule(value, where)
+    found: Optimizer = instance("optimizer", value)
+    return found
+
+
+def check_rule(value: object, where: str = "optimizer") -> None:
+    """Refuse what is no update rule.
+
+    Raises:
+        InvalidArgumentError: With the remedy; PyTorch's optimizers step modules, a rule is a pure function.
+    """
+    ours = isinstance(value, type) and value.__module__ == __name__
+    remedy = f"write {value.__name__}()" if ours else "'sgd' or 'adamw', or an instance of such a class"  # type: ignore[attr-defined]
+    ok = not isinstance(value, type) and all(hasattr(value, name) for name in RULE)
+    require(ok, where, "must be an update rule of hypernudge.optimizers", value, remedy)
 
 
 def _root(value: Tensor) -> Tensor:

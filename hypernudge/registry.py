@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, unknown_name
+from hypernudge.errors import InvalidArgumentError, require, unknown_name
 
 REGISTRY: dict[str, dict[str, str]] = {
     "task": {
@@ -139,3 +139,63 @@ def build(kind: str, spec: Mapping[str, Any], **supplied: Any) -> Any:
     check_options(kind, spec, tuple(supplied))
     options = {key: value for key, value in spec.items() if key != "name"}
     return resolve(kind, spec["name"])(**supplied, **options)
+
+
+def instance(
+    kind: str, value: object, has: Sequence[str] = (), calls: int | None = None, **supplied: Any
+) -> Any:
+    """Return an argument that a caller may also give by name, as YAML does: `"asha"`, `{"name": ..., ...}`.
+
+    Args:
+        kind: Of what, as in `build`; also the argument's name in errors.
+        value: The thing itself, its name, or a mapping of its name and options.
+        has: Attributes that it must have.
+        calls: Positional arguments that it must take when called; None where it is not called.
+        **supplied: As in `build`.
+
+    Raises:
+        InvalidArgumentError: For a class in the place of an instance, an unknown name or option, or something
+            that is nothing of this kind.
+    """
+    if isinstance(value, str):
+        value = {"name": value}
+    if isinstance(value, Mapping):
+        require("name" in value, kind, "a mapping must hold a 'name'", dict(value), "add it")
+        return _built(kind, value, supplied)
+    if isinstance(value, type):
+        raise InvalidArgumentError(
+            f"{kind}: must be an instance, but got the class {value.__name__}; write {value.__name__}(...)"
+        )
+    missing = [name for name in has if not hasattr(value, name)]
+    usual = f"give one of the known names, {', '.join(REGISTRY[kind])}, or an instance"
+    require(not missing, kind, f"must have {list(has)}", value, usual)
+    if calls is not None:
+        require(callable(value), kind, "must be callable", value, usual)
+        require(takes(value, calls), kind, f"must take {calls} arguments", value, usual)
+    return value
+
+
+def takes(function: object, count: int) -> bool:
+    """Whether `count` positional arguments can be passed; yes where nobody can tell."""
+    try:
+        inspect.signature(function).bind(*[None] * count)  # type: ignore[arg-type]
+    except ValueError:  # some built-in functions have no signature
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def _built(kind: str, spec: Mapping[str, Any], supplied: Mapping[str, Any]) -> Any:
+    check_options(kind, spec, tuple(supplied))
+    parameters = inspect.signature(resolve(kind, spec["name"])).parameters
+    required = [
+        n
+        for n, p in parameters.items()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    missing = [name for name in required if name not in supplied and name not in spec]
+    rule = f"{spec['name']!r} needs the options {missing}"
+    require(not missing, kind, rule, dict(spec), "add them beside the name, or give an instance")
+    taken = {name: value for name, value in supplied.items() if name in parameters}
+    return build(kind, spec, **taken)

@@ -5,21 +5,28 @@ It is the only place that knows the scheduler, the warm start and the engine.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hypernudge.engine.base import Engine
-from hypernudge.engine.serial import SerialEngine
 from hypernudge.errors import require
+from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
+from hypernudge.registry import instance
 from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
-from hypernudge.task import Task
+from hypernudge.task import GradientTask, Task
 from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
 from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import Unchanged, WarmStart
+from hypernudge.warmstart.failures import total_failure
+from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
+logger = logging.getLogger("hypernudge")
 Observer = Callable[[Event], None]
+TASK = ("name", "space", "start", "advance", "evaluate", "unit_flops")
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,12 @@ class Study:
     def reports(self) -> list[Report]:
         """All reports in clock order."""
         return [event for event in self.history.events if isinstance(event, Report)]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know before the study is believed, such as a warm start that failed at every trial."""
+        failure = total_failure(self.history)
+        return (failure,) if failure else ()
 
     def best(self) -> tuple[Trial, UnitResult]:
         """Return the trial and unit with the highest validation score, the earliest on ties.
@@ -54,22 +67,23 @@ class Study:
 
 
 def tune(
-    task: Task,
-    scheduler: Scheduler,
+    task: Task | str | Mapping[str, Any],
+    scheduler: Scheduler | str | Mapping[str, Any],
     *,
     seed: int,
     budget: float = math.inf,
-    warm_start: WarmStart | None = None,
+    warm_start: WarmStart | str | Mapping[str, Any] | None = None,
     workers: int = 1,
     flops_per_second: float = 1e9,
-    engine: Engine | None = None,
+    engine: Engine | str | Mapping[str, Any] | None = None,
     observe: Observer | None = None,
     past: Iterable[Event] = (),
 ) -> Study:
     """Tune `task` with `scheduler`, nudging each new configuration with `warm_start`.
 
     Equal seeds give equal sampled configurations, initialisations and data orders whatever the scheduler or
-    the warm start, so that two methods can be compared in pairs.
+    the warm start, so that two methods can be compared in pairs. What YAML names can be named here, too:
+    `warm_start="informed"`, `scheduler={"name": "asha", "max_units": 27}`.
 
     Args:
         task: What is trained.
@@ -86,15 +100,28 @@ def tune(
 
     Raises:
         ValueError: If the events contradict each other.
-        InvalidArgumentError: For a budget that is not positive, or an endless study (no budget, no limit of
-            trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
+        InvalidArgumentError: For a budget that is not positive, an argument that is a class or nothing of its
+            kind, or a warm start that could work with no configuration of the space. An endless study (no
+            budget, no limit of trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
     """
-    if engine is None:
-        engine = SerialEngine(task, trial_seed(Streams(seed)), workers, flops_per_second, budget)
+    trained: Task = instance("task", task, has=TASK)
+    if isinstance(trained, GradientTask):
+        check_rule(trained.optimizer, "task.optimizer")
+    decides: Scheduler = instance("scheduler", scheduler, has=("max_units",), calls=2, space=trained.space)
+    trains: Engine = instance(
+        "engine",
+        "serial" if engine is None else engine,
+        has=("submit", "next", "now", "free"),
+        task=trained,
+        seed_of=trial_seed(Streams(seed)),
+        workers=workers,
+        flops_per_second=flops_per_second,
+        deadline=budget,
+    )
     steps = tuning(
-        task,
-        scheduler,
-        engine,
+        trained,
+        decides,
+        trains,
         seed=seed,
         budget=budget,
         warm_start=warm_start,
@@ -116,7 +143,7 @@ def tuning(
     *,
     seed: int,
     budget: float = math.inf,
-    warm_start: WarmStart | None = None,
+    warm_start: WarmStart | str | Mapping[str, Any] | None = None,
     observe: Observer | None = None,
     past: Iterable[Event] = (),
 ) -> Generator[None, None, Study]:
@@ -126,8 +153,11 @@ def tuning(
     result and errors are those of `tune`.
     """
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
+    whole = isinstance(seed, int) and not isinstance(seed, bool)
+    require(whole, "seed", "must be a whole number", seed, "0, say")
     streams = Streams(seed)
-    policy: WarmStart = warm_start if warm_start is not None else Unchanged()
+    policy = Unchanged() if warm_start is None else warm_start_of(warm_start)
+    check_warm_start(policy, task.space, task)
     nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
     history = _restored(past, engine, scheduler.max_units)
 
@@ -154,7 +184,10 @@ def tuning(
             note(job)
             engine.submit(job)
         if not history.n_running:
-            return Study(history, seed, budget)
+            study = Study(history, seed, budget)
+            for warning in study.warnings:
+                logger.warning(warning)
+            return study
         if engine.foresight and not done:
             engine.foresee(_likely(scheduler, nudger, history, streams, engine))
         yield

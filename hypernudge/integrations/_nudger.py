@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
 from hypernudge.space import Categorical, Config, HyperParameter, Integer, Real, SearchSpace, Value
 from hypernudge.task import GradientTask, Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import WarmStart
-from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.informed import Informed
+from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
+WarmStartArgument = WarmStart | str | Mapping[str, Any] | None
 logger = logging.getLogger("hypernudge.integrations")
 
 
@@ -78,7 +80,7 @@ class Nudger:
     Args:
         objective: A `ModuleLoss`, or a task of one's own.
         declared: The tool's search space.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name as in YAML; `Informed()` where None.
         seed: Seed of everything random in the warm start.
         names: The tool's names of hyper-parameters to those that policies know (`lr`, `momentum`,
             `weight_decay`), where they differ.
@@ -91,15 +93,25 @@ class Nudger:
         self,
         objective: ModuleLoss | Task,
         declared: Declared,
-        warm_start: WarmStart | None = None,
+        warm_start: WarmStartArgument = None,
         seed: int = 0,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        ok = isinstance(objective, ModuleLoss | Task)
-        require(ok, "objective", "must be a ModuleLoss or a task", type(objective).__name__, "wrap the model")
+        ok = isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type)
+        require(
+            ok,
+            "objective",
+            "must be a ModuleLoss or a task",
+            objective,
+            "write ModuleLoss(model, data, loss)",
+        )
+        if isinstance(objective, GradientTask):
+            check_rule(objective.optimizer, "objective.optimizer")
         self.objective = objective
         self.declared = declared
-        self.policy: WarmStart = warm_start if warm_start is not None else Informed()
+        self.policy = Informed() if warm_start is None else warm_start_of(warm_start)
+        whole = isinstance(seed, int) and not isinstance(seed, bool)
+        require(whole, "seed", "must be a whole number", seed, "0, say")
         self.streams = Streams(seed)
         self._ours = dict(names or {})
         unknown = sorted(set(self._ours) - set(declared.parameters))
@@ -112,19 +124,13 @@ class Nudger:
                 for name, parameter in declared.parameters.items()
             ]
         )
-        self._fits()
+        check_warm_start(self.policy, self.space, self._task({}))
 
-    def _fits(self) -> None:
-        """Refuse at once what the usual policies would refuse at the first trial."""
-        if isinstance(self.policy, Informed | CurvatureBand):
-            ok = "lr" in self.space and isinstance(self.space["lr"], Real)
-            rule = f"{type(self.policy).__name__} needs a bounded, continuous 'lr'"
-            remedy = "name it 'lr', or pass names={'learning_rate': 'lr'}"
-            require(ok, "space", rule, self.space.names, remedy)
-        if isinstance(self.policy, CurvatureBand):
-            ok = isinstance(self.objective, ModuleLoss | GradientTask)
-            what = type(self.objective).__name__
-            require(ok, "objective", "CurvatureBand needs a loss to differentiate", what, "use a ModuleLoss")
+    def _task(self, values: Mapping[str, Any]) -> Task:
+        """Return what a measurement differentiates, at one configuration."""
+        if isinstance(self.objective, ModuleLoss):
+            return self.objective.task(self.space, values, self._theirs)
+        return self.objective
 
     def sampled(self, values: Mapping[str, Any]) -> Config:
         """Return what of `values` the space knows, under the policies' names."""
@@ -165,11 +171,8 @@ class Nudger:
         if missing or outside:
             what = f"without {missing}" if missing else f"with {outside} out of bounds"
             return Nudge(sampled, policy, flagged=True, reason=f"sampled {what}: left as sampled")
-        task = self.objective
-        if isinstance(task, ModuleLoss):
-            task = task.task(self.space, values, self._theirs)
         try:
-            nudge = self.policy(task, sampled, history, self.streams)
+            nudge = self.policy(self._task(values), sampled, history, self.streams)
         except InvalidArgumentError:
             raise
         except (

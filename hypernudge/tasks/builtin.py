@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hypernudge.errors import require
-from hypernudge.registry import build
+from hypernudge.optimizers import rule_from
 from hypernudge.space import SearchSpace
 from hypernudge.tasks.data import load_dataset
 from hypernudge.tasks.label_noise import with_label_noise
@@ -54,7 +54,7 @@ def supervised(
         build_space(space),
         batch_size=batch_size,
         steps_per_unit=steps_per_unit,
-        optimizer=build("optimizer", {"name": optimizer} if isinstance(optimizer, str) else optimizer),
+        optimizer=rule_from(optimizer),
         name=label,
         dtype=DTYPES[dtype],
         **extra,

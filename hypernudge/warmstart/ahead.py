@@ -16,9 +16,7 @@ from hypernudge.schedulers.base import Foresees, Scheduler, Start
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import Measuring, Unchanged, WarmStart, Yielding
-
-YIELDED = "guard: the scheduler's own model chose this configuration: left as sampled"
+from hypernudge.warmstart.base import YIELDED, Measuring, Unchanged, WarmStart, Yielding
 
 
 class Nudger:

@@ -12,6 +12,8 @@ from hypernudge.trial import History, Nudge
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
+YIELDED = "guard: the scheduler's own model chose this configuration: left as sampled"
+
 
 class WarmStart(Protocol):
     """Maps a sampled configuration to the one that is trained.

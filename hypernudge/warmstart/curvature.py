@@ -14,10 +14,12 @@ import numpy as np
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.failures import failed, first_cause
+from hypernudge.warmstart.requirements import needs_gradient, needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -54,6 +56,11 @@ class AroundCurvature:
         """Return the configuration, its `z` before, and the reason; `centre` is `log10(lr*)`."""
         raise NotImplementedError
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a task that cannot be differentiated."""
+        needs_gradient(task, self.name)
+        needs_rate(space, self.name)
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate corrected; alone and flagged without `lr*`."""
         return nudge_one(self, task, sampled, history, streams)
@@ -74,8 +81,8 @@ class AroundCurvature:
     ) -> list[tuple[float, float]]:
         from hypernudge.warmstart import measure
 
-        differentiable = measure.gradient_task(task, self.name)
-        rates.check(task, self.name)
+        differentiable = needs_gradient(task, self.name)
+        needs_rate(task.space, self.name)
         seeds = [measure.trial_seed_of(streams, number) for number in numbers]
         found = measure.curvature_rates(differentiable, list(configs), seeds, self.batch_size)
         return [(math.log10(lr_star) if lr_star > 0 else math.nan, flops) for lr_star, flops in found]
@@ -96,7 +103,7 @@ class AroundCurvature:
         """
         known = [t.nudge.measurements[CURVATURE] for t in history.trials if CURVATURE in t.nudge.measurements]
         flops, measurements = 0.0, {}
-        if measured is None and not any(t.nudge.flagged or t.nudge.flops > 0 for t in history.trials):
+        if measured is None and not any(failed(t.nudge) or t.nudge.flops > 0 for t in history.trials):
             (measured,) = self._measured(task, [sampled], [number], streams)
         if measured is not None:
             value, flops = measured
@@ -104,7 +111,8 @@ class AroundCurvature:
                 known.append(value)
                 measurements[CURVATURE] = value
         if not known:
-            reason = "no finite curvature was measured: left as sampled"
+            cause = "" if measured is not None else first_cause(history)
+            reason = f"no finite curvature was measured{cause and f', first {cause}'}: left as sampled"
             return Nudge(sampled, self.name, flagged=True, reason=reason, flops=flops)
         rng = streams(self.name, number)
         config, z, reason = self.choose(task, sampled, rng, sum(known) / len(known))

@@ -14,9 +14,10 @@ import numpy as np
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
+from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -51,9 +52,14 @@ class Density:
             self.vanilla_every >= 1, "vanilla_every", "must be at least 1", self.vanilla_every, "raise it"
         )
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`."""
+        del task
+        needs_rate(space, "density")
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration at the best candidate rate; unchanged while too little is known."""
-        rates.check(task, "density")
+        needs_rate(task.space, "density")
         number = len(history.trials)
         if number % self.vanilla_every == self.vanilla_every - 1:
             return Nudge(sampled, "density", reason=f"every {self.vanilla_every}th trial is left as sampled")

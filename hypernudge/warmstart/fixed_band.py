@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
+from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -43,9 +44,14 @@ class FixedBand:
     def __post_init__(self) -> None:
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`."""
+        del task
+        needs_rate(space, "fixed_band")
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was too slow."""
-        rates.check(task, "fixed_band")
+        needs_rate(task.space, "fixed_band")
         rng = streams("fixed_band", len(history.trials))
         config, z, reason = rates.redrawn(task, sampled, rng, self.centre, (self.low, self.high))
         return rates.corrected("fixed_band", sampled, config, z, reason)

@@ -17,12 +17,13 @@ from scipy.special import ndtri
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.features import SCORED, features, steps_of
 from hypernudge.warmstart.probe import USUAL, Probe, believed
+from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -72,13 +73,13 @@ class Informed:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
         from hypernudge.task import GradientTask
 
-        rates.check(task, "informed")
+        needs_rate(task.space, "informed")
         rule = rates.rule_of(task)
         scale = rates.Scale(USUAL.get(rule, USUAL["SGD"]))
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, "informed", sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = "the probe was not finite: left as sampled"
+            reason = f"{scale.why}: left as sampled"
             return Nudge(sampled, "informed", flagged=True, reason=reason, flops=scale.flops)
         c = believed(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
@@ -86,6 +87,11 @@ class Informed:
         if not reason:
             config, reason = self._choose(task, sampled, history, streams, c)
         return rates.corrected("informed", sampled, config, z, reason, scale.flops, scale.measurements)
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a prior of which nothing is left for this task."""
+        needs_rate(space, "informed")
+        self._prior(task)
 
     def _guard(self, task: Task, c: float, number: int) -> str:
         """Return why this trial is left alone, or nothing."""

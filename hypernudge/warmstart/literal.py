@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -56,6 +57,11 @@ class Literal:
         if self.only is not None:
             object.__setattr__(self, "only", tuple(self.only))
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
+        needs_gradient(task, self.policy)
+        needs_continuous(space, self.policy, self.only)
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the steps; unchanged and flagged if a gradient is not finite."""
         return nudge_one(self, task, sampled, history, streams)
@@ -66,7 +72,7 @@ class Literal:
         """Return the way of each configuration down its hyper-gradients."""
         from hypernudge.warmstart import measure
 
-        differentiable = measure.gradient_task(task, self.policy)
+        differentiable = needs_gradient(task, self.policy)
         seeds = [measure.trial_seed_of(streams, number) for number in numbers]
         descents = [Descent(config) for config in configs]
         for index in range(self.steps):

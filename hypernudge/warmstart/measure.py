@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from hypernudge.errors import require
 from hypernudge.hypergradient import (
     Stack,
     direct,
@@ -28,6 +27,7 @@ from hypernudge.optimizers import Params
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.task import Batch, GradientTask, Task
+from hypernudge.warmstart.requirements import needs_continuous
 
 R = TypeVar("R")
 
@@ -51,18 +51,6 @@ def norm(gradient: Mapping[str, float]) -> float:
     return math.sqrt(sum(value * value for value in gradient.values()))
 
 
-def gradient_task(task: Task, policy: str) -> GradientTask:
-    """Return `task` if its loss can be differentiated.
-
-    Raises:
-        InvalidArgumentError: For a black-box task.
-    """
-    ok = isinstance(task, GradientTask)
-    require(ok, "warm_start", f"{policy} needs a GradientTask", type(task).__name__, "use 'none'")
-    assert isinstance(task, GradientTask)  # for the type checker
-    return task
-
-
 def selected(task: Task, config: Config, only: tuple[str, ...] | None) -> tuple[Real, ...]:
     """Return the continuous hyper-parameters that `config` holds, or those of them that `only` names.
 
@@ -70,9 +58,7 @@ def selected(task: Task, config: Config, only: tuple[str, ...] | None) -> tuple[
         InvalidArgumentError: If `only` names something that is not continuous or not in the space.
     """
     if only is not None:
-        names = [p.name for p in task.space.continuous]
-        unknown = [name for name in only if name not in names]
-        require(not unknown, "only", f"must name continuous hyper-parameters {names}", unknown, "drop them")
+        needs_continuous(task.space, "a hyper-gradient", only)
     return tuple(p for p in task.space.continuous if p.name in config and (only is None or p.name in only))
 
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.probe import Probe
+from hypernudge.warmstart.requirements import needs_gradient, needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -40,12 +41,17 @@ class Placebo:
     def __post_init__(self) -> None:
         Probe(self.steps, self.skip, self.batch_size)  # the same rules, the same errors
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a task that cannot be differentiated."""
+        needs_gradient(task, "placebo")
+        needs_rate(space, "placebo")
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return `sampled` itself, with the cost of the probe."""
-        rates.check(task, "placebo")
+        needs_rate(task.space, "placebo")
         scale = Probe(self.steps, self.skip, self.batch_size)(task, "placebo", sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = "the probe was not finite"
+            reason = scale.why
             return Nudge(sampled, "placebo", flagged=True, reason=reason, flops=scale.flops)
         z = rates.log_rate(task, sampled) - scale.value
         return rates.corrected("placebo", sampled, sampled, z, "never acts", scale.flops, scale.measurements)

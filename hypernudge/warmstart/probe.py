@@ -15,7 +15,9 @@ from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History
+from hypernudge.warmstart.failures import failures, first_cause
 from hypernudge.warmstart.rates import Scale
+from hypernudge.warmstart.requirements import needs_gradient
 
 if TYPE_CHECKING:
     from hypernudge.task import GradientTask, Task
@@ -71,15 +73,16 @@ class Probe:
         The first that nobody has begun to measure: workers of another tool may start several at once, and a
         user may have chosen the first configurations.
         """
-        from hypernudge.warmstart.measure import gradient_task, trial_seed_of, walk
+        from hypernudge.warmstart.measure import trial_seed_of, walk
 
         for trial in history.trials:
             if PROBE in trial.nudge.measurements:
                 return Scale(trial.nudge.measurements[PROBE])
-        if sum(trial.nudge.flagged for trial in history.trials) >= ATTEMPTS:
-            return Scale(math.nan)
+        if len(failures(history)) >= ATTEMPTS:
+            why = f"off since {ATTEMPTS} attempts failed, the first {first_cause(history)}"
+            return Scale(math.nan, why=why)
         number = len(history.trials)
-        differentiable = gradient_task(task, policy)
+        differentiable = needs_gradient(task, policy)
         size = self.samples(differentiable)
         seed = trial_seed_of(streams, number)
         found, flops = differentiable.counted(

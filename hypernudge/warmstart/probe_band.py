@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.errors import require
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.probe import Probe
+from hypernudge.warmstart.requirements import needs_gradient, needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -44,13 +45,18 @@ class ProbeBand:
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
         Probe(self.steps, self.skip, self.batch_size)
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a task that cannot be differentiated."""
+        needs_gradient(task, "probe_band")
+        needs_rate(space, "probe_band")
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was outside the band."""
-        rates.check(task, "probe_band")
+        needs_rate(task.space, "probe_band")
         probe = Probe(self.steps, self.skip, self.batch_size)
         scale = probe(task, "probe_band", sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = "the probe was not finite: left as sampled"
+            reason = f"{scale.why}: left as sampled"
             return Nudge(sampled, "probe_band", flagged=True, reason=reason, flops=scale.flops)
         rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
         config, z, reason = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)

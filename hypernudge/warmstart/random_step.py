@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import nudge_one
 from hypernudge.warmstart.literal import Literal
+from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -41,6 +42,11 @@ class RandomStep:
     def __post_init__(self) -> None:
         Literal(self.eta_h, self.batch_size, self.form)  # the same rules, the same errors
 
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
+        needs_gradient(task, "random_step")
+        needs_continuous(space, "random_step")
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the random step; unchanged and flagged without a finite length."""
         return nudge_one(self, task, sampled, history, streams)
@@ -51,7 +57,7 @@ class RandomStep:
         """Return the hyper-gradients whose lengths are taken."""
         from hypernudge.warmstart import measure
 
-        differentiable = measure.gradient_task(task, "random_step")
+        differentiable = needs_gradient(task, "random_step")
         seeds = [measure.trial_seed_of(streams, number) for number in numbers]
         form = measure.Form(self.form, self.batch_size)
         return measure.hyper_gradients(differentiable, configs, seeds, form)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hypernudge.errors import require
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.trial import Nudge
@@ -23,21 +22,12 @@ _DRAWS = 512
 
 @dataclass(frozen=True)
 class Scale:
-    """`log10` of a scale of the learning rate, NaN if there is none; what it cost, and what to note of it."""
+    """`log10` of a scale of the learning rate, NaN if there is none, and why; its cost, and what to note."""
 
     value: float
     flops: float = 0.0
     measurements: dict[str, float] = field(default_factory=dict)
-
-
-def check(task: Task, policy: str) -> None:
-    """Refuse a space without a continuous learning rate.
-
-    Raises:
-        InvalidArgumentError: If `lr` is not there or not continuous.
-    """
-    ok = "lr" in task.space and isinstance(task.space["lr"], Real)
-    require(ok, "space", f"{policy} needs a continuous 'lr'", task.space.names, "name it 'lr'")
+    why: str = "the probe was not finite"
 
 
 def optimizer_of(task: Task) -> Optimizer:
@@ -70,7 +60,7 @@ def has_rate(task: Task, config: Config) -> bool:
 def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
     """Return `config` with the `lr` whose effective rate is `10**log10_rate`, clipped to the space."""
     lr = task.space["lr"]
-    assert isinstance(lr, Real)  # for the type checker: `check` refused anything else
+    assert isinstance(lr, Real)  # for the type checker: `needs_rate` refused anything else
     unit = float(optimizer_of(task).effective_rate({**config, "lr": 1.0}))
     return config.replace(lr=lr.clip(10.0 ** min(log10_rate, 300.0) / unit))
 

@@ -1,14 +1,19 @@
 """What an ordinary training must say about itself for its warm start, in all the forms it may come in."""
+# ruff: noqa: NPY002 -- what draws from the global generator is what is tested
 
+import random
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset, SequentialSampler, TensorDataset
 
 from hypernudge import ModuleLoss, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient.curvature import gradient_difference, hessian_vector
 from hypernudge.random import Streams
+from hypernudge.tasks.seeded import seeded
 from hypernudge.trial import History
 from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.features import USUAL_STEPS, steps_of
@@ -153,6 +158,129 @@ def test_policies_run_on_it(policy):
     assert not nudge.flagged and nudge.changed and nudge.flops > 0
 
 
+class Augmented:
+    """A data set that draws its augmentation from every global generator there is."""
+
+    def __len__(self):
+        return 64
+
+    def __getitem__(self, row):
+        shift = random.random() + np.random.rand() + torch.rand(()).item()
+        return X[row] + shift, Y[row]
+
+
+def global_state():
+    return random.getstate()[1], np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        Augmented(),
+        DataLoader(Augmented(), batch_size=16),
+        lambda seed, step: (X + random.random() + np.random.rand() + torch.rand(()), Y),
+    ],
+)
+def test_a_measurement_neither_depends_on_nor_moves_the_users_generators(data):
+    def noisy(hp):
+        return nn.Sequential(nn.Linear(5, 2), nn.Dropout(random.random() * np.random.rand()))
+
+    found = set()
+    for start in (1, 2):
+        random.seed(start)
+        np.random.seed(start)
+        torch.manual_seed(start)
+        before = global_state()
+        found.add(lr_star(ModuleLoss(noisy, data, loss)))
+        assert global_state() == before
+    assert len(found) == 1
+    assert found != {lr_star(ModuleLoss(noisy, data, loss), seed=1)}
+
+
+def test_generators_are_put_back_after_an_error():
+    before = global_state()
+    with pytest.raises(ZeroDivisionError), seeded(2**63 + 5):
+        random.random(), np.random.rand(), torch.rand(1), 1 / 0
+    assert global_state() == before
+
+
+def test_seeds_that_wait_for_cuda_are_the_users(monkeypatch):
+    waiting = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", waiting.append)
+    torch.manual_seed(11)
+    torch.rand(3)
+    with seeded(5):
+        torch.rand(3)
+    assert waiting == [11, 5, 11]
+
+
+class Buckets(BatchSampler):
+    """Batches of other lengths, as those that group sentences make them."""
+
+    def __init__(self):
+        pass
+
+    def __iter__(self):
+        return iter([list(range(5)), list(range(5, 64))])
+
+    def __len__(self):
+        return 2
+
+
+def batched(**options):
+    return DataLoader(TensorDataset(X, Y), **options)
+
+
+def prepared(**options):
+    accelerate = pytest.importorskip("accelerate")
+    config = accelerate.utils.DataLoaderConfiguration(**options)
+    return accelerate.Accelerator(cpu=True, dataloader_config=config).prepare(batched(batch_size=8))
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "steps"),
+    [
+        (lambda: prepared(), 8, 8),
+        (lambda: prepared(dispatch_batches=True), 8, 8),
+        (lambda: batched(batch_sampler=BatchSampler(SequentialSampler(X), 8, drop_last=True)), 8, 8),
+        (lambda: DataLoader([(X[:8], Y[:8]), (X[8:16], Y[8:16])], batch_size=None), 8, 2),
+        (lambda: batched(), 1, 64),
+    ],
+)
+def test_a_batch_has_as_many_samples_as_in_training(make, size, steps):
+    source = ModuleLoss(model, make(), loss)
+    assert (source.batch_size, source.steps_per_unit) == (size, steps)
+    x, y = source.read(0, 0)
+    assert len(x) == len(y) == size
+    assert 0 < lr_star(source) == lr_star(source)
+
+
+def test_a_batch_size_that_the_loader_does_not_say_is_asked_for():
+    with pytest.raises(InvalidArgumentError, match=r"^batch_size: must be given where .*'Buckets'"):
+        ModuleLoss(model, batched(batch_sampler=Buckets()), loss)
+    source = ModuleLoss(model, batched(batch_sampler=Buckets()), loss, batch_size=8)
+    assert (len(source.read(0, 0)[0]), source.steps_per_unit) == (8, 2)
+
+
+class Fetching(Rows):
+    """A data set that hands out several rows at once, as `DataLoader` prefers it."""
+
+    def __getitems__(self, rows):
+        return [{"x": X[row], "y": Y[row]} for row in rows]
+
+    def __getitem__(self, row):
+        raise AssertionError("one by one is slow")
+
+
+def test_rows_are_fetched_as_a_loader_fetches_them():
+    plain, fetching = (
+        ModuleLoss(model, kind(), mapped, batch_size=16).read(3, 1) for kind in (Rows, Fetching)
+    )
+    assert torch.equal(plain["x"], fetching["x"])
+
+
 class Endless(IterableDataset):
     def __iter__(self):
         return iter([])
@@ -170,12 +298,24 @@ class Endless(IterableDataset):
         ({"data": []}, "data: must not be empty"),
         ({"data": (X, Y[:3])}, "equal first dimension"),
         ({"data": (X, Y), "batch_size": 0}, "batch_size: must be at least 1"),
+        ({"data": (X, Y), "batch_size": True}, "batch_size: must be a whole number"),
+        ({"data": (X, Y), "batch_size": 1.5}, "batch_size: must be a whole number"),
+        ({"data": (X, Y), "steps_per_unit": "3"}, "steps_per_unit: must be a whole number"),
+        ({"data": (X, Y), "model": nn.Linear(5, 2)}, r"^model: .*write lambda hp: Net\(\)"),
+        ({"data": (X, Y), "model": Odd}, "^model: must be a function"),
+        ({"data": (X, Y), "model": "mlp"}, "^model: must be a function"),
+        ({"data": (X, Y), "loss": nn.CrossEntropyLoss()}, "^loss: must be a function of"),
+        ({"data": (X, Y), "loss": nn.CrossEntropyLoss}, "^loss: must be a function of"),
+        ({"data": (X, Y), "loss": nn.functional.cross_entropy}, "^loss: must be a function of"),
+        ({"data": (X, Y), "loss": lambda model, batch: 0.0}, "^loss: must be a function of"),
         ({"data": (X, Y), "steps_per_unit": 0}, "steps_per_unit: must be at least 1"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(InvalidArgumentError, match=message):
-        ModuleLoss(model, arguments.pop("data"), loss, **arguments)
+    arguments = {"model": model, "loss": loss, **arguments}
+    with pytest.raises(InvalidArgumentError, match=message) as refused:
+        ModuleLoss(**arguments)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""Mini-batches of an ordinary PyTorch training, addressed by seed and step, not drawn in an order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence, Sized
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.random import stream
+from hypernudge.task import Batch
+from hypernudge.tasks.seeded import seeded
+
+USUAL = 128  # samples of a mini-batch, where nobody says
+
+
+class MiniBatches:
+    """Mini-batches of whatever training reads: a loader, a data set, tensors, or a function.
+
+    Args:
+        data: As for `ModuleLoss`.
+        batch_size: Samples per mini-batch; those of the loader where None, else 128.
+
+    Attributes:
+        batch_size: Samples per mini-batch.
+        steps_per_epoch: Mini-batches of an epoch; None where nobody knows.
+
+    Raises:
+        InvalidArgumentError: `data` is nothing of these or empty, or its loader does not say how many samples
+            a batch has.
+    """
+
+    def __init__(self, data: Any, batch_size: int | None = None) -> None:
+        self._collate: Callable[[list[Any]], Any] | None = default_collate
+        loader: DataLoader[Any] | None = None
+        if isinstance(data, DataLoader):
+            loader = data
+            self._collate = data.collate_fn
+            data = data.dataset
+        elif isinstance(data, tuple) and _tensors(data):
+            require(
+                len({len(part) for part in data}) == 1,
+                "data",
+                "tensors must have equal first dimension",
+                [tuple(part.shape) for part in data],
+                "give as many targets as inputs",
+            )
+            data = TensorDataset(*data)
+        # A list of tensors may be samples, or inputs and targets: only a loader makes it clear.
+        unclear = loader is None and isinstance(data, list) and len(data) > 0 and _tensors(data)
+        readable = _is_map_style(data) and not unclear
+        require(
+            readable or (callable(data) and not isinstance(data, Dataset)),
+            "data",
+            "must be a DataLoader over a map-style data set, that data set, a tuple of tensors or a function",
+            type(data).__name__,
+            "write a function of (seed, step) that returns a batch",
+        )
+        require(not readable or len(data) > 0, "data", "must not be empty", data, "fill it")
+        self._data, self._readable = data, readable
+        # Without a batch sampler, an element of the data set is a batch already.
+        self._whole = loader is not None and readable and loader.batch_sampler is None
+        if batch_size is None and loader is not None and readable:
+            batch_size = self._first_length() if self._whole else _size_of(loader)
+        self.batch_size = USUAL if batch_size is None else batch_size
+        require(self.batch_size >= 1, "batch_size", "must be at least 1", batch_size, "128 is usual")
+        self.steps_per_epoch: int | None = None
+        if readable:
+            self.steps_per_epoch = (
+                math.ceil(len(data) / self.batch_size) if loader is None else _epoch(loader)
+            )
+
+    def read(self, seed: int, step: int) -> Any:
+        """Return the mini-batch of `step`, as training would get it: a function of the arguments alone."""
+        with seeded(seed + step):
+            if not self._readable:
+                return self._data(seed, step)
+            n = len(self._data)
+            rng = stream(seed, "batch", step)
+            if self._whole:
+                return self._element(int(rng.integers(n)))
+            rows = rng.choice(n, size=min(self.batch_size, n), replace=False)
+            assert self._collate is not None
+            return self._collate(self._rows([int(row) for row in rows]))
+
+    def _rows(self, rows: list[int]) -> list[Any]:
+        """Return samples as `DataLoader` fetches them: at once, where the data set can."""
+        fetch = getattr(self._data, "__getitems__", None)
+        if fetch:
+            found: list[Any] = fetch(rows)
+            return found
+        return [self._data[row] for row in rows]
+
+    def _element(self, row: int) -> Any:
+        element = self._data[row]
+        return element if self._collate is None else self._collate(element)
+
+    def _first_length(self) -> int:
+        with seeded(0):
+            flat, _ = flattened(self._element(0))
+        return len(next(iter(flat.values())))
+
+
+def _size_of(loader: DataLoader[Any]) -> int:
+    """Return the samples of a loader's batch; loaders that Accelerate prepared know it from their sampler.
+
+    Raises:
+        InvalidArgumentError: If neither says it, as where batches differ in length.
+    """
+    size = loader.batch_size
+    if size is None:
+        size = getattr(loader.batch_sampler, "batch_size", None)
+    known = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    rule = "must be given where the loader's batch_sampler has no attribute `batch_size`"
+    require(
+        known, "batch_size", rule, type(loader.batch_sampler).__name__, "give the usual number of samples"
+    )
+    assert size is not None  # for the type checker
+    return size
+
+
+def _epoch(loader: DataLoader[Any]) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # a sampler without a length
+        return None
+
+
+def _is_map_style(data: Any) -> bool:
+    """Whether `DataLoader` could index it; lists, and data sets of Hugging Face, are no `Dataset`."""
+    if isinstance(data, IterableDataset | Mapping | str | tuple):
+        return False
+    return isinstance(data, Sized) and hasattr(data, "__getitem__")
+
+
+def _tensors(data: Sequence[Any]) -> bool:
+    return all(isinstance(part, Tensor) for part in data)
+
+
+def flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
+    """Return the tensors of a batch by name, and the function that puts them back together.
+
+    Raises:
+        InvalidArgumentError: If a part is no tensor with a batch dimension.
+    """
+    pack: Callable[[Batch], Any]
+    if isinstance(batch, Tensor):
+        flat, pack = {"0": batch}, _first
+    elif isinstance(batch, Mapping):
+        flat, pack = dict(batch), dict
+    elif isinstance(batch, Sequence):
+        flat, pack = {str(index): part for index, part in enumerate(batch)}, _in_order
+    else:
+        flat, pack = {"0": batch}, _first
+    for name, part in flat.items():
+        if not (isinstance(part, Tensor) and part.dim() > 0):
+            raise InvalidArgumentError(
+                f"data: a batch must be a tensor, or a tuple of or a mapping to tensors, but part {name!r} "
+                f"is {type(part).__name__}; leave it out with a function of (seed, step)"
+            )
+    return flat, pack
+
+
+def _first(batch: Batch) -> Tensor:
+    return batch["0"]
+
+
+def _in_order(batch: Batch) -> tuple[Tensor, ...]:
+    return tuple(batch.values())

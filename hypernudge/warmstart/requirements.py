@@ -1,0 +1,87 @@
+"""What a warm start needs, asked before anything is trained; and a warm start by name, as YAML writes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from hypernudge.errors import require
+from hypernudge.registry import instance
+from hypernudge.space import Real, SearchSpace
+
+if TYPE_CHECKING:
+    from hypernudge.task import GradientTask, Task
+    from hypernudge.warmstart.base import WarmStart
+
+
+@runtime_checkable
+class Demanding(Protocol):
+    """What a warm start offers besides if it cannot work with every space or every task."""
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Raise `InvalidArgumentError` if no configuration of `space` could be nudged for `task`."""
+        ...
+
+
+def check_warm_start(policy: WarmStart, space: SearchSpace, task: Task) -> None:
+    """Refuse a policy that would fail at every trial; one that does not say what it needs is accepted.
+
+    Args:
+        policy: The warm start.
+        space: What is tuned.
+        task: What is trained, or what tells a measurement its loss.
+
+    Raises:
+        InvalidArgumentError: With what is missing and the remedy, in one line.
+    """
+    if isinstance(policy, Demanding):
+        policy.check(space, task)
+
+
+def warm_start_of(value: Any) -> WarmStart:
+    """Return the warm start that an argument means: itself, or what a name or a mapping stands for.
+
+    Raises:
+        InvalidArgumentError: For a class, an unknown name, or something that cannot be called with a task, a
+            configuration, a history and streams.
+    """
+    found: WarmStart = instance("warm_start", value, calls=4)
+    return found
+
+
+def needs_rate(space: SearchSpace, policy: str) -> None:
+    """Refuse a space without a continuous learning rate.
+
+    Raises:
+        InvalidArgumentError: If `lr` is not there or not continuous.
+    """
+    ok = "lr" in space and isinstance(space["lr"], Real)
+    remedy = "name it 'lr', or pass names={'learning_rate': 'lr'} where a tool's space has another name"
+    require(ok, "space", f"{policy} needs a bounded, continuous 'lr'", space.names, remedy)
+
+
+def needs_gradient(task: Task, policy: str) -> GradientTask:
+    """Return `task` if its loss can be differentiated.
+
+    Raises:
+        InvalidArgumentError: For a black-box task.
+    """
+    from hypernudge.task import GradientTask
+
+    ok = isinstance(task, GradientTask)
+    remedy = "write one, or use 'none', 'fixed_band', 'density' or 'informed'"
+    require(ok, "warm_start", f"{policy} needs a GradientTask", type(task).__name__, remedy)
+    assert isinstance(task, GradientTask)  # for the type checker
+    return task
+
+
+def needs_continuous(space: SearchSpace, policy: str, only: tuple[str, ...] | None = None) -> None:
+    """Refuse a space without anything that could be moved, or without what `only` names.
+
+    Raises:
+        InvalidArgumentError: If `only` names something that is not continuous or not in the space.
+    """
+    names = [p.name for p in space.continuous]
+    remedy = "give one bounds instead of choices, or use 'none'"
+    require(bool(names), "space", f"{policy} needs a continuous hyper-parameter", space.names, remedy)
+    unknown = [name for name in only or () if name not in names]
+    require(not unknown, "only", f"must name continuous hyper-parameters {names}", unknown, "drop them")
