@@ -10,7 +10,6 @@ Numeric columns are kept, every other column is one-hot encoded, missing values 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,10 @@ import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.random import stream
+from hypernudge.tasks.files import find_file
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DATA_DIRECTORY = "HYPERNUDGE_DATA"
-"""Environment variable: where files with relative names are looked for, after the working directory."""
 
 OPTIONS = ("table", "label", "header", "drop", "rows", "cut", "name")
 
@@ -61,11 +58,6 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     return str(spec.get("name", paths[0].name.split(".")[0])), x[:, varying], y.astype(np.int64)
 
 
-def data_directory() -> Path:
-    """Return the directory that `$HYPERNUDGE_DATA` names, the working directory without it."""
-    return Path(os.environ.get(DATA_DIRECTORY) or ".")
-
-
 def files_of(spec: Mapping[str, Any]) -> list[Path]:
     """Return the files of a table, looked for in the working directory, then in `$HYPERNUDGE_DATA`.
 
@@ -74,15 +66,7 @@ def files_of(spec: Mapping[str, Any]) -> list[Path]:
     """
     names = [spec["table"]] if isinstance(spec["table"], str) else list(spec["table"])
     require(len(names) > 0, "dataset.table", "must name at least one file", names, "add it")
-    return [_find(str(name)) for name in names]
-
-
-def _find(name: str) -> Path:
-    for place in (Path(), data_directory()):
-        if (place / name).is_file():
-            return place / name
-    remedy = f"give its whole path, or set {DATA_DIRECTORY} to the directory that holds it"
-    raise InvalidArgumentError(f"dataset.table: must name a file that exists, but got {name!r}; {remedy}")
+    return [find_file(str(name), "dataset.table") for name in names]
 
 
 def _read(paths: Sequence[Path], header: bool) -> pd.DataFrame:
