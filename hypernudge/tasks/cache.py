@@ -104,7 +104,7 @@ def fingerprint(source: Mapping[str, Any]) -> str:
 
 
 def listing_digest(root: Path, files: Sequence[Path]) -> str:
-    """Return a SHA-256 over the names of files below `root`, their sizes, and their contents up to 1 GiB in all.
+    """Return a SHA-256 over the names of files below `root`, their sizes and, up to 1 GiB in all, contents.
 
     Of larger sources only names and sizes are known: a file that is changed but keeps both goes unnoticed.
     """
@@ -131,7 +131,7 @@ def cached_arrays(
             most, a chunk is what is held in memory.
 
     Raises:
-        InvalidArgumentError: What lies there is damaged or of another source, or nothing can be written there.
+        InvalidArgumentError: What lies there is damaged or of another source, or cannot be written.
     """
     found = open_arrays(folder, source)
     if found is None:
@@ -144,8 +144,8 @@ def cached_arrays(
             if error.errno not in _UNWRITABLE:
                 raise
             raise InvalidArgumentError(
-                f"cache: must be a directory with room, but {folder} cannot be written ({error.strerror}); make "
-                f"room, or set {CACHE_DIRECTORY} to another directory; what is sealed is kept"
+                f"cache: must be a directory with room, but {folder} cannot be written ({error.strerror}); "
+                f"make room, or set {CACHE_DIRECTORY} to another directory; what is sealed is kept"
             ) from None
         found = open_arrays(folder, source)
     assert found is not None

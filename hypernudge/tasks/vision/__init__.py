@@ -1,0 +1,1 @@
+"""Images: readers, augmentation on the device, networks."""

@@ -1,0 +1,205 @@
+"""Where the images of a part come from: pickled batches, a folder per class, or Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.tasks.cache import Chunk, listing_digest
+from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
+from hypernudge.tasks.vision.decode import Decoder, Encoded
+
+SHARD, CHUNK = 2048, 128  # images that are sealed at once, and that are held in memory
+SUFFIXES = {".jpeg", ".jpg", ".png"}
+PARTS = {"train": ("train",), "test": ("val", "valid", "validation", "test")}
+"""Names of a part, the best first: where labels for testing are withheld, validation is the test part."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One part of a data set on disk.
+
+    Attributes:
+        layout: `"pickles"`, `"folder"` or `"parquet"`.
+        root: The folder that names are relative to.
+        files: What it consists of.
+        classes: Names of the classes, if the layout knows them.
+        shards: Yields the decoded shards from a number on; see `hypernudge.tasks.cache`.
+    """
+
+    layout: str
+    root: Path
+    files: Sequence[Path]
+    classes: Sequence[str] | None
+    shards: Callable[[int, Decoder | None], Iterator[Iterable[Chunk]]]
+
+    def digest(self) -> str:
+        """Return what the files are known by."""
+        return listing_digest(self.root, self.files)
+
+
+def find_source(folder: Path, name: str, part: str, argument: str) -> Source | None:
+    """Return a part of the data set in `folder`, in whichever layout it is; None if there is none.
+
+    Args:
+        folder: Holds the data set.
+        name: Of the data set, `"cifar10"` for example; only those of `LAYOUTS` have pickled batches.
+        part: `"train"` or `"test"`.
+        argument: What the user has named, for errors.
+
+    Raises:
+        InvalidArgumentError: The folder holds part of the data set, and not what else belongs to it.
+    """
+    if name in LAYOUTS:
+        files = batch_files(folder, name, part)
+        missing = [path.name for path in files if not path.is_file()]
+        if len(missing) < len(files):
+            whole = not missing
+            require(
+                whole, argument, f"{files[0].parent} must hold all batches", missing, "add what is missing"
+            )
+            return _pickles(files, name, argument)
+    return _parquet(folder, part, argument) or _class_folders(folder, part, argument)
+
+
+def _pickles(files: Sequence[Path], name: str, argument: str) -> Source:
+    def shards(start: int, decoder: Decoder | None) -> Iterator[Iterable[Chunk]]:
+        del decoder
+        for path in files[start:]:
+            images, labels = read_cifar([path], name, argument)
+            yield [{"images": images.transpose(0, 2, 3, 1), "labels": labels}]
+
+    return Source("pickles", files[0].parent, files, None, shards)
+
+
+def _class_folders(folder: Path, part: str, argument: str) -> Source | None:
+    root = next((folder / n for n in PARTS[part] if _folders(folder / n)), None)
+    if root is None:
+        return None
+    # Numbers of classes are those of the training part, in the other parts as well.
+    known = next((folder / n for n in PARTS["train"] if _folders(folder / n)), root)
+    classes = [path.name for path in _folders(known)]
+    strange = [path.name for path in _folders(root) if path.name not in classes]
+    require(
+        not strange, argument, f"classes of {root} must be among those of {known}", strange, "remove them"
+    )
+    labelled = [
+        (path, label)
+        for label, name in enumerate(classes)
+        if (root / name).is_dir()
+        for path in sorted((root / name).iterdir())
+        if path.suffix.lower() in SUFFIXES
+    ]
+    require(bool(labelled), argument, f"{root} must hold images ({', '.join(SUFFIXES)})", 0, "add them")
+
+    def shards(start: int, decoder: Decoder | None) -> Iterator[Iterable[Chunk]]:
+        assert decoder is not None
+        for first in range(SHARD * start, len(labelled), SHARD):
+            yield _decoded(map(_read, labelled[first : first + SHARD]), decoder)
+
+    return Source("folder", root, [path for path, _ in labelled], classes, shards)
+
+
+def _read(labelled: tuple[Path, int]) -> Encoded:
+    path, label = labelled
+    return Encoded(str(path), path.read_bytes(), label)
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _parquet(folder: Path, part: str, argument: str) -> Source | None:
+    files = parquet_files(folder, PARTS[part])
+    if not files:
+        return None
+    parquet = parquet_module(argument)
+    tables = [parquet.ParquetFile(path) for path in files]
+    names = tables[0].schema_arrow.names
+    image, label = (
+        next((n for n in among if n in names), None) for among in (("image", "img"), ("label", "fine_label"))
+    )
+    ok = image is not None and label is not None
+    require(
+        ok,
+        argument,
+        f"{files[0]} must have the columns image (or img) and label (or fine_label)",
+        names,
+        "rename them",
+    )
+    groups = [
+        (table, path, group)
+        for table, path in zip(tables, files, strict=True)
+        for group in range(table.num_row_groups)
+    ]
+
+    def shards(start: int, decoder: Decoder | None) -> Iterator[Iterable[Chunk]]:
+        assert decoder is not None
+        for table, path, group in groups[start:]:
+            yield _decoded(rows(table, path, group), decoder)
+
+    def rows(table: Any, path: Path, group: int) -> Iterator[Encoded]:
+        for batch in table.iter_batches(batch_size=CHUNK, row_groups=[group], columns=[image, label]):
+            for row, (cell, number) in enumerate(zip(batch.column(image), batch.column(label), strict=True)):
+                data = cell["bytes"].as_py()
+                where = f"{path} (row group {group}, {cell['path'].as_py() or f'row {row} of a batch'})"
+                require(data is not None, argument, f"{where} must hold an image", data, "embed its bytes")
+                yield Encoded(where, data, number.as_py())
+
+    return Source("parquet", folder, files, _class_names(tables[0], label), shards)
+
+
+def parquet_files(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """Return the Parquet files `PART.parquet` or `PART-*.parquet` of the first part that is there.
+
+    They are looked for in the folder itself and one folder below it, as Hugging Face arranges them.
+    """
+    for part in parts:
+        for place in (folder, *_folders(folder)):
+            files = sorted([*place.glob(f"{part}.parquet"), *place.glob(f"{part}-*.parquet")])
+            if files:
+                return files
+    return []
+
+
+def parquet_module(argument: str) -> Any:
+    """Return `pyarrow.parquet`.
+
+    Raises:
+        InvalidArgumentError: It is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InvalidArgumentError(
+            f"{argument}: needs pyarrow to read Parquet files, which is not installed; pip install "
+            "'hypernudge[parquet]'"
+        ) from None
+    return parquet
+
+
+def _class_names(table: Any, label: str | None) -> list[str] | None:
+    """Return the names that Hugging Face's `datasets` writes into the file."""
+    import json
+
+    described = (table.schema_arrow.metadata or {}).get(b"huggingface")
+    if described is None:
+        return None
+    names: list[str] | None = json.loads(described)["info"]["features"].get(label, {}).get("names")
+    return names
+
+
+def _decoded(encoded: Iterator[Encoded], decoder: Decoder) -> Iterator[Chunk]:
+    held: list[Encoded] = []
+    for image in encoded:
+        held.append(image)
+        if len(held) == CHUNK:
+            yield decoder(held)
+            held = []
+    if held:
+        yield decoder(held)
