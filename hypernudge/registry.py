@@ -7,6 +7,7 @@ task or warm start enters a YAML file. Nothing is imported before it is asked fo
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,13 @@ REGISTRY: dict[str, dict[str, str]] = {
     "model": {
         "mlp": "hypernudge.tasks.networks.mlp:MLP",
         "cnn": "hypernudge.tasks.networks.cnn:SmallCNN",
+        "resnet20": "hypernudge.tasks.vision.networks:resnet20",
+        "resnet32": "hypernudge.tasks.vision.networks:resnet32",
+        "resnet44": "hypernudge.tasks.vision.networks:resnet44",
+        "resnet56": "hypernudge.tasks.vision.networks:resnet56",
+        "resnet110": "hypernudge.tasks.vision.networks:resnet110",
+        "resnet18_cifar": "hypernudge.tasks.vision.networks:resnet18_cifar",
+        "vit": "hypernudge.tasks.vision.networks:vit",
     },
     "scheduler": {
         "random": "hypernudge.schedulers.random:RandomSearch",
@@ -67,6 +75,9 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 
 
+FAMILIES: dict[str, dict[str, str]] = {"model": {"timm/": "hypernudge.tasks.vision.networks:timm_network"}}
+"""What knows all names with a prefix: `timm/resnet50` is `timm_network("resnet50", ...)`."""
+
 _registered_only: ContextVar[bool] = ContextVar("registered_only", default=False)
 
 
@@ -87,12 +98,17 @@ def check_name(kind: str, name: object, where: str | None = None) -> str:
         InvalidArgumentError: Otherwise, with the nearest names; within `registered_only`, for any name that
             is not registered.
     """
-    if _registered_only.get() and name not in REGISTRY[kind]:
+    if _registered_only.get() and not (name in REGISTRY[kind] or _family(kind, name)):
         raise unknown_name(where or kind, name, REGISTRY[kind], "must be a known name where results are read")
-    if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1):
+    if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1 or _family(kind, name)):
         return name
     rule = "must be one of the known names or 'module:attribute'"
-    raise unknown_name(where or kind, name, REGISTRY[kind], rule)
+    known = [*REGISTRY[kind], *(f"{prefix}NAME" for prefix in FAMILIES.get(kind, ()))]
+    raise unknown_name(where or kind, name, known, rule)
+
+
+def _family(kind: str, name: object) -> str | None:
+    return next((prefix for prefix in FAMILIES.get(kind, ()) if str(name).startswith(prefix)), None)
 
 
 def resolve(kind: str, name: str) -> Callable[..., Any]:
@@ -101,7 +117,8 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         InvalidArgumentError: If the name is unknown, or its module or attribute does not exist.
     """
-    target = REGISTRY[kind].get(check_name(kind, name), name)
+    prefix = _family(kind, check_name(kind, name))
+    target = FAMILIES[kind][prefix] if prefix else REGISTRY[kind].get(name, name)
     module, attribute = target.split(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
@@ -109,7 +126,7 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
         raise InvalidArgumentError(
             f"{kind}: {name!r} must be importable, but {error}; check the spelling and the Python path"
         ) from None
-    return found
+    return functools.partial(found, name.removeprefix(prefix)) if prefix else found
 
 
 def check_options(kind: str, spec: Mapping[str, Any], supplied: tuple[str, ...] = ()) -> None:
