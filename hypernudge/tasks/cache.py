@@ -135,18 +135,9 @@ def cached_arrays(
     """
     found = open_arrays(folder, source)
     if found is None:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with locked(folder):
-                if open_arrays(folder, source) is None:  # another process may have made it meanwhile
-                    _build(folder, source, fields, shards)
-        except OSError as error:
-            if error.errno not in _UNWRITABLE:
-                raise
-            raise InvalidArgumentError(
-                f"cache: must be a directory with room, but {folder} cannot be written ({error.strerror}); "
-                f"make room, or set {CACHE_DIRECTORY} to another directory; what is sealed is kept"
-            ) from None
+        with _writing(folder), locked(folder):
+            if open_arrays(folder, source) is None:  # another process may have made it meanwhile
+                _build(folder, source, fields, shards)
         found = open_arrays(folder, source)
     assert found is not None
     return found
@@ -188,6 +179,15 @@ def open_arrays(folder: Path, source: Mapping[str, Any]) -> CachedArrays | None:
     return CachedArrays(folder, arrays, manifest)
 
 
+def kept_text(path: Path, make: Callable[[], str]) -> str:
+    """Return the text that `path` keeps, which is made if it is not there, by one process."""
+    if not path.is_file():
+        with _writing(path), locked(path):
+            if not path.is_file():
+                write_synced(path, make())
+    return path.read_text(encoding="utf-8")
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock that belongs to `path`, waiting for whoever holds it; a killed process holds none."""
@@ -196,6 +196,21 @@ def locked(path: Path) -> Iterator[None]:
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say in one line that a cache cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise InvalidArgumentError(
+            f"cache: must be a directory with room, but {path} cannot be written ({error.strerror}); "
+            f"make room, or set {CACHE_DIRECTORY} to another directory; what is sealed is kept"
+        ) from None
 
 
 def _build(folder: Path, source: Mapping[str, Any], fields: Mapping[str, Field], shards: Shards) -> None:

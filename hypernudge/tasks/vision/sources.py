@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import require
 from hypernudge.tasks.cache import Chunk, listing_digest
+from hypernudge.tasks.parquet import parquet_files, parquet_module, subfolders
 from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
 from hypernudge.tasks.vision.decode import Decoder, Encoded
 
@@ -76,13 +78,13 @@ def _pickles(files: Sequence[Path], name: str, argument: str) -> Source:
 
 
 def _class_folders(folder: Path, part: str, argument: str) -> Source | None:
-    root = next((folder / n for n in PARTS[part] if _folders(folder / n)), None)
+    root = next((folder / n for n in PARTS[part] if subfolders(folder / n)), None)
     if root is None:
         return None
     # Numbers of classes are those of the training part, in the other parts as well.
-    known = next((folder / n for n in PARTS["train"] if _folders(folder / n)), root)
-    classes = [path.name for path in _folders(known)]
-    strange = [path.name for path in _folders(root) if path.name not in classes]
+    known = next((folder / n for n in PARTS["train"] if subfolders(folder / n)), root)
+    classes = [path.name for path in subfolders(known)]
+    strange = [path.name for path in subfolders(root) if path.name not in classes]
     require(
         not strange, argument, f"classes of {root} must be among those of {known}", strange, "remove them"
     )
@@ -106,12 +108,6 @@ def _class_folders(folder: Path, part: str, argument: str) -> Source | None:
 def _read(labelled: tuple[Path, int]) -> Encoded:
     path, label = labelled
     return Encoded(str(path), path.read_bytes(), label)
-
-
-def _folders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _parquet(folder: Path, part: str, argument: str) -> Source | None:
@@ -154,39 +150,8 @@ def _parquet(folder: Path, part: str, argument: str) -> Source | None:
     return Source("parquet", folder, files, _class_names(tables[0], label), shards)
 
 
-def parquet_files(folder: Path, parts: Sequence[str]) -> list[Path]:
-    """Return the Parquet files `PART.parquet` or `PART-*.parquet` of the first part that is there.
-
-    They are looked for in the folder itself and one folder below it, as Hugging Face arranges them.
-    """
-    for part in parts:
-        for place in (folder, *_folders(folder)):
-            files = sorted([*place.glob(f"{part}.parquet"), *place.glob(f"{part}-*.parquet")])
-            if files:
-                return files
-    return []
-
-
-def parquet_module(argument: str) -> Any:
-    """Return `pyarrow.parquet`.
-
-    Raises:
-        InvalidArgumentError: It is not installed.
-    """
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise InvalidArgumentError(
-            f"{argument}: needs pyarrow to read Parquet files, which is not installed; pip install "
-            "'hypernudge[parquet]'"
-        ) from None
-    return parquet
-
-
 def _class_names(table: Any, label: str | None) -> list[str] | None:
     """Return the names that Hugging Face's `datasets` writes into the file."""
-    import json
-
     described = (table.schema_arrow.metadata or {}).get(b"huggingface")
     if described is None:
         return None

@@ -1,0 +1,1 @@
+"""Text: readers, tokens, a Transformer, and the counts that a language model must beat."""

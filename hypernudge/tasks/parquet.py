@@ -1,0 +1,45 @@
+"""Parquet files as data sets on the Hugging Face hub arrange them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError
+
+
+def parquet_files(folder: Path, parts: Sequence[str]) -> list[Path]:
+    """Return the files `PART.parquet` or `PART-*.parquet` of the first of `parts` that is there.
+
+    They are looked for in the folder itself, then in each folder below it.
+    """
+    for part in parts:
+        for place in (folder, *subfolders(folder)):
+            files = sorted([*place.glob(f"{part}.parquet"), *place.glob(f"{part}-*.parquet")])
+            if files:
+                return files
+    return []
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the folders in `folder` by name, hidden ones left out; none if it is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def parquet_module(argument: str) -> Any:
+    """Return `pyarrow.parquet`.
+
+    Raises:
+        InvalidArgumentError: It is not installed.
+    """
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InvalidArgumentError(
+            f"{argument}: needs pyarrow to read Parquet files, which is not installed; pip install "
+            "'hypernudge[parquet]'"
+        ) from None
+    return parquet
