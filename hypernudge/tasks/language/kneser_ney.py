@@ -53,7 +53,8 @@ class _Order:
         share = _looked_up(self._grams, self._shares, grams, 0.0)
         # A context that was never seen leaves everything to the order below.
         left = _looked_up(self._contexts, self._left, grams // self._vocabulary, 1.0)
-        return share + left * below
+        result: np.ndarray = share + left * below
+        return result
 
 
 class KneserNey:

@@ -95,10 +95,10 @@ class TransformerLM(nn.Module):
         self.sine: Tensor
         self.register_buffer("cosine", angle.cos().float(), persistent=False)
         self.register_buffer("sine", angle.sin().float(), persistent=False)
-        for name, value in self.named_parameters():
-            if value.dim() >= 2:
+        for name, weight in self.named_parameters():
+            if weight.dim() >= 2:
                 ends = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(value, std=0.02 / (2 * depth) ** 0.5 if ends else 0.02)
+                nn.init.normal_(weight, std=0.02 / (2 * depth) ** 0.5 if ends else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens int64 `(n, length)` to logits of the next ones, `(n, length, vocabulary)`.
