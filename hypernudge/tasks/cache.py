@@ -22,11 +22,7 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system: two processes may then build the same cache, and one of them wins
-    fcntl = None  # type: ignore[assignment]
+from hypernudge.results import files
 
 FORMAT = 1
 MANIFEST, JOURNAL = "manifest.json", "journal.json"
@@ -103,14 +99,14 @@ def fingerprint(source: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def listing_digest(root: Path, files: Sequence[Path]) -> str:
+def listing_digest(root: Path, paths: Sequence[Path]) -> str:
     """Return a SHA-256 over the names of files below `root`, their sizes and, up to 1 GiB in all, contents.
 
     Of larger sources only names and sizes are known: a file that is changed but keeps both goes unnoticed.
     """
-    sizes = [path.stat().st_size for path in files]
+    sizes = [path.stat().st_size for path in paths]
     sha = hashlib.sha256()
-    for path, size in zip(files, sizes, strict=True):
+    for path, size in zip(paths, sizes, strict=True):
         sha.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
         if sum(sizes) <= WHOLE:
             sha.update(bytes.fromhex(_sha256(path)))
@@ -135,7 +131,7 @@ def cached_arrays(
     """
     found = open_arrays(folder, source)
     if found is None:
-        with _writing(folder), locked(folder):
+        with _writing(folder), files.lock(_lock(folder)):
             if open_arrays(folder, source) is None:  # another process may have made it meanwhile
                 _build(folder, source, fields, shards)
         found = open_arrays(folder, source)
@@ -182,20 +178,14 @@ def open_arrays(folder: Path, source: Mapping[str, Any]) -> CachedArrays | None:
 def kept_text(path: Path, make: Callable[[], str]) -> str:
     """Return the text that `path` keeps, which is made if it is not there, by one process."""
     if not path.is_file():
-        with _writing(path), locked(path):
+        with _writing(path), files.lock(_lock(path)):
             if not path.is_file():
-                write_synced(path, make())
+                files.write_text(path, make())
     return path.read_text(encoding="utf-8")
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that belongs to `path`, waiting for whoever holds it; a killed process holds none."""
-    # The lock file stays: removing it would let two processes hold locks on two files of one name.
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _lock(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 @contextlib.contextmanager
@@ -214,7 +204,8 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _build(folder: Path, source: Mapping[str, Any], fields: Mapping[str, Field], shards: Shards) -> None:
-    own = "" if fcntl is not None else f"-{os.getpid()}"
+    # Without locks two processes may build, each for itself, and one of them wins.
+    own = "" if files.LOCKS else f"-{os.getpid()}"
     building = folder.with_name(f".{folder.name}.building{own}")
     journal = {"format": FORMAT, "source": json.loads(json.dumps(dict(source)))}
     sealed = _sealed(building, journal, fields)
@@ -229,15 +220,15 @@ def _build(folder: Path, source: Mapping[str, Any], fields: Mapping[str, Field],
         os.truncate(building / f"{name}.bin", rows[name] * field.row_bytes)
     for shard in shards(len(sealed)):
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context((building / f"{name}.bin").open("ab")) for name in fields}
+            opened = {name: stack.enter_context((building / f"{name}.bin").open("ab")) for name in fields}
             for chunk in shard:
                 for name, field in fields.items():
-                    rows[name] += _write(files[name], chunk[name], name, field)
-            for file in files.values():
+                    rows[name] += _write(opened[name], chunk[name], name, field)
+            for file in opened.values():
                 file.flush()
                 os.fsync(file.fileno())
         sealed.append(dict(rows))
-        write_synced(building / JOURNAL, json.dumps({**journal, "sealed": sealed}))
+        files.write_text(building / JOURNAL, json.dumps({**journal, "sealed": sealed}))
     arrays = {
         name: {
             "dtype": field.dtype,
@@ -246,12 +237,13 @@ def _build(folder: Path, source: Mapping[str, Any], fields: Mapping[str, Field],
         }
         for name, field in fields.items()
     }
-    write_synced(building / MANIFEST, json.dumps({**journal, "arrays": arrays}, indent=1) + "\n")
+    files.write_text(building / MANIFEST, json.dumps({**journal, "arrays": arrays}, indent=1) + "\n")
     for path in building.iterdir():
         if path.name != MANIFEST and path.suffix != ".bin":
             path.unlink()
     try:
         building.rename(folder)
+        files.sync_directory(folder.parent)
     except OSError:
         if open_arrays(folder, source) is None:
             require(False, "cache", f"{folder} must be a cache or absent", "another folder", _remove(folder))
@@ -281,16 +273,6 @@ def _write(file: Any, array: np.ndarray, name: str, field: Field) -> int:
     require(ok, name, f"rows must be {field.dtype} {field.row}", (str(array.dtype), array.shape), "mend them")
     file.write(np.ascontiguousarray(array).data)
     return len(array)
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step, synced to disk, readable to whom the user's mask lets."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _sha256(path: Path) -> str:

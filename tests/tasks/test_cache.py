@@ -140,7 +140,7 @@ def test_of_processes_that_want_the_same_one_builds(tmp_path):
 
 
 def test_without_locks_the_first_to_finish_wins(tmp_path, monkeypatch):
-    monkeypatch.setattr("hypernudge.tasks.cache.fcntl", None)
+    monkeypatch.setattr("hypernudge.results.files.LOCKS", False)
     folder = tmp_path / "numbers"
 
     def overtaken(start):

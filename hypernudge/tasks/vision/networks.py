@@ -85,6 +85,9 @@ def timm_network(name: str, shape: Shape, classes: int, **options: Any) -> nn.Mo
         ) from None
     if not timm.is_model(name.split(".")[0]):
         raise unknown_name("model", f"timm/{name}", [f"timm/{known}" for known in timm.list_models()])
+    trained = sorted({"pretrained", "pretrained_cfg", "checkpoint_path", "cache_dir"} & set(options))
+    remedy = "load weights in a model of your own (module:attribute)"
+    require(not trained, "model", f"timm/{name} is made without trained weights", trained, remedy)
     given = {"num_classes": classes, "in_chans": _channels(shape), **options}
     try:
         network: nn.Module = timm.create_model(name, **given)

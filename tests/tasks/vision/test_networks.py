@@ -124,6 +124,7 @@ def test_networks_of_timm_go_by_name():
             r"images of \(224, 224\), but got \(32, 32\); add img_size: 32",
         ),
         ({"name": "timm/resnet18", "image_size": 3}, "timm says: .*image_size"),
+        ({"name": "timm/resnet18", "pretrained": True}, "without trained weights, but got .'pretrained'"),
     ):
         with pytest.raises(InvalidArgumentError, match=said) as caught:
             build_network(spec, SHAPE, 10)
