@@ -148,7 +148,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     from hypernudge.evidence.importers import import_results
-    from hypernudge.evidence.importers.common import Naming
+    from hypernudge.evidence.importers.naming import Naming
 
     naming = Naming(options.name, options.task)
     summary = import_results(

@@ -11,7 +11,9 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.importers import import_results
-from hypernudge.evidence.importers.common import Naming, Run, Score, long_form
+from hypernudge.evidence.importers.common import long_form
+from hypernudge.evidence.importers.naming import Naming
+from hypernudge.evidence.importers.runs import Run, Score
 
 
 def imported(tool, source, tmp_path, **options):

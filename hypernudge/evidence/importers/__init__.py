@@ -8,21 +8,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from hypernudge.errors import require
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers import mlflow, optuna, ray_tune, syne_tune, wandb
-from hypernudge.evidence.importers.common import Naming, Run, long_form, write_long_form
+from hypernudge.evidence.importers.common import check_output, long_form, write_long_form
+from hypernudge.evidence.importers.naming import Naming
+from hypernudge.evidence.importers.runs import COUNT, Run
 
-READERS: dict[str, Callable[[str, str | None], Iterable[Run]]] = {
+READERS: dict[str, Callable[[str, str | None, str], Iterable[Run]]] = {
     "optuna": optuna.read,
     "syne-tune": syne_tune.read,
     "ray-tune": ray_tune.read,
     "mlflow": mlflow.read,
     "wandb": wandb.read,
 }
-CLOCKED: dict[str, Callable[[str, str | None, str | None], Iterable[Run]]] = {
-    "mlflow": mlflow.read,
-    "wandb": wandb.read,
-}
+CLOCKED = ("mlflow", "wandb")
 """Tools that log any value: one of them may be the time."""
 
 
@@ -46,15 +45,28 @@ def import_results(
         clock: "wall", "count", or, from MLflow and W&B, the name of a logged value that is the time.
 
     Returns:
-        One line on what was found.
+        What was found: notes, one a line, and one line of counts.
 
     Raises:
         InvalidArgumentError: The source, the metric, a name or the output breaks a rule.
     """
-    named = clock not in ("wall", "count")
+    named = clock not in ("wall", COUNT)
     known = "must be wall or count, or a logged value of mlflow or wandb"
     require(not named or tool in CLOCKED, "--time", known, clock, "choose one of the two")
-    runs = CLOCKED[tool](source, metric, clock) if named else READERS[tool](source, metric)
-    frame, summary = long_form(runs, naming or Naming(), "count" if clock == "count" else "wall")
+    check_output(output)
+    # A path with a NUL is no path to any system call.
+    require("\0" not in source, "SOURCE", "must be a path or an address", source, "check it")
+    try:
+        runs = READERS[tool](source, metric, clock)
+        frame, summary = long_form(runs, naming or Naming(), "count" if clock == COUNT else "wall")
+    except OSError as error:
+        where = error.filename if error.filename is not None else source
+        reason = error.strerror or str(error)
+        raise InvalidArgumentError(f"SOURCE: {where} cannot be read: {reason}; check the path") from None
     write_long_form(frame, output)
-    return f"{output}: {summary}"
+    return f"{output}: {summary}" if "\n" not in summary else _led(output, summary)
+
+
+def _led(output: Path, summary: str) -> str:
+    notes, _, counts = summary.rpartition("\n")
+    return f"{notes}\n{output}: {counts}"

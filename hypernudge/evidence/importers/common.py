@@ -1,113 +1,33 @@
-"""What all importers share: runs of another tool, their names, and the long form they become."""
+"""From the runs of another tool to the long form that `hypernudge compare` reads."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.importers.naming import Naming, assign
+from hypernudge.evidence.importers.runs import Direction, Run, listed
 from hypernudge.evidence.longform_files import SUFFIXES
 from hypernudge.results.files import write_text
 
-Direction = Literal["maximise", "minimise", "unknown"]
 Clock = Literal["wall", "count"]
 
-# What tools call the three parts of a cell, beside our own names.
-_ALIASES = {"task": ("benchmark", "dataset"), "variation": ("algorithm", "method"), "seed": ("random_seed",)}
-_PATTERNS = {"task": r".+?", "variation": r".+?", "seed": r"[0-9]+"}
-
-
-@dataclass(frozen=True)
-class Score:
-    """One score: which trial of the run, when (seconds, on the clock of `Run.begun`), and its value."""
-
-    trial: str
-    at: float
-    value: float
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of another tool: a whole tuning run, or one training run of several that make up a cell.
-
-    Attributes:
-        name: Its name there.
-        attributes: Attributes, tags, parameters or configuration, as text.
-        begun: When it began, seconds, on any clock.
-        scores: In any order.
-        direction: What the tool says about the metric.
-        unscored: Trials without a usable score: failed, pruned before the first value, still running.
-    """
-
-    name: str
-    attributes: Mapping[str, str]
-    begun: float
-    scores: tuple[Score, ...]
-    direction: Direction = "unknown"
-    unscored: int = 0
-
-
-@dataclass(frozen=True)
-class Naming:
-    """How the cell of a run is found.
-
-    Attributes carry it (task, variation, seed, or what Syne Tune and others call them); else the name is
-    read by a template such as `{task}-{variation}-{seed}`.
-
-    Attributes:
-        template: How names are built.
-        task: Task of all runs that do not say it themselves.
-    """
-
-    template: str = "{task}-{variation}-{seed}"
-    task: str | None = None
-
-    def cell(self, run: Run) -> tuple[str, str, int]:
-        """Return (task, variation, seed).
-
-        Raises:
-            InvalidArgumentError: A part is neither among the attributes nor in the name, or the seed is no
-                whole number.
-        """
-        lowered = {key.lower(): value for key, value in run.attributes.items()}
-        found: dict[str, str] = {}
-        for part, aliases in _ALIASES.items():
-            for key in (part, *aliases):
-                if key in lowered:
-                    found.setdefault(part, lowered[key])
-        if len(found) < 3:
-            match = self._pattern().fullmatch(run.name)
-            for part, value in (match.groupdict() if match else {}).items():
-                found.setdefault(part, value)
-        if self.task is not None:
-            found.setdefault("task", self.task)
-        missing = [part for part in _ALIASES if part not in found]
-        remedy = (
-            f"pass --name with a template that fits (now {self.template!r}), pass --task, "
-            "or store the three as attributes of the run"
-        )
-        require(not missing, "--name", f"must say {', '.join(missing)} of every run", run.name, remedy)
-        ok = re.fullmatch(r"[0-9]+", found["seed"]) is not None
-        require(ok, "--name", f"the seed of {run.name!r} must be a whole number", found["seed"], remedy)
-        return found["task"], found["variation"], int(found["seed"])
-
-    def _pattern(self) -> re.Pattern[str]:
-        text = re.escape(self.template)
-        for part, pattern in _PATTERNS.items():
-            text = text.replace(re.escape("{" + part + "}"), f"(?P<{part}>{pattern})", 1)
-        return re.compile(text)
+_COLUMNS = ["task", "variation", "seed", "trial", "time", "score", "scheduler"]
+_SKEW = 1.0
+"""Seconds by which the clocks of two machines may differ: a score may seem that much older than its run."""
 
 
 def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tuple[pd.DataFrame, str]:
-    """Return the long form, and one line on what was found.
+    """Return the long form, and what was found: notes, one a line, and one line of counts.
 
-    Runs of one cell are merged; its time counts from the earliest of them. An attribute `scheduler` tells
-    cells apart as well, and becomes a column where any run has one.
+    The time of a cell counts from the earliest of its runs. An attribute `scheduler` tells cells apart as
+    well, and becomes a column where any run has one. A cell without a finite score stays: as a miss, by a
+    row without score at the last moment that is known of it.
 
     Args:
         runs: What an importer read.
@@ -115,49 +35,61 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
         clock: "wall", seconds since the cell began, or "count", the number of scores so far.
 
     Raises:
-        InvalidArgumentError: No run has a score, a cell cannot be told, or metrics disagree on direction.
+        InvalidArgumentError: There is no run, a cell cannot be told, two runs are one, a score is older than
+            its run, or metrics disagree on direction.
     """
-    cells: dict[tuple[str, str, int, str], list[Run]] = {}
-    directions: set[Direction] = set()
-    unscored = 0
-    for run in runs:
-        cells.setdefault((*naming.cell(run), _scheduler(run)), []).append(run)
-        directions.add(run.direction)
-        unscored += run.unscored
-    agree = len(directions) <= 1
-    require(
-        agree, "--metric", "all runs must agree on its direction", sorted(directions), "import them apart"
-    )
-    rows = []
+    read = list(runs)
+    cells, notes = assign(read, naming)
+    kept = [run for run in read if not run.absent]
+    notes += [note for run in kept for note in run.notes]
+    directions: set[Direction] = {run.direction for run in kept}
+    rule = "all runs must agree on its direction"
+    require(len(directions) <= 1, "--metric", rule, sorted(directions), "import them apart")
+    rows, missed, count = [], [], 0
     for (task, variation, seed, scheduler), members in cells.items():
         begun = min(run.begun for run in members)
         # Several runs of one cell are its trials, unless they tell trials apart themselves.
         scores = sorted(
             (
-                (s.at - begun, f"{run.name}/{s.trial}" if len(members) > 1 else s.trial, s.value)
+                (
+                    s.at - begun if clock == "count" else _since(begun, s.at, run),
+                    f"{run.name}/{s.trial}" if len(members) > 1 else s.trial,
+                    s.value,
+                )
                 for run in members
                 for s in run.scores
             ),
             key=lambda score: score[0],
         )
-        for count, (time, trial, value) in enumerate(scores, 1):
-            when = time if clock == "wall" else float(count)
+        count += len(scores)
+        if not any(math.isfinite(value) for *_, value in scores):
+            missed.append(" ".join(part for part in (task, scheduler, variation, str(seed)) if part))
+        if not scores:
+            last = max(begun if run.ended is None else run.ended for run in members)
+            scores = [(max(last - begun, 0.0), "", math.nan)]
+        for place, (time, trial, value) in enumerate(scores, 1):
+            when = time if clock == "wall" else float(place)
             rows.append((task, variation, seed, trial, when, value, scheduler))
     require(bool(rows), "SOURCE", "must hold at least one score", 0, "check --metric and the source")
-    columns = ["task", "variation", "seed", "trial", "time", "score", "scheduler"]
-    frame = pd.DataFrame(rows, columns=columns)
+    frame = pd.DataFrame(rows, columns=_COLUMNS)
     if not frame["scheduler"].any():
         frame = frame.drop(columns="scheduler")
-    direction = directions.pop()
-    hint = {"minimise": "; smaller is better: compare with --minimise", "maximise": "", "unknown": ""}[
-        direction
-    ]
+    if missed:
+        notes.append(f"{len(missed)} cells have no finite score and stay, as misses: {listed(missed)}")
+    unscored = sum(run.unscored for run in kept)
     dropped = f"; {unscored} trials without a score left out" if unscored else ""
-    return frame, f"{len(frame)} scores of {len(cells)} cells{dropped}{hint}"
+    smaller = "; smaller is better: compare with --minimise" if directions == {"minimise"} else ""
+    said = "".join(f"note: {note}\n" for note in notes)
+    return frame, f"{said}{count} scores of {len(cells)} cells{dropped}{smaller}"
 
 
-def _scheduler(run: Run) -> str:
-    return next((value for key, value in run.attributes.items() if key.lower() == "scheduler"), "")
+def _since(begun: float, at: float, run: Run) -> float:
+    """Seconds since the cell began."""
+    time = at - begun
+    rule = f"a score of {run.name!r} must not be older than the run"
+    remedy = "the clocks of two machines differ, or the run was taken up again: pass --time count"
+    require(math.isfinite(time) and time >= -_SKEW, "SOURCE", rule, f"{time:g} s", remedy)
+    return max(time, 0.0)
 
 
 def write_long_form(frame: pd.DataFrame, path: Path) -> None:
@@ -166,32 +98,35 @@ def write_long_form(frame: pd.DataFrame, path: Path) -> None:
     Raises:
         InvalidArgumentError: Another suffix, or the file exists.
     """
+    check_output(path)
     suffix = path.suffix.lower()
-    require(suffix in SUFFIXES, "--output", f"must end in one of {SUFFIXES}", path.name, "rename it")
-    require(not path.exists(), "--output", "must not exist yet", str(path), "choose another name")
     if suffix == ".csv":
         write_text(path, frame.to_csv(index=False, lineterminator="\n"))
     elif suffix == ".jsonl":
         write_text(path, frame.to_json(orient="records", lines=True, double_precision=15))
     else:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_parquet(path, index=False)
+
+
+def check_output(path: Path) -> None:
+    """Refuse, before anything is read, a file that cannot be written.
+
+    Raises:
+        InvalidArgumentError: Another suffix, the file exists, or Parquet cannot be written here.
+    """
+    suffix = path.suffix.lower()
+    require(suffix in SUFFIXES, "--output", f"must end in one of {SUFFIXES}", path.name, "rename it")
+    taken = path.exists() or path.is_symlink()
+    require(not taken, "--output", "must not exist yet", str(path), "choose another name")
+    above = next((part for part in path.parents if part.exists()), None)
+    folder = above is None or above.is_dir()
+    require(folder, "--output", f"must lie in a directory, and {above} is none", str(path), "choose another")
+    if suffix == ".parquet":
         try:
-            frame.to_parquet(path, index=False)
+            import pyarrow.parquet  # noqa: F401
         except ImportError:
             raise InvalidArgumentError(
                 "--output: writing Parquet needs pyarrow, which is not installed; "
                 "install hypernudge[parquet], or write CSV"
             ) from None
-
-
-def pick_metric(given: str | None, known: Iterable[str]) -> str:
-    """Return the metric to read: the one given, or the only one there is.
-
-    Raises:
-        InvalidArgumentError: It is not there, or several are and none was given.
-    """
-    names = sorted(known)
-    if given is not None:
-        require(given in names, "--metric", f"must be among {names}", given, "choose one of them")
-        return given
-    require(len(names) == 1, "--metric", "must be given where there are several", names, "choose one of them")
-    return names[0]
