@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.commands import add_commands
 from hypernudge.harness import commands as warm_starts
@@ -16,6 +17,7 @@ from hypernudge.harness.run import parse_with_overrides
 SELF = [sys.executable, "-m", "hypernudge.cli"]
 
 
+@console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -178,8 +180,13 @@ def _derive(options: argparse.Namespace) -> int:
         values[name] = value
     exists = options.config_file.is_file()
     require(exists, "FILE", "must exist", str(options.config_file), "check the path")
-    text = fill_placeholders(options.config_file.read_text(), values)
+    text = fill_placeholders(options.config_file.read_text(encoding="utf-8"), values)
     if options.output is None:
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError as error:
+            rule = f"standard output ({error.encoding}) must know every letter"
+            require(False, "--output", rule, error.object[error.start], "name a file, which is UTF-8")
         sys.stdout.write(text)
         return 0
     free = not options.output.exists()

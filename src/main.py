@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.launch import leave
 from hypernudge.harness.run import refuse, run_experiment
@@ -14,6 +15,7 @@ from hypernudge.harness.run import refuse, run_experiment
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 
 
+@console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return 0 only if every variation and the evaluation ran."""
     parser = argparse.ArgumentParser(prog="python -m src.main", description=__doc__)

@@ -20,6 +20,7 @@ from hypernudge.evidence.criteria import Criterion, judge_criteria
 from hypernudge.evidence.fromtable import study_from_table
 from hypernudge.evidence.jsonio import plain
 from hypernudge.evidence.longform import read_long_form
+from hypernudge.evidence.problem import Problem
 from hypernudge.evidence.study import Study
 from hypernudge.evidence.summaries import comparison_event, criterion_event
 from hypernudge.evidence.verdict import LABELS
@@ -120,8 +121,12 @@ def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | N
         from hypernudge.evidence.figures.material import Material
 
         material = Material(study, tuple(comparisons), tuple(criteria))
-        for file, shows in draw_all(material, figures, TABLE_TOPICS):
-            send({"event": "figure", "name": file.name, "file": file, "shows": shows})
+        try:
+            for file, shows in draw_all(material, figures, TABLE_TOPICS):
+                send({"event": "figure", "name": file.name, "file": file, "shows": shows})
+        except OSError as error:  # a full disk, say: the verdict is there all the same
+            rule = f"cannot be written: {error.strerror or error}"
+            send(Problem(f"--figures {figures}", rule, "the figures from here on are missing").event())
     by_method: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         by_method.setdefault(comparison.method.warm_start, []).append(comparison)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,6 +98,7 @@ def study_from_table(
     problems = list(table.flags)
     rule = "no row for seed {seeds}, which others of the task have"
     problems += missing_cells(cells, rule, "{count} pairs are missing and left out")
+    problems += _unscored(cells, curves, present)
     horizon = _budgets(cells, curves, budget, problems)
     cells["floor"] = _floors(cells, curves)
     _add_outcomes(cells, curves, horizon, present)
@@ -174,6 +175,16 @@ def _curves(frame: pd.DataFrame, cells: pd.DataFrame, sign: float) -> tuple[NDAr
     return index, Curves(index, frame["time"].to_numpy(dtype=np.float64), score, score)
 
 
+def _unscored(cells: pd.DataFrame, curves: Curves, present: NDArray[np.bool_]) -> Iterator[Problem]:
+    """Yield one problem per run with cells that diverged or failed before their first score."""
+    scored = np.zeros(len(cells), dtype=bool)
+    scored[curves.cell[np.isfinite(curves.validation)]] = True
+    never = cells[["run_id", "seed"]].assign(status=np.where(present & ~scored, "missing", ""))
+    yield from missing_cells(
+        never, "no finite score for seed {seeds}", "{count} misses, censored at the budget, below any score"
+    )
+
+
 def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems: list[Problem]) -> Floats:
     """One horizon per (task, scheduler); without a declared one, no cell is given more time than another."""
     if budget is not None:
@@ -184,13 +195,19 @@ def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems
     seen = np.full(len(cells), -np.inf)
     np.fmax.at(seen, curves.cell, curves.validation)
     reached = seen >= cells["target"].to_numpy()
+    searched = np.ones(len(cells), dtype=bool)
+    # Of several rows at the same moment, that of another trial, one score is enough.
+    at_end = curves.time == end[curves.cell]
+    searched[curves.cell[at_end]] = False
+    searched[curves.cell[at_end & np.isfinite(curves.validation)]] = True
     horizon = np.ones(len(cells))
     positions: Any = cells.groupby(["task", "scheduler"], sort=False, observed=True).indices
     for (task, scheduler), rows in positions.items():
         had = rows[end[rows] > 0]
         require(had.size > 0, "column time", "must pass zero in every task", task, "record later scores too")
-        short = had[~reached[had]]
-        # A run may stop once it is there; only a run that still searched says how much time it had.
+        # A run may stop once it is there, or because it diverged (its last score is no number); only a run
+        # that still searched says how much time it had.
+        short = had[~reached[had] & searched[had]]
         derived = float(end[short].min() if short.size else end[had].max())
         value = derived if budget is None else float(budget)
         horizon[rows] = value
@@ -227,6 +244,10 @@ def _add_outcomes(cells: pd.DataFrame, curves: Curves, horizon: Floats, present:
     cells["time"] = np.where(present, result.time, np.nan)
     cells["reached"] = result.reached & present
     cells["auc"] = np.where(present, result.auc, np.nan)
-    final = np.where(np.isnan(result.final), floor, result.final)
+    # What never had a score lies below whatever had one in its task, if only just.
+    task = cells["task"].cat.codes.to_numpy()
+    scored = np.isin(task, task[~np.isnan(result.final)])
+    below = np.where(scored, np.nextafter(floor, -np.inf), floor)
+    final = np.where(np.isnan(result.final), below, result.final)
     cells["final"] = np.where(present, final, np.nan)
     cells["test"] = np.nan

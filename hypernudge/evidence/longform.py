@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hypernudge.errors import require
 from hypernudge.evidence.longform_files import REQUIRED, RawRows, check_once, read_rows
 from hypernudge.evidence.problem import Problem
+from hypernudge.evidence.wording import is_text, number_remedy
 
 CELL = ["task", "scheduler", "variation", "seed"]
 _LISTED = 5
@@ -117,6 +118,9 @@ def _labels(values: pd.Series, name: str, rows: pd.Series) -> pd.Series:
     if "" in categories:
         bad = bad | (names.to_numpy(dtype=str)[codes] == "")
     _refuse(bad, rows, name, "must not be empty", values, "name it")
+    broken = np.array([not is_text(category) for category in categories], dtype=bool)
+    if broken.any():
+        _refuse(broken[place[codes]], rows, name, "must be a name, in UTF-8", values, "rename it")
     return pd.Series(pd.Categorical.from_codes(place[codes], categories=pd.Index(categories, dtype=object)))
 
 
@@ -127,7 +131,7 @@ def _nothing(count: int) -> pd.Series:
 def _numbers(values: pd.Series, name: str, rows: pd.Series) -> NDArray[np.float64]:
     kinds = pd.api.types
     if kinds.is_bool_dtype(values.dtype) or kinds.is_datetime64_any_dtype(values.dtype):
-        remedy = "write it as a number (times: since the cell began)"
+        remedy = "write it as a number (times: seconds since the cell began)"
         _refuse(np.ones(len(values), dtype=bool), rows, name, "must be a number", values, remedy)
     try:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
@@ -135,7 +139,10 @@ def _numbers(values: pd.Series, name: str, rows: pd.Series) -> NDArray[np.float6
         numbers = pd.to_numeric(values.astype(str), errors="coerce").to_numpy(dtype=np.float64)
     text = np.isnan(numbers)
     if text.any():
-        _refuse(text & ~_says_nan(values), rows, name, "must be a number", values, "write it with a point")
+        bad = text & ~_says_nan(values)
+        if bad.any():
+            remedy = number_remedy(str(values.iloc[int(np.argmax(bad))]), name)
+            _refuse(bad, rows, name, "must be a number", values, remedy)
     return numbers
 
 
@@ -152,14 +159,8 @@ def _seeds(values: pd.Series, rows: pd.Series) -> NDArray[np.int64]:
     numbers = _numbers(values, "seed", rows)
     with np.errstate(invalid="ignore"):
         bad = ~(np.isfinite(numbers) & (numbers == np.floor(numbers)) & (numbers >= 0) & (numbers < 2**53))
-    _refuse(
-        bad,
-        rows,
-        "seed",
-        "must be a whole number >= 0 and below 2^53",
-        values,
-        "runs are paired by it: write it",
-    )
+    rule = "must be a whole number >= 0 and below 2^53"
+    _refuse(bad, rows, "seed", rule, values, "runs are paired by it: write it")
     return numbers.astype(np.int64)
 
 

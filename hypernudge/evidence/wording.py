@@ -1,4 +1,4 @@
-"""What to do about a text that stands where a number belongs."""
+"""What to do about a text that stands where something else belongs."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def number_remedy(text: str, column: str = "") -> str:
         if column == "score"
         else ("write a number")
     )
+
+
+def is_text(text: str) -> bool:
+    """Whether a text can be written at all: file names and JSON may hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def whole_number_remedy(text: str) -> str:

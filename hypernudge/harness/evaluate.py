@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypernudge import console
 from hypernudge.evidence.evaluate import evaluate
 from hypernudge.harness.launch import die_with_parent
 from hypernudge.harness.train import emit
 
 
+@console.forgiving()
 def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> int:
     """Evaluate a results directory; return the exit code: 0 if nothing was missing or unreadable."""
     parser = argparse.ArgumentParser(prog=program, description="Evaluate saved results; train nothing.")

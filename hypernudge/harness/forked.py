@@ -6,8 +6,10 @@ The server has imported PyTorch and the harness once (`launch.start_server`). A 
 
 from __future__ import annotations
 
+import io
 import multiprocessing as mp
 import os
+import sys
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import IO, Any
@@ -61,6 +63,9 @@ def _child(
     for connection, standard in ((out, 1), (err, 2)):
         os.dup2(connection.fileno(), standard)
         connection.close()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what reads them takes them for UTF-8
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     launch.fork_workers_here()
     code = 1
     try:

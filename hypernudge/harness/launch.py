@@ -159,8 +159,9 @@ def die_with_parent() -> None:
 
 def leave(code: int) -> NoReturn:
     """End this process now: taking PyTorch apart first would cost most of a second, five times in a study."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by whoever started us
+            stream.flush()
     os._exit(code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -97,7 +98,16 @@ def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callabl
 
 def _process(command: Sequence[str]) -> Child:
     pipe = subprocess.PIPE
-    return subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+    # Between processes and in logs it is UTF-8, whatever this terminal can show.
+    return subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        encoding="utf-8",
+        errors="backslashreplace",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
+    )
 
 
 def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:
@@ -153,8 +163,8 @@ def run_child(start: Callable[[], Child], log_dir: Path, progress: Progress) -> 
     """Start a child; forward its stdout and stderr live, and keep each in a file of its own."""
     log_dir.mkdir(parents=True, exist_ok=True)
     with (
-        (log_dir / "stdout.log").open("w") as out,
-        (log_dir / "stderr.log").open("w") as err,
+        (log_dir / "stdout.log").open("w", encoding="utf-8", errors="backslashreplace") as out,
+        (log_dir / "stderr.log").open("w", encoding="utf-8", errors="backslashreplace") as err,
         start() as child,
     ):
         assert child.stdout is not None and child.stderr is not None  # both are pipes

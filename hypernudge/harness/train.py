@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
@@ -40,6 +41,7 @@ def parse(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@console.forgiving()
 def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
     """Run a variation; return the exit code: 0 if every cell has a record, 1 if not, 2 if refused."""
     options = parse(arguments, program)

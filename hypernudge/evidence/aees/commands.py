@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from hypernudge import console
 from hypernudge.evidence.aees.figures import FIGURES
 from hypernudge.evidence.aees.runs import Runs, load_runs
 from hypernudge.evidence.aees.tables import TABLES
@@ -15,18 +16,21 @@ from hypernudge.evidence.tables import Table, to_markdown, write_table
 from hypernudge.results.files import write_text
 
 
+@console.forgiving()
 def table_command(topic: str, arguments: Sequence[str] | None = None) -> int:
     """Write one table as CSV, Markdown and LaTeX, and print it; returns the exit code."""
     options = _parser(TABLES[topic].__doc__, "table").parse_args(arguments)
     return _run(options, [topic], [])
 
 
+@console.forgiving()
 def plot_command(topic: str, arguments: Sequence[str] | None = None) -> int:
     """Draw one topic as PDF; returns the exit code."""
     options = _parser(FIGURES[topic].__doc__, "figure").parse_args(arguments)
     return _run(options, [], [topic])
 
 
+@console.forgiving()
 def report_command(task: str, arguments: Sequence[str] | None = None) -> int:
     """Write every table and figure of one task, and `report.md` over them; returns the exit code."""
     description = f"Every table and figure of the {task} runs, and report.md over them."

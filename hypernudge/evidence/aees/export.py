@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.aees.runs import Run, load_runs
 from hypernudge.evidence.exporters import TRACKERS, export_runs
@@ -63,6 +64,7 @@ def _points(run: Run) -> Iterator[Point]:
         yield Point(time, values)
 
 
+@console.forgiving()
 def export_command(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `scripts/export_runs.py`; returns the exit code."""
     parser = argparse.ArgumentParser(

@@ -6,6 +6,7 @@ Figures are made without pyplot, so no global list of figures and no window syst
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import warnings
@@ -145,10 +146,18 @@ def legend_above(figure: Figure, handles: Sequence[Any]) -> None:
     figure.legend(handles=list(handles), loc="outside upper center", ncols=columns)
 
 
+_LONGEST_NAME = 120
+"""File systems allow 255 bytes, of which a suffix and what makes a temporary take some."""
+
+
 def file_name(topic: str, *conditions: str) -> str:
-    """`<topic>[_<condition>...]`, safe as a file name, without suffix."""
+    """`<topic>[_<condition>...]`, safe as a file name, without suffix; a long one ends in a digest."""
     parts = [topic, *(re.sub(r"[^A-Za-z0-9]+", "_", condition).strip("_") for condition in conditions)]
-    return "_".join(part for part in parts if part)
+    name = "_".join(part for part in parts if part)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256("\0".join((topic, *conditions)).encode(errors="backslashreplace")).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - 9]}_{digest}"
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -13,7 +13,7 @@ from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.naming import Naming, assign
 from hypernudge.evidence.importers.runs import Direction, Run, listed
 from hypernudge.evidence.longform_files import SUFFIXES
-from hypernudge.results.files import write_text
+from hypernudge.results.files import replacing, write_text
 
 Clock = Literal["wall", "count"]
 
@@ -105,8 +105,8 @@ def write_long_form(frame: pd.DataFrame, path: Path) -> None:
     elif suffix == ".jsonl":
         write_text(path, frame.to_json(orient="records", lines=True, double_precision=15))
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(path, index=False)
+        with replacing(path) as file:
+            frame.to_parquet(file, index=False)
 
 
 def check_output(path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hypernudge.errors import require
 from hypernudge.evidence.importers.runs import Run, listed
-from hypernudge.evidence.wording import whole_number_remedy
+from hypernudge.evidence.wording import is_text, whole_number_remedy
 
 # What tools call the three parts of a cell, beside our own names.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -59,8 +59,8 @@ class Naming:
         )
         require(not missing, "--name", f"must say {', '.join(missing)} of every run", run.name, remedy)
         for part in ("task", "variation"):
-            remedy = f"give it a {part}"
-            require(bool(found[part].strip()), "--name", f"{part} must not be empty", run.name, remedy)
+            good = bool(found[part].strip()) and is_text(found[part])
+            require(good, "--name", f"{part} must be a name, in UTF-8", found[part], f"give it a {part}")
         if "seed" not in found:
             return found["task"], found["variation"], None
         seed = found["seed"].strip()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.experiment import Experiment, UnavailableError
@@ -19,6 +20,7 @@ from hypernudge.harness.progress import Progress
 from hypernudge.harness.records import claim, plain
 
 
+@console.forgiving()
 def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     """Run one experiment; returns the exit code. Events are JSON lines on stdout, all else is on stderr."""
     options = experiment.parser().parse_args(arguments)

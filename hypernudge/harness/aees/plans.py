@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypernudge import console
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.checkpoints import checkpoint_path
 from hypernudge.harness.aees.config import RunConfig
@@ -237,6 +238,7 @@ def write_manifest(plan: RunPlan, results: Path) -> Path:
     return path
 
 
+@console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `experiments/utils/run_plan.py`; returns the exit code."""
     parser = argparse.ArgumentParser(description="Run plans: what should run, what is done, what is missing.")

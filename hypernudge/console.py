@@ -1,0 +1,81 @@
+"""Standard output and error of a command: whatever they cannot show, and whoever stops reading, ends no work.
+
+    with console.forgiving():
+        ...
+
+A letter that the encoding lacks is written as an escape; once the reader of a pipe has gone (`| head -1`), what
+is still written is dropped and the command runs on to its end, files and exit code included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO, cast
+
+
+@contextlib.contextmanager
+def forgiving() -> Iterator[None]:
+    """Have `sys.stdout` and `sys.stderr` forgive within the block; what a caller put there is kept."""
+    before = sys.stdout, sys.stderr
+    sys.stdout = _forgiving(sys.stdout, sys.__stdout__)
+    sys.stderr = _forgiving(sys.stderr, sys.__stderr__)
+    try:
+        yield
+    finally:
+        for stream, given in zip((sys.stdout, sys.stderr), before, strict=True):
+            with contextlib.suppress(ValueError):  # closed meanwhile
+                stream.flush()
+            if given is None:
+                stream.close()
+        sys.stdout, sys.stderr = before
+
+
+class _Pipe(io.RawIOBase):
+    """A raw stream whose reader may go away.
+
+    Args:
+        raw: Written to; stays open when this one is closed.
+    """
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__()
+        self._raw, self._gone = raw, False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def write(self, data: object) -> int | None:
+        if not self._gone:
+            try:
+                return self._raw.write(data)  # type: ignore[arg-type]
+            except BrokenPipeError:
+                self._gone = True
+        return memoryview(data).nbytes  # type: ignore[arg-type]
+
+
+def _forgiving(stream: TextIO | None, standard: TextIO | None) -> TextIO:
+    if stream is None:  # closed by whoever started us (`>&-`)
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if stream is not standard or not isinstance(stream, io.TextIOWrapper):
+        return stream
+    raw = getattr(stream.buffer, "raw", stream.buffer)  # unbuffered streams have no more than the raw one
+    if not isinstance(raw, io.FileIO):
+        return stream
+    stream.flush()
+    return io.TextIOWrapper(
+        cast(io.BufferedIOBase, io.BufferedWriter(_Pipe(raw))),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
