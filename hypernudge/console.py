@@ -3,8 +3,8 @@
     with console.forgiving():
         ...
 
-A letter that the encoding lacks is written as an escape; once the reader of a pipe has gone (`| head -1`), what
-is still written is dropped and the command runs on to its end, files and exit code included.
+A letter that the encoding lacks is written as an escape. Once the reader of a pipe has gone (`| head -1`),
+what is still written is dropped, and the command runs on to its end, files and exit code included.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -74,7 +74,7 @@ def _forgiving(stream: TextIO | None, standard: TextIO | None) -> TextIO:
         return stream
     stream.flush()
     return io.TextIOWrapper(
-        cast(io.BufferedIOBase, io.BufferedWriter(_Pipe(raw))),
+        io.BufferedWriter(_Pipe(raw)),
         encoding=stream.encoding,
         errors="backslashreplace",
         line_buffering=stream.line_buffering or stream.write_through,
