@@ -6,7 +6,6 @@ The server has imported PyTorch and the harness once (`launch.start_server`). A 
 
 from __future__ import annotations
 
-import io
 import multiprocessing as mp
 import os
 import sys
@@ -63,9 +62,9 @@ def _child(
     for connection, standard in ((out, 1), (err, 2)):
         os.dup2(connection.fileno(), standard)
         connection.close()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what reads them takes them for UTF-8
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    # Those of the server have its terminal's encoding; whoever reads these takes them for UTF-8.
+    form: Any = {"buffering": 1, "encoding": "utf-8", "errors": "backslashreplace", "closefd": False}
+    sys.stdout, sys.stderr = os.fdopen(1, "w", **form), os.fdopen(2, "w", **form)
     launch.fork_workers_here()
     code = 1
     try:
