@@ -21,6 +21,7 @@ import numpy as np
 
 from hypernudge.evidence.intervals import Interval, mean_interval
 from hypernudge.evidence.multiplicity import holm
+from hypernudge.evidence.noninferiority import ScoreBounds
 from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.verdict import Facts, judge
 
@@ -138,8 +139,7 @@ def markdown(found: Iterable[dict[str, Any]]) -> str:
 
 
 def _facts(c: dict[str, Any], p_holm: float) -> Facts:
-    time, final = c["time_to_target"], c["final_score"]
-    bounds = final["relative_difference"]["estimate"], final["one_sided_low"], final["one_sided_high"]
+    time, final = c["time_to_target"], c["final_score"]["not_worse"]
     return Facts(
         pairs=c["pairs"],
         joint=time["both_reached"],
@@ -147,7 +147,12 @@ def _facts(c: dict[str, Any], p_holm: float) -> Facts:
         p_holm=p_holm,
         favours=time["favours"],
         ratio=_interval(time["ratio"]),
-        final_difference=Interval(*bounds),
+        final=ScoreBounds(
+            _interval(final["typical_pair"]),
+            _interval(final["mean"]),
+            final["worst_pair"],
+            final["best_pair"],
+        ),
     )
 
 

@@ -75,6 +75,7 @@ def aggregate_interval(
     statistic: Statistic = mean_statistic,
     draws: int = 2000,
     level: float = 0.95,
+    over_tasks: Callable[[Floats, float], Interval] = mean_interval,
 ) -> Interval:
     """Interval of a statistic averaged over tasks.
 
@@ -84,6 +85,7 @@ def aggregate_interval(
         statistic: What to compute within a task.
         draws: Bootstrap draws for a single task, at least 100.
         level: Confidence level.
+        over_tasks: From the values of several tasks, shape (tasks,), and the level to the interval.
 
     Raises:
         ValueError: as `hierarchical_bootstrap`.
@@ -102,7 +104,7 @@ def aggregate_interval(
         expanded = min(1 - 2 * float(ndtr(-t)), 0.9999)
         return hierarchical_bootstrap(tasks, rng, statistic, draws, expanded)
     whole = np.array([float(statistic(values, np.ones((1, values.shape[2])))[0]) for values in tasks])
-    return mean_interval(whole[np.isfinite(whole)], level)
+    return over_tasks(whole[np.isfinite(whole)], level)
 
 
 def hierarchical_bootstrap(

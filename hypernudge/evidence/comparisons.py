@@ -16,9 +16,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hypernudge.evidence.disagreement import of_scores, of_times
 from hypernudge.evidence.effects import Effects, effects
-from hypernudge.evidence.intervals import UNDEFINED, Interval, mean_interval
+from hypernudge.evidence.intervals import Interval, mean_interval
 from hypernudge.evidence.multiplicity import holm_by_family
+from hypernudge.evidence.noninferiority import (
+    Relative,
+    ScoreBounds,
+    not_worse_p,
+    relative,
+    score_bounds,
+    subset_mean_interval,
+)
 from hypernudge.evidence.paired import PairedTest, TimePairs, difference_test, paired_test
 from hypernudge.evidence.plan import Criteria, Variation
 from hypernudge.evidence.power import best_case_adjusted_p
@@ -48,9 +57,11 @@ class Comparison:
         columns: `baseline.<outcome>` and `method.<outcome>`, each of shape (pairs,).
         test: The paired test of the times to target.
         effects: Their effect sizes.
-        final: Relative difference of the final score (method minus baseline over the baseline's mean), 95 %
-            limits.
-        final_bounds: The same with one-sided bounds at level 1 - alpha, for non-inferiority.
+        final: Mean relative difference of the final score (method minus baseline), 95 % limits.
+        final_bounds: Typical pair and mean of the same, with one-sided bounds at level 1 - alpha, for
+            non-inferiority.
+        not_worse_p: The p value that goes with them: the larger of the two tests'.
+        final_differences: The relative differences themselves, and the scale they are relative to.
         final_p: Signed-rank p of the final scores (exploratory, unadjusted).
         test_difference: Mean difference of the incumbent's test score, 95 % limits.
         auc: Mean difference of the best-so-far area, 95 % limits.
@@ -67,6 +78,7 @@ class Comparison:
         p_holm: Adjusted p of the paired test.
         auc_p_holm: Adjusted p of the areas, within the secondary family.
         verdict: The judgement.
+        notes: Why an interval and a test seem to disagree, where they do.
     """
 
     baseline: Variation
@@ -77,7 +89,9 @@ class Comparison:
     test: PairedTest
     effects: Effects
     final: Interval
-    final_bounds: Interval
+    final_bounds: ScoreBounds
+    not_worse_p: float
+    final_differences: Relative
     final_p: float
     test_difference: Interval
     auc: Interval
@@ -93,6 +107,7 @@ class Comparison:
     p_holm: float = 1.0
     auc_p_holm: float = 1.0
     verdict: Verdict = _NOT_JUDGED
+    notes: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -117,7 +132,7 @@ class Comparison:
     @property
     def final_relative(self) -> Floats:
         """Paired relative difference of the final score; shape (pairs,)."""
-        return _relative(self.column("method.final"), self.column("baseline.final"))
+        return self.final_differences.values
 
     def column(self, name: str) -> Floats:
         """A column as numbers; shape (pairs,)."""
@@ -166,9 +181,13 @@ def compare(study: Study) -> list[Comparison]:
             p_holm=corrected.p_holm,
             favours=corrected.test.favours,
             ratio=corrected.effects.ratio,
-            final_difference=corrected.final_bounds,
+            final=corrected.final_bounds,
         )
-        judged.append(replace(corrected, verdict=judge(facts, criteria)))
+        notes = (
+            *of_times(corrected.test, corrected.effects, corrected.p_holm, criteria.alpha),
+            *of_scores(corrected.final_bounds, corrected.final, criteria.final_margin),
+        )
+        judged.append(replace(corrected, verdict=judge(facts, criteria), notes=notes))
     return judged
 
 
@@ -218,7 +237,7 @@ def _compare_one(
         value["method.reached"].astype(bool),
         value["method.final"].astype(np.float64),
     )
-    final_relative = _relative(pairs.method_final, pairs.baseline_final)
+    final = relative(pairs.method_final, pairs.baseline_final)
     area = value["method.auc"].astype(np.float64) - value["baseline.auc"].astype(np.float64)
     test_scores = value["method.test"].astype(np.float64) - value["baseline.test"].astype(np.float64)
     total = float(np.sum(value["method.total_flops"].astype(np.float64)))
@@ -231,14 +250,13 @@ def _compare_one(
         columns=value,
         test=paired_test(pairs),
         effects=effects(pairs),
-        final=mean_interval(final_relative),
-        # Two one-sided bounds at 1 - alpha are the limits of a two-sided interval at 1 - 2 alpha.
-        final_bounds=mean_interval(final_relative, 1 - 2 * criteria.alpha)
-        if criteria.alpha < 0.5
-        else UNDEFINED,
-        final_p=_p(final_relative),
-        test_difference=mean_interval(test_scores[np.isfinite(test_scores)]),
-        auc=mean_interval(area),
+        final=subset_mean_interval(final.values),
+        final_bounds=score_bounds(final.values, criteria.alpha),
+        not_worse_p=max(not_worse_p(final.values, criteria.final_margin)),
+        final_differences=final,
+        final_p=_p(final.values),
+        test_difference=subset_mean_interval(test_scores[np.isfinite(test_scores)]),
+        auc=subset_mean_interval(area),
         auc_p=_p(area),
         overhead=float(np.sum(value["method.warm_start_flops"].astype(np.float64))) / total
         if total > 0
@@ -255,13 +273,6 @@ def _compare_one(
 
 def _p(differences: Floats) -> float:
     return difference_test(differences).p_value if bool(np.all(np.isfinite(differences))) else 1.0
-
-
-def _relative(method: Floats, baseline: Floats) -> Floats:
-    scale = abs(float(np.mean(baseline))) if baseline.size else 0.0
-    if scale == 0.0:
-        return np.where(method == baseline, 0.0, np.nan)
-    return (method - baseline) / scale
 
 
 def _memory_ratio(method: Floats, baseline: Floats) -> float:

@@ -123,6 +123,8 @@ def _verdicts(material: Material) -> Iterator[str]:
         where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
         controls = "; ".join(met.get(c.method.run_id, []))
         yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})"
+        for note in c.notes:
+            yield f"<br><small>Note: {html.escape(note)}.</small>"
         yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul>"
     yield from _criteria(material.criteria)

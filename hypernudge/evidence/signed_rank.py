@@ -126,6 +126,11 @@ def _untied(n: int) -> NDArray[np.float64]:
     return below
 
 
+def untied_lower_tail(n: int, w: int) -> float:
+    """P(W <= w) of the rank sum of n untied pairs, for n up to `EXACT_LIMIT`."""
+    return float(_untied(n)[w]) if w >= 0 else 0.0
+
+
 def _lower_tail(doubled: NDArray[np.int64], low: int) -> float:
     """P(W <= low), both in doubled ranks, ascending.
 

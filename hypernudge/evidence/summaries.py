@@ -136,8 +136,17 @@ def comparison_event(comparison: Comparison) -> Event:
         "final_score": {
             "role": "exploratory",
             "relative_difference": _interval(comparison.final),
-            "one_sided_low": comparison.final_bounds.low,
-            "one_sided_high": comparison.final_bounds.high,
+            "relative_to": {
+                "score": comparison.final_differences.scale,
+                "of": comparison.final_differences.of,
+            },
+            "not_worse": {
+                "p": comparison.not_worse_p,
+                "typical_pair": _interval(comparison.final_bounds.typical),
+                "mean": _interval(comparison.final_bounds.mean),
+                "worst_pair": comparison.final_bounds.worst,
+                "best_pair": comparison.final_bounds.best,
+            },
             "p": comparison.final_p,
             "test_difference": _interval(comparison.test_difference),
         },
@@ -150,6 +159,7 @@ def comparison_event(comparison: Comparison) -> Event:
         },
         "verdict": comparison.verdict.label,
         "reason": comparison.verdict.reason,
+        "notes": list(comparison.notes),
     }
 
 

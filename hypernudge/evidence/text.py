@@ -36,6 +36,9 @@ def comparison_text(events: Sequence[Event]) -> str:
     lines += [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+    for c in of["comparison"]:
+        where = " / ".join(part for part in (c["task"], c["scheduler"], c["warm_start"]) if part)
+        lines += [f"note: {where}: {note}" for note in c["notes"]]
     for v in of["verdict"]:
         what = f"{v['verdict'].upper()}, time ratio {interval(v['ratio'])}"
         if v["tuples"] > 1:

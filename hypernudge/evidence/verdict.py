@@ -1,6 +1,7 @@
 """The verdict on one comparison, by rules fixed before the runs.
 
-    improved      Holm p < alpha in the method's favour, ratio <= .85, final score non-inferior
+    improved      Holm p < alpha in the method's favour, ratio <= .85, final score non-inferior (in the
+                  typical pair and in the mean, see `noninferiority`)
     harmed        the mirror: the baseline would be "improved" over the method
     equivalent    the 95 % interval of the ratio lies inside [1/1.05, 1.05]
     unpowered     no result of this many pairs could have been significant in this family
@@ -14,7 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from hypernudge.evidence.disagreement import not_shown
 from hypernudge.evidence.intervals import Interval
+from hypernudge.evidence.noninferiority import ScoreBounds
 from hypernudge.evidence.plan import Criteria
 
 Label = Literal["improved", "harmed", "equivalent", "inconclusive", "unpowered"]
@@ -32,7 +35,7 @@ class Facts:
         p_holm: Holm-adjusted p of the paired test.
         favours: "method", "baseline" or "neither", by rank sum.
         ratio: Geometric-mean ratio of times, misses at the cap (method over baseline).
-        final_difference: Relative difference of the final score, method minus baseline; limits are the
+        final: Relative difference of the final score, method minus baseline: typical pair and mean, each with
             one-sided lower and upper confidence bounds at level 1 - alpha.
     """
 
@@ -42,7 +45,7 @@ class Facts:
     p_holm: float
     favours: str
     ratio: Interval
-    final_difference: Interval
+    final: ScoreBounds
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,9 @@ def judge(facts: Facts, criteria: Criteria) -> Verdict:
     sooner = significant and facts.favours == "method" and facts.ratio.estimate <= criteria.ratio
     later = significant and facts.favours == "baseline" and facts.ratio.estimate >= 1 / criteria.ratio
     p_and_ratio = f"Holm p = {facts.p_holm:.3g}, time ratio {facts.ratio.estimate:.3f}"
-    if sooner and facts.final_difference.low > -margin:
+    if sooner and facts.final.not_worse(margin):
         return Verdict("improved", f"{p_and_ratio}; final score not worse by more than {small}")
-    if later and facts.final_difference.high < margin:
+    if later and facts.final.not_better(margin):
         return Verdict("harmed", f"{p_and_ratio}; final score not better by more than {small}")
     limit = criteria.equivalence_ratio
     # With misses on both sides the capped ratio is 1 whatever happened; most pairs must have reached the
@@ -80,9 +83,10 @@ def judge(facts: Facts, criteria: Criteria) -> Verdict:
         )
     if sooner or later:
         side = "worse" if sooner else "better"
+        why = not_shown(facts.final, margin, sooner=sooner)
         return Verdict(
             "inconclusive",
-            f"{p_and_ratio}, but a final score {side} by more than {small} is not excluded",
+            f"{p_and_ratio}, but a final score {side} by more than {small} is not excluded ({why})",
         )
     if significant:
         return Verdict(

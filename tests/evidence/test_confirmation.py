@@ -22,8 +22,12 @@ def comparison(task, ratio, p, *, method="informed", scheduler="asha", favours="
         },
         "final_score": {
             "relative_difference": {"estimate": 0.001, "low": 0.0, "high": 0.002},
-            "one_sided_low": 0.0,
-            "one_sided_high": 0.002,
+            "not_worse": {
+                "typical_pair": {"estimate": 0.001, "low": 0.0, "high": 0.002},
+                "mean": {"estimate": 0.001, "low": 0.0, "high": 0.002},
+                "worst_pair": 0.0,
+                "best_pair": 0.004,
+            },
         },
         "overhead": 0.002,
     }

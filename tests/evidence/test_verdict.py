@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypernudge.evidence.intervals import Interval
+from hypernudge.evidence.noninferiority import ScoreBounds
 from hypernudge.evidence.plan import Criteria, ResultsError
 from hypernudge.evidence.verdict import Facts, judge
 
@@ -17,19 +18,24 @@ IMPROVED = Facts(
     p_holm=0.001,
     favours="method",
     ratio=Interval(0.7, 0.6, 0.8),
-    final_difference=Interval(0.001, -0.001, 0.003),
+    final=ScoreBounds(Interval(0.001, -0.001, 0.003), Interval(0.001, -0.001, 0.003), -0.01, 0.01),
 )
+
+
+def final(typical_low, mean_low):
+    """Bounds of which only the lower ones matter, for a method that is sooner."""
+    return ScoreBounds(Interval(0.0, typical_low, 0.003), Interval(0.0, mean_low, 0.003), -0.05, 0.07)
 
 
 def mirrored(facts):
     """The same facts with the sides exchanged."""
     swap = {"method": "baseline", "baseline": "method", "neither": "neither"}
-    ratio, final = facts.ratio, facts.final_difference
+    ratio = facts.ratio
     return replace(
         facts,
         favours=swap[facts.favours],
         ratio=Interval(1 / ratio.estimate, 1 / ratio.high, 1 / ratio.low),
-        final_difference=Interval(-final.estimate, -final.high, -final.low),
+        final=facts.final.mirrored(),
     )
 
 
@@ -39,7 +45,10 @@ def mirrored(facts):
         ({}, "improved"),
         ({"p_holm": 0.05}, "inconclusive"),
         ({"ratio": Interval(0.86, 0.8, 0.92)}, "inconclusive"),
-        ({"final_difference": Interval(0.0, -0.003, 0.003)}, "inconclusive"),
+        ({"final": final(-0.003, -0.003)}, "inconclusive"),
+        ({"final": final(-0.003, -0.001)}, "inconclusive"),
+        ({"final": final(-0.001, -0.003)}, "inconclusive"),
+        ({"final": final(np.nan, np.nan)}, "inconclusive"),
         ({"favours": "baseline"}, "inconclusive"),
         ({"ratio": Interval(1.0, 0.97, 1.03)}, "equivalent"),
         ({"ratio": Interval(1.0, 0.97, 1.03), "joint": 14}, "inconclusive"),
@@ -54,6 +63,32 @@ def test_labels(change, label):
     assert verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("change", "words", "mirror"),
+    [
+        (
+            final(0.0, -0.003),
+            "typical pair at least +0.00 %, mean at least -0.30 %: a few pairs lose much, the worst -5.00 %",
+            "typical pair at most +0.00 %, mean at most +0.30 %: a few pairs gain much, the best +5.00 %",
+        ),
+        (
+            final(-0.004, 0.001),
+            "typical pair at least -0.40 %, mean at least +0.10 %: a few pairs gain much, the best +7.00 %",
+            "typical pair at most +0.40 %, mean at most -0.10 %: a few pairs lose much, the worst -7.00 %",
+        ),
+        (
+            final(-0.004, -0.003),
+            "(typical pair at least -0.40 %, mean at least -0.30 %)",
+            "(typical pair at most +0.40 %, mean at most +0.30 %)",
+        ),
+    ],
+)
+def test_the_reason_says_which_part_is_not_shown(change, words, mirror):
+    facts = replace(IMPROVED, final=change)
+    assert words in judge(facts, CRITERIA).reason
+    assert mirror in judge(mirrored(facts), CRITERIA).reason
+
+
 numbers = st.floats(-0.01, 0.01)
 
 
@@ -64,9 +99,12 @@ numbers = st.floats(-0.01, 0.01)
     st.floats(0.5, 2),
     st.floats(1, 1.5),
     numbers,
+    numbers,
     st.floats(0, 0.01),
 )
-def test_exchanging_the_sides_exchanges_improved_and_harmed(p, best, favours, ratio, width, final, half):
+def test_exchanging_the_sides_exchanges_improved_and_harmed(
+    p, best, favours, ratio, width, typical, mean, half
+):
     facts = Facts(
         30,
         20,
@@ -74,7 +112,12 @@ def test_exchanging_the_sides_exchanges_improved_and_harmed(p, best, favours, ra
         p,
         favours,
         Interval(ratio, ratio / width, ratio * width),
-        Interval(final, final - half, final + half),
+        ScoreBounds(
+            Interval(typical, typical - half, typical + half),
+            Interval(mean, mean - half, mean + half),
+            -0.05,
+            0.05,
+        ),
     )
     # Rounding of 1 / ratio may move a value across a margin that it touches.
     for edge in (CRITERIA.ratio, 1 / CRITERIA.ratio):

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.figures.material import Drawing, Material, Setting
 from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
-from hypernudge.evidence.intervals import mean_interval
+from hypernudge.evidence.noninferiority import subset_mean_interval
 from hypernudge.evidence.plan import Variation
 
 Floats = NDArray[np.float64]
@@ -167,7 +167,7 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
         comparison = setting.comparisons.get(method)
         if method == baseline or comparison is None:
             continue
-        interval = mean_interval(_finite(_difference(comparison, column)))
+        interval = subset_mean_interval(_finite(_difference(comparison, column)))
         look = looks[method]
         if math.isfinite(interval.low):
             axes.plot([x, x], [interval.low, interval.high], color=look.colour, linewidth=1.4)
