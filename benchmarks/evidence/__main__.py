@@ -1,4 +1,7 @@
-"""Run with `uv run python -m benchmarks.evidence --json`; `--quick` takes a twentieth of the studies."""
+"""Run with `uv run python -m benchmarks.evidence --json`; `--quick` takes a twentieth of the studies.
+
+`python -m benchmarks.evidence.published` judges the published comparisons by the old and the new rule.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence import speed, truth
+from benchmarks.evidence import noninferiority, speed, truth
 from hypernudge.harness.provenance import provenance
 
 STUDIES = 20_000
@@ -35,6 +38,9 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--skip-speed", action="store_true", help="no million rows")
     which.add_argument("--only-speed", action="store_true", help="the million rows alone")
+    which.add_argument(
+        "--only-noninferiority", action="store_true", help="the rule for the final score alone"
+    )
     options = parser.parse_args()
     studies = max(100, options.studies // 20) if options.quick else options.studies
     summary: Summary = {}
@@ -47,7 +53,8 @@ def main() -> int:
         )
         sys.stdout.flush()
         summary[name] = value
-    last = summary if options.only_speed else _last_line(summary)
+    part = options.only_speed or options.only_noninferiority
+    last = summary if part else _last_line(summary)
     if options.output is not None:
         source = {
             "command": shlex.join(["uv", "run", "python", "-m", "benchmarks.evidence", *sys.argv[1:]]),
@@ -64,11 +71,14 @@ def main() -> int:
 
 
 def _measure(options: argparse.Namespace, studies: int) -> Iterator[tuple[str, Any]]:
-    if not options.skip_speed:
+    if not options.skip_speed and not options.only_noninferiority:
         yield "speed", speed.million_rows(10 if options.quick else 100)
     if options.only_speed:
         return
     with ProcessPoolExecutor(options.processes) as pool:
+        yield "noninferiority", noninferiority.everything(studies // 5, options.seed, pool.map)
+        if options.only_noninferiority:
+            return
         yield "type_1_error", truth.type_1_error(studies, options.seed, pool.map)
         yield "coverage", truth.coverage(studies // 2, options.seed, pool.map)
         yield "aggregate_coverage", truth.aggregate_coverage(studies // 5, options.seed, pool.map)
@@ -100,6 +110,7 @@ def _last_line(summary: Mapping[str, Any]) -> Summary:
             if not low <= share <= high
         ),
         *(f"family-wise error, {name}: {x:.4f}" for name, x in family.items() if x > truth.TYPE_1_LIMIT),
+        *summary["noninferiority"]["outside"],
     ]
     return {
         "type_1_error": type_1,
@@ -109,6 +120,7 @@ def _last_line(summary: Mapping[str, Any]) -> Summary:
         "share_coverage": summary["share_coverage"],
         "percentile_bootstrap_coverage": summary["aggregate_coverage"]["percentile_bootstrap"],
         "power": summary["power"],
+        "noninferiority": summary["noninferiority"],
         **({"speed": summary["speed"]} if "speed" in summary else {}),
         "outside": outside,
     }

@@ -1,4 +1,4 @@
-"""A sentence where an interval and a test that stand side by side point different ways, and none elsewhere."""
+"""Where an interval and a test side by side point different ways a sentence says why, and nowhere else."""
 
 import numpy as np
 import pytest

@@ -60,4 +60,12 @@ def test_the_last_line_of_the_benchmark():
     command = [sys.executable, "-m", "benchmarks.evidence", "--json", "--studies", "100", "--quick"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     last = json.loads(done.stdout.splitlines()[-1])
-    assert {"type_1_error", "coverage", "family_wise_error", "power", "speed", "outside"} <= set(last)
+    assert {
+        "type_1_error",
+        "coverage",
+        "family_wise_error",
+        "power",
+        "speed",
+        "noninferiority",
+        "outside",
+    } <= set(last)
