@@ -23,9 +23,9 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.evidence.rejudged import RESULTS, blocks, criteria_rows, judged, rows, tool_rows
-from hypernudge.evidence.jsonio import write_text_atomically
 from hypernudge.evidence.tables import to_markdown
 from hypernudge.evidence.verdict import LABELS
+from hypernudge.results.files import write_text
 
 
 def summary(found: Sequence[dict[str, Any]], criteria: Sequence[dict[str, Any]]) -> str:
@@ -95,9 +95,9 @@ def main() -> int:
     text = summary(found, criteria)
     sys.stdout.write(text)
     if options.output is not None:
-        write_text_atomically(options.output / "verdicts.md", text)
-        write_text_atomically(options.output / "verdicts.csv", _csv(found))
-        write_text_atomically(options.output / "verdicts_criteria.csv", _csv(criteria))
+        write_text(options.output / "verdicts.md", text)
+        write_text(options.output / "verdicts.csv", _csv(found))
+        write_text(options.output / "verdicts_criteria.csv", _csv(criteria))
     sys.stdout.write(json.dumps({"comparisons": len(found), "criteria": len(criteria)}) + "\n")
     return 0
 

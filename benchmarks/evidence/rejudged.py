@@ -162,7 +162,6 @@ def rows(found: Judged) -> Iterator[dict[str, Any]]:
             "published": row["verdict"],
             "old": old.verdict.label,
             "new": new.verdict.label,
-            "reason": new.verdict.reason,
         }
 
 
