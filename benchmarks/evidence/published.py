@@ -30,7 +30,7 @@ from hypernudge.results.files import write_text
 
 def summary(found: Sequence[dict[str, Any]], criteria: Sequence[dict[str, Any]]) -> str:
     """Markdown: counts per block, every comparison and every criterion whose judgement changes."""
-    counts = []
+    counts: list[dict[str, Any]] = []
     for name in dict.fromkeys(row["block"] for row in found):
         own = [row for row in found if row["block"] == name]
         old, new = (Counter(row[which] for row in own) for which in ("published", "new"))

@@ -114,7 +114,10 @@ def judged(block: Block) -> Judged:
         for row in pd.read_csv(block.folder / "comparisons.csv").to_dict("records")
     }
     found = compare(again)
-    published = [table[c.method.task, c.method.scheduler, c.method.warm_start] for c in found]
+    published: list[dict[str, Any]] = [
+        {str(name): value for name, value in table[where].items()}
+        for where in ((c.method.task, c.method.scheduler, c.method.warm_start) for c in found)
+    ]
     with_p = [replace(c, p_holm=float(row["Holm p"])) for c, row in zip(found, published, strict=True)]
     old = [_by(_old_bounds(c, criteria), c, criteria) for c in with_p]
     new = [_by(c.final_bounds, c, criteria) for c in with_p]
