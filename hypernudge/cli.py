@@ -5,27 +5,33 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.commands import add_commands
 from hypernudge.harness import commands as warm_starts
+from hypernudge.harness.interruption import orderly
 from hypernudge.harness.replay_command import add_command as add_replay
-from hypernudge.harness.run import parse_with_overrides
+from hypernudge.harness.run import parse_with_overrides, refuse
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
 
 
 @console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point; returns the exit code: 130 after Ctrl-C, 143 after SIGTERM."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     # The two workers of `run` are not for people: they keep their own parsers.
     if given[:1] == ["train"]:
         from hypernudge.harness import train
 
         return train.main(given[1:], "hypernudge train")
+    return orderly(partial(_main, given), "the same command goes on" if given[:1] == ["run"] else "")
+
+
+def _main(given: list[str]) -> int:
     if given[:1] == ["report"]:
         return _report(given[1:])
     parser = _parser()
@@ -35,13 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.overrides = overrides
     try:
         return int(options.run(options))
-    except InvalidArgumentError as error:
-        sys.stderr.write(f"error: {error}\n")
-    except OSError as error:
-        if error.filename is None:
-            raise
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}; check the path and its permissions\n")
-    return 2
+    except (InvalidArgumentError, OSError) as error:
+        return refuse(error)
 
 
 def _parser() -> argparse.ArgumentParser:

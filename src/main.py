@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.interruption import orderly
 from hypernudge.harness.launch import leave
 from hypernudge.harness.run import refuse, run_experiment
 
@@ -17,7 +19,7 @@ CONFIG = Path(__file__).resolve().parent.parent / "config"
 
 @console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 only if every variation and the evaluation ran."""
+    """Return 0 only if every variation and the evaluation ran; 130 after Ctrl-C, 143 after SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m src.main", description=__doc__)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
@@ -31,6 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "overrides", nargs="*", metavar="KEY=VALUE", help="for example common.budget.units=60"
     )
     options = parser.parse_args(arguments)
+    return orderly(partial(_run, options))
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return run_experiment(
             CONFIG / f"{options.config}.yaml",
@@ -39,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             [sys.executable, "-m", "src.train"],
             [sys.executable, "-m", "src.evaluate"],
         )
-    except InvalidArgumentError as error:
+    except (InvalidArgumentError, OSError) as error:
         return refuse(error)
 
 

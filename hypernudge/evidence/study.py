@@ -23,6 +23,7 @@ from hypernudge.evidence.doubts import missing_cells, settings, too_few_seeds, u
 from hypernudge.evidence.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.plan import Plan, Variation, plan_of
 from hypernudge.evidence.problem import Problem
+from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
 
@@ -76,6 +77,7 @@ def load_study(results_dir: Path) -> Study:
     parts: list[tuple[Floats, ...]] = []
     for variation, entry in zip(plan.variations, manifest.entries, strict=True):
         problems.extend(_unplanned(results_dir, variation))
+        failed = failures(results_dir / variation.run_id)
         for seed in variation.seeds:
             path = cell_path(results_dir / variation.run_id, seed)
             where = path.relative_to(results_dir).as_posix()
@@ -84,7 +86,11 @@ def load_study(results_dir: Path) -> Study:
             try:
                 record = read_record(path, planned)
                 if record is None:
-                    rows.append({**row, "status": "missing", "reason": ABSENT})
+                    why = f"{ABSENT}: {failed[seed]}" if seed in failed else ABSENT
+                    if seed in failed:
+                        kept = f"missing, not a result: {REMEDY}"
+                        problems.append(Problem(where, why, kept, variation.run_id))
+                    rows.append({**row, "status": "missing", "reason": why})
                     continue
                 facts, curve = _facts(record), _curve(record, len(rows))
                 its_trials = list(_trials(record, len(rows), row))
@@ -138,7 +144,7 @@ def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Problem]:
 
 def _doubts(cells: pd.DataFrame) -> Iterator[Problem]:
     """What the records themselves leave open."""
-    absent = cells[cells["reason"] == ABSENT]  # damaged ones are named where they are read
+    absent = cells[cells["reason"] == ABSENT]  # those damaged or tried are named where they are read
     yield from missing_cells(absent, "no record of seed {seeds}", "{count} planned cells count as missing")
     yield from unreached(cells)
     yield from too_few_seeds(cells)

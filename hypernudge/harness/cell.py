@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import statistics
 import sys
@@ -19,6 +20,7 @@ from hypernudge.harness.plan import Variation, unlabelled
 from hypernudge.harness.provenance import hardware
 from hypernudge.harness.records import (
     Appender,
+    StorageError,
     claim,
     crashed,
     header,
@@ -90,10 +92,11 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
     """Return the sealed record of a cell, computing it if there is none yet.
 
     What the study raises (not a trial: those are caught one by one) is sealed as a crashed cell: it is
-    censored at its budget, and counts.
+    censored at its budget, and counts. So is running out of memory, as far as Python gets to say it.
 
     Raises:
         InvalidArgumentError: If the variation cannot be built; nothing is sealed then.
+        StorageError: If the log or the record cannot be written; nothing is sealed then either.
     """
     path = cell_path(run_dir, seed)
     with claim(path):
@@ -103,14 +106,14 @@ def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
         torch.set_num_threads(1)
         begun = time.perf_counter()
         prepared = prepare(variation.spec)
-        appender = Appender(partial_path(path))
-        appender({"event": "cell", **header(variation, seed), "declared": prepared.declared})
-        try:
-            record = _record(variation, seed, prepared, appender)
-        except Exception:  # the harness goes on with the other cells, and says what happened
-            record = crashed(variation, seed, prepared.declared, traceback.format_exc())
-        finally:
-            appender.close()
+        with contextlib.closing(Appender(partial_path(path))) as appender:
+            appender({"event": "cell", **header(variation, seed), "declared": prepared.declared})
+            try:
+                record = _record(variation, seed, prepared, appender)
+            except StorageError:  # says nothing about the method
+                raise
+            except Exception:  # the harness goes on with the other cells, and says what happened
+                record = crashed(variation, seed, prepared.declared, traceback.format_exc())
         record["wall"]["total_seconds"] = time.perf_counter() - begun
         record["wall"] |= {"peak_memory_bytes": peak_memory(), "hardware": hardware()}
         describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured

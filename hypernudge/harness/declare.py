@@ -21,6 +21,7 @@ from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.plan import Plan as EvidencePlan
 from hypernudge.evidence.plan import Variation as EvidenceVariation
 from hypernudge.evidence.power import best_case_adjusted_p, pairs_needed, simulated_power
+from hypernudge.harness.leftovers import is_occupied
 from hypernudge.harness.pilot import AT, pilot
 from hypernudge.harness.plan import Plan, digest
 from hypernudge.harness.provenance import provenance
@@ -54,8 +55,8 @@ def declare(
         InvalidArgumentError: The directory is occupied, pilot and test seeds overlap, or no comparison of a
             family could ever be significant.
     """
-    occupied = results_dir.is_dir() and any(results_dir.iterdir())
-    require(not occupied, "--results-dir", "must be empty", str(results_dir), "a plan comes before the runs")
+    free, remedy = not is_occupied(results_dir), "a plan comes before the runs"
+    require(free, "--results-dir", "must be empty", str(results_dir), remedy)
     power = list(power_rows(plan, log_sd))
     alpha = float(plan.evidence["alpha"])
     hopeless = sorted({row["family"] for row in power if row["least_p_holm"] >= alpha})
@@ -64,7 +65,9 @@ def declare(
         rule = f"some result must be able to reach p < {alpha:g} after Holm"
         remedy = f"plan at least {needed} seeds, or smaller families, or pass --exploratory"
         require(False, "seeds", rule, f"families {', '.join(hopeless)}", remedy)
-    frozen, pilots = freeze_targets(plan, pilot_seeds, results_dir.parent / f".{results_dir.name}.pilot")
+    # Named by the plan, for a killed pilot is gone on with: records of another plan must not be found there.
+    folder = results_dir.parent / f".{results_dir.name}.pilot-{plan.hash[:12]}"
+    frozen, pilots = freeze_targets(plan, pilot_seeds, folder)
     declared = {
         "tau_rule": RULE if pilots else "set in the configuration",
         "pilots": pilots,

@@ -18,6 +18,7 @@ MAX_CELLS = 1_000_000
 MAX_WORKERS = 10_000
 MAX_UNITS = 1e7
 MAX_PROCESSES = 1024
+MAX_ATTEMPTS = 100
 MAX_SEED = 2**62  # sums with counts stay whole numbers of 64 bits, which tables hold
 
 _NAMED = "must be a registered name, or module:attribute"
@@ -280,7 +281,13 @@ EXPERIMENT: Schema = {
                     "minimum": 1,
                     "maximum": MAX_PROCESSES,
                     "description": "Cells that run side by side.",
-                }
+                },
+                "attempts": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MAX_ATTEMPTS,
+                    "description": "Tries at a cell that is killed or cannot write, before it is missing.",
+                },
             },
             "description": "How cells are run; it changes no result.",
         },

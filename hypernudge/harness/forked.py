@@ -13,11 +13,12 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import IO, Any
 
-from hypernudge.harness import launch
+from hypernudge.harness import children, launch
+from hypernudge.harness.interruption import deaf_children
 
 
 class Forked:
-    """A running child with the attributes of `subprocess.Popen` that a reader of its output needs.
+    """A running `hypernudge.harness.children.Child` whose main function is called, not executed.
 
     Args:
         main: Called with the arguments in the child; an importable function that returns an exit code.
@@ -29,7 +30,8 @@ class Forked:
         context: Any = mp.get_context("forkserver")
         (out, out_in), (err, err_in) = context.Pipe(duplex=False), context.Pipe(duplex=False)
         self._process = context.Process(target=_child, args=(main, list(arguments), out_in, err_in))
-        self._process.start()
+        with deaf_children():
+            self._process.start()
         self.stdout, self.stderr = _reader(out), _reader(err)
         out_in.close()  # else the readers would never see its end
         err_in.close()
@@ -39,13 +41,16 @@ class Forked:
         self._process.join()
         return int(self._process.exitcode)
 
-    def __enter__(self) -> Forked:
-        return self
+    def stop(self) -> None:
+        """End it, first asking."""
+        self._process.terminate()
+        self._process.join(children.PATIENCE)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
 
-    def __exit__(self, *_: object) -> None:
-        if self._process.is_alive():  # the reader was interrupted
-            self._process.terminate()
-        self._process.join()
+    def close(self) -> None:
+        """Release what it held; it has ended."""
         self.stdout.close()
         self.stderr.close()
 

@@ -18,6 +18,7 @@ from hypernudge.harness.described import describe
 from hypernudge.harness.plan import Variation
 from hypernudge.harness.records import (
     Appender,
+    StorageError,
     claim,
     crashed,
     header,
@@ -37,6 +38,7 @@ def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None
 
     Raises:
         InvalidArgumentError: If the variation cannot be built; nothing is sealed then.
+        StorageError: If a log or a record could not be written; all other cells are sealed first.
     """
     with contextlib.ExitStack() as stack:
         for seed in sorted(seeds):  # in one order everywhere, so that two runs never wait for each other
@@ -56,6 +58,7 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
     population = first.population
     with contextlib.ExitStack() as stack:
         studies = {}
+        failed: list[StorageError] = []
         for seed in seeds:
             appender = Appender(partial_path(cell_path(run_dir, seed)))
             stack.callback(appender.close)
@@ -64,6 +67,9 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
             assert isinstance(engine, PopulationEngine)  # as above
             studies[seed] = _study(prepared, engine, seed, appender), engine
         for seed, result in together(studies, population):
+            if isinstance(result, StorageError):  # says nothing about the method
+                failed.append(result)
+                continue
             if isinstance(result, Exception):
                 reason = "".join(traceback.format_exception(result))
                 record = crashed(variation, seed, prepared.declared, reason)
@@ -73,7 +79,12 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
             record["wall"]["cells_together"] = len(seeds)
             record["wall"]["peak_memory_bytes"] = peak_memory()
             describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
-            seal_record(cell_path(run_dir, seed), record)
+            try:
+                seal_record(cell_path(run_dir, seed), record)
+            except StorageError as error:
+                failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _study(prepared: Prepared, engine: PopulationEngine, seed: int, append: Appender) -> Any:

@@ -31,7 +31,7 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
             continue
         both = sorted(set(seeds) & set(variation.seeds))
         require(not both, "--seeds", "pilot seeds must not be test seeds", both, "choose others")
-        scores = list(_scores(variation, seeds, directory, plan.processes))
+        scores = list(_scores(variation, seeds, directory, plan))
         yield {
             "run_id": variation.run_id,
             "event": "pilot",
@@ -42,7 +42,7 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
         }
 
 
-def _scores(variation: Variation, seeds: Sequence[int], directory: Path, processes: int) -> Iterator[float]:
+def _scores(variation: Variation, seeds: Sequence[int], directory: Path, plan: Plan) -> Iterator[float]:
     records: dict[int, dict[str, Any]] = {}
 
     def done(seed: int, record: dict[str, Any] | None) -> None:
@@ -51,7 +51,7 @@ def _scores(variation: Variation, seeds: Sequence[int], directory: Path, process
 
     run_dir = directory / variation.run_id
     piloted = replace(variation, spec={**variation.spec, "seeds": list(seeds)})
-    run_cells(piloted, seeds, run_dir, processes, done)
+    run_cells(piloted, seeds, run_dir, plan.processes, done, plan.attempts)
     for seed in seeds:
         require(seed in records, variation.run_id, "every pilot cell must finish", seed, f"see {run_dir}")
         curve = records[seed]["curve"]

@@ -12,6 +12,8 @@ from hypernudge.results.records import Planned
 
 __all__ = ["Plan", "Variation", "digest", "unlabelled"]
 
+ATTEMPTS = 2
+
 
 def unlabelled(component: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a component is built from: its label is for records and figures only."""
@@ -52,6 +54,7 @@ class Plan:
     variations: tuple[Variation, ...]
     evidence: dict[str, Any]
     processes: int
+    attempts: int = ATTEMPTS  # at a cell, before it is left missing
     part_of: str = ""  # hash of the plan that this is one variation of
 
     def __getitem__(self, run_id: str) -> Variation:
@@ -94,7 +97,7 @@ class Plan:
         resolved: dict[str, Any] = {
             "name": self.name,
             "evidence": self.evidence,
-            "launcher": {"processes": self.processes},
+            "launcher": {"processes": self.processes, "attempts": self.attempts},
             "variations": {variation.run_id: variation.spec for variation in chosen},
         }
         if only is not None:

@@ -58,10 +58,16 @@ def crashed(variation: Variation, seed: int, declared: dict[str, Any], error: st
 
 
 def seal_record(path: Path, record: dict[str, Any]) -> None:
-    """Add the digest of everything but wall times, seal the record, and drop the log of the running cell."""
+    """Add the digest of everything but wall times, seal the record, and drop the log of the running cell.
+
+    Raises:
+        StorageError: If it cannot be written; there is no record then.
+    """
     record["digest"] = record_digest(plain(record))
-    seal(path, record)
-    partial_path(path).unlink(missing_ok=True)
+    with storing(path):
+        seal(path, record)
+    with contextlib.suppress(OSError):  # sealed it is
+        partial_path(path).unlink(missing_ok=True)
 
 
 def partial_path(path: Path) -> Path:
@@ -69,10 +75,29 @@ def partial_path(path: Path) -> Path:
     return path.with_suffix(".partial.jsonl")
 
 
+class StorageError(Exception):
+    """A lock, a log or a record could not be written: a failure of the machine, and no result."""
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turn an error of the operating system into a `StorageError` that names what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{path.name} could not be written: {error.strerror or error}") from error
+
+
 @contextlib.contextmanager
 def claim(path: Path) -> Iterator[None]:
-    """Hold the lock of the cell whose record is `path`; wait if another live process holds it."""
-    with lock(path.with_suffix(".lock")):
+    """Hold the lock of the cell whose record is `path`; wait if another live process holds it.
+
+    Raises:
+        StorageError: If the lock cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        with storing(path):
+            stack.enter_context(lock(path.with_suffix(".lock")))
         yield
 
 
@@ -82,16 +107,25 @@ def is_claimed(path: Path) -> bool:
 
 
 class Appender:
-    """Appends JSON lines to a file, each flushed as it happens."""
+    """Appends JSON lines to a file, each flushed as it happens.
+
+    Raises:
+        StorageError: If the file cannot be written, here and with each event.
+    """
 
     def __init__(self, path: Path) -> None:
-        self._file: IO[str] = path.open("w")
+        self._path = path
+        with storing(path):
+            self._file: IO[str] = path.open("w")
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Append one event."""
-        self._file.write(json.dumps(plain(event), allow_nan=False) + "\n")
-        self._file.flush()
+        line = json.dumps(plain(event), allow_nan=False) + "\n"
+        with storing(self._path):
+            self._file.write(line)
+            self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # every event was flushed, or its failure reported
+            self._file.close()

@@ -20,7 +20,7 @@ from hypernudge.evidence.plan import Criteria
 from hypernudge.harness import experiment_schema as schema
 from hypernudge.harness.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.grid import expand
-from hypernudge.harness.plan import Plan, Variation, digest, unlabelled
+from hypernudge.harness.plan import ATTEMPTS, Plan, Variation, digest, unlabelled
 from hypernudge.harness.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.results.names import broken_rule
@@ -69,9 +69,10 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     rule = f"must be at most {schema.MAX_CELLS:,} cells in all, variations times seeds"
     require(cells <= schema.MAX_CELLS, "experiment", rule, cells, "split it")
     evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
-    processes = (experiment.get("launcher") or {}).get("processes", 2)
+    launcher = experiment.get("launcher") or {}
+    processes, attempts = launcher.get("processes", 2), launcher.get("attempts", ATTEMPTS)
     name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
-    return Plan(name or "experiment", resolved, evidence, processes, part_of)
+    return Plan(name or "experiment", resolved, evidence, processes, attempts, part_of)
 
 
 def _variations(experiment: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,8 +86,8 @@ def _variations(experiment: Mapping[str, Any]) -> dict[str, Any]:
     variations = {**grid, **listed}
     folded: dict[str, str] = {}
     for run_id in variations:
-        rule = broken_rule(run_id)
-        require(rule is None, f"variations.{run_id[:80]}", str(rule), run_id, "rename it")
+        broken = broken_rule(run_id)
+        require(broken is None, f"variations.{run_id[:80]}", str(broken), run_id, "rename it")
         other = folded.setdefault(run_id.casefold(), run_id)
         rule = f"must differ from {other!r} by more than case, for both are file names"
         require(other == run_id, f"variations.{run_id}", rule, run_id, "rename one")

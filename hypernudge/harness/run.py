@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness import forked
+from hypernudge.harness.children import Child, Command, run_child
 from hypernudge.harness.declare import (
     changes,
     is_recorded,
@@ -23,13 +20,14 @@ from hypernudge.harness.declare import (
     runnable,
 )
 from hypernudge.harness.launch import FORK_SERVER
+from hypernudge.harness.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.plan import Plan
 from hypernudge.harness.progress import Progress
 from hypernudge.harness.resolve import load_plan
-from hypernudge.results.files import write_text
+from hypernudge.results.attempts import REMEDY
+from hypernudge.results.files import lock, write_text
 from hypernudge.results.plan import ResultsError, read_manifest
-
-Child = subprocess.Popen[str] | forked.Forked
+from hypernudge.results.records import cell_path
 
 
 def parse_with_overrides(
@@ -67,7 +65,16 @@ def run_experiment(
     """
     plan = runnable(load_plan(config_file, overrides), results_dir)
     _claim_directory(plan, results_dir, deviate)
+    with lock(results_dir / RUN_LOCK, shared=True):
+        return _run(plan, results_dir, train_command, evaluate_command)
+
+
+def _run(
+    plan: Plan, results_dir: Path, train_command: Sequence[str] | None, evaluate_command: Sequence[str]
+) -> int:
     _warn(plan)
+    for folder in list(folders(results_dir)):
+        sweep(folder)
     write_text(results_dir / "experiment.yaml", plan.as_yaml())
     failed = []
     with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
@@ -82,10 +89,21 @@ def run_experiment(
                 failed.append(variation.run_id)
         progress.running("evaluation")
         command = [*evaluate_command, "--results-dir", str(results_dir)]
-        if not _succeeds("evaluation", partial(_process, command), results_dir / "evaluation", progress):
+        if not _succeeds("evaluation", partial(Command, command), results_dir / "evaluation", progress):
             failed.append("evaluation")
-    _say("failed: " + ", ".join(failed) if failed else f"done: results in {results_dir}")
-    return 1 if failed else 0
+    if not failed:
+        _say(f"done: results in {results_dir}")
+        return 0
+    _say("failed: " + ", ".join(failed))
+    missing = sum(
+        not cell_path(results_dir / variation.run_id, seed).exists()
+        for variation in plan.variations
+        for seed in variation.seeds
+        if variation.run_id in failed
+    )
+    if missing:
+        _say(f"{missing} cells missing: {REMEDY}")
+    return 1
 
 
 def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
@@ -93,21 +111,7 @@ def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callabl
         from hypernudge.harness import train
 
         return partial(forked.Forked, train.main, arguments)
-    return partial(_process, [*(command or (sys.executable, "-m", "hypernudge.cli", "train")), *arguments])
-
-
-def _process(command: Sequence[str]) -> Child:
-    pipe = subprocess.PIPE
-    # Between processes and in logs it is UTF-8, whatever this terminal can show.
-    return subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        encoding="utf-8",
-        errors="backslashreplace",
-        env={**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"},
-    )
+    return partial(Command, [*(command or (sys.executable, "-m", "hypernudge.cli", "train")), *arguments])
 
 
 def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:
@@ -152,44 +156,21 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
         require(deviate is not None, "--results-dir", rule, str(results_dir), remedy)
         record_deviation(results_dir, found, plan, str(deviate))
         return
-    occupied = results_dir.is_dir() and any(results_dir.iterdir())
-    require(
-        not occupied, "--results-dir", "must be empty or hold this plan", str(results_dir), "choose another"
-    )
+    free, rule = not is_occupied(results_dir), "must be empty or hold this plan"
+    require(free, "--results-dir", rule, str(results_dir), "choose another")
     write_text(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
 
 
-def run_child(start: Callable[[], Child], log_dir: Path, progress: Progress) -> int:
-    """Start a child; forward its stdout and stderr live, and keep each in a file of its own."""
-    log_dir.mkdir(parents=True, exist_ok=True)
-    with (
-        (log_dir / "stdout.log").open("w", encoding="utf-8", errors="backslashreplace") as out,
-        (log_dir / "stderr.log").open("w", encoding="utf-8", errors="backslashreplace") as err,
-        start() as child,
-    ):
-        assert child.stdout is not None and child.stderr is not None  # both are pipes
-        streams = [(child.stdout, sys.stdout, out), (child.stderr, sys.stderr, err)]
-        threads = [
-            threading.Thread(target=_forward, args=(source, terminal, log, progress))
-            for source, terminal, log in streams
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        return child.wait()
+def refuse(error: InvalidArgumentError | OSError) -> int:
+    """Say on one line why it could not go on; return the exit code.
 
-
-def _forward(source: IO[str], terminal: IO[str], log: IO[str], progress: Progress) -> None:
-    for line in source:
-        log.write(line)
-        log.flush()
-        progress.forward(terminal, line)
-        if line.startswith("{") and '"event": "cell"' in line:
-            progress.advance()
-
-
-def refuse(error: InvalidArgumentError) -> int:
-    """Say on one line why nothing was done; return the exit code."""
-    _say(f"error: {error}")
+    Raises:
+        OSError: One that names no file: that is a defect.
+    """
+    if isinstance(error, OSError):
+        if error.filename is None:
+            raise error
+        _say(f"error: {error.filename}: {error.strerror}; check the path, its permissions and the space left")
+    else:
+        _say(f"error: {error}")
     return 2

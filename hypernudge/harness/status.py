@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hypernudge.errors import require
 from hypernudge.harness.records import is_claimed
+from hypernudge.results.attempts import REMEDY, Failures, failures
 from hypernudge.results.plan import FILE, read_manifest
 from hypernudge.results.printable import printable
 from hypernudge.results.records import DamagedRecordError, Planned, cell_path, read_record
@@ -15,7 +16,17 @@ from hypernudge.results.records import DamagedRecordError, Planned, cell_path, r
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Seeds of one variation by state, and why the damaged ones are not believed."""
+    """Seeds of one variation by state.
+
+    Attributes:
+        run_id: The variation.
+        done: Sealed, completed.
+        crashed: Sealed: what they ran raised.
+        running: Claimed by a live process.
+        missing: Nobody has computed them yet.
+        damaged: Why their records are not believed.
+        attempts: What failed at those that are missing.
+    """
 
     run_id: str
     done: list[int]
@@ -23,6 +34,7 @@ class RunStatus:
     running: list[int]
     missing: list[int]
     damaged: dict[int, str]
+    attempts: dict[int, Failures]
 
 
 def status(results_dir: Path) -> list[RunStatus]:
@@ -36,13 +48,15 @@ def status(results_dir: Path) -> list[RunStatus]:
     manifest = read_manifest(results_dir)
     rows = []
     for entry in manifest.entries:
-        row = RunStatus(entry.run_id, [], [], [], [], {})
+        row = RunStatus(entry.run_id, [], [], [], [], {}, {})
         for seed in entry.seeds:
             path = cell_path(results_dir / entry.run_id, seed)
             try:
                 getattr(row, _state(path, manifest.planned(entry, seed))).append(seed)
             except DamagedRecordError as error:
                 row.damaged[seed] = error.rule
+        failed = failures(results_dir / entry.run_id)
+        row.attempts.update({seed: failed[seed] for seed in row.missing if seed in failed})
         rows.append(row)
     return rows
 
@@ -76,3 +90,8 @@ def print_table(rows: list[RunStatus]) -> None:
     for row in rows:
         for seed, why in row.damaged.items():
             console.print(printable(f"{row.run_id} seed {seed} is damaged: {why}"), markup=False)
+        for seed, failed in row.attempts.items():
+            console.print(printable(f"{row.run_id} seed {seed} is missing: {failed}"), markup=False)
+    missing = sum(len(row.missing) for row in rows)
+    if missing:
+        console.print(f"{missing} cells missing: {REMEDY}")

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ import numpy as np
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
+from hypernudge.harness.interruption import orderly
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
+from hypernudge.harness.leftovers import sweep
 from hypernudge.harness.plan import Plan, Variation, unlabelled
 from hypernudge.harness.provenance import provenance
 from hypernudge.harness.records import plain
 from hypernudge.harness.resolve import load_plan
 from hypernudge.registry import build
+from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.files import write_text
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
 from hypernudge.tasks.spaces import build_space
@@ -43,9 +47,16 @@ def parse(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
 
 @console.forgiving()
 def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
-    """Run a variation; return the exit code: 0 if every cell has a record, 1 if not, 2 if refused."""
+    """Run a variation; return the exit code: 0 if every cell has a record, 1 if not, 2 if refused.
+
+    130 and 143 after SIGINT and SIGTERM.
+    """
     options = parse(arguments, program)
     die_with_parent()
+    return orderly(partial(_train, options))
+
+
+def _train(options: argparse.Namespace) -> int:
     start_server()
     try:
         plan = load_plan(options.config_file)
@@ -53,11 +64,16 @@ def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+    except OSError as error:  # every record that was sealed is there
+        sys.stderr.write(f"error: {error.filename or options.run_dir}: {error.strerror}; then {REMEDY}\n")
+        return 1
 
 
 def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     """Run what is missing of a variation, report everything, write `results.json` last."""
     run_dir.mkdir(parents=True, exist_ok=True)
+    for folder in (run_dir, run_dir / "cells"):
+        sweep(folder)
     write_text(run_dir / "config.yaml", plan.as_yaml(variation))
     sys.stdout.write(describe(plan, variation) + "\n")
     sys.stdout.flush()
@@ -83,18 +99,23 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     def done(seed: int, record: dict[str, Any] | None) -> None:
         progress.step()
         if record is None:
-            emit({"run_id": variation.run_id, "event": "missing", "seed": seed})
+            failed = failures(run_dir).get(seed)
+            why = {"attempts": failed.count, "reason": failed.reason} if failed else {}
+            emit({"run_id": variation.run_id, "event": "missing", "seed": seed, **why})
             return
         records[seed] = record
         _report_cell(record, reused=False)
 
     if missing:
-        run_cells(variation, missing, run_dir, plan.processes, done)
+        run_cells(variation, missing, run_dir, plan.processes, done, plan.attempts)
     ordered = [records[seed] for seed in variation.seeds if seed in records]
     results = summarise(plan, variation, ordered)
     emit({"run_id": variation.run_id, "event": "result", **results["summary"]})
     write_text(run_dir / "results.json", json.dumps(plain(results), indent=2, allow_nan=False) + "\n")
-    return 0 if len(ordered) == len(variation.seeds) else 1
+    absent = len(variation.seeds) - len(ordered) - len(damaged)
+    if absent:
+        sys.stderr.write(f"{variation.run_id}: {absent} of {len(variation.seeds)} cells missing: {REMEDY}\n")
+    return 1 if absent or damaged else 0
 
 
 def _refuse_foreign(error: DamagedRecordError) -> None:

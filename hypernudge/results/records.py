@@ -31,7 +31,8 @@ class DamagedRecordError(InvalidArgumentError):
 
     def __init__(self, path: Path, rule: str, foreign: bool = False) -> None:
         self.path, self.rule, self.foreign = path, rule, foreign
-        super().__init__(f"record {path}: {rule}; move it aside to have the cell computed again")
+        remedy = "move it aside to have the cell computed again (`hypernudge doctor --fix` does)"
+        super().__init__(f"record {path}: {rule}; {remedy}")
 
 
 @dataclass(frozen=True)

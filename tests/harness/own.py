@@ -1,8 +1,10 @@
 """Tasks for the end-to-end tests, named in their YAML as `own:...`."""
 
 import os
+import resource
 import signal
 
+import torch
 from conftest import Bowl
 
 
@@ -24,12 +26,31 @@ class Troubled(Bowl):
 
 
 class Killed(Bowl):
-    """A trial kills its process, as running out of memory does."""
+    """While `HYPERNUDGE_TEST_KILL` is set, a trial kills its process, as running out of memory does."""
 
     def loss(self, params, batch, hp):
-        if hp["label_smoothing"] < 0.1:
+        if hp["label_smoothing"] < 0.05 and os.environ.get("HYPERNUDGE_TEST_KILL"):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().loss(params, batch, hp)
+
+
+class FullDisk(Bowl):
+    """While `HYPERNUDGE_TEST_FILE_LIMIT` is set, its process can write no file beyond so many bytes."""
+
+    def __init__(self):
+        super().__init__()
+        limit = os.environ.get("HYPERNUDGE_TEST_FILE_LIMIT")
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))
+
+
+class OutOfMemory(Bowl):
+    """Training says that it is out of memory: the study's own, and a result."""
+
+    def unit_flops(self, config):
+        if config["label_smoothing"] < 0.05:
+            raise torch.OutOfMemoryError("tried to allocate too much")
+        return super().unit_flops(config)
 
 
 class Slow(Bowl):

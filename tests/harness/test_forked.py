@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -38,7 +39,7 @@ def read(child):
 
 
 def test_output_and_exit_code_are_the_child_s_own():
-    with Forked(speak, ["a", "b"]) as first, Forked(speak, ["c"]) as second:
+    with closing(Forked(speak, ["a", "b"])) as first, closing(Forked(speak, ["c"])) as second:
         out, err, code = read(first)
         assert (out, code) == ("out a b\n", 3)
         assert err.startswith("err ") and int(err.split()[1]) != os.getpid()
@@ -46,16 +47,16 @@ def test_output_and_exit_code_are_the_child_s_own():
 
 
 def test_an_exception_is_printed_and_ends_it():
-    with Forked(give_up, ["luck"]) as child:
+    with closing(Forked(give_up, ["luck"])) as child:
         out, err, code = read(child)
     assert (out, code) == ("", 1) and "RuntimeError: no luck" in err
 
 
 def test_a_killed_child_keeps_what_it_said_and_has_a_negative_code():
-    with Forked(die, []) as child:
+    with closing(Forked(die, [])) as child:
         assert read(child) == ("before\n", "", -signal.SIGKILL)
 
 
 def test_an_exit_keeps_its_code():
-    with Forked(leave, []) as child:
+    with closing(Forked(leave, [])) as child:
         assert read(child)[2] == 2

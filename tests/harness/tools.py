@@ -33,9 +33,9 @@ def experiment(tmp_path, task="own:Small", seeds=6, variations=BOTH, **common):
     return path
 
 
-def hypernudge(*arguments, check=True):
+def hypernudge(*arguments, check=True, **env):
     command = [sys.executable, "-m", "hypernudge.cli", *map(str, arguments)]
-    done = subprocess.run(command, env=ENV, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**ENV, **env}, cwd=ROOT, capture_output=True, text=True, check=False)
     assert not check or done.returncode == 0, done.stderr
     return done
 
