@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.evidence.simulate import World, draw
 from hypernudge.evidence.bootstrap import aggregate_interval, hierarchical_bootstrap, mean_statistic
 from hypernudge.evidence.effects import effects
-from hypernudge.evidence.intervals import Interval, clopper_pearson, mean_interval
+from hypernudge.evidence.intervals import Interval, clopper_pearson
 from hypernudge.evidence.multiplicity import holm
+from hypernudge.evidence.noninferiority import subset_mean_interval
 from hypernudge.evidence.paired import difference_test, paired_test
 from hypernudge.random import stream
 
@@ -121,8 +122,8 @@ def _intervals(pairs: Any, area: Any) -> dict[str, Interval]:
     sizes = effects(pairs)
     return {
         **{name: getattr(sizes, name) for name in INTERVALS[:6]},
-        "final_difference": mean_interval(pairs.method_final - pairs.baseline_final),
-        "auc_difference": mean_interval(area),
+        "final_difference": subset_mean_interval(pairs.method_final - pairs.baseline_final),
+        "auc_difference": subset_mean_interval(area),
     }
 
 
