@@ -17,7 +17,8 @@ def comparison_text(events: Sequence[Event]) -> str:
         for kind in ("problem", "comparison", "figure", "verdict")
     }
     lines = [f"note: {p['where']}: {p['rule']}; {p['consequence']}" for p in of["problem"]]
-    rows = [["task", "method", "pairs", "reached", "time ratio [95 %]", "Holm p", "final", "verdict"]]
+    head = ("task", "method", "pairs", "reached", "time ratio [95 %]", "Holm p", "final", "worst pair")
+    rows = [[*head, "verdict"]]
     for c in of["comparison"]:
         time = c["time_to_target"]
         rows.append(
@@ -29,6 +30,7 @@ def comparison_text(events: Sequence[Event]) -> str:
                 interval(time["ratio"]),
                 f"{time['p_holm']:.4f}",
                 percent(c["final_score"]["relative_difference"]["estimate"]),
+                percent(c["final_score"]["not_worse"]["worst_pair"]),
                 c["verdict"],
             ]
         )

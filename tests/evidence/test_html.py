@@ -1,10 +1,15 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from hypernudge.evidence.comparisons import compare
 from hypernudge.evidence.figures import forest, manifest
-from hypernudge.evidence.html import write_report
+from hypernudge.evidence.figures.compact import Page
+from hypernudge.evidence.figures.material import Material
+from hypernudge.evidence.html import report, write_report
+from hypernudge.evidence.study import load_study
 from hypernudge.harness.evaluate import main
 from tests.evidence.synthetic import write_study
 
@@ -49,6 +54,18 @@ def test_markup_in_names_is_text(study_copy, tmp_path):
     path.write_text(path.read_text().replace('"name": "synthetic"', '"name": "<b>&x"'))
     write_report(study_copy, tmp_path / "r.html", ())
     assert "<h1>&lt;b&gt;&amp;x: evidence</h1>" in (tmp_path / "r.html").read_text()
+
+
+def test_notes_stand_beside_the_verdict(small_study, tmp_path):
+    study = load_study(small_study)
+    noted, *others = compare(study)
+    noted = replace(noted, notes=("the interval <0.9> holds 1",))
+    text = report(small_study, Material(study, (noted, *others), ()), (), Page())
+    assert text.count("<small>Note: ") == 1 + sum(len(c.notes) for c in others)
+    assert "<small>Note: the interval &lt;0.9&gt; holds 1.</small>" in text
+    tags = Tags()
+    tags.feed(text)
+    assert tags.stack == []
 
 
 @pytest.mark.slow

@@ -222,7 +222,9 @@ def test_a_note_says_why_interval_and_test_disagree(tmp_path):
         f"asks one side alone, and that bound is {100 * bound:+.2f} %"
     )
     assert comparison["notes"] == [note]
-    assert f"note: digits / mine: {note}\n" in comparison_text(events)
+    page = comparison_text(events)
+    assert f"note: digits / mine: {note}\n" in page
+    assert "worst pair" in page and "-0.82 %" in page
 
 
 def test_one_task_that_gains_much_does_not_speak_against_the_others():
