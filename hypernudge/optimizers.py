@@ -19,6 +19,12 @@ from hypernudge.registry import instance
 Params = dict[str, Tensor]
 
 
+def setting(hp: Mapping[str, Any], name: str, default: Any = 0.0) -> Any:
+    """Return a hyper-parameter that a configuration may lack, or choose to leave at its default by None."""
+    value = hp.get(name)
+    return default if value is None else value
+
+
 class Optimizer(Protocol):
     """An update rule that reads its hyper-parameters from the trial's configuration.
 
@@ -70,7 +76,7 @@ class SGD:
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
         """Return new parameters and momentum buffers; pure and differentiable."""
-        lr, momentum, decay = hp["lr"], hp.get("momentum", 0.0), hp.get("weight_decay", 0.0)
+        lr, momentum, decay = hp["lr"], setting(hp, "momentum"), setting(hp, "weight_decay")
         new_params, new_state = {}, {}
         for name, w in params.items():
             g = grads[name] if self.decoupled else grads[name] + decay * w
@@ -82,7 +88,7 @@ class SGD:
     @torch.no_grad()
     def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
         """Do the same in place with fused multi-tensor operations."""
-        lr, momentum, decay = hp["lr"], hp.get("momentum", 0.0), hp.get("weight_decay", 0.0)
+        lr, momentum, decay = hp["lr"], setting(hp, "momentum"), setting(hp, "weight_decay")
         w, g = list(params.values()), list(grads.values())
         v = [state[name] for name in params]
         torch._foreach_mul_(v, momentum)
@@ -95,7 +101,7 @@ class SGD:
 
     def effective_rate(self, hp: Mapping[str, Any]) -> Any:
         """`lr / (1 - momentum)`: what the steps that follow one gradient add up to."""
-        return hp["lr"] / (1.0 - hp.get("momentum", 0.0))
+        return hp["lr"] / (1.0 - setting(hp, "momentum"))
 
     def direction(self, grads: Params) -> Params:
         """The gradients themselves."""
@@ -143,7 +149,7 @@ class AdamW:
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
         """Return new parameters and moments; pure and differentiable."""
-        lr, beta1, decay = hp["lr"], self._beta1(hp), hp.get("weight_decay", 0.0)
+        lr, beta1, decay = hp["lr"], self._beta1(hp), setting(hp, "weight_decay")
         step = state["step"] + 1.0
         correction1, correction2 = 1.0 - beta1**step, 1.0 - self.beta2**step
         new_params, new_state = {}, {"step": step}
@@ -158,7 +164,7 @@ class AdamW:
     @torch.no_grad()
     def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
         """Do the same in place with fused multi-tensor operations."""
-        lr, beta1, decay = hp["lr"], self._beta1(hp), hp.get("weight_decay", 0.0)
+        lr, beta1, decay = hp["lr"], self._beta1(hp), setting(hp, "weight_decay")
         w, g = list(params.values()), list(grads.values())
         m = [state[f"exp_avg/{name}"] for name in params]
         v = [state[f"exp_avg_sq/{name}"] for name in params]
@@ -182,7 +188,7 @@ class AdamW:
         return {name: g / (g.abs() + self.eps) for name, g in grads.items()}
 
     def _beta1(self, hp: Mapping[str, Any]) -> Any:
-        return hp.get("beta1", hp.get("momentum", self.beta1))
+        return setting(hp, "beta1", setting(hp, "momentum", self.beta1))
 
 
 RULE = ("init", "update", "update_", "effective_rate", "direction")

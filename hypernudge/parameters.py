@@ -10,7 +10,7 @@ differentiable for the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,9 +18,32 @@ import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
 
-Value = float | int | str | bool
+Value = float | int | str | bool  # a choice may be anything
 Scalar = Any  # float, numpy array or torch tensor: whatever supports arithmetic
 Condition = tuple[str, tuple[Value, ...]]  # active only where this parent takes one of these values
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two values of a hyper-parameter are the same; any kind of value, NaN and arrays included."""
+    if a is b:
+        return True
+    try:
+        return bool(a == b) or (a != a and b != b)
+    except (ValueError, RuntimeError, TypeError):  # arrays and tensors compare element by element
+        return type(a) is type(b) and np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def hashable(value: object) -> Hashable:
+    """Return a stand-in for a value that can be a key: the value itself, if it can be one."""
+    if isinstance(value, Mapping):
+        return "mapping", frozenset((key, hashable(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return type(value).__name__, tuple(map(hashable, value))
+    try:
+        hash(value)
+    except TypeError:
+        return type(value).__name__, id(value)
+    return value
 
 
 def _log(value: Scalar) -> Scalar:
@@ -141,12 +164,15 @@ class Integer(_Numeric):
         return isinstance(value, int) and self.low <= value <= self.high
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Categorical:
-    """One of a few unordered choices; each owns an equal share of the unit interval."""
+    """One of a few unordered choices; each owns an equal share of the unit interval.
+
+    A choice may be any value: a number, a name, None, a list, a mapping, a class.
+    """
 
     name: str
-    choices: tuple[Value, ...]
+    choices: tuple[Any, ...]
     only_if: Condition | None = None
     continuous: ClassVar[bool] = False
 
@@ -155,11 +181,36 @@ class Categorical:
         unique = len(set(map(repr, self.choices))) == len(self.choices)
         require(unique, self.name, "choices must differ", self.choices, "remove the duplicates")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Categorical):
+            return NotImplemented
+        alike = (self.name, self.only_if) == (other.name, other.only_if)
+        return (
+            alike and len(self.choices) == len(other.choices) and all(map(same, self.choices, other.choices))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.name, len(self.choices)))
+
+    def index(self, value: object) -> int:
+        """Return a choice's position: that very object, else one of its type and value, else of its value.
+
+        Raises:
+            ValueError: If it is not among the choices.
+        """
+        for index, choice in enumerate(self.choices):
+            if choice is value:
+                return index
+        equal = [index for index, choice in enumerate(self.choices) if same(choice, value)]
+        if not equal:
+            raise ValueError(f"{self.name}: {value!r} is none of the choices {self.choices}")
+        return next((i for i in equal if type(self.choices[i]) is type(value)), equal[0])
+
     def encode(self, value: Any) -> Any:
         """Natural to unit: the centre of the choice's share."""
-        return (self.choices.index(value) + 0.5) / len(self.choices)
+        return (self.index(value) + 0.5) / len(self.choices)
 
-    def decode(self, unit: Scalar) -> Value:
+    def decode(self, unit: Scalar) -> Any:
         """Unit to natural."""
         return self.choices[min(int(float(unit) * len(self.choices)), len(self.choices) - 1)]
 
@@ -170,7 +221,7 @@ class Categorical:
 
     def contains(self, value: object) -> bool:
         """Whether `value` is one of the choices."""
-        return value in self.choices
+        return any(same(choice, value) for choice in self.choices)
 
 
 HyperParameter = Real | Integer | Categorical

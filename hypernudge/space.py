@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.parameters import Categorical, HyperParameter, Integer, Real, Value, parameter_from_spec
+from hypernudge.parameters import (
+    Categorical,
+    HyperParameter,
+    Integer,
+    Real,
+    Value,
+    hashable,
+    parameter_from_spec,
+    same,
+)
 
 __all__ = [
     "Categorical",
@@ -23,7 +32,10 @@ __all__ = [
 
 
 class Config(Mapping[str, Value]):
-    """A configuration: an immutable, hashable mapping from hyper-parameter names to natural values."""
+    """A configuration: an immutable, hashable mapping from hyper-parameter names to natural values.
+
+    The value of a choice may be anything, a list or None included.
+    """
 
     __slots__ = ("_values",)
 
@@ -40,7 +52,7 @@ class Config(Mapping[str, Value]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(tuple(sorted(self._values.items())))
+        return hash(tuple((name, hashable(self._values[name])) for name in sorted(self._values)))
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={value!r}" for name, value in self._values.items())
@@ -80,6 +92,9 @@ class SearchSpace:
                 known = parameter.only_if[0] in names[:index]
                 rule = "only_if must name a hyper-parameter that stands before it"
                 require(known, parameter.name, rule, parameter.only_if[0], "reorder the space")
+
+    def __hash__(self) -> int:
+        return hash(self.names)  # equal spaces have equal names; a choice need not be hashable
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -154,4 +169,4 @@ def _active(parameter: HyperParameter, values: Mapping[str, Value]) -> bool:
     if parameter.only_if is None:
         return True
     parent, allowed = parameter.only_if
-    return parent in values and values[parent] in allowed
+    return parent in values and any(same(values[parent], value) for value in allowed)

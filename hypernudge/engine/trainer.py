@@ -6,7 +6,7 @@ import copy
 import math
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +19,7 @@ from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_o
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require
-from hypernudge.space import Value
+from hypernudge.parameters import hashable
 from hypernudge.task import GradientTask, Route, Task
 from hypernudge.workspace import Workspace
 
@@ -33,7 +33,8 @@ ALONE_ABOVE = 2e7
 # Members for each thread of a cohort. Fewer are not worth a thread, and the products of one member would be
 # split between threads, which changes their last bits.
 PER_THREAD = 4
-Key = tuple[Shape, tuple[tuple[str, Value], ...], tuple[str, ...]]
+Shared = tuple[tuple[str, Hashable], ...]
+Key = tuple[Shape, Shared, tuple[str, ...]]
 
 
 class Population:
@@ -71,7 +72,7 @@ class Population:
         self._budget = memory_budget
         self._wanted: dict[Trajectory, None] = {}
         self._hoped: dict[Trajectory, None] = {}
-        self._routes: dict[tuple[tuple[str, Value], ...], Route] = {}
+        self._routes: dict[Shared, Route] = {}
         limit = alone_above
         if limit is None:
             limit = ALONE_ABOVE if self.device.type == "cpu" else math.inf
@@ -195,18 +196,20 @@ class Population:
             **trajectory.shape.buffers.views(member.buffers),
         }
         try:
-            needed = self._route(_key(trajectory, trajectory.shape)).member_bytes(params)
+            needed = self._route(trajectory).member_bytes(params)
         except Exception:  # a task that raises here will raise in training, where it is reported
             needed = 1
         return max(1, (budget or CPU_BUDGET) // max(needed, 1))
 
-    def _route(self, key: Key) -> Route:
-        shared = key[1]
-        if shared not in self._routes:
+    def _route(self, trajectory: Trajectory) -> Route:
+        """Return the route of a cohort, given one of its members."""
+        key = _shared(trajectory)
+        if key not in self._routes:
             assert isinstance(self.task, GradientTask)  # only those have members
-            own = self.task.route(self.device, dict(shared))
-            self._routes[shared] = own or VmapRoute(self.task, self.device, dict(shared))
-        return self._routes[shared]
+            shared = {name: v for name, v in trajectory.config.items() if not isinstance(v, float)}
+            own = self.task.route(self.device, shared)
+            self._routes[key] = own or VmapRoute(self.task, self.device, shared)
+        return self._routes[key]
 
     def _train_block(self, key: Key, block: list[Trajectory]) -> None:
         begun = time.perf_counter()
@@ -214,7 +217,7 @@ class Population:
         assert isinstance(task, GradientTask)  # only those have members
         members: list[Member] = [replace(trajectory.state) for trajectory in block]
         try:
-            route = self._route(key)
+            route = self._route(block[0])
             finite = train_unit(task, route, shape, members, [t.config for t in block], self._work)
             with torch.no_grad():
                 params = {
@@ -287,9 +290,12 @@ def _threads(count: int) -> Iterator[None]:
 
 def _key(trajectory: Trajectory, shape: Shape) -> Key:
     """What a cohort has in common: shape, values that are not continuous, names of those that are."""
-    shared = tuple((n, v) for n, v in trajectory.config.items() if not isinstance(v, float))
     floats = tuple(n for n, v in trajectory.config.items() if isinstance(v, float))
-    return shape, shared, floats
+    return shape, _shared(trajectory), floats
+
+
+def _shared(trajectory: Trajectory) -> Shared:
+    return tuple((n, hashable(v)) for n, v in trajectory.config.items() if not isinstance(v, float))
 
 
 def _is_large(task: GradientTask, device: torch.device, limit: float) -> bool:

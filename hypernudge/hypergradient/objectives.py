@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypernudge.optimizers import Optimizer, Params
+from hypernudge.optimizers import Optimizer, Params, setting
 from hypernudge.task import Batch, GradientTask
 
 Objective = Callable[[Mapping[str, Any]], Tensor]
@@ -73,7 +73,7 @@ def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
     """
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
-        decay = hp.get("weight_decay", 0.0)
+        decay = setting(hp, "weight_decay")
         penalties = [(0.5 * spread(decay, w) * w.detach() ** 2).sum() for w in params.values()]
         return task.loss(params, batch, hp) + torch.stack(penalties).sum()
 
@@ -91,7 +91,7 @@ def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Object
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
         step = task.optimizer.effective_rate(hp)
-        decay = hp.get("weight_decay", 0.0)
+        decay = setting(hp, "weight_decay")
         d = task.optimizer.direction(gradient(task, params, first, hp))
         moved = {n: w - spread(step, w) * (d[n] + spread(decay, w) * w) for n, w in params.items()}
         return task.loss(moved, second, hp)

@@ -16,7 +16,7 @@ import torch
 
 from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.optimizers import SGD, Params
+from hypernudge.optimizers import SGD, Params, setting
 from hypernudge.random import integer
 from hypernudge.space import Value
 from hypernudge.task import TrainingState
@@ -107,5 +107,5 @@ class EpisodicTask(RegularisedTask):
 
 def _sgd(params: Params, hp: Mapping[str, Value]) -> torch.optim.Optimizer:
     leaves = [value.requires_grad_(True) for value in params.values()]
-    lr, momentum, decay = (float(hp.get(name, 0.0)) for name in ("lr", "momentum", "weight_decay"))
+    lr, momentum, decay = (float(setting(hp, name)) for name in ("lr", "momentum", "weight_decay"))
     return torch.optim.SGD(leaves, lr=lr, momentum=momentum, weight_decay=decay)

@@ -22,7 +22,7 @@ import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor
 
 from hypernudge.errors import require
-from hypernudge.optimizers import Params
+from hypernudge.optimizers import Params, setting
 from hypernudge.space import SearchSpace
 from hypernudge.task import Batch
 from hypernudge.tasks.augment import jitter, translate
@@ -48,8 +48,8 @@ class RegularisedTask(SupervisedTask):
             InvalidArgumentError: For an unknown `objective`.
         """
         augment = translate if self.dataset.kind == "images" else jitter
-        z = self.logits(params, augment(batch["x"], batch["noise"], hp.get("augmentation", 0.0)))
-        log_p, smoothing = F.log_softmax(z, dim=-1), hp.get("label_smoothing", 0.0)
+        z = self.logits(params, augment(batch["x"], batch["noise"], setting(hp, "augmentation")))
+        log_p, smoothing = F.log_softmax(z, dim=-1), setting(hp, "label_smoothing")
         loss = (1.0 - smoothing) * self._hit(log_p, batch["y"], hp) - smoothing * log_p.mean()
         if "confidence_penalty" in hp:
             loss = loss + hp["confidence_penalty"] * (log_p.exp() * log_p).sum(-1).mean()

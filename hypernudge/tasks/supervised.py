@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hypernudge.engine.cohort import train_single
 from hypernudge.errors import require
-from hypernudge.optimizers import SGD, Optimizer, Params
+from hypernudge.optimizers import SGD, Optimizer, Params, setting
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace, Value
 from hypernudge.task import Batch, GradientTask, Route, Split, TrainingState
@@ -127,9 +127,9 @@ class SupervisedTask(GradientTask):
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the label-smoothed cross-entropy on the augmented batch (Szegedy et al. 2016)."""
         augment = translate if self.dataset.kind == "images" else jitter
-        x = augment(batch["x"], batch["noise"], hp.get("augmentation", 0.0))
+        x = augment(batch["x"], batch["noise"], setting(hp, "augmentation"))
         log_p = F.log_softmax(self.logits(params, x), dim=-1)
-        smoothing = hp.get("label_smoothing", 0.0)
+        smoothing = setting(hp, "label_smoothing")
         hit = nll(log_p, batch["y"])
         loss: Tensor = (1.0 - smoothing) * hit - smoothing * log_p.mean()
         return loss

@@ -7,12 +7,13 @@ knots the outermost hats stay one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hypernudge.space import Config
+from hypernudge.space import Categorical, Config, HyperParameter, SearchSpace
 from hypernudge.warmstart import rates
 
 if TYPE_CHECKING:
@@ -61,14 +62,34 @@ def features_at(
         steps: Optimizer steps of the longest training.
     """
     rate = np.array(log_rates, dtype=float)
-    decay = np.array([float(config.get("weight_decay", np.nan)) for config in configs])
+    decay = np.array([_number(config, "weight_decay") for config in configs])
     values = {
         "rate": rate - scale,
         "decay": rate + np.log10(np.maximum(decay, _TINY) * steps),
-        **{name: np.array([float(config.get(name, np.nan)) for config in configs]) for name in _NATURAL},
+        **{name: np.array([_number(config, name) for config in configs]) for name in _NATURAL},
     }
     blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
     return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
+
+
+def _number(config: Mapping[str, Any], name: str) -> float:
+    """Return a value; NaN where there is none or it is no number, zero where it is the default by None."""
+    value: Any = config.get(name, np.nan)
+    try:
+        return 0.0 if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def scored(space: SearchSpace) -> list[str]:
+    """Return the hyper-parameters of a space that enter a feature; a choice among names never does."""
+    return [name for name in SCORED if name in space and _is_number(space[name])]
+
+
+def _is_number(parameter: HyperParameter) -> bool:
+    if not isinstance(parameter, Categorical):
+        return True
+    return not any(math.isnan(_number({"choice": choice}, "choice")) for choice in parameter.choices)
 
 
 def steps_of(task: Task, units: int) -> float:

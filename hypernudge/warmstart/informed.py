@@ -9,6 +9,7 @@ Where the space leaves nothing to gain it does nothing, exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,7 +22,7 @@ from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior as priors
 from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import SCORED, features, steps_of
+from hypernudge.warmstart.features import features, scored, steps_of
 from hypernudge.warmstart.probe import USUAL, Probe, believed
 from hypernudge.warmstart.requirements import needs_rate
 
@@ -110,7 +111,8 @@ class Informed:
         number = len(history.trials)
         rng = streams("informed", number)
         steps = self._steps(task, history)
-        drawn = [sampled, *(_redrawn(sampled, task.space.sample(rng)) for _ in range(CANDIDATES - 1))]
+        names = scored(task.space)
+        drawn = [sampled, *(_redrawn(sampled, task.space.sample(rng), names) for _ in range(CANDIDATES - 1))]
         kept = CANDIDATES - REDRAWN
         candidates = drawn[:kept] + [
             rates.at_rate(task, draw, c + float(rng.uniform(*REDRAW))) for draw in drawn[kept:]
@@ -153,9 +155,9 @@ class Informed:
         return steps_of(task, units)
 
 
-def _redrawn(sampled: Config, draw: Config) -> Config:
+def _redrawn(sampled: Config, draw: Config, names: Sequence[str]) -> Config:
     """Return what is scored from `draw`; of everything else the scheduler may know more than a draw does."""
-    return sampled.replace(**{name: draw[name] for name in SCORED if name in sampled and name in draw})
+    return sampled.replace(**{name: draw[name] for name in names if name in sampled and name in draw})
 
 
 def family_of(task: Task) -> str:

@@ -24,6 +24,7 @@ from hypernudge.hypergradient.curvature import gradient_difference, loss_differe
 from hypernudge.hypergradient.objectives import HasLoss, Objective
 from hypernudge.hypergradient.stacked import stacked_batch, stacked_config, stacked_params
 from hypernudge.optimizers import Params
+from hypernudge.parameters import hashable
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.task import Batch, GradientTask, Task
@@ -177,7 +178,8 @@ def walk(
 
     The inputs are not augmented: the augmentation is a property of the trial, the scale one of the study.
     """
-    hp = {**config, "augmentation": 0.0} if "augmentation" in config else dict(config)
+    strength = config.get("augmentation")
+    hp = {**config, "augmentation": 0.0} if isinstance(strength, int | float) else dict(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
     used = math.ceil(batch_size / task.batch_size)
     found: list[float] = []
@@ -206,7 +208,9 @@ def _alike(
     """
     groups: dict[object, list[int]] = {}
     for i, config in enumerate(configs):
-        key = tuple((name, None if isinstance(value, float) else value) for name, value in config.items())
+        key = tuple(
+            (n, float if isinstance(value, float) else hashable(value)) for n, value in config.items()
+        )
         groups.setdefault(key, []).append(i)
     result: dict[int, R] = {}
     for members in groups.values():

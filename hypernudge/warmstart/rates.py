@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +46,12 @@ def rule_of(task: Task) -> str:
 
 def log_rate(task: Task, config: Config) -> float:
     """Return `log10` of the effective learning rate of a configuration."""
-    return math.log10(float(optimizer_of(task).effective_rate(config)))
+    return math.log10(float(optimizer_of(task).effective_rate(_numbers(config))))
+
+
+def _numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a configuration an update rule can read: a choice among names says nothing to it."""
+    return {name: value for name, value in config.items() if hasattr(value, "__float__")}
 
 
 def has_rate(task: Task, config: Config) -> bool:
@@ -61,7 +67,7 @@ def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
     """Return `config` with the `lr` whose effective rate is `10**log10_rate`, clipped to the space."""
     lr = task.space["lr"]
     assert isinstance(lr, Real)  # for the type checker: `needs_rate` refused anything else
-    unit = float(optimizer_of(task).effective_rate({**config, "lr": 1.0}))
+    unit = float(optimizer_of(task).effective_rate({**_numbers(config), "lr": 1.0}))
     return config.replace(lr=lr.clip(10.0 ** min(log10_rate, 300.0) / unit))
 
 
@@ -117,7 +123,7 @@ def log_rates(task: Task) -> np.ndarray:
             return found
     streams = Streams(0)
     draws = (task.space.sample(streams("rates of a space", number)) for number in range(_DRAWS))
-    found = np.sort([math.log10(float(optimizer.effective_rate(draw))) for draw in draws])
+    found = np.sort([log_rate(task, draw) for draw in draws])
     kept.append((optimizer, found))
     return found
 
