@@ -15,7 +15,6 @@ from hypernudge.harness.aees.experiment import UnavailableError
 from hypernudge.harness.aees.images import (
     DEVIATION,
     MEAN,
-    CifarNet,
     Images,
     random_crop_and_flip,
     read_cifar100,
@@ -23,6 +22,7 @@ from hypernudge.harness.aees.images import (
 from hypernudge.harness.aees.problem import StepCosts
 from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
 from hypernudge.random import stream
+from hypernudge.tasks.vision.resnet import resnet18_cifar
 from tests.aees.tools import CPU, DATA
 
 CIFAR10 = DATA / "cifar10_jpeg"
@@ -88,7 +88,7 @@ def test_a_run_on_real_images_in_cifar100s_layout(real_images, tmp_path, capsys)
     assert saved["method_name"] == "AdaptiveScheduler" and saved["total_steps"] == 3
     assert saved["estimated_flops"] == plan["flops"]["estimated_flops"]
     # 0.56 GMAC per image of 32x32 with this stem, not the 3.7e7 FLOPs of the published accounting.
-    forward = StepCosts(CifarNet().to("meta"), Images({}, {}, CPU))(1, 1, training=False)
+    forward = StepCosts(resnet18_cifar(100).to("meta"), Images({}, {}, CPU))(1, 1, training=False)
     assert forward == pytest.approx(1.11e9, rel=0.01)
     noise = saved["runtime_metrics"]["label_noise_diagnostics"]
     assert noise["corrupted"] == round(27 * 0.4) == 11
@@ -144,8 +144,8 @@ def test_augmentation_is_that_of_torchvision_image_by_image():
 
 
 def test_costs_are_those_of_the_real_step():
-    model = CifarNet()
-    costs = StepCosts(CifarNet().to("meta"), Images({}, {}, CPU))
+    model = resnet18_cifar(100)
+    costs = StepCosts(resnet18_cifar(100).to("meta"), Images({}, {}, CPU))
 
     def step():
         logits = model(torch.zeros(3, 3, 32, 32))

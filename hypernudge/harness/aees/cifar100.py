@@ -13,8 +13,10 @@ from torch import nn
 from hypernudge.harness.aees.arguments import Option, build_parser, config_arguments, subsets
 from hypernudge.harness.aees.config import MODES, NOISE_TYPES, OPTIMIZERS, RunConfig
 from hypernudge.harness.aees.experiment import limited
-from hypernudge.harness.aees.images import CifarNet, Images, download, load_images
+from hypernudge.harness.aees.images import Images, download, load_images
 from hypernudge.harness.aees.problem import Problem, Samples
+from hypernudge.tasks.vision.cifar import LAYOUTS
+from hypernudge.tasks.vision.resnet import resnet18_cifar
 
 METHOD_NAMES = {"baseline": "Baseline", "adaptive": "AdaptiveScheduler", "random": "RandomScheduler"}
 
@@ -96,7 +98,7 @@ class Cifar100:
         """Return a ResNet-18."""
         del options
         with torch.device("meta" if skeleton else "cpu"):
-            return CifarNet()
+            return resnet18_cifar(LAYOUTS["cifar100"].classes)
 
     def blank(self) -> Samples:
         """Return no images."""

@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.aees.batches import subset
 from hypernudge.harness.aees.config import RunConfig
 from hypernudge.harness.aees.experiment import UnavailableError
 from hypernudge.harness.aees.labels import NoisyLabels, cifar100_noise
 from hypernudge.harness.aees.problem import Inputs, Problem
-from hypernudge.random import stream
+from hypernudge.tasks.vision.augment import crop_and_flip
+from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
+from hypernudge.tasks.vision.images import held_out
 
-FOLDER = "cifar-100-python"
-CLASSES, SIDE, PADDING = 100, 32, 4
+FOLDER = LAYOUTS["cifar100"].folder
+SIDE, PADDING = 32, 4
 MEAN, DEVIATION = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 VALIDATION = 0.1  # of the training file: 5,000 images of the real one
 SPLIT_SEED = 42
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Loads arrays, bytes and containers: what the data set consists of, and nothing that could run."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return a class of NumPy's arrays."""
-        allowed = {"_reconstruct", "ndarray", "dtype", "scalar", "_frombuffer"}
-        if module.split(".")[0] == "numpy" and name in allowed:
-            return super().find_class(module, name)
-        if (module, name) == ("_codecs", "encode"):  # how Python 2 wrote bytes
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no image file needs")
 
 
 def read_cifar100(data_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -50,29 +36,13 @@ def read_cifar100(data_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """
     found = {}
     for part in ("train", "test"):
-        path = data_dir / FOLDER / part
-        if not path.is_file():
+        files = batch_files(data_dir, "cifar100", part)
+        if not all(path.is_file() for path in files):
             raise UnavailableError(
                 f"--data-dir: must hold {FOLDER}/{part}, but got {str(data_dir)!r}; with a network run "
                 "`python experiments/task_cifar100.py --download` once, or name the folder that holds it"
             )
-        try:
-            table = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-            images = np.asarray(table["data"], dtype=np.uint8).reshape(-1, 3, SIDE, SIDE)
-            labels = np.asarray(table["fine_labels"], dtype=np.int64)
-        except Exception as error:  # unpickling a damaged file fails in many ways
-            raise InvalidArgumentError(
-                f"--data-dir: {path} must be a CIFAR-100 file, but {error}; download it again"
-            ) from None
-        ok = len(labels) == len(images) > 0 and labels.min() >= 0 and labels.max() < CLASSES
-        require(
-            ok,
-            "--data-dir",
-            f"{path} must hold as many labels below 100 as images",
-            len(labels),
-            "replace it",
-        )
-        found[part] = (images, labels)
+        found[part] = read_cifar(files, "cifar100", "--data-dir")
     return found
 
 
@@ -144,34 +114,9 @@ def random_crop_and_flip(images: Tensor, generator: np.random.Generator) -> Tens
         images: `(b, 3, 32, 32)`.
         generator: Draws offsets and coins for the whole batch.
     """
-    size = len(images)
-    offsets = generator.integers(0, 2 * PADDING + 1, size=(size, 2))
-    flips = generator.random(size) < 0.5
-    span = np.arange(SIDE)
-    down = offsets[:, :1] + span
-    across = offsets[:, 1:] + np.where(flips[:, None], span[::-1], span)
-    padded = nn.functional.pad(images, (PADDING,) * 4)
-    rows, columns = (torch.from_numpy(index).to(images.device) for index in (down, across))
-    which = torch.arange(size, device=images.device).view(-1, 1, 1, 1)
-    channel = torch.arange(images.shape[1], device=images.device).view(1, -1, 1, 1)
-    return padded[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
-
-
-class CifarNet(nn.Module):
-    """ResNet-18 (He et al. 2016) with a stem for small images: a 3x3 convolution of stride 1, no pooling."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from torchvision.models import resnet18
-
-        self.net = resnet18(weights=None, num_classes=CLASSES)
-        self.net.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
-        self.net.maxpool = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map images `(b, 3, 32, 32)` to logits `(b, 100)`."""
-        logits: Tensor = self.net(x)
-        return logits
+    offsets = torch.from_numpy(generator.integers(0, 2 * PADDING + 1, size=(len(images), 2)))
+    flips = torch.from_numpy(generator.random(len(images)) < 0.5)
+    return crop_and_flip(images, offsets.to(images.device), flips.to(images.device), PADDING)
 
 
 def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Problem:
@@ -187,9 +132,7 @@ def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Prob
     parts = {"train": files["train"], "validation": files["test"]}
     if config.data["validation"] == "split":
         images, labels = files["train"]
-        order = stream(SPLIT_SEED, "validation", len(labels)).permutation(len(labels))
-        held = round(VALIDATION * len(labels))
-        out, rest = np.sort(order[:held]), np.sort(order[held:])
+        rest, out = held_out(labels, VALIDATION, SPLIT_SEED, stratified=False)
         parts = {
             "train": (images[rest], labels[rest]),
             "validation": (images[out], labels[out]),
