@@ -23,6 +23,7 @@ from hypernudge.harness.aees.problem import StepCosts, logits_of
 from hypernudge.harness.aees.sentences import Sentences, load_model
 from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
 from hypernudge.harness.aees.texts import AGNEWS, SST2, local_files, read_agnews, read_glue, read_local
+from hypernudge.harness.aees.tokens import load_tokens
 from tests.aees.tools import DATA, common_words, events, real_sst2, timeless, tiny_bert
 
 needs_data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"SST-2 is not at {DATA}")
@@ -178,6 +179,18 @@ def test_tokens_of_something_else_are_refused(place, capsys):
     assert run_experiment("sst2", arguments(place)) == 2
     assert "is damaged" in capsys.readouterr().err
     description.write_text(kept)
+    labels = place / "tokens" / "train" / "labels.bin"
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-8])
+    assert run_experiment("sst2", arguments(place)) == 2
+    error = capsys.readouterr().err
+    assert "labels.bin must be 768 bytes long, but got 760" in error and error.count("\n") == 1
+    labels.write_bytes(whole)
+    (place / "tokens" / "train").rename(place / "tokens" / "elsewhere")
+    assert run_experiment("sst2", arguments(place)) == 2
+    assert "is damaged (train is missing)" in capsys.readouterr().err
+    (place / "tokens" / "elsewhere").rename(place / "tokens" / "train")
+    assert run_experiment("sst2", arguments(place, "--dry-run")) == 0
 
 
 @pytest.mark.parametrize("task", ["sst2", "agnews"])
@@ -257,17 +270,15 @@ def test_agnews_splits_as_the_library_does_and_corrupts_training_labels_only(tmp
     whole = read_agnews(folder / "own.csv")
     table = datasets.Dataset.from_dict({"label": whole.labels, "row": list(range(120))})
     halves = table.train_test_split(test_size=0.1, seed=42, shuffle=True)
-    parts = {
-        part: datasets.load_from_disk(str(tmp_path / "tokens" / part)) for part in ("train", "validation")
-    }
-    assert list(parts["train"]["label"]) == list(halves["train"]["label"])
-    assert list(parts["validation"]["label"]) == list(halves["test"]["label"])
+    kept = load_tokens(AGNEWS, tmp_path / "tokens", str(model), 12, tokens.HUB)
+    assert kept.parts["train"][1] == list(halves["train"]["label"])
+    assert kept.parts["validation"][1] == list(halves["test"]["label"])
     experiment = EXPERIMENTS["agnews"]()
     options = experiment.parser().parse_args([*given, "--label-noise-rate=0.25"])
     problem = experiment.problem(options, experiment.configure(options), torch.device("cpu"))
     wrong = problem.samples.labels["train"] != torch.tensor(problem.noise.clean)
     assert wrong.nonzero().flatten().tolist() == problem.noise.corrupted
-    assert problem.samples.labels["validation"].tolist() == list(parts["validation"]["label"])
+    assert problem.samples.labels["validation"].tolist() == kept.parts["validation"][1]
 
 
 @needs_news

@@ -1,12 +1,13 @@
 """Tokenised text: made once, kept on disk, used by every run after.
 
-A folder holds one data set of the `datasets` library per part, and `tokenization.json`, written last, which
-says what the tokens are of. A measured run that finds it loads no tokenizer and reads no text.
+A folder holds one cache of arrays per part (`hypernudge.tasks.cache`), and `tokenization.json`, written last,
+which says what the tokens are of. A measured run that finds it loads no tokenizer and reads no text.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
 from hypernudge.results.files import write_text
+from hypernudge.tasks.cache import Field, cached_arrays, open_arrays
 
 DESCRIPTION = "tokenization.json"
-FORMAT = 1
+FORMAT = 2
+FIELDS = {"tokens": Field("int64"), "lengths": Field("int64"), "labels": Field("int64")}
 HUB = "hub"
 
 
@@ -75,14 +80,15 @@ def tokenize(
 
 def save_tokens(tokens: Tokens, folder: Path) -> None:
     """Write tokens to a folder, the description last: without it they do not count."""
-    from datasets import Dataset
-
     (folder / DESCRIPTION).unlink(missing_ok=True)
     for name, (ids, labels) in tokens.parts.items():
         shutil.rmtree(folder / name, ignore_errors=True)
-        table = Dataset.from_dict({"input_ids": list(ids), "label": list(labels)})
-        with _quiet():
-            table.save_to_disk(str(folder / name))
+        arrays = {
+            "tokens": np.fromiter(itertools.chain.from_iterable(ids), np.int64),
+            "lengths": np.fromiter(map(len, ids), np.int64),
+            "labels": np.asarray(labels, dtype=np.int64),
+        }
+        cached_arrays(folder / name, _source(name), FIELDS, lambda start, a=arrays: iter([[a]][start:]))
     write_text(folder / DESCRIPTION, json.dumps(asdict(tokens.of), indent=1) + "\n")
 
 
@@ -108,17 +114,28 @@ def load_tokens(task: TextTask, folder: Path, model_name: str, max_length: int, 
     for key, value in wanted.items():
         saved = getattr(description, key)
         require(saved == value, "--tokenized-dataset-dir", f"{key} must be {value!r}", saved, remedy)
-    from datasets import load_from_disk
-
     try:
-        parts = {name: _contents(load_from_disk(str(folder / name))) for name in description.rows}
-    except (OSError, ValueError, KeyError) as error:
+        parts = {name: _kept(folder / name) for name in description.rows}
+    except InvalidArgumentError as error:
         raise InvalidArgumentError(
             f"--tokenized-dataset-dir: {folder} is damaged ({error}); {remedy}"
         ) from None
     same = _digest(parts) == description.digest
     require(same, "--tokenized-dataset-dir", "tokens must be those described", "others", remedy)
     return Tokens(parts, description)
+
+
+def _source(part: str) -> dict[str, Any]:
+    return {"kind": "sentences", "part": part}
+
+
+def _kept(folder: Path) -> tuple[list[list[int]], list[int]]:
+    kept = open_arrays(folder, _source(folder.name))
+    if kept is None:
+        raise InvalidArgumentError(f"{folder.name} is missing")
+    tokens, lengths, labels = (kept.arrays[name] for name in FIELDS)
+    rows = np.split(np.asarray(tokens), np.cumsum(lengths)[:-1])
+    return [row.tolist() for row in rows], labels.tolist()
 
 
 def source_of(files: Mapping[str, Path] | None) -> str:
@@ -151,20 +168,3 @@ def _digest(parts: Mapping[str, tuple[Sequence[Sequence[int]], Sequence[int]]]) 
         for row, label in zip(ids, labels, strict=True):
             sha.update(f"{label}:{','.join(map(str, row))};".encode())
     return sha.hexdigest()
-
-
-def _quiet() -> Any:
-    """Return a context without the progress bars of `datasets`."""
-    import contextlib
-
-    from datasets.utils.logging import disable_progress_bar, enable_progress_bar
-
-    @contextlib.contextmanager
-    def without_bars() -> Any:
-        disable_progress_bar()
-        try:
-            yield
-        finally:
-            enable_progress_bar()
-
-    return without_bars()
