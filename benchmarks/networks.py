@@ -7,7 +7,6 @@ ordinary loop that they are measured against.
 from __future__ import annotations
 
 import gzip
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hypernudge.errors import require
 from hypernudge.optimizers import Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.tasks.vision.images import read_part
+from hypernudge.tasks.vision.resnet import CifarResNet, ResidualBlock, resnet20, subsampled
 
 SPACE = SearchSpace(
     [
@@ -41,23 +41,11 @@ def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> Images:
     """Return `n` images of a part of CIFAR-10, values in [0, 1], and labels.
 
     Raises:
-        InvalidArgumentError: If the file, or what reads it, is missing.
+        InvalidArgumentError: If the files, or what reads them, are missing.
     """
-    path = data_dir / "cifar10_jpeg" / f"{part}.parquet"
-    require(path.is_file(), "--data-dir", f"must hold cifar10_jpeg/{part}.parquet", str(path), "see the docs")
-    try:
-        import pyarrow.parquet as parquet
-        from PIL import Image
-    except ImportError as error:
-        require(False, "resnet20", "needs pyarrow and pillow", str(error), "pip install 'hypernudge[vision]'")
-        raise
-    table = parquet.read_table(path)
-    chosen = stream(0, "cifar10").permutation(table.num_rows)[:n]
-    images = table.column("image")
-    arrays = [np.asarray(Image.open(io.BytesIO(images[int(i)].as_py()["bytes"]))) for i in chosen]
-    x = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 255.0
-    labels = torch.tensor([table.column("label")[int(i)].as_py() for i in chosen])
-    return x, labels
+    images = read_part("cifar10", part, folder=data_dir / "cifar10_jpeg")
+    x, labels = images.take(stream(0, "cifar10").permutation(len(images))[:n])
+    return x.permute(0, 3, 1, 2).float() / 255.0, labels
 
 
 def standardised(x: Tensor, by: Tensor) -> Tensor:
@@ -78,49 +66,6 @@ def drawn(module: nn.Module, seed: int) -> Params:
     return params
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions with BatchNorm; the shortcut subsamples, padded with zeros (He et al. 2016)."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.stride, self.extra = stride, after - before
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(after)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(after)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + shortcut(x, self.stride, self.extra))
-
-
-def shortcut(x: Tensor, stride: int, extra: int) -> Tensor:
-    return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, 0, extra))
-
-
-class ResNet(nn.Module):
-    """ResNet for 32x32 images (He et al. 2016) of depth 6 n + 2 with n blocks a stage.
-
-    Three blocks a stage of width 16, 32, 64 are ResNet-20, 0.27 million parameters.
-    """
-
-    def __init__(self, blocks: int = 3, width: int = 16) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-        self.bn = nn.BatchNorm2d(width)
-        stages: list[Block] = []
-        for after, stride in ((width, 1), (2 * width, 2), (4 * width, 2)):
-            before = width if stride == 1 else after // 2
-            stages += [Block(before, after, stride), *[Block(after, after, 1) for _ in range(blocks - 1)]]
-        self.blocks = nn.Sequential(*stages)
-        self.head = nn.Linear(4 * width, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(F.relu(self.bn(self.conv(x))))
-        logits: Tensor = self.head(x.mean((2, 3)))
-        return logits
-
-
 class ResNetTask(GradientTask):
     """ResNet-20 on CIFAR-10; BatchNorm's running statistics are buffers of the member.
 
@@ -132,7 +77,7 @@ class ResNetTask(GradientTask):
     def __init__(
         self,
         images: Images,
-        module: ResNet | None = None,
+        module: CifarResNet | None = None,
         held_out: Mapping[Split, Images] | None = None,
     ) -> None:
         x, y = images
@@ -140,7 +85,7 @@ class ResNetTask(GradientTask):
             held_out = dict.fromkeys(("validation", "test"), (x[:64], y[:64]))
             x, y = x[64:], y[64:]
         self.x, self.y, self.held_out = x, y, held_out
-        self.module = ResNet() if module is None else module
+        self.module = resnet20() if module is None else module
         statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
         self.statistics, self.buffers = statistics, tuple(statistics)
 
@@ -178,11 +123,11 @@ class ResNetTask(GradientTask):
 
         x = F.relu(normed("bn", F.conv2d(x, p["conv.weight"], None, 1, 1)))
         for i, block in enumerate(self.module.blocks):
-            assert isinstance(block, Block)
+            assert isinstance(block, ResidualBlock)
             name = f"blocks.{i}"
             out = F.relu(normed(f"{name}.bn1", F.conv2d(x, p[f"{name}.conv1.weight"], None, block.stride, 1)))
             out = normed(f"{name}.bn2", F.conv2d(out, p[f"{name}.conv2.weight"], None, 1, 1))
-            x = F.relu(out + shortcut(x, block.stride, block.extra))
+            x = F.relu(out + subsampled(x, block.stride, block.extra))
         return F.linear(x.mean((2, 3)), p["head.weight"], p["head.bias"])
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks import Images, LanguageTask, ResNet, ResNetTask, Transformer, cifar10, standardised
+from benchmarks.networks import Images, LanguageTask, ResNetTask, Transformer, cifar10, standardised
 from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, Split
 from hypernudge.tasks.files import DATA_DIRECTORY, data_directory
+from hypernudge.tasks.vision.resnet import CifarResNet
 
 HELD_OUT = 0.1  # share of the text for each of validation and test, from its end
 WINDOWS = 64  # of a held-out part that are scored
@@ -91,7 +92,7 @@ class SmallResNet(ResNetTask):
             "validation": (standardised(x[:VALIDATION], training), y[:VALIDATION]),
             "test": (standardised(test, training), labels),
         }
-        network = ResNet(blocks=1, width=8)
+        network = CifarResNet(8, width=8)
         super().__init__((standardised(training, training), y[VALIDATION:]), network, held_out)
 
 

@@ -141,14 +141,9 @@ def load_images(
         require_whole("size", size, remedy="leave it out to keep images as they are")
     require(validation < 1, "validation", "must be below 1", validation, "0.1 is usual")
     place = _folder(name, folder)
-    found: dict[str, Source] = {}
-    for part in ("train", "test"):  # both, before one is decoded
-        source = find_source(place, name, part, name)
-        if source is None:
-            raise _absent(name, place, part)
-        found[part] = source
+    found = {part: _found(name, place, part) for part in ("train", "test")}  # both, before one is decoded
     names = found["train"].classes
-    kept = {part: _decoded(of, name, part, size, cache or cache_directory()) for part, of in found.items()}
+    kept = {part: _decoded(of, name, part, size, cache) for part, of in found.items()}
     described = {part: arrays.manifest["source"] for part, arrays in kept.items()}
     classes = KNOWN[name][1] if name in KNOWN else 0
     whole = {part: (arrays.arrays["images"], arrays.arrays["labels"]) for part, arrays in kept.items()}
@@ -176,6 +171,19 @@ def load_images(
         require_whole(f"limit.{part}", count)
         parts[part] = _subset(parts[part], count, part, split_seed)
     return ImageData(name, classes, parts, described)
+
+
+def read_part(
+    name: str,
+    part: str,
+    *,
+    folder: str | Path | None = None,
+    size: int | None = None,
+    cache: Path | None = None,
+) -> ImagePart:
+    """Return "train" or "test" as published, without a split; arguments and errors as of `load_images`."""
+    arrays = _decoded(_found(name, _folder(name, folder), part), name, part, size, cache).arrays
+    return ImagePart(arrays["images"], arrays["labels"], np.arange(len(arrays["labels"])))
 
 
 def held_out(
@@ -210,11 +218,18 @@ def _subset(part: ImagePart, count: int, name: str, seed: int) -> ImagePart:
     return replace(part, rows=part.rows[chosen])
 
 
-def _decoded(source: Source, name: str, part: str, size: int | None, cache: Path) -> CachedArrays:
+def _found(name: str, place: Path, part: str) -> Source:
+    source = find_source(place, name, part, name)
+    if source is None:
+        raise _absent(name, place, part)
+    return source
+
+
+def _decoded(source: Source, name: str, part: str, size: int | None, cache: Path | None) -> CachedArrays:
     ok = source.layout != "pickles" or size in (None, 32)
     require(ok, "size", "must be 32 for pickled CIFAR", size, "leave it out")
     key = {"kind": "images", "layout": source.layout, "part": part, "size": size, "digest": source.digest()}
-    place = cache / f"{name}-{part}-{fingerprint(key)}"
+    place = (cache or cache_directory()) / f"{name}-{part}-{fingerprint(key)}"
     kept = open_arrays(place, key)
     if kept is not None:
         return kept

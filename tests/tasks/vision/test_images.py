@@ -1,3 +1,4 @@
+import io
 import os
 import pickle
 import shutil
@@ -14,9 +15,8 @@ pytest.importorskip("pyarrow", reason="extra vision")
 import torch
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.tasks.vision import images as images_module
 from hypernudge.tasks.vision import sources
-from hypernudge.tasks.vision.images import held_out, load_images
+from hypernudge.tasks.vision.images import held_out, load_images, read_part
 from tests.aees.tools import DATA
 from tests.tasks.vision.tools import encoded, pixels, write_batches, write_folder, write_parquet
 
@@ -216,7 +216,11 @@ def test_parts_can_be_made_smaller_and_batches_taken(load, tmp_path):
 
 @pytest.mark.skipif(not (DATA / "cifar10_jpeg").is_dir(), reason=f"CIFAR-10 is not at {DATA}")
 def test_the_real_test_images_are_decoded(tmp_path):
-    source = sources.find_source(DATA / "cifar10_jpeg", "cifar10", "test", "cifar10")
-    found = images_module._decoded(source, "cifar10", "test", None, tmp_path)
-    assert found.arrays["images"].shape == (10_000, 32, 32, 3)
-    assert np.bincount(found.arrays["labels"]).tolist() == [1000] * 10
+    found = read_part("cifar10", "test", folder=DATA / "cifar10_jpeg", cache=tmp_path)
+    assert found.images.shape == (10_000, 32, 32, 3)
+    assert np.bincount(found.labels).tolist() == [1000] * 10
+    image = pytest.importorskip("PIL.Image", reason="extra vision")
+    table = pytest.importorskip("pyarrow.parquet").read_table(DATA / "cifar10_jpeg" / "test.parquet")
+    for row in (0, 4321, 9999):
+        alone = image.open(io.BytesIO(table["image"][row]["bytes"].as_py()))
+        assert np.array_equal(found.take([row])[0][0], np.asarray(alone))
