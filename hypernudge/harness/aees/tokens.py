@@ -6,11 +6,12 @@ which says what the tokens are of. A measured run that finds it loads no tokeniz
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import numpy as np
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.aees.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
 from hypernudge.results.files import write_text
-from hypernudge.tasks.cache import Field, cached_arrays, open_arrays
+from hypernudge.tasks.cache import Chunk, Field, cached_arrays, open_arrays
 
 DESCRIPTION = "tokenization.json"
 FORMAT = 2
@@ -88,8 +89,13 @@ def save_tokens(tokens: Tokens, folder: Path) -> None:
             "lengths": np.fromiter(map(len, ids), np.int64),
             "labels": np.asarray(labels, dtype=np.int64),
         }
-        cached_arrays(folder / name, _source(name), FIELDS, lambda start, a=arrays: iter([[a]][start:]))
+        shard: list[Chunk] = [arrays]
+        cached_arrays(folder / name, _source(name), FIELDS, functools.partial(_shards, shard))
     write_text(folder / DESCRIPTION, json.dumps(asdict(tokens.of), indent=1) + "\n")
+
+
+def _shards(shard: list[Chunk], start: int) -> Iterator[list[Chunk]]:
+    return iter([shard][start:])
 
 
 def load_tokens(task: TextTask, folder: Path, model_name: str, max_length: int, source: str) -> Tokens | None:

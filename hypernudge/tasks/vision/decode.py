@@ -63,6 +63,10 @@ class Decoder:
             require(same, self._argument, rule, array.shape[:2], "choose a size to resize them to")
         return {"images": np.stack(arrays), "labels": np.array([image.label for image in images], np.int64)}
 
+    def close(self) -> None:
+        """End its threads."""
+        self._pool.shutdown()
+
     def _decoded(self, encoded: Encoded) -> np.ndarray:
         try:
             with self._image.open(io.BytesIO(encoded.data)) as image:

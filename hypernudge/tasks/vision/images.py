@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -233,10 +234,13 @@ def _decoded(source: Source, name: str, part: str, size: int | None, cache: Path
     kept = open_arrays(place, key)
     if kept is not None:
         return kept
-    decoder = Decoder(size, name) if source.layout != "pickles" else None
-    row = (size, size, 3) if size else _row(source, decoder)
-    fields = {"images": Field("uint8", row), "labels": Field("int64")}
-    return cached_arrays(place, key, fields, lambda start: source.shards(start, decoder))
+    with contextlib.ExitStack() as stack:
+        decoder: Decoder | None = None
+        if source.layout != "pickles":
+            decoder = stack.enter_context(contextlib.closing(Decoder(size, name)))
+        row = (size, size, 3) if size else _row(source, decoder)
+        fields = {"images": Field("uint8", row), "labels": Field("int64")}
+        return cached_arrays(place, key, fields, lambda start: source.shards(start, decoder))
 
 
 def _row(source: Source, decoder: Decoder | None) -> tuple[int, int, int]:
