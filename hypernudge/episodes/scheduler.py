@@ -140,6 +140,11 @@ class EpisodicScheduler:
         """Optimizer steps counted so far."""
         return self._life.step_count
 
+    @property
+    def pending(self) -> int:
+        """Losses reported since the last step."""
+        return self._losses.pending
+
     def observe(self, loss: Tensor | float) -> None:
         """Report a loss of the step in progress; several before one step count as their mean.
 

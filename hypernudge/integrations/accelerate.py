@@ -11,10 +11,46 @@ from typing import Any
 
 from accelerate import Accelerator
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controller import Controller
+from hypernudge.episodes.hooks import unwrap
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.integrations._recipe import Recipe
+
+
+class _Registered:
+    """A place in the accelerator's checkpoints, which outlives a scheduler that was attached again."""
+
+    def __init__(self) -> None:
+        self.scheduler: EpisodicScheduler | None = None
+        self.was_prepared = False
+
+    def hold(self, scheduler: EpisodicScheduler, accelerator: Accelerator) -> None:
+        """Save and load ``scheduler`` from now on."""
+        self.scheduler = scheduler
+        self.was_prepared = self._prepared(accelerator)
+
+    def free(self, scheduler: EpisodicScheduler, accelerator: Accelerator) -> bool:
+        """Whether what it holds is over: replaced by ``scheduler``, or its optimizer was released."""
+        held = self.scheduler
+        if held is None:
+            return True
+        replaced = not held.attached and held.optimizer is scheduler.optimizer
+        return replaced or (self.was_prepared and not self._prepared(accelerator))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scheduler's state."""
+        return {} if self.scheduler is None else self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the scheduler's state."""
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state)
+
+    def _prepared(self, accelerator: Accelerator) -> bool:
+        mine = None if self.scheduler is None else self.scheduler.optimizer
+        return any(unwrap(optimizer) is mine for optimizer in accelerator._optimizers)
 
 
 def attach(
@@ -27,7 +63,9 @@ def attach(
     """Attach a scheduler to the optimizer under Accelerate's wrapper and to its checkpoints.
 
     Accelerate's own ``step`` does nothing between accumulated batches; the hooks sit on the real optimizer
-    and count real steps. ``accelerator.save_state`` and ``load_state`` include the scheduler.
+    and count real steps. ``accelerator.save_state`` and ``load_state`` include the scheduler: the state is
+    that of the folder that is loaded, and a folder without one is refused by Accelerate. Attached again, to
+    the same optimizer or after ``free_memory``, the later scheduler takes the earlier one's place there too.
 
     Args:
         accelerator: The accelerator.
@@ -43,6 +81,14 @@ def attach(
         TypeError: ``optimizer`` holds no torch optimizer, or ``controller`` is not callable.
         ValueError: An argument is out of range.
     """
+    remedy = "pass accelerate.Accelerator()"
+    checks.instance_with("accelerator", accelerator, ("register_for_checkpointing", "prepare"), remedy)
     scheduler = Recipe(axes, controller, options).build(optimizer)
-    accelerator.register_for_checkpointing(scheduler)
+    for place in accelerator._custom_objects:
+        if isinstance(place, _Registered) and place.free(scheduler, accelerator):
+            break
+    else:
+        place = _Registered()
+        accelerator.register_for_checkpointing(place)
+    place.hold(scheduler, accelerator)
     return scheduler

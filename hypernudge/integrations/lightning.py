@@ -5,25 +5,31 @@ Example::
     trainer = Trainer(callbacks=[EpisodesCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)])
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations._recipe import Recipe
 
 
 class EpisodesCallback(Callback):
     """Attaches an :class:`~hypernudge.episodes.EpisodicScheduler` to every optimizer of a training.
 
-    The loss is the one Lightning is about to differentiate, so automatic and manual optimisation,
-    accumulation and mixed precision work; with several optimizers (manual optimisation) each is told every
-    loss since its own last step. State travels in the trainer's checkpoints.
+    The loss is the one Lightning is about to differentiate, without the division by
+    ``accumulate_grad_batches`` and without the gradient scaler's factor, so automatic and manual
+    optimisation, accumulation (also one that changes) and mixed precision work; with several optimizers
+    (manual optimisation) each is told every loss since its own last step. State travels in the trainer's
+    checkpoints and is that of the file the training resumes from. Every ``fit`` has schedulers of its own.
 
     Args:
         *axes: What may change.
@@ -32,6 +38,7 @@ class EpisodesCallback(Callback):
 
     Raises:
         TypeError: ``controller`` is not callable.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
@@ -39,19 +46,58 @@ class EpisodesCallback(Callback):
     ) -> None:
         self.schedulers: list[EpisodicScheduler] = []
         self._recipe = Recipe(axes, controller, options)
+        self._resuming = False
         self._saved: list[dict[str, Any]] = []
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget a state that an evaluation, or a training that never began, has read from its checkpoint."""
+        del trainer, pl_module, stage
+        self._resuming, self._saved = False, []
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Note that a checkpoint is read, whether or not it holds a state of this callback."""
+        del trainer, pl_module, checkpoint
+        self._resuming = True
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Attach, after the trainer has restored its optimizers."""
+        """Attach, after the trainer has restored its optimizers.
+
+        Raises:
+            ValueError: The checkpoint's states are of other settings or of another number of optimizers.
+        """
         del pl_module
-        self.schedulers = [self._recipe.build(optimizer) for optimizer in trainer.optimizers]
-        for scheduler, state in zip(self.schedulers, self._saved, strict=False):
-            scheduler.load_state_dict(state)
-        self._saved = []
+        saved, self._saved = self._saved, []
+        self._detach()
+        if saved and len(saved) != len(trainer.optimizers):
+            raise InvalidArgumentError(
+                f"checkpoint must hold as many schedulers of episodes as there are optimizers "
+                f"({len(trainer.optimizers)}), but got {len(saved)}; resume with the module that wrote it."
+            )
+        if self._resuming and not saved:
+            warnings.warn(
+                "the checkpoint holds no state of this callback: training resumes, episodes start anew.",
+                stacklevel=2,
+            )
+        try:
+            for optimizer in trainer.optimizers:
+                self.schedulers.append(self._recipe.build(optimizer))
+            for scheduler, state in zip(self.schedulers, saved, strict=False):
+                scheduler.load_state_dict(state)
+        except BaseException:
+            self._detach()
+            raise
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Report the loss."""
-        del trainer, pl_module
+        """Report the loss as the module computed it."""
+        loss = loss.detach()
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            # The scale without reading it from the device; a power of two, so the division is exact.
+            loss = loss / scaler.scale(torch.ones((), device=loss.device))
+        if pl_module.automatic_optimization and trainer.accumulate_grad_batches > 1:
+            loss = loss * trainer.accumulate_grad_batches
         for scheduler in self.schedulers:
             scheduler.observe(loss)
 
@@ -73,5 +119,16 @@ class EpisodesCallback(Callback):
         return {"schedulers": [scheduler.state_dict() for scheduler in self.schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the states until the optimizers exist."""
-        self._saved = list(state_dict["schedulers"])
+        """Keep the states until the optimizers exist.
+
+        Raises:
+            ValueError: It is no state of this callback.
+        """
+        self._saved = list(
+            checks.state(state_dict, ("schedulers",), "state of EpisodesCallback")["schedulers"]
+        )
+
+    def _detach(self) -> None:
+        for scheduler in self.schedulers:
+            scheduler.detach()
+        self.schedulers = []

@@ -6,29 +6,63 @@ Example::
     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 """
 
+import base64
+import io
 import warnings
+import weakref
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
+from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
+from hypernudge.episodes.watch import training_loss
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations._recipe import Recipe
 
-STATE_FILE = "episodes.pt"
+
+class _Noticed(Tensor):
+    """A tensor that calls ``used`` when anything is computed from it."""
+
+    used: Callable[[], None]
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Notice, and compute as for a plain tensor."""
+        del types
+        for value in (*args, *(kwargs or {}).values()):
+            if isinstance(value, cls):
+                value.used()
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
 
-class EpisodesTrainerCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
+def _entries(state: TrainerState) -> dict[str, Any]:
+    """Return what callbacks have saved, by class name; annotated as the list that it is built from."""
+    entries: Any = state.stateful_callbacks
+    return cast("dict[str, Any]", entries)
+
+
+class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """Attaches an :class:`~hypernudge.episodes.EpisodicScheduler` to the trainer's optimizer.
 
     Losses come from a forward hook on the model, whose training output must carry ``loss``, as the models of
-    the library do when given labels. If the loss is computed elsewhere (a custom ``compute_loss``), call
-    ``callback.scheduler.observe(loss)`` there. State is written beside the trainer's checkpoints
-    (``episodes.pt``) and read when training resumes from one.
+    the library do when given labels. Where the trainer computes the loss itself (``label_smoothing_factor``,
+    ``compute_loss_func``, a ``compute_loss`` of a subclass), let the callback see it there::
+
+        trainer = Trainer(..., callbacks=[callback])
+        callback.watch(trainer)
+        trainer.train()
+
+    The loss of a step is that of the whole step, whatever ``gradient_accumulation_steps`` is. State travels
+    in the checkpoints' ``trainer_state.json``, so what a training resumes with belongs to the checkpoint it
+    resumes from, wherever that lies.
 
     Args:
         *axes: What may change.
@@ -37,6 +71,7 @@ class EpisodesTrainerCallback(TrainerCallback):  # type: ignore[misc, unused-ign
 
     Raises:
         TypeError: ``controller`` is not callable.
+        ValueError: An argument is out of range.
     """
 
     def __init__(
@@ -44,30 +79,130 @@ class EpisodesTrainerCallback(TrainerCallback):  # type: ignore[misc, unused-ign
     ) -> None:
         self.scheduler: EpisodicScheduler | None = None
         self._recipe = Recipe(axes, controller, options)
+        self._trainer: weakref.ref[Trainer] | None = None
+        self._undo: list[Callable[[], None]] = []
+        self._step = 0
+        self._sum: Tensor | None = None
+        self._count = 0
+        self._parts = False
+        self._heeds_items = True
+        self._model_loss = False
+
+    def watch(self, trainer: Trainer) -> None:
+        """Take the losses that ``trainer`` differentiates, wherever it computes them.
+
+        Args:
+            trainer: The trainer that has this callback; call this before ``trainer.train()``.
+
+        Raises:
+            ValueError: It is no ``transformers.Trainer``.
+        """
+        remedy = "pass the trainer that has this callback"
+        checks.instance_with("trainer", trainer, ("accelerator", "callback_handler", "train"), remedy)
+        self._trainer = weakref.ref(trainer)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return what the trainer writes into ``trainer_state.json``, and the step it is of."""
+        saved = None
+        if self.scheduler is not None and self.scheduler.attached:
+            buffer = io.BytesIO()
+            torch.save(self.scheduler.state_dict(), buffer)
+            saved = {"step": self._step, "state": base64.b64encode(buffer.getvalue()).decode()}
+        return {"args": {}, "attributes": {}, "episodes": saved}
+
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Refuse arguments under which the trainer would replace this callback by one without axes."""
+        del state, control, kwargs
+        if getattr(args, "restore_callback_states_from_checkpoint", False):
+            raise InvalidArgumentError(
+                "restore_callback_states_from_checkpoint must be False with episodes, because it builds "
+                "callbacks anew without their axes, but got True; leave it out, episodes resume without it."
+            )
+
+    def _resume(self, scheduler: EpisodicScheduler, state: TrainerState) -> None:
+        entries = _entries(state).get(type(self).__name__, [])
+        found = [entry.get("episodes") for entry in (entries if isinstance(entries, list) else [entries])]
+        # A trainer that is resumed without this callback carries on what it read: that is of another step.
+        payloads = [saved["state"] for saved in found if saved and saved["step"] == state.global_step]
+        if not payloads:
+            warnings.warn(
+                f"the checkpoint of step {state.global_step} holds no state of this callback: training "
+                "resumes, episodes start anew.",
+                stacklevel=2,
+            )
+            return
+        try:
+            states = [torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True) for text in payloads]
+        except Exception as error:
+            what = f"{type(error).__name__} on reading it"
+            remedy = "resume from another checkpoint, or without the callback"
+            checks.refuse("the episodes' state in trainer_state.json", "must be undamaged", what, remedy)
+        own = scheduler.state_dict(logs=False)["settings"]
+        # Several callbacks of this class write one list, at every checkpoint anew.
+        scheduler.load_state_dict(next((one for one in states[::-1] if one["settings"] == own), states[-1]))
+
+    # ------------------------------------------------------------------ training
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Attach; continue if the trainer resumed from a checkpoint."""
-        del control
-        if self.scheduler is not None:
-            self.scheduler.detach()
-        self.scheduler = self._recipe.build(kwargs["optimizer"])
-        self.scheduler.watch(kwargs["model"])
-        if state.global_step > 0:
-            path = _checkpoint(args, state) / STATE_FILE
-            if path.exists():
-                self.scheduler.load_state_dict(torch.load(path, weights_only=True))
-            else:
-                warnings.warn(f"{path} does not exist: training resumes, episodes start anew.", stacklevel=2)
+        """Attach; continue if the trainer resumed from a checkpoint.
 
-    def on_save(
+        Raises:
+            ValueError: The checkpoint's state is of other settings.
+        """
+        self.on_init_end(args, state, control)
+        self._detach()
+        self.scheduler = self._recipe.build(kwargs["optimizer"])
+        self._step = state.global_step
+        self._sum, self._count = None, 0
+        try:
+            if state.global_step > 0:
+                self._resume(self.scheduler, state)
+            if self.scheduler.controller.uses_loss:
+                self._listen(args, kwargs["model"])
+        except BaseException:
+            self._detach()
+            raise
+        # The trainer updates entries that exist; one that resumed from elsewhere may have none.
+        _entries(state).setdefault(type(self).__name__, self.state())
+
+    def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write the state beside the checkpoint."""
-        del control, kwargs
-        if self.scheduler is not None and state.is_world_process_zero:
-            torch.save(self.scheduler.state_dict(), _checkpoint(args, state) / STATE_FILE)
+        """Report the loss of the step.
+
+        Raises:
+            RuntimeError: None was seen.
+        """
+        del state, control, kwargs
+        if self.scheduler is None or not self.scheduler.controller.uses_loss:
+            return
+        total, count = self._sum, self._count
+        self._sum, self._count = None, 0
+        if self.scheduler.pending:
+            return  # reported by hand, in a compute_loss of the user's own
+        if total is None:
+            smoothing = getattr(args, "label_smoothing_factor", 0.0)
+            where = (
+                f"label_smoothing_factor={smoothing:g}" if smoothing else "compute_loss_func or compute_loss"
+            )
+            raise RuntimeError(
+                f"no training loss was seen in the model's output, the trainer computes it itself ({where}); "
+                "call callback.watch(trainer) before trainer.train()."
+            )
+        self.scheduler.observe(total if self._parts or count == 1 else total / count)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Note the step that the next checkpoint will be of."""
+        del args, control, kwargs
+        self._step = state.global_step
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -76,8 +211,68 @@ class EpisodesTrainerCallback(TrainerCallback):  # type: ignore[misc, unused-ign
         del args, state, control, kwargs
         if self.scheduler is not None:
             self.scheduler.finalize()
+        self._detach()
+
+    def _detach(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+        if self.scheduler is not None:
             self.scheduler.detach()
 
+    def _listen(self, args: TrainingArguments, model: nn.Module) -> None:
+        trainer = None if self._trainer is None else self._trainer()
+        self._heeds_items = True
+        if args.gradient_accumulation_steps > 1:
+            self._find_out(model)
+        spread = args.world_size if getattr(args, "average_tokens_across_devices", False) else 1
 
-def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        def hook(_module: nn.Module, _args: Any, kwargs: dict[str, Any], output: Any) -> None:
+            loss = training_loss(output[0] if isinstance(output, tuple) and output else output)
+            told = kwargs.get("num_items_in_batch") is not None
+            self._model_loss = loss is not None and told
+            if loss is not None and trainer is None:
+                # Told the items of all accumulated batches, the model divides by them, and the trainer
+                # multiplies by the number of processes over which it counted.
+                parts = told and self._heeds_items
+                self._note(loss * spread if parts and spread > 1 else loss, parts=parts)
+
+        handle = model.register_forward_hook(hook, with_kwargs=True)
+        self._undo.append(handle.remove)
+        if trainer is not None:
+            accelerator = trainer.accelerator
+            inner = accelerator.backward
+
+            def backward(loss: Tensor, **kwargs: Any) -> Any:
+                # The trainer has divided already, so the parts of a step add up to its loss; but for a model
+                # that was told the items and pays no heed.
+                self._note(loss, parts=self._heeds_items or not self._model_loss)
+                return inner(loss, **kwargs)
+
+            accelerator.backward = backward  # type: ignore[method-assign, unused-ignore]
+            self._undo.append(lambda: vars(accelerator).pop("backward", None))
+
+    def _find_out(self, model: nn.Module) -> None:
+        """Watch in the first forward pass whether the model uses the number of items it is told."""
+
+        def before(_module: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+            items = kwargs.get("num_items_in_batch")
+            if not isinstance(items, Tensor):
+                return None
+            handle.remove()
+            self._heeds_items = False
+
+            def used() -> None:
+                self._heeds_items = True
+
+            noticed = items.as_subclass(_Noticed)
+            noticed.used = used
+            return args, {**kwargs, "num_items_in_batch": noticed}
+
+        handle = model.register_forward_pre_hook(before, with_kwargs=True)
+        self._undo.append(handle.remove)
+
+    def _note(self, loss: Tensor, *, parts: bool) -> None:
+        """Add a micro-batch to the loss of the step: a part of it, or one of those it is the mean of."""
+        self._sum = loss.detach().clone() if self._sum is None else self._sum + loss.detach()
+        self._count += 1
+        self._parts = parts

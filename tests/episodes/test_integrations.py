@@ -5,34 +5,11 @@ import functools
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from hypernudge.episodes import Alignment, GradientNoise, LearningRate
+from hypernudge.episodes import Alignment
 from tests.episodes.helpers import same
-
-AXES = (LearningRate([0.5, 2.0]), GradientNoise([0.0, 0.01]))
-
-
-class Digits(Dataset):
-    def __init__(self, count=48):
-        generator = torch.Generator().manual_seed(0)
-        self.inputs = torch.randn(count, 4, generator=generator)
-        self.targets = (self.inputs[:, 0] > 0).long()
-
-    def __len__(self):
-        return len(self.targets)
-
-    def __getitem__(self, index):
-        return self.inputs[index], self.targets[index]
-
-
-def network():
-    generator = torch.Generator().manual_seed(1)
-    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    return model
+from tests.episodes.trainers import AXES, Digits, forget_episodes, hf_trainer, lightning_fit, network
 
 
 def test_a_controller_instance_is_refused():
@@ -48,55 +25,8 @@ class TestLightning:
     def library(self):
         pytest.importorskip("lightning", reason="the extra `trainers` is not installed")
 
-    def fit(
-        self, folder, callback, *, epochs=2, accumulate=1, manual=False, resume=None, precision="32-true"
-    ):
-        import warnings
-
-        import lightning.pytorch as pl
-
-        class Module(pl.LightningModule):
-            def __init__(self):
-                super().__init__()
-                self.net = network()
-                self.automatic_optimization = not manual
-                self.rates = []
-
-            def training_step(self, batch, index):
-                loss = nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-                if manual:
-                    optimizer = self.optimizers()
-                    optimizer.zero_grad()
-                    self.manual_backward(loss)
-                    optimizer.step()
-                return loss
-
-            def on_train_batch_end(self, outputs, batch, batch_index):
-                self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-
-            def configure_optimizers(self):
-                return torch.optim.AdamW(self.parameters(), lr=0.01)
-
-        module = Module()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the trainer's advice on workers, devices and logging
-            trainer = pl.Trainer(
-                max_epochs=epochs,
-                accelerator="cpu",
-                devices=1,
-                callbacks=[callback],
-                accumulate_grad_batches=accumulate,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                logger=False,
-                default_root_dir=folder,
-                precision=precision,
-            )
-            trainer.fit(module, DataLoader(Digits(), batch_size=4), ckpt_path=resume)
-            if resume is None:
-                trainer.save_checkpoint(folder / f"after{epochs}.ckpt")
-        assert set(module.rates) == {0.01}
-        return module, trainer
+    def fit(self, folder, callback, **options):
+        return lightning_fit(folder, callback, **options)
 
     def callback(self, **options):
         from hypernudge.integrations.lightning import EpisodesCallback
@@ -171,47 +101,7 @@ class TestTransformers:
         pytest.importorskip("transformers", reason="the extra `trainers` is not installed")
 
     def trainer(self, folder, callback, **arguments):
-        import transformers
-
-        class Sentences(Dataset):
-            def __len__(self):
-                return 32
-
-            def __getitem__(self, index):
-                generator = torch.Generator().manual_seed(index)
-                ids = torch.randint(5, 50, (6,), generator=generator)
-                return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids[0] % 2}
-
-        config = transformers.DistilBertConfig(
-            vocab_size=50,
-            dim=16,
-            n_layers=1,
-            n_heads=2,
-            hidden_dim=32,
-            max_position_embeddings=8,
-            dropout=0.0,
-        )
-        torch.manual_seed(0)  # the library initialises from the global generator
-        model = transformers.DistilBertForSequenceClassification(config)
-        options = {
-            "output_dir": str(folder),
-            "per_device_train_batch_size": 4,
-            "num_train_epochs": 2,
-            "learning_rate": 1e-3,
-            "report_to": [],
-            "disable_tqdm": True,
-            "use_cpu": True,
-            "save_strategy": "steps",
-            "save_steps": 7,
-            "dataloader_pin_memory": False,
-            **arguments,
-        }
-        return transformers.Trainer(
-            model,
-            transformers.TrainingArguments(**options),
-            train_dataset=Sentences(),
-            callbacks=[callback],
-        )
+        return hf_trainer(folder, callback, **arguments)
 
     def callback(self):
         from hypernudge.integrations.transformers import EpisodesTrainerCallback
@@ -235,7 +125,7 @@ class TestTransformers:
         resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-7"))
         assert second.scheduler.records == whole.scheduler.records
         assert same(list(reference.model.parameters()), list(resumed.model.parameters()))
-        (tmp_path / "checkpoint-7" / "episodes.pt").unlink()
+        forget_episodes(tmp_path / "checkpoint-7")
         with pytest.warns(UserWarning, match="episodes start anew"):
             self.trainer(tmp_path, self.callback()).train(
                 resume_from_checkpoint=str(tmp_path / "checkpoint-7")
