@@ -29,6 +29,7 @@ from hypernudge.evidence.summaries import (
 )
 from hypernudge.evidence.tables import all_tables, write_table
 from hypernudge.results.files import write_text
+from hypernudge.results.reading import check_output
 
 Event = dict[str, Any]
 Emit = Callable[[Event], None]
@@ -86,6 +87,8 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
             records do not raise.
     """
     study = load_study(results_dir)
+    for path in (results_dir / "tables" / "x", results_dir / "figures" / "x", html or results_dir):
+        check_output(path, results_dir)  # before any work
     criteria = study.plan.criteria
 
     def send(event: Event) -> Event:

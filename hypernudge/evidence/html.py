@@ -27,7 +27,7 @@ from hypernudge.evidence.summaries import summarise
 from hypernudge.evidence.tables import Table, all_tables, rounded
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import read_manifest
-from hypernudge.results.reading import UnreadableError, read_json
+from hypernudge.results.reading import UnreadableError, check_output, read_json
 
 _CSS = """
 :root { color-scheme: light; }
@@ -65,6 +65,7 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     Raises:
         ResultsError: there is no readable plan.
     """
+    check_output(path, results_dir)
     study = load_study(results_dir)
     comparisons = compare(study)
     criteria = judge_criteria(comparisons, study.plan.criteria)

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.csvtext import unguarded
 from hypernudge.evidence.problem import Problem
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
@@ -113,6 +114,9 @@ def _read_csv(path: Path) -> RawRows:
         regular, "FILE, row 2", rule, "more", "quote fields that hold a separator, or complete the header"
     )
     frame.columns = pd.Index(stripped)
+    for name in _LABELS:
+        if name in frame.columns:
+            frame[name] = unguarded(frame[name])
     data = path.read_bytes()
     whole = data.endswith((b"\n", b"\r"))
     last = frame.iloc[:, -1] if len(frame) else pd.Series(dtype=float)

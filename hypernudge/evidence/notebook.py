@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from hypernudge.results.files import write_text
+from hypernudge.results.reading import check_output
 
 _CELLS = (
     (
@@ -33,6 +34,7 @@ from hypernudge.evidence.figures.material import Material
 from hypernudge.evidence.study import load_study
 from hypernudge.evidence.summaries import summarise
 from hypernudge.evidence.tables import all_tables
+from hypernudge.results.printable import for_markdown
 
 RESULTS = Path(os.environ.get("RESULTS_DIR", @RESULTS@))
 pd.set_option("display.max_columns", None)
@@ -55,12 +57,11 @@ display(pd.DataFrame([vars(problem) for problem in study.problems]))
     """
 comparisons = compare(study)
 criteria = judge_criteria(comparisons, study.plan.criteria)
-lines = [
-    f"- **{c.method.warm_start} on {c.method.task}, {c.method.scheduler}: {c.verdict.label}** "
-    f"({c.verdict.reason})"
-    for c in comparisons
-]
-lines += [f"- **{k.judgement}**: {k.warm_start}, {k.rule}" for k in criteria]
+lines = []
+for c in comparisons:
+    what = for_markdown(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}: {c.verdict.label}")
+    lines.append(f"- **{what}** ({for_markdown(c.verdict.reason)})")
+lines += [f"- **{k.judgement}**: {for_markdown(f'{k.warm_start}, {k.rule}')}" for k in criteria]
 display(Markdown("\\n".join(lines)))
 """,
     ("## Tables", "The frames behind the CSV, Markdown and LaTeX files; the last is the sensitivity to tau."),
@@ -72,7 +73,7 @@ for table in all_tables(study, comparisons, criteria, summaries):
     ("## Figures", "Each with one line on what to see in it."),
     """
 for drawing, svg in draw_svgs(Material(study, tuple(comparisons), tuple(criteria))):
-    display(Markdown(f"**{drawing.name}**: {drawing.shows}"), SVG(svg))
+    display(Markdown(f"**{drawing.name}**: {for_markdown(drawing.shows)}"), SVG(svg))
 """,
     (
         "## Every file again",
@@ -109,4 +110,4 @@ def notebook(results: str) -> str:
 
 def write_notebook(results_dir: Path, path: Path) -> None:
     """Write the notebook for a results directory, replacing the file if it exists."""
-    write_text(path, notebook(str(results_dir)))
+    write_text(check_output(path, results_dir), notebook(str(results_dir)))

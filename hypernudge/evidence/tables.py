@@ -13,28 +13,13 @@ import pandas as pd
 from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.controls import against_controls, interactions
 from hypernudge.evidence.criteria import Criterion
+from hypernudge.evidence.csvtext import csv_text
 from hypernudge.evidence.intervals import Interval
 from hypernudge.evidence.plan import Criteria
 from hypernudge.evidence.sensitivity import target_sensitivity
 from hypernudge.evidence.study import Study
 from hypernudge.results.files import write_text
-
-_LATEX = str.maketrans(
-    {
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "\\": r"\textbackslash{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-    }
-)
+from hypernudge.results.printable import for_latex, for_markdown
 
 
 @dataclass(frozen=True)
@@ -227,7 +212,7 @@ def all_tables(
 def write_table(table: Table, directory: Path) -> list[Path]:
     """Write CSV, Markdown and LaTeX of the same frame; returns the three paths."""
     texts = {
-        "csv": table.frame.to_csv(index=False, lineterminator="\n"),
+        "csv": csv_text(table.frame),
         "md": to_markdown(table.frame),
         "tex": to_latex(table.frame),
     }
@@ -241,18 +226,20 @@ def write_table(table: Table, directory: Path) -> list[Path]:
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """A pipe table; numbers right-aligned and rounded."""
-    cells = rounded(frame)
-    rule = ["---:" if numeric else "---" for numeric in _numeric(frame)]
-    rows = [list(frame.columns), rule, *cells]
-    return "".join("| " + " | ".join(str(c).replace("|", r"\|") for c in row) + " |\n" for row in rows)
+    numeric = _numeric(frame)
+    rule = ["---:" if number else "---" for number in numeric]
+    head = [str(name).replace("|", r"\|") for name in frame.columns]
+    cells = [
+        [text if number else for_markdown(text) for text, number in zip(row, numeric, strict=True)]
+        for row in rounded(frame)
+    ]
+    return "".join("| " + " | ".join(row) + " |\n" for row in [head, rule, *cells])
 
 
 def to_latex(frame: pd.DataFrame) -> str:
     """A booktabs `tabular` without float or caption, for `input` in a paper."""
     alignment = "".join("r" if numeric else "l" for numeric in _numeric(frame))
-    header, *rows = (
-        [str(c).translate(_LATEX) for c in row] for row in [list(frame.columns), *rounded(frame)]
-    )
+    header, *rows = ([for_latex(str(c)) for c in row] for row in [list(frame.columns), *rounded(frame)])
     lines = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", " & ".join(header) + r" \\", "\\midrule"]
     lines += [" & ".join(row) + r" \\" for row in rows]
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"

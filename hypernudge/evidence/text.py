@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hypernudge.evidence.verdict import LABELS
+from hypernudge.results.printable import printable
 
 Event = dict[str, Any]
 
@@ -49,7 +50,7 @@ def comparison_text(events: Sequence[Event]) -> str:
         lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
     lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
     lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(printable(line) for line in lines) + "\n"
 
 
 def interval(value: dict[str, float | None]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
+from hypernudge.results.reading import check_output
 
 
 def add_commands(commands: Any) -> None:
@@ -35,6 +36,8 @@ def _build(options: argparse.Namespace) -> int:
     from hypernudge.harness.prior import build_prior
 
     require(not options.output.exists(), "--output", "must not exist yet", str(options.output), "move it")
+    for directory in options.directories:
+        check_output(options.output, directory)
     file = build_prior(options.directories, options.add_to)
     file.dump(options.output)
     for task in file.tasks:

@@ -11,6 +11,7 @@ from hypernudge import console
 from hypernudge.evidence.evaluate import evaluate
 from hypernudge.harness.launch import die_with_parent
 from hypernudge.harness.train import emit
+from hypernudge.results.printable import printable
 
 
 @console.forgiving()
@@ -32,6 +33,6 @@ def main(arguments: Sequence[str] | None = None, program: str = "evaluate") -> i
             write_notebook(options.results_dir, options.notebook)
             emit({"event": "notebook", "file": str(options.notebook), "shows": "all of it, from the records"})
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return 2
     return 0 if evaluation.status == "complete" else 1

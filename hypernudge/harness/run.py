@@ -27,6 +27,7 @@ from hypernudge.harness.resolve import load_plan
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
 from hypernudge.results.plan import ResultsError, read_manifest
+from hypernudge.results.printable import printable
 from hypernudge.results.records import cell_path
 
 
@@ -170,7 +171,8 @@ def refuse(error: InvalidArgumentError | OSError) -> int:
     if isinstance(error, OSError):
         if error.filename is None:
             raise error
-        _say(f"error: {error.filename}: {error.strerror}; check the path, its permissions and the space left")
+        where = printable(str(error.filename))
+        _say(f"error: {where}: {error.strerror}; check the path, its permissions and the space left")
     else:
-        _say(f"error: {error}")
+        _say(f"error: {printable(str(error))}")
     return 2

@@ -7,12 +7,14 @@ import re
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """What makes a spreadsheet take a cell for a formula, or drop what stands before one."""
 
-_MARKDOWN = {character: f"\\{character}" for character in "\\`*[]|~$"} | {
-    "&": "&amp;",
-    "<": "&lt;",
-    ">": "&gt;",
-}
-_EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")  # elsewhere it is plain text
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", re.IGNORECASE)  # a sign alone is harmless, too
+
+_MARKDOWN = {character: f"\\{character}" for character in "\\`*|~$"} | {"<": "&lt;", ">": "&gt;"}
+_MARKUP = re.compile(
+    r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"  # an underscore within a word is plain text
+    r"|\](?=[(\[:])"  # the end of a link's text
+    r"|&(?=#?\w+;)"  # the name of a character
+)
 
 _LATEX = str.maketrans(
     {
@@ -53,19 +55,23 @@ def for_csv(text: str) -> str:
     An apostrophe in front says "text" to spreadsheets. A text that looks as if it had been guarded already
     gets one more, so that every text comes back as it was.
     """
-    return "'" + text if text.lstrip("'").startswith(_FORMULA) else text
+    return "'" + text if _is_formula(text.lstrip("'")) else text
 
 
 def from_csv(text: str) -> str:
     """Return a text cell as it was before `for_csv`."""
-    guarded = text.startswith("'") and text.lstrip("'").startswith(_FORMULA)
-    return text[1:] if guarded else text
+    return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
+
+
+def _is_formula(text: str) -> bool:
+    return text.startswith(_FORMULA) and _NUMBER.fullmatch(text) is None
 
 
 def for_markdown(text: str) -> str:
     """Return text for one line of Markdown (a cell of a table, say): no markup, no HTML, no line break."""
-    escaped = "".join(_MARKDOWN.get(character, character) for character in one_line(text))
-    return _EDGE_UNDERSCORE.sub(r"\\_", escaped)
+    marked = _MARKUP.sub(lambda found: "&amp;" if found[0] == "&" else f"\0{found[0]}", one_line(text))
+    escaped = "".join(_MARKDOWN.get(character, character) for character in marked)
+    return escaped.replace("\0", "\\")  # a NUL of the text itself is an escape by now
 
 
 def for_latex(text: str) -> str:

@@ -130,9 +130,10 @@ def _check_text(value: Any) -> None:
         raise UnreadableError("a text holds half a surrogate pair, which no file can") from None
 
 
-def check_output(path: Path, results_dir: Path) -> Path:
+def check_output(path: Path, results_dir: Path, *, follows: bool = False) -> Path:
     """Return `path`, unless it lies in `results_dir` and a link would lead the writing elsewhere.
 
+    With `follows`, the end of `path` must be no link either: not every writer replaces what it finds there.
     Whoever packed the directory may have put links in it. What the user names outside is the user's affair,
     and so is a results directory that is a link itself.
 
@@ -145,14 +146,20 @@ def check_output(path: Path, results_dir: Path) -> Path:
     if root != target and root in target.parents:
         for folder in [parent for parent in target.parents if root in parent.parents]:
             _check_folder(folder)
+        if follows:
+            _check_no_link(target)
     return path
 
 
 def _check_folder(folder: Path) -> None:
+    _check_no_link(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidArgumentError(f"{folder}: must be a folder to write into, but it is none; remove it")
+
+
+def _check_no_link(folder: Path) -> None:
     if folder.is_symlink():
         rule = "must be no link, for what is written there would land elsewhere"
         raise InvalidArgumentError(
             f"{folder}: {rule}, but it leads to {str(folder.readlink())!r}; remove the link"
         )
-    if folder.exists() and not folder.is_dir():
-        raise InvalidArgumentError(f"{folder}: must be a folder to write into, but it is none; remove it")

@@ -14,6 +14,7 @@ from hypernudge.evidence.aees.tables import TABLES
 from hypernudge.evidence.figures.gallery import draw_all
 from hypernudge.evidence.tables import Table, to_markdown, write_table
 from hypernudge.results.files import write_text
+from hypernudge.results.printable import for_markdown
 
 
 @console.forgiving()
@@ -88,14 +89,14 @@ def _report(runs: Runs, tables: Sequence[Table], figures: Sequence[tuple[str, st
     commits = sorted({str(r.provenance["commit"]) for r in results})
     versions = sorted({f"PyTorch {r.provenance['packages'].get('torch')}" for r in results})
     lines = [
-        f"# {results[0].dataset_name}: {len(results)} runs",
+        f"# {for_markdown(results[0].dataset_name)}: {len(results)} runs",
         "",
-        f"Run {dates[0]} to {dates[-1]} on {'; '.join(places)}.",
-        f"{', '.join(versions)}; commit {', '.join(commits)}.",
+        for_markdown(f"Run {dates[0]} to {dates[-1]} on {'; '.join(places)}."),
+        for_markdown(f"{', '.join(versions)}; commit {', '.join(commits)}."),
         "",
     ]
     for line in runs.problems:
-        lines.append(f"- left out: {line}")
+        lines.append(f"- left out: {for_markdown(line)}")
     for table in tables:
         lines += ["", f"## {table.name}", "", f"{table.shows}.", "", to_markdown(table.frame)]
     lines += ["## Figures", "", *(f"- `{name}`: {shows}" for name, shows in figures)]

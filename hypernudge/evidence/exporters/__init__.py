@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from hypernudge.errors import require, unknown_name
 from hypernudge.evidence.exporters.cells import CellRun, cell_runs
 from hypernudge.evidence.study import load_study
+from hypernudge.results.reading import check_output
 
 Event = dict[str, Any]
 
@@ -62,6 +63,7 @@ def export_results(results_dir: Path, to: str, destination: str, emit: Callable[
         ResultsError: There is no readable plan.
     """
     require(results_dir.is_dir(), "DIR", "must be a results directory", str(results_dir), "check the path")
+    check_output(Path(destination.removeprefix("sqlite:///")), results_dir, follows=True)
     study = load_study(results_dir)
     for problem in study.problems:
         emit({"event": "problem", "where": problem.where, "rule": problem.rule})

@@ -54,6 +54,8 @@ _PARAMETERS: dict[str, Any] = {
     # Text stays text: a third of the size, and it can be searched and read aloud.
     "svg.fonttype": "none",
     "figure.dpi": 100,
+    # Labels are other people's text: a dollar sign in one is no formula.
+    "text.parse_math": False,
 }
 
 # Okabe and Ito's colours, ordered so that neighbours also differ in lightness.

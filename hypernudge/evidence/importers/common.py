@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.csvtext import csv_text
 from hypernudge.evidence.importers.naming import Naming, assign
 from hypernudge.evidence.importers.runs import Direction, Run, listed
 from hypernudge.evidence.longform_files import SUFFIXES
@@ -101,7 +102,7 @@ def write_long_form(frame: pd.DataFrame, path: Path) -> None:
     check_output(path)
     suffix = path.suffix.lower()
     if suffix == ".csv":
-        write_text(path, frame.to_csv(index=False, lineterminator="\n"))
+        write_text(path, csv_text(frame))
     elif suffix == ".jsonl":
         write_text(path, frame.to_json(orient="records", lines=True, double_precision=15))
     else:
