@@ -27,6 +27,7 @@ from hypernudge.evidence.summaries import summarise
 from hypernudge.evidence.tables import Table, all_tables, rounded
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import read_manifest
+from hypernudge.results.printable import printable
 from hypernudge.results.reading import UnreadableError, check_output, read_json
 
 _CSS = """
@@ -100,8 +101,13 @@ def report(results_dir: Path, material: Material, tables: Sequence[Table], page:
     return "\n".join(parts)
 
 
+def _escape(text: str) -> str:
+    """Return text for HTML: no markup, and nothing that cannot be seen but line breaks."""
+    return html.escape("\n".join(printable(line) for line in text.split("\n")))
+
+
 def _head(study: Study, styles: str) -> Iterator[str]:
-    title = html.escape(f"{study.plan.name}: evidence")
+    title = _escape(f"{study.plan.name}: evidence")
     missing = int((study.cells["status"] == "missing").sum())
     yield "<!DOCTYPE html>"
     yield '<html lang="en"><head><meta charset="utf-8">'
@@ -109,7 +115,7 @@ def _head(study: Study, styles: str) -> Iterator[str]:
     yield f"<title>{title}</title><style>{_CSS}{styles}</style></head><body>"
     yield f"<h1>{title}</h1>"
     status = f"incomplete, {missing} missing" if missing else "complete"
-    yield f"<p>{len(study.cells)} planned cells, {status}. Plan {html.escape(study.plan.hash[:16])}.</p>"
+    yield f"<p>{len(study.cells)} planned cells, {status}. Plan {_escape(study.plan.hash[:16])}.</p>"
 
 
 def _verdicts(material: Material) -> Iterator[str]:
@@ -117,15 +123,15 @@ def _verdicts(material: Material) -> Iterator[str]:
     met: dict[str, list[str]] = {}
     for found in against_controls(material.comparisons, criteria):
         name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
-        text = f"against {html.escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
+        text = f"against {_escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
         met.setdefault(found.comparison.method.run_id, []).append(text)
     yield "<h2>Verdicts</h2><ul>"
     for c in material.comparisons:
-        where = html.escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
+        where = _escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
         controls = "; ".join(met.get(c.method.run_id, []))
-        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({html.escape(c.verdict.reason)})"
+        yield f"<li><strong>{where}: {c.verdict.label}</strong> ({_escape(c.verdict.reason)})"
         for note in c.notes:
-            yield f"<br><small>Note: {html.escape(note)}.</small>"
+            yield f"<br><small>Note: {_escape(note)}.</small>"
         yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul>"
     yield from _criteria(material.criteria)
@@ -133,7 +139,7 @@ def _verdicts(material: Material) -> Iterator[str]:
     if designs:
         yield "<ul>"
         for i in designs:
-            what = html.escape(f"{' and '.join(i.factors)} together on {i.task}, {i.scheduler}")
+            what = _escape(f"{' and '.join(i.factors)} together on {i.task}, {i.scheduler}")
             yield f"<li>{what}: {_ratio(i.ratio)} of the product of each alone, {_p(i.p_value)}</li>"
         yield "</ul>"
 
@@ -148,9 +154,9 @@ def _criteria(criteria: Sequence[Criterion]) -> Iterator[str]:
             f"{k.share.low:.0%} to {k.share.high:.0%})"
             for k in own
         )
-        yield f"<li><strong>{html.escape(method)}</strong>: {judged}</li>"
+        yield f"<li><strong>{_escape(method)}</strong>: {judged}</li>"
     yield "</ul><p><small>"
-    yield "<br>".join(f"{name.replace('_', ' ')}: {html.escape(rule)}" for name, rule in _rules(criteria))
+    yield "<br>".join(f"{name.replace('_', ' ')}: {_escape(rule)}" for name, rule in _rules(criteria))
     yield "<br>In brackets: tuples (task, scheduler) that meet it, and the exact interval of their share."
     yield "</small></p>"
 
@@ -172,17 +178,17 @@ def _problems(study: Study) -> Iterator[str]:
     if not study.problems:
         yield "<p>None: everything is as declared.</p>"
     for p in study.problems:
-        text = html.escape(f"{p.where}: {p.rule}; {p.consequence}")
+        text = _escape(f"{p.where}: {p.rule}; {p.consequence}")
         yield f'<p class="flag">{text}</p>'
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"<h2>{html.escape(_title(table.name))}</h2><p>{html.escape(table.shows)}</p>"
+    yield f"<h2>{_escape(_title(table.name))}</h2><p>{_escape(table.shows)}</p>"
     yield '<div class="scroll"><table><thead><tr>'
-    yield "".join(f"<th>{html.escape(str(name))}</th>" for name in table.frame.columns)
+    yield "".join(f"<th>{_escape(str(name))}</th>" for name in table.frame.columns)
     yield "</tr></thead><tbody>"
     for row in rounded(table.frame):
-        yield "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        yield "<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>"
     yield "</tbody></table></div>"
 
 
@@ -191,10 +197,10 @@ def _title(name: str) -> str:
 
 
 def _figure(name: str, shows: str, svg: str) -> str:
-    said = html.escape(shows)
+    said = _escape(shows)
     labelled = svg.replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
     scroll = f'<div class="scroll">{labelled}</div>'
-    return f'<figure id="{html.escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
+    return f'<figure id="{_escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
 
 
 def _plan(study: Study, manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -214,7 +220,7 @@ def _plan(study: Study, manifest: Mapping[str, Any]) -> Iterator[str]:
         shown |= {"declared": manifest["declared"], "declaration_hash": manifest.get("declaration_hash")}
     else:
         yield '<p class="flag">No declaration (pilot seeds, power, controls) was written before the runs.</p>'
-    yield f"<pre>{html.escape(json.dumps(shown, indent=1))}</pre>"
+    yield f"<pre>{_escape(json.dumps(shown, indent=1))}</pre>"
 
 
 def _provenance(results_dir: Path, study: Study) -> Iterator[str]:
@@ -229,4 +235,4 @@ def _provenance(results_dir: Path, study: Study) -> Iterator[str]:
         found.setdefault(json.dumps(own, indent=1, sort_keys=True), []).append(variation.run_id)
     for text, runs in found.items():
         which = "not recorded" if text == "null" else text
-        yield f"<p>{html.escape(', '.join(runs))}</p><pre>{html.escape(which)}</pre>"
+        yield f"<p>{_escape(', '.join(runs))}</p><pre>{_escape(which)}</pre>"

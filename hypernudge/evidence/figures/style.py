@@ -66,6 +66,10 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 _HATCHES = ("", "////", "----", "xxxx", "\\\\\\\\", "++++", "||||", "//")
 
 
+# What XML cannot hold, control characters, and marks that turn the direction of reading.
+_NO_XML = re.compile("[^\t\n\r -~\u00a0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
 @dataclass(frozen=True)
 class Look:
     """How one method is drawn, everywhere alike.
@@ -173,7 +177,7 @@ def as_svg(figure: Figure) -> str:
     """Return an SVG without a date: equal studies, equal text."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
+    return _NO_XML.sub("\ufffd", buffer.getvalue())  # a label may hold what no XML file can
 
 
 def spread_apart(
