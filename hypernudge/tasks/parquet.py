@@ -29,11 +29,15 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def parquet_module(argument: str) -> Any:
-    """Return `pyarrow.parquet`.
+def open_parquet(path: Path, argument: str) -> Any:
+    """Return a `pyarrow.parquet.ParquetFile`.
+
+    Args:
+        path: The file.
+        argument: What the user has named, for errors.
 
     Raises:
-        InvalidArgumentError: It is not installed.
+        InvalidArgumentError: pyarrow is not installed, or the file is no Parquet file.
     """
     try:
         import pyarrow.parquet as parquet
@@ -42,4 +46,10 @@ def parquet_module(argument: str) -> Any:
             f"{argument}: needs pyarrow to read Parquet files, which is not installed; pip install "
             "'hypernudge[parquet]'"
         ) from None
-    return parquet
+    try:
+        return parquet.ParquetFile(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InvalidArgumentError(
+            f"{argument}: {path} must be a Parquet file, but {reason}; replace it"
+        ) from None

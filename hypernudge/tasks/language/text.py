@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +12,25 @@ from typing import IO, cast
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.tasks.cache import listing_digest
 from hypernudge.tasks.files import data_directory, find_folder
-from hypernudge.tasks.parquet import parquet_files, parquet_module
+from hypernudge.tasks.parquet import open_parquet, parquet_files
 
-_WIKITEXT = "get {0}-v1 (tokenised) or {0}-raw-v1 from the Hugging Face hub (Salesforce/wikitext)"
+_GET = "get {0}-v1 (tokenised) or {0}-raw-v1 from the Hugging Face hub (Salesforce/wikitext)"
+
+
+def _wikitext(size: str) -> tuple[str, ...]:
+    name = f"wikitext-{size}"
+    published = (name, f"wikitext{size}", f"{name}-v1", f"wikitext/{name}-v1")
+    return (*published, f"{name}-raw", f"{name}-raw-v1", f"wikitext/{name}-raw-v1")
+
+
 KNOWN: dict[str, tuple[tuple[str, ...], str]] = {
     "wikitext2": (
-        ("wikitext-2", "wikitext2", "wikitext-2-v1", "wikitext-2-raw", "wikitext-2-raw-v1"),
-        _WIKITEXT.format("wikitext-2"),
+        _wikitext("2"),
+        _GET.format("wikitext-2"),
     ),
     "wikitext103": (
-        ("wikitext-103", "wikitext103", "wikitext-103-v1", "wikitext-103-raw", "wikitext-103-raw-v1"),
-        _WIKITEXT.format("wikitext-103"),
+        _wikitext("103"),
+        _GET.format("wikitext-103"),
     ),
     "tinyshakespeare": (
         ("tinyshakespeare",),
@@ -77,7 +86,7 @@ class Text:
                 else:
                     with _opened(path) as file:
                         yield from file
-            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+            except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise InvalidArgumentError(
                     f"folder: {path} must be a text in UTF-8, packed by gzip or not, but {error}; replace it"
                 ) from None
@@ -135,7 +144,7 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _rows(path: Path) -> Iterator[str]:
-    table = parquet_module("folder").ParquetFile(path)
+    table = open_parquet(path, "folder")
     names = table.schema_arrow.names
     require("text" in names, "folder", f"{path} must have the column text", names, "rename it")
     for batch in table.iter_batches(columns=["text"]):

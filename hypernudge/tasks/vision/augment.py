@@ -74,12 +74,13 @@ class Augmentation:
 
         Args:
             images: uint8 `(n, height, width, 3)`.
-            draws: From `draw`.
+            draws: From `draw`, on any device.
             mean: `(3,)`, of each channel, pixels in [0, 1].
             deviation: `(3,)`, likewise.
             magnitude: Float or 0-dimensional tensor in [0, 1]; 0 switches colour, translation and cutout off.
         """
-        x = crop_and_flip(images.permute(0, 3, 1, 2), draws["offset"], draws["flip"], self.crop)
+        offset, flip = (draws[name].to(images.device) for name in ("offset", "flip"))
+        x = crop_and_flip(images.permute(0, 3, 1, 2), offset, flip, self.crop)
         x = x.to(mean.dtype) / 255
         if self.colour:
             x = jitter_colour(x, draws["colour"].to(x), self.colour * magnitude)

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.tasks.cache import Chunk, listing_digest
-from hypernudge.tasks.parquet import parquet_files, parquet_module, subfolders
+from hypernudge.tasks.parquet import open_parquet, parquet_files, subfolders
 from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
 from hypernudge.tasks.vision.decode import Decoder, Encoded
 
@@ -114,20 +114,10 @@ def _parquet(folder: Path, part: str, argument: str) -> Source | None:
     files = parquet_files(folder, PARTS[part])
     if not files:
         return None
-    parquet = parquet_module(argument)
-    tables = [parquet.ParquetFile(path) for path in files]
-    names = tables[0].schema_arrow.names
-    image, label = (
-        next((n for n in among if n in names), None) for among in (("image", "img"), ("label", "fine_label"))
-    )
-    ok = image is not None and label is not None
-    require(
-        ok,
-        argument,
-        f"{files[0]} must have the columns image (or img) and label (or fine_label)",
-        names,
-        "rename them",
-    )
+    tables = [open_parquet(path, argument) for path in files]
+    columns = [_columns(table, path, argument) for table, path in zip(tables, files, strict=True)]
+    image, label = columns[0]
+    require(len(set(columns)) == 1, argument, "files must have equal columns", columns, "replace one")
     groups = [
         (table, path, group)
         for table, path in zip(tables, files, strict=True)
@@ -142,12 +132,29 @@ def _parquet(folder: Path, part: str, argument: str) -> Source | None:
     def rows(table: Any, path: Path, group: int) -> Iterator[Encoded]:
         for batch in table.iter_batches(batch_size=CHUNK, row_groups=[group], columns=[image, label]):
             for row, (cell, number) in enumerate(zip(batch.column(image), batch.column(label), strict=True)):
-                data = cell["bytes"].as_py()
-                where = f"{path} (row group {group}, {cell['path'].as_py() or f'row {row} of a batch'})"
-                require(data is not None, argument, f"{where} must hold an image", data, "embed its bytes")
+                data, where = cell["bytes"].as_py(), f"row {row} of a batch of {path}, row group {group},"
+                ok = data is not None and number.is_valid
+                require(
+                    ok, argument, f"{where} must hold an image and a label", None, "embed the image's bytes"
+                )
                 yield Encoded(where, data, number.as_py())
 
     return Source("parquet", folder, files, _class_names(tables[0], label), shards)
+
+
+def _columns(table: Any, path: Path, argument: str) -> tuple[str, str]:
+    """Return the names of the columns of images and labels."""
+    schema = table.schema_arrow
+    kinds = {field.name: field.type for field in schema}
+    image = next((name for name in ("image", "img") if name in kinds), None)
+    label = next((name for name in ("label", "fine_label") if name in kinds), None)
+    ok = image is not None and label is not None
+    if ok:
+        inner = [kinds[image].field(i).name for i in range(kinds[image].num_fields)]
+        ok = "bytes" in inner and "int" in str(kinds[label])
+    rule = f"{path} must have a column image (or img) with bytes, and label (or fine_label) of whole numbers"
+    require(ok, argument, rule, {name: str(kind) for name, kind in kinds.items()}, "rewrite it")
+    return str(image), str(label)
 
 
 def _class_names(table: Any, label: str | None) -> list[str] | None:

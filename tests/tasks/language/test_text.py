@@ -233,6 +233,12 @@ def test_what_is_missing_or_no_text_is_said_in_one_line(load, tmp_path, monkeypa
         (tmp_path / "wikitext-103" / f"wiki.{part}.raw").write_text("a\n")
     with pytest.raises(InvalidArgumentError, match=r"train\.raw must be a text in UTF-8"):
         load("wikitext103")
+    packed = gzip.compress(b"a\n" * 99)
+    for damaged in (packed[:-12], packed[:15] + b"####" + packed[19:]):
+        (tmp_path / "packed").mkdir(exist_ok=True)
+        (tmp_path / "packed" / "input.txt.gz").write_bytes(damaged)
+        with pytest.raises(InvalidArgumentError, match=r"input\.txt\.gz must be a text in UTF-8"):
+            load("packed", folder=tmp_path / "packed")
     for options, said in (
         ({"tokens": "words"}, "did you mean 'word'"),
         ({"tokens": "byte", "vocabulary": 300}, "vocabulary: is given by bytes"),

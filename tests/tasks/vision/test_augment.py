@@ -122,3 +122,10 @@ def test_negative_amounts_are_refused():
     for options, named in (({"crop": -1}, "crop"), ({"cutout": 1.5}, "cutout"), ({"colour": 2}, "colour")):
         with pytest.raises(InvalidArgumentError, match=named):
             Augmentation(**options)
+
+
+def test_draws_follow_the_images_to_their_device(images):
+    augmentation = Augmentation(colour=0.4, shift=2.5, cutout=6)
+    mean, deviation = MEAN.to("meta"), DEVIATION.to("meta")
+    found = augmentation(images.to("meta"), augmentation.draw(0, 0, 6), mean, deviation)
+    assert found.device.type == "meta" and found.shape == (6, 3, 16, 16)

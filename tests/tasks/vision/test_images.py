@@ -16,6 +16,7 @@ import torch
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks.vision import sources
+from hypernudge.tasks.vision.decode import Decoder, Encoded
 from hypernudge.tasks.vision.images import held_out, load_images, read_part
 from tests.aees.tools import DATA
 from tests.tasks.vision.tools import encoded, pixels, write_batches, write_folder, write_parquet
@@ -179,6 +180,45 @@ def test_what_is_missing_is_said_in_one_line(load, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(InvalidArgumentError, match=r"hypernudge\[vision\]"):
         load("imagenet", size=8)
+
+
+def test_parquet_files_of_another_form_are_named(load, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    place = tmp_path / "own"
+    write_parquet(place / "test.parquet", [encoded(IMAGES[0])], [0])
+    image = {"bytes": encoded(IMAGES[0]), "path": None}
+    for columns, said in (
+        ({"image": [image]}, r"must have a column image .* label"),
+        ({"image": [b"abc"], "label": [1]}, r"column image \(or img\) with bytes.*binary"),
+        ({"image": [image], "label": ["cat"]}, "of whole numbers.*string"),
+        (
+            {"image": [{"bytes": None, "path": "a.png"}, image], "label": [1, 1]},
+            "row 0 of a batch.*must hold",
+        ),
+        ({"image": [image, image], "label": [1, None]}, "row 1 of a batch.*must hold an image and a label"),
+    ):
+        pyarrow.parquet.write_table(pyarrow.table(columns), place / "train.parquet")
+        with pytest.raises(InvalidArgumentError, match=said) as caught:
+            load("own", folder=place)
+        assert "\n" not in str(caught.value)
+    (place / "train.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(InvalidArgumentError, match=r"train\.parquet must be a Parquet file, but"):
+        load("own", folder=place)
+
+
+def test_large_and_grey_jpegs_are_decoded_as_others(tmp_path):
+    image = pytest.importorskip("PIL.Image", reason="extra vision")
+    smooth = np.linspace(0, 255, 640 * 512).reshape(512, 640).astype(np.uint8)
+    decode = Decoder(32, "own")
+    (large,) = decode([Encoded("large", encoded(np.stack([smooth] * 3, -1), "JPEG"), 0)])["images"]
+    slow = image.fromarray(smooth).resize((40, 32), image.Resampling.BICUBIC).crop((4, 0, 36, 32))
+    assert np.abs(large[..., 0].astype(int) - np.asarray(slow)).max() <= 3
+    (grey,) = decode([Encoded("grey", encoded(smooth, "JPEG"), 0)])["images"]
+    assert grey.shape == (32, 32, 3) and (grey[..., 0] == grey[..., 2]).all()
+    assert np.abs(grey.astype(int) - large).max() <= 3
+    decode.close()
 
 
 def test_validation_takes_its_share_of_every_class():
