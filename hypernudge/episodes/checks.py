@@ -177,7 +177,7 @@ def candidates(name: str, values: Any, allowed: Callable[[float], bool], rule: s
         rule: What ``allowed`` demands, for the message; continues "must all be".
 
     Raises:
-        ValueError: It is no list of numbers, or is empty, or a value is out of range or stands there twice.
+        ValueError: It is no list of numbers, or is empty, or a value is out of range.
     """
     unordered = isinstance(values, (str, bytes, Mapping)) or not hasattr(values, "__getitem__")
     if unordered or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
@@ -189,8 +189,6 @@ def candidates(name: str, values: Any, allowed: Callable[[float], bool], rule: s
         plain = float(number(name, value))
         if not allowed(plain):
             refuse(name, f"must all be {rule}", value, f"correct it in {shown(list(values))}")
-        if plain in found:
-            refuse(name, "must all differ", list(values), f"keep one {plain:g}")
         found.append(plain)
     return tuple(found)
 

@@ -51,8 +51,6 @@ LISTS = (
     [True, 2.0],
     [None],
     [[0.5]],
-    [0.5, 0.5],
-    [1, 1.0],
 )
 
 
@@ -323,3 +321,7 @@ def test_other_numbers_of_a_group(axis, key, value, message):
     own.param_groups[0][key] = value
     with pytest.raises(ValueError, match=message):
         EpisodicScheduler(own, axis)
+
+
+def test_candidates_may_repeat_as_in_pulseopt():
+    assert LearningRate([1.0, 1]).candidates == (1.0, 1.0)
