@@ -113,7 +113,8 @@ def _compare(options: argparse.Namespace) -> int:
     compare_file(options.file, request, emit)
     if not options.json:
         sys.stdout.write(comparison_text(events))
-    return 0
+    unwritten = any(e["event"] == "problem" and e["where"].startswith("--figures") for e in events)
+    return 1 if unwritten else 0
 
 
 def _targets(given: list[str]) -> float | dict[str, float]:

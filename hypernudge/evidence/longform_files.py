@@ -189,7 +189,7 @@ def _read_parquet(path: Path) -> RawRows:
     try:
         # Without pandas' own metadata an index comes back as the columns that it was made of.
         frame = pyarrow.parquet.ParquetFile(path).read().to_pandas(ignore_metadata=True)
-    except (pyarrow.ArrowException, OSError) as error:
+    except Exception as error:  # a damaged file may break pyarrow and pandas in any way
         reason = _line(error)
         raise InvalidArgumentError(
             f"FILE: {path.name} must be Parquet, but: {reason}; write it again"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,6 +14,9 @@ from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.figures.style import Look, looks
 from hypernudge.evidence.plan import Variation
 from hypernudge.evidence.study import Study
+
+LONGEST_LABEL = 48
+"""Letters of a name that legends and panel titles have room for."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Material:
-    """An evaluated study.
+    """An evaluated study. Names for which no figure has room are shortened in it.
 
     Attributes:
         study: Frames.
@@ -75,6 +79,24 @@ class Material:
     study: Study
     comparisons: tuple[Comparison, ...]
     criteria: tuple[Criterion, ...]
+
+    def __post_init__(self) -> None:
+        names = {
+            name
+            for v in self.study.plan.variations
+            for name in (v.task, v.scheduler, v.warm_start, v.metric)
+            if len(name) > LONGEST_LABEL
+        }
+        if names:
+            short = {name: _short(name) for name in names}
+            object.__setattr__(self, "study", _renamed_study(self.study, short))
+            comparisons = tuple(
+                replace(c, baseline=_renamed(c.baseline, short), method=_renamed(c.method, short))
+                for c in self.comparisons
+            )
+            object.__setattr__(self, "comparisons", comparisons)
+            judged = (replace(c, warm_start=short.get(c.warm_start, c.warm_start)) for c in self.criteria)
+            object.__setattr__(self, "criteria", tuple(judged))
 
     @property
     def baseline(self) -> str:
@@ -113,3 +135,26 @@ class Material:
     def trials(self, variation: Variation) -> pd.DataFrame:
         """Trials of a variation."""
         return self.study.trials[self.study.trials["run_id"] == variation.run_id]
+
+
+def _short(name: str) -> str:
+    """The beginning of a name, and a digest that tells it from others that begin alike."""
+    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:6]
+    return f"{name[: LONGEST_LABEL - 9]}... {digest}"
+
+
+def _renamed(variation: Variation, names: Mapping[str, str]) -> Variation:
+    fields = {key: getattr(variation, key) for key in ("task", "scheduler", "warm_start", "metric")}
+    return replace(variation, **{key: names.get(value, value) for key, value in fields.items()})
+
+
+def _renamed_study(study: Study, names: Mapping[str, str]) -> Study:
+    columns = [name for name in ("task", "scheduler", "warm_start") if name in study.cells]
+    cells = study.cells.assign(**{c: study.cells[c].map(lambda v: names.get(v, v)) for c in columns})
+    columns = [name for name in ("task", "scheduler", "warm_start") if name in study.trials]
+    trials = study.trials.assign(**{c: study.trials[c].map(lambda v: names.get(v, v)) for c in columns})
+    criteria = study.plan.criteria
+    criteria = replace(criteria, baseline=names.get(criteria.baseline, criteria.baseline))
+    variations = tuple(_renamed(variation, names) for variation in study.plan.variations)
+    plan = replace(study.plan, variations=variations, criteria=criteria)
+    return replace(study, plan=plan, cells=cells, trials=trials)
