@@ -13,6 +13,7 @@ editor shows: the header of a CSV is row 1, the first line of a JSONL file is ro
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,10 @@ def check_long_form(raw: RawRows | pd.DataFrame, *, wall_clock: bool = True) -> 
     check_once(names, "FILE")
     given = given.reset_index(drop=True)
     frame = pd.DataFrame({"row": raw.lines})
+    for name in ("task", "variation", "scheduler", "trial", "hardware"):
+        if name in names and given[name].dtype == object:
+            nested = given[name].map(lambda value: not isinstance(value, Hashable)).to_numpy(dtype=bool)
+            _refuse(nested, frame["row"], name, "must be one name", given[name], "write text or a number")
     for name in ("task", "variation", "scheduler"):
         frame[name] = _labels(given[name], name, frame["row"]) if name in names else _nothing(len(given))
     frame["seed"] = _seeds(given["seed"], frame["row"])
@@ -135,7 +140,7 @@ def _numbers(values: pd.Series, name: str, rows: pd.Series) -> NDArray[np.float6
         _refuse(np.ones(len(values), dtype=bool), rows, name, "must be a number", values, remedy)
     try:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64)
-    except TypeError:  # lists, mappings: not even text
+    except (TypeError, OverflowError):  # lists, mappings, digits without end
         numbers = pd.to_numeric(values.astype(str), errors="coerce").to_numpy(dtype=np.float64)
     text = np.isnan(numbers)
     if text.any():

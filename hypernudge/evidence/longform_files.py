@@ -6,10 +6,11 @@ blank lines.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ SUFFIXES = (".csv", ".parquet", ".jsonl")
 REQUIRED = ("task", "variation", "seed", "time", "score")
 OPTIONAL = ("trial", "scheduler", "hardware")
 _LABELS = ("task", "variation", "scheduler", "trial", "hardware")
+_LONGEST_FIELD = 10_000_000  # characters
+_MOST_DIGITS = 300  # of a finite number
 _SEPARATORS = (",", ";", "\t")
 # What says "no number". Not among names: a variation may well be called None or NA.
 _NO_NUMBER = ["", "NaN", "nan", "-nan", "-NaN", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "None"]
@@ -62,9 +65,19 @@ def read_rows(path: Path) -> RawRows:
         return read(path)
     except UnicodeDecodeError as error:
         reason = f"byte {error.start} is not UTF-8"
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError, csv.Error) as error:
         reason = _line(error)
     raise InvalidArgumentError(f"FILE: {path.name} cannot be read: {reason}; write it again, in UTF-8")
+
+
+@contextlib.contextmanager
+def wide_fields() -> Iterator[None]:
+    """Let `csv` read fields as long as files hold them: notes, or text that was logged."""
+    before = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def check_once(names: Sequence[str], where: str) -> None:
@@ -140,7 +153,7 @@ def _line_by_line(
         InvalidArgumentError: A row has fewer fields than the header, as the last one of a truncated file.
     """
     begins, counts, next_line = [], [], 1
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with wide_fields(), path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
         for fields in reader:
             begins.append(next_line)
@@ -163,8 +176,8 @@ def _read_jsonl(path: Path) -> RawRows:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
-            except ValueError as error:
+                row = json.loads(line, parse_int=_whole)
+            except (ValueError, RecursionError) as error:
                 raise InvalidArgumentError(
                     f"FILE, row {number}: must be JSON, but: {_line(error)}; fix it, or drop it if truncated"
                 ) from None
@@ -175,6 +188,11 @@ def _read_jsonl(path: Path) -> RawRows:
             rows.append(row)
             numbers.append(number)
     return RawRows(pd.DataFrame(rows), np.array(numbers, dtype=np.int64))
+
+
+def _whole(digits: str) -> int | str:
+    """A whole number, or the text of one that no column of numbers can hold."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _read_parquet(path: Path) -> RawRows:

@@ -457,6 +457,43 @@ def test_a_verdict_is_there_though_no_figure_can_be_written(tmp_path, capsys, mo
     assert "No space left on device" in captured.out
 
 
+JSON_ROW = '"task": "d", "variation": "a", "seed": 0, "time": 1, "score": '
+JSON_LINES = {
+    "digits without end": ("{" + JSON_ROW + "9" * 400 + "}", ["row 1, column score", "must be a number"]),
+    "more digits": ("{" + JSON_ROW + "9" * 5000 + "}", ["row 1, column score", "must be a number"]),
+    "deep": ("[" * 100_000, ["row 1", "must be JSON"]),
+    "nested names": ("{" + JSON_ROW.replace('"d"', "[1]") + "1}", ["row 1, column task", "must be one name"]),
+    "nested hardware": ('{"hardware": {}, ' + JSON_ROW + "1}", ["row 1, column hardware", "one name"]),
+    "nested trials": ('{"trial": [2], ' + JSON_ROW + "1}", ["row 1, column trial", "one name"]),
+}
+
+
+@pytest.mark.parametrize("case", JSON_LINES)
+def test_odd_json_is_refused_by_row_and_column(tmp_path, capsys, case):
+    text, words = JSON_LINES[case]
+    (tmp_path / "runs.jsonl").write_text(text + "\n")
+    error = ended(["compare", tmp_path / "runs.jsonl", "--baseline", "a", "--target", "1"], capsys)
+    for word in words:
+        assert word in error
+
+
+def test_long_notes_are_no_damage(tmp_path):
+    frame = results(tasks=("digits",), seeds=6).assign(note="")
+    frame.iloc[5, frame.columns.get_loc("note")] = "x" * 200_000
+    path, events = written(frame, tmp_path / "runs.csv"), []
+    compare_file(path, Request(baseline="asha", target=0.8), events.append)
+    assert events[-1]["event"] == "verdict"
+
+
+def test_dollars_in_names_set_no_formulas(tmp_path):
+    frame = results(tasks=("digits",), seeds=6).replace({"digits": r"$\foo$", "mine": "a $ and $ b"})
+    path, events = written(frame, tmp_path / "runs.csv"), []
+    request = Request(baseline="asha", target=0.8, metric="$x^{", figures=tmp_path / "figures")
+    compare_file(path, request, events.append)
+    assert events[-1]["method"] == "a $ and $ b"
+    assert sum(event["event"] == "figure" for event in events) > 5
+
+
 def test_half_a_character_is_no_name(tmp_path, capsys):
     path = tmp_path / "runs.jsonl"
     row = {"task": "a", "variation": "b", "seed": 0, "time": 1, "score": 1}

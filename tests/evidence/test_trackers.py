@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from hypernudge.evidence.exporters import export_results
 from hypernudge.evidence.exporters.cells import cell_runs
 from hypernudge.evidence.importers import import_results
 from hypernudge.evidence.study import load_study
-from tests.evidence.synthetic import write_study
+from tests.evidence.synthetic import edit_record, write_study
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +41,14 @@ def curves_of(root):
     found = {}
     for run in cell_runs(root, study):
         key = (run.tags["variation"], int(run.tags["seed"]))
-        found[key] = [
-            (point.time, point.values["validation"])
-            for point in run.points
-            if not math.isnan(point.values["validation"])
-        ]
+        found[key] = [(point.time, point.values["validation"]) for point in run.points]
     return found
 
 
 def check_imported(frame, root, tolerance=0.0):
     for (variation, seed), points in curves_of(root).items():
         own = frame[(frame["variation"] == variation) & (frame["seed"] == seed)]
-        assert own["score"].tolist() == [score for _, score in points]
+        np.testing.assert_array_equal(own["score"], [score for _, score in points])
         np.testing.assert_allclose(own["time"], [time for time, _ in points], atol=tolerance)
 
 
@@ -111,6 +108,38 @@ def test_wandb_there_and_back(tiny, tmp_path, monkeypatch):
     output = tmp_path / "runs.csv"
     import_results("wandb", str(tmp_path / "wandb"), output, metric="validation", clock="time")
     check_imported(pd.read_csv(output, float_precision="round_trip"), tiny)
+
+
+def diverged(root):
+    """Two cells without a score: one whose scores are all NaN, one that crashed before its first."""
+    cells = root / "digits_mlp-asha-literal" / "cells"
+
+    def no_number(record):
+        record["curve"]["validation"] = [None] * len(record["curve"]["validation"])
+
+    def nothing(record):
+        record["curve"] = {name: [] for name in record["curve"]}
+        record["trials"] = []
+
+    edit_record(cells / "seed-0000.json", no_number)
+    edit_record(cells / "seed-0001.json", nothing)
+    return root
+
+
+@pytest.mark.parametrize("to", ["mlflow", "wandb"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_cells_without_a_score_come_back_as_misses(tiny, tmp_path, to):
+    pytest.importorskip(to, reason="the real tracker needs hypernudge[trackers]")
+    root = diverged(Path(shutil.copytree(tiny, tmp_path / "study")))
+    store = tmp_path / "mlruns" if to == "mlflow" else tmp_path
+    complete, events = export(root, to, store)
+    assert complete, events
+    source, output = str(store if to == "mlflow" else store / "wandb"), tmp_path / "runs.csv"
+    summary = import_results(to, source, output, metric="validation", clock="time")
+    frame = pd.read_csv(output)
+    scored = frame.assign(score=np.isfinite(frame["score"])).groupby(["variation", "seed"])["score"].any()
+    assert scored.to_dict() == {(v, s): v == "none" for v in ("literal", "none") for s in (0, 1)}
+    assert "2 cells have no finite score" in summary
 
 
 class Flaky:

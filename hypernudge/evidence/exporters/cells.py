@@ -13,7 +13,8 @@ from hypernudge.evidence.study import Study
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import Record, cell_path, read_record
 
-CURVES = ("validation", "test", "incumbent")
+SCORE = "validation"
+CURVES = (SCORE, "test", "incumbent")
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,19 @@ class Point:
 
     Attributes:
         time: Seconds on the deterministic clock.
-        values: Curve name -> value; NaN for a diverged trial.
+        values: Curve name -> value; NaN for a diverged trial, and where there is none.
     """
 
     time: float
     values: Mapping[str, float]
+
+    @property
+    def logged(self) -> dict[str, float]:
+        """What a tracker is told: every value there is, and of the score also that it is none (NaN).
+
+        Without it a cell that diverged would come back from the tracker as one that was never run.
+        """
+        return {k: v for k, v in self.values.items() if k == SCORE or not math.isnan(v)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class CellRun:
         begun: Unix seconds at which the cell began, from the date of the file and the cell's wall time.
         tags: What identifies it: study, plan, task, scheduler, variation, seed, status.
         parameters: The variation's configuration, flattened with dots.
-        points: In the order of time.
+        points: In the order of time; at least one, which has no score if the cell never had.
         summary: Outcomes and bill; a target that was not reached has no `time_to_target`.
     """
 
@@ -94,6 +103,8 @@ def _points(record: Record) -> Iterator[Point]:
         best = score if math.isnan(best) else max(best, score) if score == score else best
         values = (score, math.nan if test is None else float(test), best)
         yield Point(float(time), dict(zip(CURVES, values, strict=True)))
+    if not curve["time"]:
+        yield Point(0.0, dict.fromkeys(CURVES, math.nan))
 
 
 def _summary(row: Mapping[Any, Any]) -> Iterator[tuple[str, float]]:

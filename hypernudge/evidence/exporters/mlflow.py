@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -79,8 +78,7 @@ class MlflowTracker:
         rows = []
         for step, point in enumerate(run.points):
             at = begun + round(1000 * point.time)
-            known = {key: value for key, value in point.values.items() if not math.isnan(value)}
-            for key, value in {**known, "time": point.time}.items():
+            for key, value in {**point.logged, "time": point.time}.items():
                 rows.append(self._metric(key, value, at, step))
         rows.extend(self._metric(f"final/{key}", value, begun, 0) for key, value in run.summary.items())
         return rows

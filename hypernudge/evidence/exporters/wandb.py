@@ -5,7 +5,6 @@ Nothing is sent from here: runs are always offline, whatever the environment say
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
@@ -62,8 +61,7 @@ class WandbTracker:
         )
         try:
             for step, point in enumerate(run.points):
-                known = {key: value for key, value in point.values.items() if not math.isnan(value)}
-                writer.log({**known, "time": point.time}, step=step)
+                writer.log({**point.logged, "time": point.time}, step=step)
             for key, value in run.summary.items():
                 writer.summary[f"final/{key}"] = value
         except BaseException:

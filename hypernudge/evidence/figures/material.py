@@ -68,7 +68,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Material:
-    """An evaluated study. Names for which no figure has room are shortened in it.
+    """An evaluated study. In it, names too long for any figure are shortened, and dollars set no formulas.
 
     Attributes:
         study: Frames.
@@ -85,10 +85,10 @@ class Material:
             name
             for v in self.study.plan.variations
             for name in (v.task, v.scheduler, v.warm_start, v.metric)
-            if len(name) > LONGEST_LABEL
+            if len(name) > LONGEST_LABEL or "$" in name
         }
         if names:
-            short = {name: _short(name) for name in names}
+            short = {name: _short(name).replace("$", r"\$") for name in names}
             object.__setattr__(self, "study", _renamed_study(self.study, short))
             comparisons = tuple(
                 replace(c, baseline=_renamed(c.baseline, short), method=_renamed(c.method, short))
@@ -138,7 +138,9 @@ class Material:
 
 
 def _short(name: str) -> str:
-    """The beginning of a name, and a digest that tells it from others that begin alike."""
+    """The beginning of a long name, and a digest that tells it from others that begin alike."""
+    if len(name) <= LONGEST_LABEL:
+        return name
     digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:6]
     return f"{name[: LONGEST_LABEL - 9]}... {digest}"
 

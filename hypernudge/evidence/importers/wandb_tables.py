@@ -13,9 +13,8 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.runs import line, number, parse_json, read_text
+from hypernudge.evidence.longform_files import wide_fields
 from hypernudge.evidence.wording import number_remedy
-
-_LARGEST_FIELD = 10_000_000  # characters: histories log text too
 
 
 @dataclass(frozen=True)
@@ -99,21 +98,19 @@ def _csv(file: Path, text: str) -> Table:
     first = text.partition("\n")[0]
     separator = max((",", ";", "\t"), key=first.count)
     rows, lines, begin = [], [], 1
-    before = csv.field_size_limit(_LARGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(begin)
-            begin = reader.line_num + 1
+        with wide_fields():
+            for row in reader:
+                if row:
+                    rows.append(row)
+                    lines.append(begin)
+                begin = reader.line_num + 1
     except csv.Error as error:
         reason = line(error)
         raise InvalidArgumentError(
             f"SOURCE: {file}, row {begin} must be CSV, but: {reason}; export it again"
         ) from None
-    finally:
-        csv.field_size_limit(before)
     require(bool(rows), "SOURCE", f"{file} must have a header", "nothing", "export it again")
     names = [name.strip() for name in rows[0]]
     for row, where in zip(rows[1:], lines[1:], strict=True):
