@@ -90,3 +90,13 @@ def test_closed_standard_streams_are_no_error(greek):
     shell = 'exec "$@" >&- 2>&-'
     words = ["sh", "-c", shell, "sh", sys.executable, "-m", "hypernudge.cli", *given]
     assert subprocess.run(words, check=False).returncode == 0
+
+
+def test_what_passes_between_processes_is_utf8_whatever_the_terminal(monkeypatch):
+    from hypernudge.harness.run import _process
+
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252:strict")
+    code = r"import sys; print('ψηφία é'); sys.stdout.flush(); sys.stdout.buffer.write(bytes([255]))"
+    with _process([sys.executable, "-c", code]) as child:
+        assert child.stdout is not None
+        assert child.stdout.read() == "ψηφία é\n\\xff"

@@ -64,8 +64,8 @@ def add_commands(commands: Any) -> None:
         "--name",
         default="{task}-{variation}-{seed}",
         metavar="TEMPLATE",
-        help="how names of runs are read where they carry no attributes task, variation, seed "
-        "(default: %(default)s)",
+        help="how names of runs are read where they carry no attributes task, variation, seed; "
+        "without {seed}, runs that say none are numbered (default: %(default)s)",
     )
     importer.add_argument("--task", metavar="NAME", help="task of all runs, where names do not say it")
     importer.add_argument(
