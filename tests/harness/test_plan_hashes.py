@@ -24,7 +24,8 @@ def test_every_committed_experiment_is_held():
 
 @pytest.mark.parametrize("file", sorted(HASHES))
 def test_the_plan_is_the_one_that_was_declared(file, monkeypatch):
-    monkeypatch.setattr(tables, "_find", Path)  # the public tables are not part of the repository
+    # The public tables are not part of the repository.
+    monkeypatch.setattr(tables, "find_file", lambda name, argument: Path(name))
     assert load_plan(ROOT / file).hash == HASHES[file]
 
 
