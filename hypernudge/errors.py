@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+WIDEST = 1_000_000  # units of a layer; more do not fit into a memory
 LONGEST = 200  # characters of a value in a message
 
 
@@ -56,6 +57,51 @@ def require_between(
     span = f"must be a number in {'[' if ends else '('}{low:g}, {high:g}{']' if ends else ')'}"
     rule = f"must be a finite number above {low:g}" if high == math.inf and not ends else span
     require(inside, argument, rule, value, remedy)
+
+
+def is_real(value: object) -> bool:
+    """Whether a value is a finite number, and no boolean."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def require_real(argument: str, value: object, remedy: str = "correct it") -> None:
+    """Refuse a value that is no finite number."""
+    require(is_real(value), argument, "must be a finite number", value, remedy)
+
+
+def require_share(argument: str, value: object, remedy: str = "correct it") -> None:
+    """Refuse a value that is no number in `[0, 1)`."""
+    inside = is_real(value) and 0 <= value < 1  # type: ignore[operator]
+    require(inside, argument, "must lie in [0, 1)", value, remedy)
+
+
+def require_flag(argument: str, value: object) -> None:
+    """Refuse a value that is neither true nor false."""
+    require(isinstance(value, bool), argument, "must be true or false", value, "correct it")
+
+
+def require_choice(argument: str, value: object, known: Iterable[str]) -> None:
+    """Refuse a value that is none of the names in `known`."""
+    names = list(known)
+    if not isinstance(value, str) or value not in names:
+        raise unknown_name(argument, value, names, f"must be one of {', '.join(map(repr, names))}")
+
+
+def require_names(argument: str, value: object) -> None:
+    """Refuse a value that is no list of texts."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    ok = listed and all(isinstance(name, str) for name in value)  # type: ignore[union-attr]
+    require(ok, argument, "must be a list of names", value, "write [name]")
+
+
+def require_widths(argument: str, value: object, least: int = 0) -> None:
+    """Refuse a value that is no list of `least` or more sizes of layers."""
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    rule = f"must be a list of {least} or more whole numbers"
+    require(listed and len(value) >= least, argument, rule, value, "write [32]")  # type: ignore[arg-type]
+    for index, width in enumerate(value):  # type: ignore[arg-type]
+        require_whole(f"{argument}[{index}]", width, 1, WIDEST)
 
 
 def unknown_name(

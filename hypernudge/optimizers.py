@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_between, require_flag, require_share
 from hypernudge.registry import instance
 
 Params = dict[str, Tensor]
@@ -67,6 +67,9 @@ class SGD:
     """
 
     decoupled: bool = False
+
+    def __post_init__(self) -> None:
+        require_flag("optimizer.decoupled", self.decoupled)
 
     def init(self, params: Params) -> Params:
         """Return zero momentum buffers."""
@@ -130,10 +133,8 @@ class AdamW:
 
     def __post_init__(self) -> None:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
-            require(
-                0 <= value < 1, f"optimizer.{name}", "must lie in [0, 1)", value, "0.9 and 0.999 are usual"
-            )
-        require(self.eps > 0, "optimizer.eps", "must be positive", self.eps, "1e-8 is usual")
+            require_share(f"optimizer.{name}", value, "0.9 and 0.999 are usual")
+        require_between("optimizer.eps", self.eps, 0, remedy="it must be positive: 1e-8 is usual")
 
     def init(self, params: Params) -> Params:
         """Return both moments, zero, and the number of steps; `exp_avg/NAME`, `exp_avg_sq/NAME`, `step`."""

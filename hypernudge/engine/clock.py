@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from hypernudge.errors import require
+from hypernudge.errors import require_between, require_whole
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
@@ -26,9 +26,8 @@ class VirtualClock(Generic[T]):
     """A clock with `workers` workers, each of `flops_per_second`; times in seconds, costs in FLOPs."""
 
     def __init__(self, workers: int, flops_per_second: float) -> None:
-        require(workers >= 1, "workers", "must be at least 1", workers, "raise it")
-        positive = flops_per_second > 0
-        require(positive, "flops_per_second", "must be positive", flops_per_second, "1e9 is one GFLOP/s")
+        require_whole("workers", workers)
+        require_between("flops_per_second", flops_per_second, 0, remedy="1e9 is one GFLOP/s")
         self.workers = workers
         self.flops_per_second = flops_per_second
         self.now = 0.0

@@ -18,7 +18,7 @@ import torch
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.trajectory import Trajectory
-from hypernudge.errors import require
+from hypernudge.errors import require, require_whole
 from hypernudge.parameters import hashable
 from hypernudge.task import GradientTask, Route, Task
 from hypernudge.workspace import Workspace
@@ -35,6 +35,27 @@ ALONE_ABOVE = 2e7
 PER_THREAD = 4
 Shared = tuple[tuple[str, Hashable], ...]
 Key = tuple[Shape, Shared, tuple[str, ...]]
+
+
+MAX_THREADS = 1024
+
+
+def device_of(name: object) -> torch.device:
+    """Return the device of a name.
+
+    Raises:
+        InvalidArgumentError: If it is no name of a device, or the device is not there.
+    """
+    try:
+        device = torch.device(name) if isinstance(name, str) else None
+    except RuntimeError:
+        device = None
+    there = device is not None and device.type in ("cpu", "cuda")
+    if device is not None and device.type == "cuda":
+        there = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    require(there, "device", "must be there", name, "use 'cpu', or 'cuda' where there is a GPU")
+    assert device is not None  # for the type checker
+    return device
 
 
 class Population:
@@ -63,12 +84,14 @@ class Population:
         threads: int = 1,
         alone_above: float | None = None,
     ) -> None:
-        ok = memory_budget is None or memory_budget >= 1
-        require(ok, "memory_budget", "must be at least 1 byte, or absent", memory_budget, "raise it")
-        require(threads >= 1, "threads", "must be at least 1", threads, "1 is the default")
-        there = not device.startswith("cuda") or torch.cuda.is_available()
-        require(there, "device", "must be there", device, "use 'cpu'")
-        self.task, self.device, self.threads = task, torch.device(device), threads
+        if memory_budget is not None:
+            require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
+        require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")
+        if alone_above is not None:
+            number = isinstance(alone_above, int | float) and not isinstance(alone_above, bool)
+            rule = "must be a number of FLOPs >= 0"
+            require(number and alone_above >= 0, "alone_above", rule, alone_above, "leave it out")
+        self.task, self.device, self.threads = task, device_of(device), threads
         self._budget = memory_budget
         self._wanted: dict[Trajectory, None] = {}
         self._hoped: dict[Trajectory, None] = {}

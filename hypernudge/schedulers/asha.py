@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hypernudge.errors import require
+from hypernudge.errors import require_choice
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
@@ -50,7 +50,7 @@ class ASHA(OnRungs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "'top' is the paper's")
+        require_choice("rule", self.rule, RULES)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: the highest promotion there is, else a new trial."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_choice
 from hypernudge.random import Streams
 from hypernudge.schedulers.asha import within_quantile
 from hypernudge.schedulers.base import (
@@ -48,7 +48,7 @@ class StoppingASHA(OnRungs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "choose one")
+        require_choice("rule", self.rule, RULES)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: who passed its rung first goes on first."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from hypernudge.errors import require, require_whole
 from hypernudge.random import Streams
-from hypernudge.registry import build
+from hypernudge.registry import build, check_name
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History
 
@@ -111,6 +111,8 @@ def _drawn(space: SearchSpace, streams: Streams, number: int) -> Config:
     return space.sample(streams("config", number))
 
 
+MAX_UNITS = 1_000_000  # of a training: rungs and brackets are tables of so many entries
+MAX_CANDIDATES = 1_000_000  # that are held in memory at a time
 SamplerSpec = Sampler | str | Mapping[str, Any]
 
 
@@ -144,7 +146,7 @@ def check_starts(scheduler: Starts) -> None:
     Raises:
         InvalidArgumentError: For `max_units < 1`, `max_trials < 1`, or a sampler that is not known.
     """
-    require_whole("max_units", scheduler.max_units)
+    require_whole("max_units", scheduler.max_units, 1, MAX_UNITS)
     if scheduler.max_trials is not None:
         require_whole("max_trials", scheduler.max_trials, remedy="correct it, or leave it out")
     given = scheduler.sampler
@@ -152,6 +154,7 @@ def check_starts(scheduler: Starts) -> None:
         given = {"name": given}
     if isinstance(given, Mapping):
         require("name" in given, "sampler", "must have a name", dict(given), "add `name:`")
+        check_name("sampler", given["name"])
         given = build("sampler", given)
         object.__setattr__(scheduler, "sampler", given)
     require(callable(given), "sampler", "must be a sampler, its name or {name: ...}", given, "'uniform', say")
@@ -214,7 +217,7 @@ def geometric_rungs(min_units: int, max_units: int, eta: int) -> tuple[int, ...]
     Raises:
         InvalidArgumentError: If `eta < 2` or not `1 <= min_units <= max_units`.
     """
-    require_whole("eta", eta, 2, remedy="3 is the usual choice")
+    require_whole("eta", eta, 2, MAX_UNITS, remedy="3 is the usual choice")
     require_whole("min_units", min_units, 1, max_units)
     rungs = []
     units = min_units

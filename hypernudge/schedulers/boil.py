@@ -15,7 +15,14 @@ from scipy.special import expit
 
 from hypernudge.errors import require_whole
 from hypernudge.random import Streams, stream
-from hypernudge.schedulers.base import Decision, SamplerSpec, Start, check_starts, start_or_end
+from hypernudge.schedulers.base import (
+    MAX_CANDIDATES,
+    Decision,
+    SamplerSpec,
+    Start,
+    check_starts,
+    start_or_end,
+)
 from hypernudge.space import SearchSpace
 from hypernudge.surrogates.gp import (
     GP,
@@ -71,8 +78,9 @@ class BOIL:
     def __post_init__(self) -> None:
         check_starts(self)
         require_whole("min_units", self.min_units, 1, self.max_units)
-        for name in ("initial", "points", "fit_points", "virtual", "candidates"):
-            require_whole(name, getattr(self, name))
+        require_whole("initial", self.initial)
+        for name in ("points", "fit_points", "virtual", "candidates"):
+            require_whole(name, getattr(self, name), 1, MAX_CANDIDATES)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""

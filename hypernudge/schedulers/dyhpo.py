@@ -14,7 +14,15 @@ import numpy as np
 
 from hypernudge.errors import require_whole
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Start, check_starts, start_or_end
+from hypernudge.schedulers.base import (
+    MAX_CANDIDATES,
+    Decision,
+    Resume,
+    SamplerSpec,
+    Start,
+    check_starts,
+    start_or_end,
+)
 from hypernudge.space import SearchSpace
 from hypernudge.surrogates.curve_model import CurveModel, Fitting, fitting_from
 from hypernudge.surrogates.gp import expected_improvement
@@ -59,8 +67,8 @@ class DyHPO:
         if not isinstance(self.fitting, Fitting):
             object.__setattr__(self, "fitting", fitting_from(self.fitting))
         require_whole("step", self.step, 1, self.max_units, "1 is the paper's")
-        for name in ("initial", "candidates"):
-            require_whole(name, getattr(self, name))
+        require_whole("initial", self.initial)
+        require_whole("candidates", self.candidates, 1, MAX_CANDIDATES)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_choice
 from hypernudge.random import Streams
 from hypernudge.schedulers.asha import RULES, promotion
 from hypernudge.schedulers.base import Decision, OnRungs, start_or_end
@@ -43,7 +43,7 @@ class PASHA(OnRungs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.rule in RULES, "rule", f"must be one of {RULES}", self.rule, "'top' is ASHA's")
+        require_choice("rule", self.rule, RULES)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: the highest promotion that is open, else a new trial."""

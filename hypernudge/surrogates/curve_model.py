@@ -53,7 +53,7 @@ class Fitting:
         require_between("patience", self.patience, 0)
         require_whole("first", self.first, 2)
         for name in ("epochs", "refinement", "fit_points", "points"):
-            require_whole(name, getattr(self, name))
+            require_whole(name, getattr(self, name), 1, 1_000_000)
 
 
 def fitting_from(options: Mapping[str, Any]) -> Fitting:

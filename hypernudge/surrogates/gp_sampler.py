@@ -47,7 +47,7 @@ class GPSampler:
 
     def __post_init__(self) -> None:
         for name in ("points", "fit_points", "candidates"):
-            require_whole(name, getattr(self, name), 2)
+            require_whole(name, getattr(self, name), 2, 1_000_000)
         if self.initial is not None:
             require_whole("initial", self.initial, remedy="correct it, or leave it out")
 

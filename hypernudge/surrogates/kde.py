@@ -50,7 +50,7 @@ class KDESampler:
     def __post_init__(self) -> None:
         require_between("top", self.top, 0, 1, remedy="0.15 is the paper's")
         require_between("random_fraction", self.random_fraction, 0, 1, ends=True, remedy="1/3 is the paper's")
-        require_whole("candidates", self.candidates)
+        require_whole("candidates", self.candidates, 1, 1_000_000)
         for name in ("bandwidth_factor", "min_bandwidth"):
             require_between(name, getattr(self, name), 0)
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 YIELDED = "guard: the scheduler's own model chose this configuration: left as sampled"
 
 
+MAX_SAMPLES = 1_000_000  # of a measurement; more do not fit into a memory
+MAX_STEPS = 10_000  # of a measurement; more cost many trainings
+
+
 class WarmStart(Protocol):
     """Maps a sampled configuration to the one that is trained.
 

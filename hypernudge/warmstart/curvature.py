@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import rates
-from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.base import MAX_SAMPLES, nudge_one
 from hypernudge.warmstart.failures import failed, first_cause
 from hypernudge.warmstart.requirements import needs_gradient, needs_rate
 
@@ -47,8 +47,8 @@ class AroundCurvature:
     name = "around_curvature"
 
     def __post_init__(self) -> None:
-        for option, value in (("measure_trials", self.measure_trials), ("batch_size", self.batch_size)):
-            require(value >= 1, option, "must be at least 1", value, "raise it")
+        require_whole("measure_trials", self.measure_trials)
+        require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES)
 
     def choose(
         self, task: Task, sampled: Config, rng: np.random.Generator, centre: float

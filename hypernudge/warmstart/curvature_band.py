@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_real
 from hypernudge.space import Config
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.curvature import AroundCurvature
@@ -45,6 +45,8 @@ class CurvatureBand(AroundCurvature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("low", "high"):
+            require_real(name, getattr(self, name))
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
 
     def choose(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_between, require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
@@ -45,12 +45,10 @@ class Density:
     vanilla_every: int = 4
 
     def __post_init__(self) -> None:
-        require(self.least >= 4, "least", "must be at least 4", self.least, "10 is usual")
-        require(0 < self.good < 1, "good", "must lie in (0, 1)", self.good, "0.25 is usual")
-        require(self.candidates >= 1, "candidates", "must be at least 1", self.candidates, "raise it")
-        require(
-            self.vanilla_every >= 1, "vanilla_every", "must be at least 1", self.vanilla_every, "raise it"
-        )
+        require_whole("least", self.least, 4, remedy="10 is usual")
+        require_between("good", self.good, 0, 1, remedy="0.25 is usual")
+        require_whole("candidates", self.candidates, 1, 1_000_000)
+        require_whole("vanilla_every", self.vanilla_every)
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`."""

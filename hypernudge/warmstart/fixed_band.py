@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_real
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
@@ -42,6 +42,8 @@ class FixedBand:
     high: float = 0.25
 
     def __post_init__(self) -> None:
+        for name in ("centre", "low", "high"):
+            require_real(name, getattr(self, name))
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
 
     def check(self, space: SearchSpace, task: Task) -> None:

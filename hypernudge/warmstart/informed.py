@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy.special import ndtri
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_flag, require_names, require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
@@ -64,9 +64,14 @@ class Informed:
     horizon: int | None = None
 
     def __post_init__(self) -> None:
+        require_names("without", self.without)
         object.__setattr__(self, "without", tuple(self.without))  # YAML has lists
-        ok = self.horizon is None or self.horizon >= 1
-        require(ok, "horizon", "must be at least 1 unit, or absent", self.horizon, "leave it out")
+        for name in ("own_family", "probe"):
+            require_flag(name, getattr(self, name))
+        if self.horizon is not None:
+            require_whole("horizon", self.horizon, remedy="leave it out")
+        text = isinstance(self.prior, str)
+        require(text, "prior", "must be 'shipped', 'none' or a file", self.prior, "correct it")
         if self.prior != priors.NONE:
             priors.fitted(self.prior, self.without, "SGD")
 

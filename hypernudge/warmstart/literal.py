@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_between, require_choice, require_names, require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, nudge_one
 from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
 if TYPE_CHECKING:
@@ -49,12 +49,13 @@ class Literal:
     policy: str = "literal"
 
     def __post_init__(self) -> None:
-        require(self.eta_h > 0, "eta_h", "must be positive", self.eta_h, "1e-3 is the proposal")
-        require(self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size, "128 is usual")
-        require(self.steps >= 1, "steps", "must be at least 1", self.steps, "1 is the proposal")
-        known = self.form in ("lookahead", "direct")
-        require(known, "form", "must be 'lookahead' or 'direct'", self.form, "choose one")
+        require_between("eta_h", self.eta_h, 0, remedy="it must be positive: 1e-3 is the proposal")
+        require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
+        require_whole("steps", self.steps, 1, MAX_STEPS, remedy="1 is the proposal")
+        require_choice("form", self.form, ("lookahead", "direct"))
+        require(isinstance(self.policy, str), "policy", "must be a name", self.policy, "leave it out")
         if self.only is not None:
+            require_names("only", self.only)
             object.__setattr__(self, "only", tuple(self.only))
 
     def check(self, space: SearchSpace, task: Task) -> None:
@@ -133,6 +134,15 @@ class Descent:
         )
 
 
-def multi_step(steps: int = 5, **options: float | str) -> Literal:
-    """Several hyper-gradient steps instead of one: the control that shows whether more of it helps."""
-    return Literal(steps=steps, policy="multi_step", **options)  # type: ignore[arg-type]
+def multi_step(
+    steps: int = 5,
+    eta_h: float = 1e-3,
+    batch_size: int = 128,
+    form: str = "lookahead",
+    only: tuple[str, ...] | None = None,
+) -> Literal:
+    """Several hyper-gradient steps instead of one: the control that shows whether more of it helps.
+
+    Arguments and errors are those of `Literal`.
+    """
+    return Literal(eta_h, batch_size, form, steps, only, policy="multi_step")

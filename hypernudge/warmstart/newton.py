@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import require
+from hypernudge.errors import require_between, require_real
 from hypernudge.space import Config
 from hypernudge.warmstart import rates
 from hypernudge.warmstart.curvature import AroundCurvature
@@ -43,7 +43,8 @@ class Newton(AroundCurvature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.deviation > 0, "deviation", "must be positive", self.deviation, "0.35 is usual")
+        require_real("mean", self.mean)
+        require_between("deviation", self.deviation, 0, remedy="0.35 is usual")
 
     def choose(
         self, task: Task, sampled: Config, rng: np.random.Generator, centre: float

@@ -11,10 +11,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hypernudge.errors import require
+from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History
+from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS
 from hypernudge.warmstart.failures import failures, first_cause
 from hypernudge.warmstart.rates import Scale
 from hypernudge.warmstart.requirements import needs_gradient
@@ -59,9 +60,9 @@ class Probe:
     batch_size: int = 96  # a third more than its forward/backward: that of a batch of 128
 
     def __post_init__(self) -> None:
-        ok = 0 <= self.skip < self.steps
-        require(ok, "skip", f"must lie in [0, steps={self.steps})", self.skip, "lower it")
-        require(self.batch_size >= 1, "batch_size", "must be at least 1", self.batch_size, "96 is usual")
+        require_whole("steps", self.steps, 1, MAX_STEPS)
+        require_whole("skip", self.skip, 0, self.steps - 1, remedy=f"lower it below steps={self.steps}")
+        require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="96 is usual")
 
     def samples(self, task: GradientTask) -> int:
         """Return the samples of a step: more than training takes say no more, and cost more than its step."""

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_real
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
@@ -42,6 +42,8 @@ class ProbeBand:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            require_real(name, getattr(self, name))
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
         Probe(self.steps, self.skip, self.batch_size)
 

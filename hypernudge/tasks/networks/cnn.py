@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_widths
 
 
 class SmallCNN(nn.Module):
@@ -23,8 +23,7 @@ class SmallCNN(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int, channels: Sequence[int] = (8, 16)) -> None:
         super().__init__()
         require(len(shape) == 3, "shape", "a CNN needs (channels, height, width)", shape, "use 'mlp'")
-        positive = len(channels) > 0 and all(width >= 1 for width in channels)
-        require(positive, "channels", "must be one or more numbers >= 1", list(channels), "raise them")
+        require_widths("channels", channels, least=1)
         layers: list[nn.Module] = []
         before, height, width = shape
         for after in channels:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from hypernudge.errors import require
+from hypernudge.errors import require_widths
 
 
 class MLP(nn.Module):
@@ -23,8 +23,7 @@ class MLP(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int, hidden: Sequence[int] = (32,)) -> None:
         super().__init__()
-        positive = all(width >= 1 for width in hidden)
-        require(positive, "hidden", "widths must be at least 1", list(hidden), "remove or raise them")
+        require_widths("hidden", hidden)
         features = 1
         for size in shape:
             features *= size
