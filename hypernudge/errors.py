@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 WIDEST = 1_000_000  # units of a layer; more do not fit into a memory
 LONGEST = 200  # characters of a value in a message
@@ -13,6 +14,12 @@ LONGEST = 200  # characters of a value in a message
 
 class InvalidArgumentError(ValueError):
     """A value that breaks a rule; the message is one line."""
+
+
+def one_line(error: object) -> str:
+    """Return a message on one line of bounded length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}..."
 
 
 def shown(value: object) -> str:
@@ -88,19 +95,19 @@ def require_choice(argument: str, value: object, known: Iterable[str]) -> None:
         raise unknown_name(argument, value, names, f"must be one of {', '.join(map(repr, names))}")
 
 
-def require_names(argument: str, value: object) -> None:
+def require_names(argument: str, value: Any) -> None:
     """Refuse a value that is no list of texts."""
     listed = isinstance(value, Sequence) and not isinstance(value, str)
-    ok = listed and all(isinstance(name, str) for name in value)  # type: ignore[union-attr]
+    ok = listed and all(isinstance(name, str) for name in value)
     require(ok, argument, "must be a list of names", value, "write [name]")
 
 
-def require_widths(argument: str, value: object, least: int = 0) -> None:
+def require_widths(argument: str, value: Any, least: int = 0) -> None:
     """Refuse a value that is no list of `least` or more sizes of layers."""
     listed = isinstance(value, Sequence) and not isinstance(value, str)
     rule = f"must be a list of {least} or more whole numbers"
-    require(listed and len(value) >= least, argument, rule, value, "write [32]")  # type: ignore[arg-type]
-    for index, width in enumerate(value):  # type: ignore[arg-type]
+    require(listed and len(value) >= least, argument, rule, value, "write [32]")
+    for index, width in enumerate(value):
         require_whole(f"{argument}[{index}]", width, 1, WIDEST)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -67,6 +67,7 @@ class SGD:
     """
 
     decoupled: bool = False
+    reads: ClassVar[tuple[str, ...]] = ("lr", "momentum", "weight_decay")
 
     def __post_init__(self) -> None:
         require_flag("optimizer.decoupled", self.decoupled)
@@ -130,6 +131,7 @@ class AdamW:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    reads: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "beta1", "momentum")
 
     def __post_init__(self) -> None:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):

@@ -10,13 +10,20 @@ differentiable for the last.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import (
+    InvalidArgumentError,
+    is_real,
+    require,
+    require_flag,
+    require_real,
+    require_whole,
+)
 
 Value = float | int | str | bool  # a choice may be anything
 Scalar = Any  # float, numpy array or torch tensor: whatever supports arithmetic
@@ -72,8 +79,8 @@ class _Numeric:
 
     def __post_init__(self) -> None:
         low, high = self.low, self.high
-        finite = math.isfinite(low) and math.isfinite(high)
-        require(finite, self.name, "low and high must be finite", (low, high), "give two numbers")
+        finite = is_real(low) and is_real(high) and math.isfinite(float(high) - float(low))
+        require(finite, self.name, "low and high must be finite numbers", (low, high), "give two numbers")
         require(low < high, self.name, "low must be below high", (low, high), "swap or widen the range")
         rule = "a logarithmic range must start above 0"
         require(not self.log or low > 0, self.name, rule, low, "raise low")
@@ -236,21 +243,47 @@ def parameter_from_spec(name: str, spec: Mapping[str, Any]) -> HyperParameter:
     Raises:
         InvalidArgumentError: If keys are missing or unknown, or the range is upside down.
     """
+    require(isinstance(name, str), "space", "names must be text", name, "quote it")
+    where = f"space.{name}"
+    require(isinstance(spec, Mapping), where, "must be {low, high} or {choices}", spec, "correct it")
     known = {"low", "high", "log", "integer", "choices", "only_if"}
-    unknown = sorted(set(spec) - known)
-    require(not unknown, f"space.{name}", f"keys must be among {sorted(known)}", unknown, "remove them")
-    condition = spec.get("only_if")
-    only_if = None
-    if condition:
-        parent, values = next(iter(condition.items()))
-        only_if = (str(parent), tuple(values))
+    unknown = sorted(set(map(str, spec)) - known)
+    require(not unknown, where, f"keys must be among {sorted(known)}", unknown, "remove them")
+    only_if = _condition(where, spec["only_if"]) if "only_if" in spec else None
     if "choices" in spec:
-        return Categorical(name, tuple(spec["choices"]), only_if)
+        both = sorted(set(spec) - {"choices", "only_if"})
+        require(not both, where, "choices need no range", both, "remove one of the two")
+        return Categorical(name, _choices(f"{where}.choices", spec["choices"]), only_if)
     given = "low" in spec and "high" in spec
-    require(given, f"space.{name}", "needs low and high, or choices", dict(spec), "add them")
+    require(given, where, "needs low and high, or choices", dict(spec), "add them")
+    for option in ("log", "integer"):
+        require_flag(f"{where}.{option}", spec.get(option, False))
+    log, low, high = spec.get("log", False), spec["low"], spec["high"]
     try:
         if spec.get("integer", False):
-            return Integer(name, int(spec["low"]), int(spec["high"]), bool(spec.get("log", False)), only_if)
-        return Real(name, float(spec["low"]), float(spec["high"]), bool(spec.get("log", False)), only_if)
+            for end in ("low", "high"):
+                require_whole(f"{name}.{end}", spec[end], -(2**53), 2**53)
+            return Integer(name, int(low), int(high), log, only_if)
+        for end in ("low", "high"):
+            require_real(f"{name}.{end}", spec[end])
+        return Real(name, float(low), float(high), log, only_if)
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"space.{error}") from None
+
+
+def _condition(where: str, given: Any) -> Condition:
+    ok = isinstance(given, Mapping) and len(given) == 1 and all(isinstance(key, str) for key in given)
+    require(ok, f"{where}.only_if", "must be {parent: [values]}, one parent", given, "correct it")
+    ((parent, values),) = given.items()
+    return parent, _choices(f"{where}.only_if.{parent}", values)
+
+
+def _choices(where: str, given: Any) -> tuple[Any, ...]:
+    listed = isinstance(given, Sequence) and not isinstance(given, str) and len(given) > 0
+    require(listed, where, "must be a list of at least one value", given, "list one")
+    choices = tuple(given)
+    odd = [c for c in choices if isinstance(c, float) and not is_real(c)]
+    require(not odd, where, "must not hold NaN or infinity", odd, "correct them")
+    twice = [a for i, a in enumerate(choices) if any(same(a, b) for b in choices[:i])]
+    require(not twice, where, "must differ", twice, "remove the duplicates")
+    return choices

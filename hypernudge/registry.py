@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require, unknown_name
+from hypernudge.errors import InvalidArgumentError, one_line, require, unknown_name
 
 REGISTRY: dict[str, dict[str, str]] = {
     "task": {
@@ -122,10 +122,13 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     module, attribute = target.split(":")
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a user's module may raise anything while it is imported
+        usual = isinstance(error, ImportError | AttributeError)
+        reason = one_line(error) if usual else f"raises {type(error).__name__}: {one_line(error)}"
         raise InvalidArgumentError(
-            f"{kind}: {name!r} must be importable, but {error}; check the spelling and the Python path"
+            f"{kind}: {name!r} must be importable, but {reason}; check the spelling and the Python path"
         ) from None
+    require(callable(found), kind, f"{name!r} must name a class or a function", found, "name another")
     return functools.partial(found, name.removeprefix(prefix)) if prefix else found
 
 
@@ -135,16 +138,24 @@ def check_options(kind: str, spec: Mapping[str, Any], supplied: tuple[str, ...] 
     Raises:
         InvalidArgumentError: Naming the first unknown option and those that exist.
     """
-    target = resolve(kind, spec["name"])
-    parameters = inspect.signature(target).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    rule = "must be a mapping with a name and options"
+    require(isinstance(spec, Mapping) and "name" in spec, kind, rule, spec, "add `name:`")
+    parameters = _parameters(resolve(kind, spec["name"]))
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     known = [name for name in parameters if name not in supplied]
     for option in spec:
         if option != "name" and option not in known:
-            raise InvalidArgumentError(
-                f"{kind}.{option}: {spec['name']!r} takes the options {known}, but got {option!r}; remove it"
-            )
+            rule = f"{spec['name']!r} takes the options {known}"
+            raise unknown_name(f"{kind}.{option}", option, known, rule)
+
+
+def _parameters(target: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Return the parameters of a callable; None for one of C that does not tell."""
+    try:
+        return inspect.signature(target).parameters
+    except ValueError:
+        return None
 
 
 def build(kind: str, spec: Mapping[str, Any], **supplied: Any) -> Any:
@@ -155,7 +166,17 @@ def build(kind: str, spec: Mapping[str, Any], **supplied: Any) -> Any:
     """
     check_options(kind, spec, tuple(supplied))
     options = {key: value for key, value in spec.items() if key != "name"}
-    return resolve(kind, spec["name"])(**supplied, **options)
+    target = resolve(kind, spec["name"])
+    needed = [
+        name
+        for name, parameter in (_parameters(target) or {}).items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    missing = [name for name in needed if name not in options and name not in supplied]
+    rule = f"{spec['name']!r} needs the options {missing}"
+    require(not missing, kind, rule, dict(spec), "add them beside the name")
+    return target(**supplied, **options)
 
 
 def instance(
@@ -206,13 +227,5 @@ def takes(function: object, count: int) -> bool:
 def _built(kind: str, spec: Mapping[str, Any], supplied: Mapping[str, Any]) -> Any:
     check_options(kind, spec, tuple(supplied))
     parameters = inspect.signature(resolve(kind, spec["name"])).parameters
-    required = [
-        n
-        for n, p in parameters.items()
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    missing = [name for name in required if name not in supplied and name not in spec]
-    rule = f"{spec['name']!r} needs the options {missing}"
-    require(not missing, kind, rule, dict(spec), "add them beside the name, or give an instance")
     taken = {name: value for name, value in supplied.items() if name in parameters}
     return build(kind, spec, **taken)

@@ -69,7 +69,7 @@ def test_a_network_learns_it(table):
         ({"label": "answers"}, "must be a column of"),
         ({"drop": ["colour", 99]}, "must be a column of"),
         ({"lable": "answer"}, "keys must be among"),
-        ({"rows": 3}, "at least 10"),
+        ({"rows": 3}, "must be a whole number >= 10"),
         ({"cut": [1]}, "needs a numeric label"),
         ({"label": "constant"}, "at least two classes"),
     ],

@@ -50,12 +50,21 @@ def device_of(name: object) -> torch.device:
         device = torch.device(name) if isinstance(name, str) else None
     except RuntimeError:
         device = None
-    there = device is not None and device.type in ("cpu", "cuda")
-    if device is not None and device.type == "cuda":
+    if device is not None and device.type == "cuda":  # told without starting it, which takes seconds
         there = torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    else:
+        there = device is not None and _holds_numbers(device)
     require(there, "device", "must be there", name, "use 'cpu', or 'cuda' where there is a GPU")
     assert device is not None  # for the type checker
     return device
+
+
+def _holds_numbers(device: torch.device) -> bool:
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        return False
+    return True
 
 
 class Population:

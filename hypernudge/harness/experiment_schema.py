@@ -56,7 +56,7 @@ CHOICES: Schema = {
     "type": "array",
     "minItems": 1,
     "maxItems": 1000,
-    "items": {"type": ["string", "number", "boolean"]},
+    "items": {"type": ["string", "number", "boolean", "null", "array", "object"]},
 }
 PARAMETER: Schema = {
     "type": "object",

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
 
 import torch
 
-from hypernudge.errors import require
-from hypernudge.optimizers import rule_from
-from hypernudge.space import SearchSpace
+from hypernudge.errors import is_real, require, require_choice, unknown_name
+from hypernudge.optimizers import Optimizer, rule_from
+from hypernudge.space import Categorical, SearchSpace
 from hypernudge.tasks.data import load_dataset
 from hypernudge.tasks.label_noise import with_label_noise
-from hypernudge.tasks.regularised import RegularisedTask, is_regularised
+from hypernudge.tasks.regularised import OBJECTIVES, PENALTIES, RegularisedTask, is_regularised
 from hypernudge.tasks.spaces import build_space
 from hypernudge.tasks.supervised import SupervisedTask
 
+BELOW_1 = math.nextafter(1.0, 0.0)
+LIMITS = {
+    "lr": (0.0, 1e6),
+    "momentum": (0.0, BELOW_1),
+    "beta1": (0.0, BELOW_1),
+    "weight_decay": (0.0, 1e6),
+    "augmentation": (0.0, 1e3),
+    "label_smoothing": (0.0, 1.0),
+    **dict.fromkeys(PENALTIES, (0.0, 1e6)),
+}
+"""Values with which training makes sense at all, by name."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -45,20 +57,49 @@ def supervised(
     Raises:
         InvalidArgumentError: For an unknown name or a value that breaks a rule.
     """
-    require(dtype in DTYPES, "dtype", f"must be one of {sorted(DTYPES)}", dtype, "choose one")
+    require_choice("dtype", dtype, DTYPES)
+    named = label is None or isinstance(label, str)
+    require(named, "label", "must be text", label, "leave it out for the names of data set and model")
+    rule, searched = rule_from(optimizer), build_space(space)
+    kind, extra = _class_for(searched, episodes)
+    check_read(searched, kind.reads, rule)
     data = load_dataset(dataset, split_seed, inputs)
-    kind, extra = _class_for(build_space(space), episodes)
     return kind(
         with_label_noise(data, label_noise, label_noise_kind, split_seed),
         {"name": model} if isinstance(model, str) else model,
-        build_space(space),
+        searched,
         batch_size=batch_size,
         steps_per_unit=steps_per_unit,
-        optimizer=rule_from(optimizer),
+        optimizer=rule,
         name=label,
         dtype=DTYPES[dtype],
         **extra,
     )
+
+
+def check_read(space: SearchSpace, reads: Sequence[str], optimizer: Optimizer) -> None:
+    """Refuse a hyper-parameter that neither loss nor optimizer reads, or with values that they cannot have.
+
+    An optimizer that does not say what it reads may read anything.
+
+    Raises:
+        InvalidArgumentError: Naming the hyper-parameter and those that would be read.
+    """
+    own = getattr(optimizer, "reads", None)
+    for parameter in space:
+        where = f"space.{parameter.name}"
+        if own is not None and parameter.name not in (*reads, *own):
+            rule = "must be read by the task's loss or its optimizer"
+            raise unknown_name(where, parameter.name, {*reads, *own}, rule)
+        values = parameter.choices if isinstance(parameter, Categorical) else (parameter.low, parameter.high)
+        if parameter.name == "objective":
+            wrong = [value for value in values if value not in OBJECTIVES]
+            require(not wrong, where, f"choices must be among {OBJECTIVES}", wrong, "correct it")
+        elif parameter.name in LIMITS:
+            low, high = LIMITS[parameter.name]
+            unset = parameter.name != "lr"  # a choice of None leaves the others at their defaults
+            wrong = [v for v in values if not (is_real(v) and low <= v <= high or (v is None and unset))]
+            require(not wrong, where, f"must lie in [{low:g}, {high:g}]", wrong, "correct its range")
 
 
 def _class_for(
@@ -68,6 +109,8 @@ def _class_for(
     if episodes is not None:
         from hypernudge.tasks.episodic import Episodes, EpisodicTask
 
+        mapping = isinstance(episodes, Mapping)
+        require(mapping, "episodes", "must be a mapping", episodes, "write {lr_candidates: [0.5, 1, 2]}")
         known = {field.name for field in fields(Episodes)}
         unknown = sorted(set(episodes) - known)
         require(not unknown, "episodes", f"keys must be among {sorted(known)}", unknown, "remove them")

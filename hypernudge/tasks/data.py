@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import require, unknown_name
+from hypernudge.errors import require, require_choice, require_whole, unknown_name
 from hypernudge.random import stream
 
 SPLIT = (0.6, 0.2, 0.2)
@@ -98,7 +98,8 @@ def load_dataset(name: str | Mapping[str, Any], split_seed: int = 0, inputs: str
     Raises:
         InvalidArgumentError: For an unknown name or kind of inputs, or if the data file is not installed.
     """
-    require(inputs in ("scaled", "raw"), "inputs", "must be 'scaled' or 'raw'", inputs, "choose one")
+    require_choice("inputs", inputs, ("scaled", "raw"))
+    require_whole("split_seed", split_seed, 0)
     if isinstance(name, Mapping) and "table" in name:
         from hypernudge.tasks.tables import read_table
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypernudge.errors import require
+from hypernudge.errors import require_choice, require_share
 from hypernudge.random import stream
 from hypernudge.tasks.data import Dataset
 
@@ -29,8 +29,8 @@ def with_label_noise(dataset: Dataset, rate: float, kind: str = "symmetric", see
 
     Source: the two kinds as in Patrini et al. (2017), "Making deep neural networks robust to label noise".
     """
-    require(0.0 <= rate < 1.0, "label_noise", "must lie in [0, 1)", rate, "0.2 is a fifth of the labels")
-    require(kind in KINDS, "label_noise_kind", f"must be one of {KINDS}", kind, "choose one")
+    require_share("label_noise", rate, "0.2 is a fifth of the labels")
+    require_choice("label_noise_kind", kind, KINDS)
     labels = dataset.y["train"]
     order = stream(seed, "label noise", "samples").permutation(len(labels))
     # As many draws as samples whatever the rate, so that a sample becomes the same at every rate.

@@ -15,7 +15,7 @@ starts move continuous hyper-parameters only; a discrete one stays as it was sam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
@@ -40,6 +40,8 @@ def is_regularised(space: SearchSpace) -> bool:
 
 class RegularisedTask(SupervisedTask):
     """`SupervisedTask`, with the hyper-parameters above."""
+
+    reads: ClassVar[tuple[str, ...]] = (*SupervisedTask.reads, *NAMES)
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the loss; that of `SupervisedTask` where the space holds none of the names.

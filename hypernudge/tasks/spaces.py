@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hypernudge.errors import unknown_name
+from hypernudge.errors import InvalidArgumentError, require, unknown_name
 from hypernudge.space import Categorical, Integer, Real, SearchSpace, parameter_from_spec
 
 _SHARED = (Real("augmentation", 0.0, 1.0), Real("label_smoothing", 0.0, 0.3))
@@ -72,4 +72,16 @@ def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:
         if spec not in SPACES:
             raise unknown_name("space", spec, SPACES)
         return SPACES[spec]
-    return SearchSpace([parameter_from_spec(str(name), value) for name, value in spec.items()])
+    require(isinstance(spec, Mapping), "space", "must be a name or a mapping", spec, "'mid', say")
+    try:
+        space = SearchSpace([parameter_from_spec(name, value) for name, value in spec.items()])
+    except InvalidArgumentError as error:
+        message = str(error)
+        raise InvalidArgumentError(message if message.startswith("space") else f"space.{message}") from None
+    for parameter in space:
+        if parameter.only_if is not None:
+            parent, values = parameter.only_if
+            never = [value for value in values if not space[parent].contains(value)]
+            rule = f"only_if must hold values that {parent!r} can take"
+            require(not never, f"space.{parameter.name}", rule, never, "correct them")
+    return space

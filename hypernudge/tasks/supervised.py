@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
 from hypernudge.engine.cohort import train_single
-from hypernudge.errors import require
+from hypernudge.errors import require, require_whole
 from hypernudge.optimizers import SGD, Optimizer, Params, setting
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace, Value
@@ -27,6 +27,7 @@ from hypernudge.tasks.networks.functional import as_function
 from hypernudge.workspace import Workspace
 
 _KEPT_EPOCHS = 4
+MAX_STEPS = 1_000_000  # of a unit, the least that can be trained and scored
 
 
 def nll(log_p: Tensor, y: Tensor) -> Tensor:
@@ -56,6 +57,7 @@ class SupervisedTask(GradientTask):
     """
 
     metric = "accuracy"
+    reads: ClassVar[tuple[str, ...]] = ("augmentation", "label_smoothing")  # besides what the optimizer does
     metric_range = (0.0, 1.0)
 
     def __init__(
@@ -71,9 +73,9 @@ class SupervisedTask(GradientTask):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         n = len(dataset.y["train"])
-        require(1 <= batch_size <= n, "batch_size", f"must be in [1, {n}]", batch_size, "lower it")
-        ok = steps_per_unit is None or steps_per_unit >= 1
-        require(ok, "steps_per_unit", "must be at least 1, or absent", steps_per_unit, "raise it")
+        require_whole("batch_size", batch_size, 1, n, f"the training part has {n} samples")
+        if steps_per_unit is not None:
+            require_whole("steps_per_unit", steps_per_unit, 1, MAX_STEPS, "leave it out for an epoch")
         require("lr" in space, "space", "must hold 'lr'", space.names, "add it")
         self.name = name or f"{dataset.name}_{model['name']}"
         self.family = dataset.name

@@ -11,12 +11,20 @@ Numeric columns are kept, every other column is one-hot encoded, missing values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import (
+    InvalidArgumentError,
+    is_real,
+    require,
+    require_flag,
+    require_whole,
+    unknown_name,
+)
 from hypernudge.random import stream
 from hypernudge.tasks.files import find_file
 
@@ -41,6 +49,7 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     """
     unknown = sorted(set(spec) - set(OPTIONS))
     require(not unknown, "dataset", f"keys must be among {list(OPTIONS)}", unknown, "remove them")
+    _check(spec)
     paths = files_of(spec)
     frame = _read(paths, bool(spec.get("header", True)))
     label = _column(frame, spec.get("label", -1), "label")
@@ -49,7 +58,6 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     x = _features(frame.drop(columns=[label, *drop]))
     rows = spec.get("rows")
     if rows is not None and rows < len(y):
-        require(rows >= 10, "dataset.rows", "must be at least 10", rows, "raise it, or leave it out")
         kept = np.sort(stream(split_seed, "rows", len(y)).permutation(len(y))[:rows])
         x, y = x[kept], y[kept]
     classes, y = np.unique(y, return_inverse=True)
@@ -58,15 +66,43 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     return str(spec.get("name", paths[0].name.split(".")[0])), x[:, varying], y.astype(np.int64)
 
 
+def _check(spec: Mapping[str, Any]) -> None:
+    """Refuse a description with unknown keys, or values of the wrong kind."""
+    for key in spec:
+        if key not in OPTIONS:
+            raise unknown_name("dataset", key, OPTIONS, f"keys must be among {list(OPTIONS)}")
+    if spec.get("rows") is not None:
+        require_whole("dataset.rows", spec["rows"], 10, remedy="raise it, or leave it out")
+    require_flag("dataset.header", spec.get("header", True))
+    name, label = spec.get("name", "table"), spec.get("label", -1)
+    require(isinstance(name, str), "dataset.name", "must be text", name, "leave it out for the file's")
+    _check_columns("dataset.label", [label])
+    drop = spec.get("drop", ())
+    require(isinstance(drop, list | tuple), "dataset.drop", "must be a list of columns", drop, "write [name]")
+    _check_columns("dataset.drop", drop)
+    cut = spec.get("cut")
+    if cut is not None:
+        numbers = isinstance(cut, list | tuple) and len(cut) > 0 and all(map(is_real, cut))
+        ascending = numbers and all(a < b for a, b in pairwise(cut))
+        require(ascending, "dataset.cut", "must be a list of ascending numbers", cut, "correct it")
+
+
+def _check_columns(where: str, columns: Sequence[object]) -> None:
+    for column in columns:
+        ok = isinstance(column, str | int) and not isinstance(column, bool)
+        require(ok, where, "must be the name of a column, or its number", column, "correct it")
+
+
 def files_of(spec: Mapping[str, Any]) -> list[Path]:
     """Return the files of a table, looked for in the working directory, then in `$HYPERNUDGE_DATA`.
 
     Raises:
         InvalidArgumentError: If one is in neither.
     """
-    names = [spec["table"]] if isinstance(spec["table"], str) else list(spec["table"])
-    require(len(names) > 0, "dataset.table", "must name at least one file", names, "add it")
-    return [find_file(str(name), "dataset.table") for name in names]
+    names = [spec["table"]] if isinstance(spec["table"], str) else spec["table"]
+    ok = isinstance(names, list | tuple) and all(isinstance(n, str) and n and "\0" not in n for n in names)
+    require(ok and len(names) > 0, "dataset.table", "must name at least one file", names, "add it")
+    return [find_file(name, "dataset.table") for name in names]
 
 
 def _read(paths: Sequence[Path], header: bool) -> pd.DataFrame:
