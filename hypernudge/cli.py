@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from hypernudge import console
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, require, require_whole
 from hypernudge.evidence.commands import add_commands
 from hypernudge.harness import commands as warm_starts
 from hypernudge.harness.interruption import orderly
@@ -120,11 +120,17 @@ def _plan(options: argparse.Namespace) -> int:
     import json
 
     from hypernudge.harness.declare import declare
+    from hypernudge.harness.dry_build import check_buildable
+    from hypernudge.harness.experiment_schema import MAX_SEED, MAX_SEEDS
     from hypernudge.harness.resolve import load_plan
 
     first, count = options.pilot_seeds
+    require_whole("--pilot-seeds: FIRST", first, 0, MAX_SEED)
+    require_whole("--pilot-seeds: COUNT", count, 1, MAX_SEEDS, "10 is usual")
+    plan = load_plan(options.config_file, options.overrides)
+    check_buildable(plan)
     manifest = declare(
-        load_plan(options.config_file, options.overrides),
+        plan,
         options.results_dir,
         pilot_seeds=range(first, first + count),
         log_sd=options.log_sd,
@@ -149,11 +155,16 @@ def _plan(options: argparse.Namespace) -> int:
 def _pilot(options: argparse.Namespace) -> int:
     import tempfile
 
+    from hypernudge.harness.dry_build import check_buildable
+    from hypernudge.harness.experiment_schema import MAX_SEED, MAX_SEEDS
     from hypernudge.harness.pilot import pilot
     from hypernudge.harness.resolve import load_plan
     from hypernudge.harness.train import emit
 
+    require_whole("--first-seed", options.first_seed, 0, MAX_SEED)
+    require_whole("--count", options.count, 1, MAX_SEEDS, "10 is usual")
     plan = load_plan(options.config_file, options.overrides)
+    check_buildable(plan)
     seeds = range(options.first_seed, options.first_seed + options.count)
     with tempfile.TemporaryDirectory() as folder:
         for event in pilot(plan, seeds, Path(folder)):
@@ -172,16 +183,18 @@ def _report(arguments: Sequence[str]) -> int:
 
 def _derive(options: argparse.Namespace) -> int:
     from hypernudge.harness.config import fill_placeholders
+    from hypernudge.harness.derive import check_derived
+    from hypernudge.harness.yaml_text import read_text
     from hypernudge.results.files import write_text
 
     values = {}
     for assignment in options.values:
         name, separator, value = assignment.partition("=")
         require(separator == "=", "--set", "must have the form NAME=VALUE", assignment, "add the value")
+        require(name not in values, "--set", "must name a placeholder once", name, "remove one of the two")
         values[name] = value
-    exists = options.config_file.is_file()
-    require(exists, "FILE", "must exist", str(options.config_file), "check the path")
-    text = fill_placeholders(options.config_file.read_text(encoding="utf-8"), values)
+    text = fill_placeholders(read_text(options.config_file, "FILE"), values)
+    check_derived(text, options.config_file)
     if options.output is None:
         try:
             text.encode(sys.stdout.encoding or "utf-8")

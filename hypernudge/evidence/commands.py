@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -122,9 +123,13 @@ def _targets(given: list[str]) -> float | dict[str, float]:
     for text in given:
         task, _, value = text.rpartition("=")
         try:
-            by_task[task] = float(value)
+            number = float(value)
         except ValueError:
-            require(False, "--target", "must be a number, or TASK=number", text, "name the score to reach")
+            number = math.nan
+        rule = "must be a finite number, or TASK=number"
+        require(math.isfinite(number), "--target", rule, text, "name the score to reach")
+        require(task not in by_task, "--target", "must be given once, or once per task", given, "drop one")
+        by_task[task] = number
     if "" not in by_task:
         return by_task
     require(len(by_task) == 1, "--target", "must be one for all, or one per task", given, "do not mix them")

@@ -12,8 +12,8 @@ LABEL: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": 100,
-    "pattern": whole(r"[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f\x85\u2028\u2029]*[^\s\x00-\x1f\x7f])?"),
-    "rule": "must be one line of text of at most 100 characters, without blanks at its ends",
+    "pattern": whole(r"[^\s_\x00-\x1f\x7f]([^\x00-\x1f\x7f\x85\u2028\u2029]*[^\s\x00-\x1f\x7f])?"),
+    "rule": "must be one line of text of at most 100 characters, without blanks at its ends or _ in front",
     "description": "What it is called in tables and figures; its name if absent.",
 }
 

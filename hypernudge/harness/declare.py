@@ -8,13 +8,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_between
 from hypernudge.evidence.controls import BUDGET_MATCHED
 from hypernudge.evidence.criteria_schema import CONTROLS
 from hypernudge.evidence.plan import Criteria
@@ -33,6 +34,7 @@ from hypernudge.results.plan import Manifest, read_manifest
 
 PILOT_SEEDS = (100_000, 10)  # first, count: far from the test seeds of any study
 LOG_SD = 0.4
+MAX_LOG_SD = 10.0  # e^10: no two runs of one configuration differ as much
 RATIOS = (0.85, 0.7)
 RULE = f"median over pilot seeds of the baseline's best score at {AT:.0%} of the budget"
 
@@ -55,8 +57,10 @@ def declare(
         InvalidArgumentError: The directory is occupied, pilot and test seeds overlap, or no comparison of a
             family could ever be significant.
     """
+    check_directory(results_dir)
     free, remedy = not is_occupied(results_dir), "a plan comes before the runs"
     require(free, "--results-dir", "must be empty", str(results_dir), remedy)
+    require_between("--log-sd", log_sd, 0, MAX_LOG_SD, remedy=f"{LOG_SD} is usual")
     power = list(power_rows(plan, log_sd))
     alpha = float(plan.evidence["alpha"])
     hopeless = sorted({row["family"] for row in power if row["least_p_holm"] >= alpha})
@@ -83,6 +87,21 @@ def declare(
     }
     write_text(results_dir / "plan.json", json.dumps(manifest, indent=2) + "\n")
     return manifest
+
+
+def check_directory(directory: Path, argument: str = "--results-dir") -> None:
+    """Refuse a place in which nothing can be written, before any work.
+
+    Raises:
+        InvalidArgumentError: If it, or what it lies in, is a file or may not be written.
+    """
+    for place in (directory, *directory.parents):
+        if place.exists() or place.is_symlink():
+            rule = "must be a directory, or absent"
+            require(place.is_dir(), argument, rule, str(place), "choose another")
+            writable = os.access(place, os.W_OK | os.X_OK)
+            require(writable, argument, "must be writable", str(place), "choose another, or its permissions")
+            return
 
 
 def power_rows(plan: Plan, log_sd: float | None = None) -> Iterator[dict[str, Any]]:
@@ -142,6 +161,7 @@ def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[P
     import shutil
 
     chosen = replace(plan, variations=tuple(v for v in plan.variations if _setting(v.labels) in open_))
+    require(len(seeds) > 0, "--pilot-seeds", "must be at least one", list(seeds), "give a count above 0")
     used = sorted({seed for v in plan.variations for seed in v.seeds} & set(seeds))
     require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
     # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.

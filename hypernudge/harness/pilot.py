@@ -26,8 +26,13 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
     Raises:
         InvalidArgumentError: If a pilot seed is also a test seed.
     """
+    require(len(seeds) > 0, "--count", "must be at least one pilot seed", len(seeds), "10 is usual")
+    baseline = plan.evidence["baseline"]
+    labels = sorted({variation.labels["warm_start"] for variation in plan.variations})
+    rule = f"a pilot needs a variation with the baseline {baseline!r}"
+    require(baseline in labels, "warm_start", rule, labels, "add it, or name another evidence.baseline")
     for variation in plan.variations:
-        if variation.labels["warm_start"] != plan.evidence["baseline"]:
+        if variation.labels["warm_start"] != baseline:
             continue
         both = sorted(set(seeds) & set(variation.seeds))
         require(not both, "--seeds", "pilot seeds must not be test seeds", both, "choose others")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -49,6 +48,7 @@ def command(options: argparse.Namespace) -> int:
     """Carry out `replay`."""
     import yaml
 
+    from hypernudge.harness.experiment_schema import MAX_UNITS, MAX_WORKERS
     from hypernudge.harness.replay import replay
     from hypernudge.harness.train import emit
     from hypernudge.tasks.lcbench import LCBench
@@ -58,6 +58,7 @@ def command(options: argparse.Namespace) -> int:
     for assignment in options.options:
         key, separator, value = assignment.partition("=")
         require(separator == "=", "--set", "must have the form KEY=VALUE", assignment, "add the value")
+        require(key not in given, "--set", "must set an option once", key, "remove one of the two")
         try:
             given[key] = yaml.safe_load(value)
         except yaml.YAMLError:
@@ -69,11 +70,12 @@ def command(options: argparse.Namespace) -> int:
     longest = task.max_units if options.max_units is None else options.max_units
     rule = f"must be in [1, {task.max_units}], the length of the curves"
     require(1 <= longest <= task.max_units, "--max-units", rule, longest, "lower it")
-    require_whole("--workers", options.workers)
+    require_whole("--workers", options.workers, 1, MAX_WORKERS)
+    require_whole("--seed", options.seed, 0)
     # Many workers share the budget: each should be able to finish a training.
     enough = longest * max(20.0, 2.0 * options.workers)
     units = enough if options.budget is None else options.budget
-    require_between("--budget", units, 0, math.inf)
+    require_between("--budget", units, 0, MAX_UNITS, ends=False)
     check_name("scheduler", options.scheduler, "--scheduler")
     for option, instead in (("max_units", "--max-units"), ("space", "the file")):
         require(option not in given, "--set", f"must leave {option} to {instead}", given, "remove it")

@@ -208,8 +208,16 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     built = resolve("task", task["name"])
     task.setdefault("metric", getattr(built, "metric", "score"))
     bounds = getattr(built, "metric_range", (-math.inf, math.inf))
-    # An open end is null, for a plan is strict JSON.
-    task.setdefault("metric_range", [float(b) if math.isfinite(b) else None for b in bounds])
+    ok = isinstance(task["metric"], str)
+    require(ok, f"{where}.task.metric", "must be text", task["metric"], "state metric: in the configuration")
+    numbers = isinstance(bounds, tuple | list) and all(isinstance(b, int | float) for b in bounds)
+    rule, remedy = "must be (lowest, highest)", "state metric_range: in the configuration"
+    require(numbers or "metric_range" in task, f"{where}.task.metric_range", rule, bounds, remedy)
+    if "metric_range" not in task:  # an open end is null, for a plan is strict JSON
+        task["metric_range"] = [float(b) if math.isfinite(b) else None for b in bounds]
+    ends = task["metric_range"]
+    ascending = len(ends) == 2 and (None in ends or ends[0] < ends[1])
+    require(ascending, f"{where}.task.metric_range", "must be [lowest, highest]", ends, "swap them")
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from hypernudge.harness import forked
 from hypernudge.harness.children import Child, Command, run_child
 from hypernudge.harness.declare import (
     changes,
+    check_directory,
     is_recorded,
     power_rows,
     record_deviation,
     runnable,
 )
+from hypernudge.harness.dry_build import check_buildable
 from hypernudge.harness.launch import FORK_SERVER
 from hypernudge.harness.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.plan import Plan
@@ -64,7 +66,10 @@ def run_experiment(
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
             results of another plan.
     """
-    plan = runnable(load_plan(config_file, overrides), results_dir)
+    plan = load_plan(config_file, overrides)
+    check_directory(results_dir)
+    check_buildable(plan)
+    plan = runnable(plan, results_dir)
     _claim_directory(plan, results_dir, deviate)
     with lock(results_dir / RUN_LOCK, shared=True):
         return _run(plan, results_dir, train_command, evaluate_command)

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import numpy as np
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.outcomes import Curves, outcomes
+from hypernudge.harness.declare import check_directory
+from hypernudge.harness.dry_build import check_buildable
 from hypernudge.harness.interruption import orderly
 from hypernudge.harness.launch import die_with_parent, run_cells, start_server
 from hypernudge.harness.leftovers import sweep
@@ -60,7 +63,10 @@ def _train(options: argparse.Namespace) -> int:
     start_server()
     try:
         plan = load_plan(options.config_file)
-        return train(plan, plan[options.run_id], options.run_dir)
+        chosen = plan[options.run_id]
+        check_directory(options.run_dir, "--run-dir")
+        check_buildable(replace(plan, variations=(chosen,)))
+        return train(plan, chosen, options.run_dir)
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

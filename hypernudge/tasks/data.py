@@ -6,9 +6,11 @@ files that ship inside scikit-learn, without importing it: that import takes lon
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,6 +89,19 @@ def _table(name: str, features: np.ndarray, labels: np.ndarray, split_seed: int,
 LOADERS: dict[str, Callable[[int, str], Dataset]] = {"digits": _digits, "breast_cancer": _breast_cancer}
 
 
+_kept: ContextVar[dict[str, Dataset] | None] = ContextVar("kept", default=None)
+
+
+@contextlib.contextmanager
+def last_kept() -> Iterator[None]:
+    """Keep the data set that was loaded last, for tasks on the same data that are built one after another."""
+    token = _kept.set({})
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def load_dataset(name: str | Mapping[str, Any], split_seed: int = 0, inputs: str = "scaled") -> Dataset:
     """Return the data set `name`, split 60/20/20 by `split_seed`.
 
@@ -100,6 +115,17 @@ def load_dataset(name: str | Mapping[str, Any], split_seed: int = 0, inputs: str
     """
     require_choice("inputs", inputs, ("scaled", "raw"))
     require_whole("split_seed", split_seed, 0)
+    kept, key = _kept.get(), repr((name, split_seed, inputs))
+    if kept is not None and key in kept:
+        return kept[key]
+    data = _loaded(name, split_seed, inputs)
+    if kept is not None:
+        kept.clear()
+        kept[key] = data
+    return data
+
+
+def _loaded(name: str | Mapping[str, Any], split_seed: int, inputs: str) -> Dataset:
     if isinstance(name, Mapping) and "table" in name:
         from hypernudge.tasks.tables import read_table
 

@@ -1,11 +1,14 @@
 """Tasks for the end-to-end tests, named in their YAML as `own:...`."""
 
+import multiprocessing
 import os
 import resource
 import signal
 
 import torch
 from conftest import Bowl
+
+from hypernudge.errors import require
 
 
 class Small(Bowl):
@@ -57,3 +60,19 @@ class Slow(Bowl):
     """Takes long enough to be killed in the middle."""
 
     steps_per_unit = 100
+
+
+class Unwilling(Bowl):
+    """Can be built where the plan is made, and not where it is run."""
+
+    def __init__(self, colour):
+        super().__init__()
+        here = multiprocessing.parent_process() is None
+        require(here, "colour", "must be another one", colour, "choose one")
+
+
+class Broken(Bowl):
+    """Cannot be built."""
+
+    def __init__(self, how="plainly"):
+        raise RuntimeError(f"broken\n{how}")

@@ -58,7 +58,11 @@ def changed(path, value):
         ("variations", {}, ["variations", "at least one"]),
         ("variations.a/b", {}, ["variations.a/b", "file name"]),
         ("variations.evaluation", {}, ["variations.evaluation", "file name"]),
-        ("common.scheduler", {"name": "asha", "eta": 1}, ["variations.asha.scheduler", "eta", "[2, 1000000]"]),
+        (
+            "common.scheduler",
+            {"name": "asha", "eta": 1},
+            ["variations.asha.scheduler", "eta", "[2, 1000000]"],
+        ),
         ("common.scheduler", {"name": "asha", "etaa": 3}, ["scheduler.etaa", "'eta'"]),
         ("variations.asha-literal.warm_start", {"name": "literal", "eta_h": -1}, ["eta_h", "positive"]),
         ("variations.x", {"warm_start": "literal"}, ["labels must differ"]),

@@ -73,9 +73,9 @@ def test_prints_for_people_and_takes_scheduler_options(capsys, curves):
     [
         (["--scheduler", "asah"], ("--scheduler", "asha")),
         (["--scheduler", "asha", "--max-units", "99"], ("--max-units", "9")),
-        (["--scheduler", "asha", "--workers", "0"], ("--workers", ">= 1")),
-        (["--scheduler", "asha", "--budget", "0"], ("--budget", "finite number above 0")),
-        (["--scheduler", "asha", "--budget", "inf"], ("--budget", "finite number above 0")),
+        (["--scheduler", "asha", "--workers", "0"], ("--workers", "[1, 10000]")),
+        (["--scheduler", "asha", "--budget", "0"], ("--budget", "number in (0, 1e+07)")),
+        (["--scheduler", "asha", "--budget", "inf"], ("--budget", "number in (0, 1e+07)")),
         (["--scheduler", "asha", "--set", "max_units=99"], ("--set", "--max-units")),
         (["--scheduler", "asha", "--set", "eta=["], ("--set", "YAML")),
         (["--scheduler", "asha", "--set", "eta=2.5"], ("eta", "whole number", "2.5")),

@@ -53,14 +53,24 @@ def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path
 def test_a_failing_variation_is_reported_and_the_rest_still_run(tmp_path):
     config = experiment(tmp_path)
     plan = yaml.safe_load(config.read_text())
-    plan["variations"] = {"bad": {"training": {"colour": "red"}}, "asha": {}}
-    plan["variations"]["bad"]["scheduler"] = {"name": "random", "max_units": 3}
+    plan["variations"] = {"bad": {"task": "own:Unwilling", "training": {"colour": "red"}}, "asha": {}}
     config.write_text(yaml.safe_dump(plan))
     done = hypernudge("run", config, "--results-dir", tmp_path / "results", check=False)
     assert done.returncode == 1
     assert "bad: FAILED" in done.stderr and "colour" in done.stderr
     assert (tmp_path / "results" / "asha" / "results.json").exists()
     assert not (tmp_path / "results" / "bad" / "results.json").exists()
+
+
+def test_what_cannot_be_built_is_refused_before_anything_is_written(tmp_path):
+    config = experiment(tmp_path)
+    plan = yaml.safe_load(config.read_text())
+    plan["variations"]["asha-literal"]["training"] = {"colour": "red"}
+    config.write_text(yaml.safe_dump(plan))
+    done = hypernudge("run", config, "--results-dir", tmp_path / "results", check=False)
+    assert done.returncode == 2 and not (tmp_path / "results").exists()
+    assert done.stderr.startswith("error: variations.asha-literal.task: task.colour: ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_derive_fills_the_template_and_the_result_runs(tmp_path):
