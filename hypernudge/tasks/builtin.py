@@ -98,7 +98,7 @@ def check_read(space: SearchSpace, reads: Sequence[str], optimizer: Optimizer) -
         elif parameter.name in LIMITS:
             low, high = LIMITS[parameter.name]
             unset = parameter.name != "lr"  # a choice of None leaves the others at their defaults
-            wrong = [v for v in values if not (is_real(v) and low <= v <= high or (v is None and unset))]
+            wrong = [v for v in values if not ((is_real(v) and low <= v <= high) or (v is None and unset))]
             require(not wrong, where, f"must lie in [{low:g}, {high:g}]", wrong, "correct its range")
 
 
