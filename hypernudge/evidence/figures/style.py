@@ -40,8 +40,6 @@ _PARAMETERS: dict[str, Any] = {
     "axes.formatter.useoffset": False,
     # The typographic minus would need a second font subset in almost every file.
     "axes.unicode_minus": False,
-    # Labels are a user's: a dollar sign in one is a dollar sign, and no formula that may be wrong.
-    "text.parse_math": False,
     "grid.color": "0.9",
     "grid.linewidth": 0.6,
     "hatch.linewidth": 0.6,
