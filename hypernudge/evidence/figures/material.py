@@ -68,7 +68,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Material:
-    """An evaluated study. In it, names too long for any figure are shortened, and dollars set no formulas.
+    """An evaluated study. In it, names too long for any figure are shortened.
 
     Attributes:
         study: Frames.
@@ -85,10 +85,10 @@ class Material:
             name
             for v in self.study.plan.variations
             for name in (v.task, v.scheduler, v.warm_start, v.metric)
-            if len(name) > LONGEST_LABEL or "$" in name
+            if len(name) > LONGEST_LABEL
         }
         if names:
-            short = {name: _short(name).replace("$", r"\$") for name in names}
+            short = {name: _short(name) for name in names}
             object.__setattr__(self, "study", _renamed_study(self.study, short))
             comparisons = tuple(
                 replace(c, baseline=_renamed(c.baseline, short), method=_renamed(c.method, short))
