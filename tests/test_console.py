@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from hypernudge.harness.children import Command
 from tests.evidence.long_tables import results
 
 
@@ -93,10 +94,10 @@ def test_closed_standard_streams_are_no_error(greek):
 
 
 def test_what_passes_between_processes_is_utf8_whatever_the_terminal(monkeypatch):
-    from hypernudge.harness.run import _process
-
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252:strict")
-    code = r"import sys; print('ψηφία é'); sys.stdout.flush(); sys.stdout.buffer.write(bytes([255]))"
-    with _process([sys.executable, "-c", code]) as child:
-        assert child.stdout is not None
-        assert child.stdout.read() == "ψηφία é\n\\xff"
+    code = "import sys; print('ψηφία é'); sys.stdout.flush(); sys.stdout.buffer.write(bytes([255]))"
+    child = Command([sys.executable, "-c", code])
+    assert child.stdout.read() == "ψηφία é\n\\xff"
+    assert child.wait() == 0
+    child.stderr.close()
+    child.close()

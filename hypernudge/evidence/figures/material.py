@@ -138,9 +138,7 @@ class Material:
 
 
 def _short(name: str) -> str:
-    """The beginning of a long name, and a digest that tells it from others that begin alike."""
-    if len(name) <= LONGEST_LABEL:
-        return name
+    """The beginning of a name, and a digest that tells it from others that begin alike."""
     digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:6]
     return f"{name[: LONGEST_LABEL - 9]}... {digest}"
 
