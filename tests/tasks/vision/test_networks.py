@@ -7,6 +7,7 @@ from torch import nn
 from torch.func import functional_call
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.registry import check_name, registered_only
 from hypernudge.tasks.attention import twice_differentiable
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.vision import resnet
@@ -200,3 +201,11 @@ def test_fused_attention_alone_has_no_second_derivative():
         curvature()
     with twice_differentiable():
         assert curvature()[0].isfinite().all()
+
+
+def test_where_results_are_read_a_family_is_a_known_name_and_code_is_not():
+    with registered_only():
+        assert check_name("model", "timm/resnet18") == "timm/resnet18"
+        for name in ("os:system", "timm:create_model", "other/resnet18"):
+            with pytest.raises(InvalidArgumentError, match="must be a known name where results are read"):
+                check_name("model", name)
