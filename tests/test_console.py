@@ -45,14 +45,14 @@ def test_errors_need_no_letters_either(greek):
 
 def test_a_filled_template_is_never_written_in_escapes(tmp_path):
     template = tmp_path / "template.yaml"
-    template.write_text("# ψηφία\ntask: SPECIFIC_CONFIG_PLACEHOLDER\n", encoding="utf-8")
+    template.write_text("# ψηφία\nname: SPECIFIC_CONFIG_PLACEHOLDER\n", encoding="utf-8")
     given = ("derive", template, "--set", "SPECIFIC_CONFIG_PLACEHOLDER=μ")
     ended = command(*given, PYTHONIOENCODING="ascii")
     assert ended.returncode == 2
     assert b"name a file" in ended.stderr
     assert ended.stdout == b""
     assert command(*given, "--output", tmp_path / "filled.yaml", PYTHONIOENCODING="ascii").returncode == 0
-    assert "ψηφία\ntask: μ" in (tmp_path / "filled.yaml").read_text(encoding="utf-8")
+    assert "ψηφία\nname: μ" in (tmp_path / "filled.yaml").read_text(encoding="utf-8")
 
 
 def piped(*arguments, program=("-m", "hypernudge.cli")):
