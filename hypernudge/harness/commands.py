@@ -1,4 +1,4 @@
-"""Command lines around warm starts: prior, explain. Parsers only; the work is imported when asked for."""
+"""Command lines around results: prior, explain, doctor. Parsers only; the work is imported when asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
+from hypernudge.results.attempts import REMEDY
 from hypernudge.results.reading import check_output
 
 
@@ -30,6 +31,35 @@ def add_commands(commands: Any) -> None:
     explain.add_argument("--figures", type=Path, metavar="DIR", help="draw each cell's decisions (PDF)")
     explain.add_argument("--json", action="store_true", help="one JSON object per trial")
     explain.set_defaults(run=_explain)
+
+    doctor = commands.add_parser("doctor", help="what is damaged, foreign, missing or left over; --fix")
+    doctor.add_argument("results_dir", type=Path, metavar="DIR")
+    doctor.add_argument(
+        "--fix", action="store_true", help="remove leftovers, move what is not believed to DIR/quarantine"
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.set_defaults(run=_doctor)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from hypernudge.harness.doctor import as_dict, examine, fix
+    from hypernudge.results.printable import printable
+
+    findings = fix(options.results_dir) if options.fix else examine(options.results_dir)
+    faults = sum(finding.is_fault for finding in findings)
+    if options.json:
+        sys.stdout.write(json.dumps(as_dict(findings)) + "\n")
+        return 1 if faults else 0
+    for found in findings:
+        done = f"; {found.done}" if found.done else ""
+        sys.stdout.write(printable(f"{found.kind}: {found.path}: {found.rule}{done}") + "\n")
+    missing = sum(finding.kind == "missing" for finding in findings)
+    if missing:
+        sys.stdout.write(f"{missing} cells missing: {REMEDY}\n")
+    mendable = sum(finding.is_fault and finding.fix != "none" for finding in findings)
+    advice = f"; {mendable} can be mended with --fix" if mendable and not options.fix else ""
+    sys.stdout.write(f"{faults} faults{advice}\n" if faults else "healthy\n")
+    return 1 if faults else 0
 
 
 def _build(options: argparse.Namespace) -> int:

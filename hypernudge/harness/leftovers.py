@@ -7,20 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypernudge.results.files import LOCKS, abandoned, is_held, remove_unheld, temporary_of
+from hypernudge.results.names import RESERVED
 
 RUN_LOCK = ".run.lock"
 """Held, shared, by every run into a results directory."""
 
 
 def folders(results_dir: Path) -> Iterator[Path]:
-    """Yield the folders that a run writes into; links are not followed."""
+    """Yield the folders that a run writes into; links are not followed, and others are not looked into."""
     yield results_dir
     for child in sorted(results_dir.iterdir()):
-        if child.is_dir() and not child.is_symlink():
+        if not child.is_dir() or child.is_symlink():
+            continue
+        cells = child / "cells"
+        has_cells = cells.is_dir() and not cells.is_symlink()
+        if has_cells or child.name in RESERVED:
             yield child
-            cells = child / "cells"
-            if cells.is_dir() and not cells.is_symlink():
-                yield cells
+        if has_cells:
+            yield cells
 
 
 def is_occupied(results_dir: Path) -> bool:
@@ -36,10 +40,10 @@ def of_dead(folder: Path) -> Iterator[Path]:
     yield from abandoned(folder)
     if not LOCKS:
         return
-    for path in sorted(folder.glob("*.lock")):
+    for path in (folder / RUN_LOCK, *sorted(folder.glob("seed-*.lock"))):
         if path.is_file() and not path.is_symlink() and not is_held(path):
             yield path
-    for path in sorted(folder.glob("*.partial.jsonl")):
+    for path in sorted(folder.glob("seed-*.partial.jsonl")):
         record = folder / path.name.replace(".partial.jsonl", ".json")
         # Whoever claims a cell that has a record opens no log: nobody can be writing this one.
         if record.is_file() and not is_held(record.with_suffix(".lock")):

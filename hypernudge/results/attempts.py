@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hypernudge.results.files import append_line
+from hypernudge.results.reading import UnreadableError, parse_json, read_text
 
 FILE = "attempts.jsonl"
 REMEDY = "run the same command again"
@@ -46,17 +47,17 @@ def note_failure(run_dir: Path, seed: int, reason: str) -> None:
 
 
 def failures(run_dir: Path) -> Mapping[int, Failures]:
-    """Return what failed, by seed; lines that are torn or odd are passed over, and a missing file is none."""
+    """Return what failed, by seed; torn or odd lines are passed over; a file that is none says nothing."""
     try:
-        lines = (run_dir / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
+        lines = read_text(run_dir / FILE).splitlines()
+    except (OSError, UnreadableError):
         return {}
     found: dict[int, Failures] = {}
     for line in lines:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             seed, reason = entry["seed"], str(entry["reason"])
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (UnreadableError, TypeError, KeyError):
             continue
         if isinstance(seed, int) and not isinstance(seed, bool):
             before = found[seed].count if seed in found else 0
