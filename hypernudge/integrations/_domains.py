@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypernudge.integrations._nudger import Declared
+from hypernudge.integrations._declared import Declared
 
 
 def add_domain(found: Declared, name: str, domain: Any, *, upper_excluded: bool) -> None:
@@ -31,11 +31,14 @@ def add_domain(found: Declared, name: str, domain: Any, *, upper_excluded: bool)
     if not all(isinstance(bound, int | float) and math.isfinite(bound) for bound in bounds):
         return
     sampler = domain.get_sampler()
-    step = getattr(sampler, "q", None)
+    step: Any = getattr(sampler, "q", None)
     log = type(getattr(sampler, "sampler", None) or sampler).__name__ == "_LogUniform"
     low, high = bounds
     if kind == "integer":
-        found.whole(name, low, high - (1 if upper_excluded and not step else 0), log)
+        stepped = step not in (None, 1)
+        multiples = range(math.ceil(low / step), math.floor(high / step) + 1) if stepped else ()
+        allowed = [int(step * index) for index in multiples]
+        found.whole(name, low, high - (1 if upper_excluded and not stepped else 0), log, allowed)
     elif step:
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         found.listed(name, tuple(step * index for index in range(first, last + 1)), log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypernudge.space import Config, Value
@@ -64,11 +64,19 @@ class Ledger:
         ]
 
     @classmethod
-    def from_state(cls, state: list[dict[str, Any]]) -> Ledger:
-        """Rebuild a ledger from `state()`; scores come back trial by trial instead of in order of arrival."""
+    def from_state(
+        cls, state: list[dict[str, Any]], recovered: Callable[[Mapping[str, Any]], Config] = Config
+    ) -> Ledger:
+        """Rebuild a ledger from `state()`; scores come back trial by trial instead of in order of arrival.
+
+        Args:
+            state: What was saved.
+            recovered: Turns a configuration as JSON holds it into what it was.
+        """
         ledger = cls()
         for entry in state:
-            number = ledger.started(Config(entry["sampled"]), nudge_of(entry["nudge"]))
+            nudge = nudge_of({**entry["nudge"], "config": recovered(entry["nudge"]["config"])})
+            number = ledger.started(recovered(entry["sampled"]), nudge)
             for unit, score in entry["scores"]:
                 if not (entry["failed"] and unit == entry["scores"][-1][0]):
                     ledger.scored(number, unit, score)

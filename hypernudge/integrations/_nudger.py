@@ -2,76 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
-import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, require, shown
+from hypernudge.integrations._declared import Declared, plain, recovered
 from hypernudge.optimizers import check_rule
+from hypernudge.parameters import same
 from hypernudge.random import Streams
-from hypernudge.space import Categorical, Config, HyperParameter, Integer, Real, SearchSpace, Value
+from hypernudge.space import Config, SearchSpace
 from hypernudge.task import GradientTask, Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import WarmStart
+from hypernudge.warmstart.failures import LEFT, attempts, changed_nothing
 from hypernudge.warmstart.informed import Informed
+from hypernudge.warmstart.probe import ATTEMPTS
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
 WarmStartArgument = WarmStart | str | Mapping[str, Any] | None
+SAID_AT = (ATTEMPTS, 10, 30, 100, 300, 1000, 3000, 10_000)  # failures without a success, at which it is said
 logger = logging.getLogger("hypernudge.integrations")
-
-
-@dataclass
-class Declared:
-    """A search space as another tool declares it, under that tool's own names.
-
-    What a warm start can make nothing of (an unbounded normal, a function) is left out, and passes through.
-    """
-
-    parameters: dict[str, HyperParameter] = field(default_factory=dict)
-    values: dict[str, tuple[float, ...]] = field(default_factory=dict)  # the allowed ones, where few are
-
-    def real(self, name: str, low: float, high: float, log: bool = False) -> None:
-        """Add a continuous hyper-parameter; a range of one value is a constant and is left out."""
-        if low < high:
-            self.parameters[name] = Real(name, float(low), float(high), log)
-
-    def whole(self, name: str, low: int, high: int, log: bool = False) -> None:
-        """Add an integer, both bounds included."""
-        if low < high:
-            self.parameters[name] = Integer(name, int(low), int(high), log)
-
-    def choice(self, name: str, choices: Sequence[Any]) -> None:
-        """Add a categorical one."""
-        if len(choices) > 1:
-            self.parameters[name] = Categorical(name, tuple(choices))
-
-    def stepped(self, name: str, low: float, high: float, step: float) -> None:
-        """Add a continuous one of which only every `step` from `low` is allowed."""
-        count = math.floor((high - low) / step + 1e-9)
-        self.listed(name, tuple(low + index * step for index in range(count + 1)))
-
-    def listed(self, name: str, values: Sequence[float], log: bool = False) -> None:
-        """Add a continuous one of which only `values`, ascending, are allowed."""
-        self.real(name, values[0], values[-1], log)
-        self.values[name] = tuple(values)
-
-    def snapped(self, name: str, value: Value) -> Value:
-        """Return the nearest allowed value."""
-        parameter = self.parameters[name]
-        if not isinstance(parameter, Real) or isinstance(value, str):
-            return value
-        value = parameter.clip(float(value))
-        allowed = self.values.get(name)
-        if allowed is None:
-            return value
-        return min(allowed, key=lambda option: abs(parameter.warp(option) - parameter.warp(value)))
 
 
 class Nudger:
@@ -84,9 +40,11 @@ class Nudger:
         seed: Seed of everything random in the warm start.
         names: The tool's names of hyper-parameters to those that policies know (`lr`, `momentum`,
             `weight_decay`), where they differ.
+        held: Values that are the same for all trials, whatever the space says.
 
     Raises:
-        InvalidArgumentError: The space is empty, or `names` names something that is not in it.
+        InvalidArgumentError: The space is empty, `names` names something that is not in it, or the policy
+            could nudge nothing here.
     """
 
     def __init__(
@@ -96,6 +54,7 @@ class Nudger:
         warm_start: WarmStartArgument = None,
         seed: int = 0,
         names: Mapping[str, str] | None = None,
+        held: Mapping[str, Any] | None = None,
     ) -> None:
         ok = isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type)
         require(
@@ -118,80 +77,135 @@ class Nudger:
         known = list(declared.parameters)
         require(not unknown, "names", f"must name hyper-parameters of {known}", unknown, "correct them")
         self._theirs = {ours: theirs for theirs, ours in self._ours.items()}
-        self.space = SearchSpace(
-            [
-                dataclasses.replace(parameter, name=self._ours.get(name, name))
-                for name, parameter in declared.parameters.items()
-            ]
-        )
-        check_warm_start(self.policy, self.space, self._task({}))
+        self.space = self._space({})
+        self._check(held or {})
 
-    def _task(self, values: Mapping[str, Any]) -> Task:
-        """Return what a measurement differentiates, at one configuration."""
+    def _check(self, held: Mapping[str, Any]) -> None:
+        space = self._space(held)
+        try:
+            check_warm_start(self.policy, space, self._task({}, space))
+        except InvalidArgumentError as error:
+            fixed = [name for name in held if name in self.declared.parameters]
+            raise InvalidArgumentError(
+                f"{error} (fixed by the sampler: {fixed})" if fixed else str(error)
+            ) from None
+
+    def _space(self, held: Mapping[str, Any]) -> SearchSpace:
+        """Return the declared space under the policies' names, some values held fixed."""
+        declared = self.declared.held(held) if held else self.declared
+        ours = ((self._ours.get(name, name), p) for name, p in declared.parameters.items())
+        return SearchSpace([dataclasses.replace(parameter, name=name) for name, parameter in ours])
+
+    def _task(self, values: Mapping[str, Any], space: SearchSpace) -> Task:
+        """Return what a measurement differentiates, at one configuration; its space is the declared one."""
         if isinstance(self.objective, ModuleLoss):
-            return self.objective.task(self.space, values, self._theirs)
-        return self.objective
+            return self.objective.task(space, values, self._theirs)
+        if self.objective.space == space:
+            return self.objective
+        task = copy.copy(self.objective)  # one set of counted FLOPs, another space
+        try:
+            task.space = space
+        except AttributeError:
+            raise InvalidArgumentError(
+                "objective: its space must be the declared one where it cannot be set, "
+                f"but got {shown(task.space.names)}; declare the same ranges"
+            ) from None
+        return task
 
     def sampled(self, values: Mapping[str, Any]) -> Config:
         """Return what of `values` the space knows, under the policies' names."""
-        return Config(
-            {
-                self._ours.get(name, name): _plain(values[name])
-                for name in self.declared.parameters
-                if name in values
-            }
-        )
+        known = [name for name in self.declared.parameters if name in values]
+        return Config({self._ours.get(name, name): self.declared.own(name, values[name]) for name in known})
 
-    def __call__(self, values: Mapping[str, Any], history: History) -> tuple[dict[str, Any], Nudge]:
+    def plain(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a configuration as JSON can hold it."""
+        return {name: plain(value) for name, value in config.items()}
+
+    def recovered(self, config: Mapping[str, Any]) -> Config:
+        """Return the configuration that `plain` was made from."""
+        parameters = {parameter.name: parameter for parameter in self.space}
+        return Config({name: recovered(value, parameters.get(name)) for name, value in config.items()})
+
+    def ours(self, name: str) -> str:
+        """Return the policies' name of one of the tool's hyper-parameters."""
+        return self._ours.get(name, name)
+
+    def theirs(self, name: str) -> str:
+        """Return the tool's name of a hyper-parameter."""
+        return self._theirs.get(name, name)
+
+    def __call__(
+        self, values: Mapping[str, Any], history: History, held: Mapping[str, Any] = MappingProxyType({})
+    ) -> tuple[dict[str, Any], Nudge]:
         """Return `values`, nudged and inside their bounds, and the nudge.
 
         The trial's number is `len(history.trials)`. A measurement that fails or is not finite leaves the
         values as they were; the nudge says so, and so does the log.
+
+        Args:
+            values: What was sampled, under the tool's names, with whatever is constant beside it.
+            history: The trials before.
+            held: Values among them that somebody fixed: they stay, and the policy knows it.
 
         Raises:
             InvalidArgumentError: The policy cannot work with this space or objective.
         """
         sampled = self.sampled(values)
         begun = time.perf_counter()
-        nudge = self._measured(values, sampled, history)
+        nudge = self._measured(values, sampled, history, held)
         nudge = dataclasses.replace(nudge, wall_seconds=time.perf_counter() - begun)
         if nudge.flagged:
-            logger.warning("warm start of trial %d: %s", len(history.trials), nudge.reason)
+            self._complain(nudge, history)
         changed = {
-            self._theirs.get(name, name): value
-            for name, value in nudge.config.items()
-            if value != sampled[name]
+            self.theirs(name): value for name, value in nudge.config.items() if not same(value, sampled[name])
         }
         return {**values, **changed}, nudge
 
-    def _measured(self, values: Mapping[str, Any], sampled: Config, history: History) -> Nudge:
+    def _measured(
+        self, values: Mapping[str, Any], sampled: Config, history: History, held: Mapping[str, Any]
+    ) -> Nudge:
         policy = type(self.policy).__name__
-        missing = [name for name in self.space.names if name not in sampled]
-        outside = [name for name in sampled if not self.space[name].contains(sampled[name])]
-        if missing or outside:
+        space = self._space(held) if held else self.space
+        missing = [name for name in space.names if name not in sampled]
+        outside = [name for name in sampled if not space[name].contains(sampled[name])]
+        if missing or outside:  # the policy is not asked, so it has not failed
             what = f"without {missing}" if missing else f"with {outside} out of bounds"
-            return Nudge(sampled, policy, flagged=True, reason=f"sampled {what}: left as sampled")
+            return Nudge(sampled, "none", flagged=True, reason=f"sampled {what}{LEFT}")
         try:
-            nudge = self.policy(self._task(values), sampled, history, self.streams)
-        except InvalidArgumentError:
-            raise
-        except (
-            Exception
-        ) as error:  # a user's model or loss may raise anything; the trial must start all the same
-            reason = f"the measurement raised {type(error).__name__}: {error}: left as sampled"
+            nudge = self.policy(self._task(values, space), sampled, history, self.streams)
+        except Exception as error:  # a user's model or loss may raise; the trial must start all the same
+            never = not any(trial.nudge.policy != "none" for trial in history.trials)
+            if never and isinstance(error, InvalidArgumentError):
+                raise  # at the first trial, before anything was trained
+            reason = f"the measurement raised {type(error).__name__}: {error}{LEFT}"
             return Nudge(sampled, policy, flagged=True, reason=reason)
         config = {
-            name: self.declared.snapped(self._theirs.get(name, name), nudge.config[name])
-            if nudge.config[name] != sampled[name]
-            else sampled[name]
-            for name in sampled
+            name: value
+            if same(nudge.config[name], value)
+            else self.declared.snapped(self.theirs(name), nudge.config[name])
+            for name, value in sampled.items()
         }
-        if not all(self.space[name].contains(value) for name, value in config.items()):
-            reason = f"the policy left the space ({nudge.config}): left as sampled"
+        if not all(space[name].contains(value) for name, value in config.items()):
+            reason = f"the policy left the space ({nudge.config}){LEFT}"
             return dataclasses.replace(nudge, config=sampled, changed=False, flagged=True, reason=reason)
         final = Config(config)
         return dataclasses.replace(nudge, config=final, changed=final != sampled)
 
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    def _complain(self, nudge: Nudge, history: History) -> None:
+        """Say what failed: one by one at first, then by the count where nothing else ever happens."""
+        number, tried = len(history.trials), attempts(history)
+        count = len(tried) + 1
+        if changed_nothing(nudge) and all(changed_nothing(known) for known in tried) and count >= ATTEMPTS:
+            if count > ATTEMPTS:
+                logger.info("warm start of trial %d: %s", number, nudge.reason)
+            else:
+                logger.warning("warm start of trial %d: %s", number, nudge.reason)
+            if count in SAID_AT:
+                cause = (tried or [nudge])[0].reason.removesuffix(LEFT)
+                logger.warning(
+                    "warm start: failed at each of the %d trials so far, trained as sampled; the first: %s",
+                    count,
+                    cause,
+                )
+            return
+        logger.warning("warm start of trial %d: %s", number, nudge.reason)

@@ -22,13 +22,14 @@ from typing import Any
 
 import neps
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.integrations._declared import Declared, check_space
 from hypernudge.integrations._ledger import Ledger
-from hypernudge.integrations._nudger import Declared, Nudger
+from hypernudge.integrations._nudger import Nudger, WarmStartArgument
+from hypernudge.parameters import Categorical, same
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
-from hypernudge.warmstart.base import WarmStart
 
 # The `neps_...` algorithms write every draw under its path: "SAMPLING__Resolvable.lr::float__..."
 SAMPLED = "SAMPLING__Resolvable."
@@ -40,7 +41,7 @@ def warm_started(
     objective: ModuleLoss | Task,
     space: Any,
     *,
-    warm_start: WarmStart | None = None,
+    warm_start: WarmStartArgument = None,
     seed: int = 0,
     names: Mapping[str, str] | None = None,
 ) -> WarmStartAsk:
@@ -50,15 +51,25 @@ def warm_started(
         optimizer: What an algorithm of `neps.algorithms` returned, or any other ask function.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: The optimizer's `neps.PipelineSpace` or `neps.SearchSpace`.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start.
         names: The space's names to those that policies know, such as `{"learning_rate": "lr"}`.
 
     Raises:
-        InvalidArgumentError: The space, the names or the objective do not fit the policy.
+        InvalidArgumentError: The space, the names or the objective do not fit the policy, `space` is not the
+            one that the optimizer searches, or it searches a grid.
     """
+    ok = callable(optimizer) and not isinstance(optimizer, type)
+    require(ok, "optimizer", "must be an optimizer", optimizer, "neps.algorithms.priorband(space), say")
+    kind = type(optimizer).__name__
+    rule = "must draw its configurations: a nudge would move the points of a grid"
+    require(kind != "GridSearch", "optimizer", rule, kind, "leave it without a warm start")
     spaced = declared(space)
-    return WarmStartAsk(optimizer, Nudger(objective, spaced, warm_start, seed, names), fidelity(space))
+    searched = getattr(optimizer, "space", None) or getattr(optimizer, "_pipeline", None)
+    if isinstance(searched, neps.PipelineSpace | neps.SearchSpace):
+        check_space("space", spaced, declared(searched))
+    nudger = Nudger(objective, spaced, warm_start, seed, names)
+    return WarmStartAsk(optimizer, nudger, fidelity(space), _choices(space))
 
 
 class WarmStartAsk:
@@ -67,9 +78,16 @@ class WarmStartAsk:
     `history` holds what was sampled, what was trained, and why.
     """
 
-    def __init__(self, optimizer: Any, nudger: Nudger, fidelity: tuple[str | None, int | None]) -> None:
+    def __init__(
+        self,
+        optimizer: Any,
+        nudger: Nudger,
+        fidelity: tuple[str | None, int | None],
+        choices: Mapping[str, list[Any]],
+    ) -> None:
         self.optimizer = optimizer
         self._nudger = nudger
+        self._choices = choices
         self._fidelity, horizon = fidelity
         self._ledger = Ledger(horizon)
         self._numbers: dict[str, int] = {}
@@ -98,7 +116,7 @@ class WarmStartAsk:
             if sampled.previous_config_id in self._numbers:
                 self._numbers[sampled.id] = self._numbers[sampled.previous_config_id]
             return sampled
-        plain = _Plain(self._nudger.declared, sampled.config)
+        plain = _Plain(self._choices, sampled.config)
         values, nudge = self._nudger(plain.values, self._ledger.history)
         self._numbers[sampled.id] = self._ledger.started(self._nudger.sampled(plain.values), nudge)
         return dataclasses.replace(sampled, config=plain.back(values))
@@ -119,16 +137,11 @@ class WarmStartAsk:
 class _Plain:
     """A configuration by plain names and values, whichever of its two forms NePS wrote it in."""
 
-    def __init__(self, space: Declared, config: Mapping[str, Any]) -> None:
-        self._config = dict(config)
-        self._choices = {
-            name: list(parameter.choices)
-            for name, parameter in space.parameters.items()
-            if hasattr(parameter, "choices")
-        }
+    def __init__(self, choices: Mapping[str, list[Any]], config: Mapping[str, Any]) -> None:
+        self._config, self._choices = dict(config), choices
         self.keys = {_name(key): key for key in config}
         self.values = {
-            name: self._choices[name][config[key]] if self._by_index(name) else config[key]
+            name: choices[name][config[key]] if self._by_index(name) else config[key]
             for name, key in self.keys.items()
         }
 
@@ -137,13 +150,11 @@ class _Plain:
 
     def back(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return values in the form they came in."""
-        return {
-            **self._config,
-            **{
-                key: self._choices[name].index(values[name]) if self._by_index(name) else values[name]
-                for name, key in self.keys.items()
-            },
-        }
+        changed = {name: key for name, key in self.keys.items() if not same(values[name], self.values[name])}
+        return {**self._config, **{key: self._written(name, values[name]) for name, key in changed.items()}}
+
+    def _written(self, name: str, value: Any) -> Any:
+        return Categorical(name, tuple(self._choices[name])).index(value) if self._by_index(name) else value
 
 
 def _name(key: str) -> str:
@@ -162,6 +173,11 @@ def _parts(space: Any) -> dict[str, Any]:
     raise InvalidArgumentError(
         f"space: must be a neps.PipelineSpace or neps.SearchSpace, but got {space!r}; pass the optimizer's"
     )
+
+
+def _choices(space: Any) -> dict[str, list[Any]]:
+    found = ((name, getattr(part, "choices", None)) for name, part in _parts(space).items())
+    return {name: list(choices) for name, choices in found if isinstance(choices, list | tuple)}
 
 
 def fidelity(space: Any) -> tuple[str | None, int | None]:

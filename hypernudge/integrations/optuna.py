@@ -13,8 +13,9 @@ The study stores, and its sampler learns from, the nudged values, because those 
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -24,30 +25,32 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._ledger import Ledger, given, nudge_of, record_of
-from hypernudge.integrations._nudger import Declared, Nudger
+from hypernudge.integrations._declared import Declared, plain
+from hypernudge.integrations._ledger import record_of
+from hypernudge.integrations._nudger import Nudger, WarmStartArgument, logger
+from hypernudge.integrations._optuna_past import RECORD, Past, record_in
+from hypernudge.integrations._optuna_samplers import SamplerSource, check, fixed, made
+from hypernudge.parameters import same
 from hypernudge.random import integer
-from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
-from hypernudge.trial import History
-from hypernudge.warmstart.base import WarmStart
 
-RECORD = "hypernudge"  # the user attribute that holds what was sampled and what became of it
-SamplerSource = BaseSampler | Callable[..., BaseSampler]
+__all__ = ["RECORD", "SamplerSource", "WarmStartSampler", "declared"]
 
 
 class WarmStartSampler(BaseSampler):
     """Nudges what another sampler proposes, once, before the trial starts.
 
-    A trial is left alone where somebody chose its values: enqueued ones, and those that Optuna retries after
-    a failure. A nudged trial has a user attribute `hypernudge` with the sampled and the nudged values, the
-    reason and the measurements. What was measured is read back from there, so a study that was killed and
-    loaded again goes on with what it knew, and workers that share a storage share their measurements.
+    What a `PartialFixedSampler` inside fixes stays. A trial is left alone where somebody chose its values:
+    enqueued ones, and those that Optuna retries after a failure. A nudged trial has a user attribute
+    `hypernudge` with the sampled and the nudged values, the reason and the measurements. What was measured is
+    read back from there, so a study that was killed and loaded again goes on with what it knew, and workers
+    that share a storage share their measurements. The record holds what was trained: what the objective
+    suggests otherwise than declared, or not at all, is corrected there, and said once in the log.
 
     Args:
         sampler: The sampler to wrap; or its class (anything callable with `seed=`). A class is instantiated
@@ -56,12 +59,13 @@ class WarmStartSampler(BaseSampler):
             generator (random, TPE, GP, NSGA-II); others are passed as instances.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: The distributions that the study's `suggest_...` calls use.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.
         names: The study's names to those that policies know, such as `{"learning_rate": "lr"}`.
 
     Raises:
-        InvalidArgumentError: The space, the names or the objective do not fit the policy.
+        InvalidArgumentError: The space, the names or the objective do not fit the policy, the sampler goes
+            through a grid (`GridSampler`, `BruteForceSampler`), or it fixes what the policy would nudge.
     """
 
     def __init__(
@@ -70,19 +74,27 @@ class WarmStartSampler(BaseSampler):
         objective: ModuleLoss | Task,
         space: Mapping[str, BaseDistribution],
         *,
-        warm_start: WarmStart | None = None,
+        warm_start: WarmStartArgument = None,
         seed: int = 0,
         names: Mapping[str, str] | None = None,
     ) -> None:
         ok = isinstance(sampler, BaseSampler) or callable(sampler)
         require(ok, "sampler", "must be a sampler or its class", sampler, "optuna.samplers.TPESampler, say")
-        self._source = sampler
+        ok = isinstance(space, Mapping)
+        require(ok, "space", "must map names to distributions", space, "{'lr': FloatDistribution(...)}, say")
+        self._source, self._seed = sampler, seed
+        inner = sampler if isinstance(sampler, BaseSampler) else made(sampler, self._seed_of(0))
+        check(inner)
         self._space = dict(space)
-        self._nudger = Nudger(objective, declared(space), warm_start, seed, names)
-        self._seed = seed
+        held = fixed(inner)
+        self._nudger = Nudger(objective, declared(space), warm_start, seed, names, held)
         self._open: dict[int, BaseSampler] = {}
-        self._past = _Past()
+        self._past = Past(self._nudger.recovered)
+        self._said: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
+
+    def _seed_of(self, number: int) -> int:
+        return integer(self._seed, "sampler", number, bits=32)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -97,7 +109,7 @@ class WarmStartSampler(BaseSampler):
             return self._source
         with self._lock:
             if number not in self._open:
-                self._open[number] = self._source(seed=integer(self._seed, "sampler", number, bits=32))
+                self._open[number] = made(self._source, self._seed_of(number))
             return self._open[number]
 
     def reseed_rng(self) -> None:
@@ -112,9 +124,17 @@ class WarmStartSampler(BaseSampler):
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Delegate, and forget the trial's own sampler."""
+        """Delegate, see to it that the record is what was trained, and forget the trial's own sampler."""
         self._inner(trial.number).after_trial(study, trial, state, values)
         self._open.pop(trial.number, None)
+        record = record_in(trial)
+        if record is not None:
+            ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
+            absent = [n for n in self._tuned() if n not in trial.params] if ended else []
+            self._correct(study, trial, record, trial.params, absent)
+            for name in self._tuned():
+                if trial.distributions.get(name, self._space[name]) != self._space[name]:
+                    self._say_redrawn(name, trial.distributions[name])
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the declared space, and what the wrapped sampler infers beyond it."""
@@ -123,8 +143,17 @@ class WarmStartSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Delegate: a hyper-parameter that was not declared is not nudged."""
-        return self._inner(trial.number).sample_independent(study, trial, param_name, param_distribution)
+        """Delegate: what was not declared, or declared otherwise than it is suggested, is not nudged.
+
+        Optuna asks again where a value lies outside the distribution that the objective suggests.
+        """
+        inner = self._inner(trial.number)
+        value = inner.sample_independent(study, trial, param_name, param_distribution)
+        record = record_in(trial)
+        if record is not None and param_name in self._tuned():
+            self._correct(study, trial, record, {param_name: value})
+            self._say_redrawn(param_name, param_distribution)
+        return value
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -133,12 +162,72 @@ class WarmStartSampler(BaseSampler):
         values = self._proposed(study, trial, search_space)
         if trial.system_attrs.get("fixed_params") or any(name in trial.params for name in self._tuned()):
             return values
+        held = {name: values[name] for name in fixed(self._inner(trial.number)) if name in values}
         with self._lock:
-            nudged, nudge = self._nudger(values, self._past.before(study, trial.number))
-        record = {"trial": trial.number, "sampled": dict(self._nudger.sampled(values)), **record_of(nudge)}
-        # Nothing can be set on a frozen trial; Optuna's own samplers write to the storage, too.
-        study._storage.set_trial_user_attr(trial._trial_id, RECORD, record)
+            nudged, nudge = self._nudger(values, self._past.before(study, trial.number), held)
+        sampled = self._nudger.sampled(values)
+        self._record(study, trial, {"trial": trial.number, "sampled": sampled, **record_of(nudge)})
         return nudged
+
+    def _record(self, study: Study, trial: FrozenTrial, record: Mapping[str, Any]) -> None:
+        # Nothing can be set on a frozen trial; Optuna's own samplers write to the storage, too.
+        study._storage.set_trial_user_attr(trial._trial_id, RECORD, plain(record))
+
+    def _correct(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        record: Mapping[str, Any],
+        trained: Mapping[str, Any],
+        absent: Sequence[str] = (),
+    ) -> None:
+        """Write down what was trained where that is not what was nudged: names and values are Optuna's."""
+        sampled, config = dict(record["sampled"]), dict(record["config"])
+        other = {
+            self._nudger.ours(name): plain(trained[name])
+            for name in self._tuned()
+            if name in trained and not _close(plain(trained[name]), config.get(self._nudger.ours(name)))
+        }
+        left_out = [self._nudger.ours(name) for name in absent if self._nudger.ours(name) in config]
+        if not other and not left_out:
+            return
+        reason = record["reason"]
+        if other:
+            reason += f"; {', '.join(other)} drawn anew, for another distribution than the declared one"
+        if left_out:
+            reason += f"; without {', '.join(left_out)}, which the trial did not suggest"
+            for name in absent:
+                self._say_absent(name, trial)
+        sampled, config = ({n: v for n, v in part.items() if n not in left_out} for part in (sampled, config))
+        sampled, config = sampled | other, config | other
+        fields = {"sampled": sampled, "config": config, "changed": config != sampled, "reason": reason}
+        flagged = record["flagged"] or bool(other)
+        self._record(
+            study, trial, {**record, **fields, "flagged": flagged, "z": None if other else record["z"]}
+        )
+
+    def _say_redrawn(self, name: str, suggested: BaseDistribution) -> None:
+        self._say(
+            "redrawn",
+            name,
+            f"declared as {self._space[name]}, but suggested as {suggested}: what lies outside is drawn "
+            "anew, and not nudged; declare what the objective suggests",
+        )
+
+    def _say_absent(self, name: str, trial: FrozenTrial) -> None:
+        self._say(
+            "absent",
+            name,
+            f"declared, but not suggested by trial {trial.number}, which suggested {sorted(trial.params)}: "
+            "left out of its record; if no trial suggests it, declare it under the objective's name",
+        )
+
+    def _say(self, kind: str, name: str, what: str) -> None:
+        """Log something once."""
+        with self._lock:
+            if (kind, name) not in self._said:
+                self._said.add((kind, name))
+                logger.warning("space.%s: %s", name, what)
 
     def _tuned(self) -> list[str]:
         return list(self._nudger.declared.parameters)
@@ -156,61 +245,10 @@ class WarmStartSampler(BaseSampler):
         return values
 
 
-class _Past:
-    """The study's earlier trials as a history, brought up to date instead of rebuilt wherever possible."""
-
-    def __init__(self) -> None:
-        self._ledger = Ledger()
-        self._settled = 0  # trials below this number are finished, and noted in full
-        self._unknown: set[int] = set()  # noted while nobody knew their values
-
-    def before(self, study: Study, number: int) -> History:
-        """Return the history of the trials below `number`."""
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        trials = sorted(trials, key=lambda trial: trial.number)
-        if len(self._ledger) > number or any(_is_known(trials[n]) for n in self._unknown):
-            self._ledger, self._settled, self._unknown = Ledger(), 0, set()
-        trials = trials[:number]
-        signs = {StudyDirection.MINIMIZE: -1.0, StudyDirection.MAXIMIZE: 1.0}
-        directions = study._storage.get_study_directions(study._study_id)
-        sign = signs.get(directions[0]) if len(directions) == 1 else None
-        for trial in trials[len(self._ledger) :]:
-            self._start(trial)
-        for trial in trials[self._settled :]:
-            _scores(self._ledger, trial, sign)
-        while self._settled < len(trials) and trials[self._settled].state.is_finished():
-            self._settled += 1
-        return self._ledger.history
-
-    def _start(self, trial: FrozenTrial) -> None:
-        record = trial.user_attrs.get(RECORD)
-        # A retried trial carries the attributes of the one that failed.
-        if record is not None and record.get("trial") == trial.number:
-            fields = {key: value for key, value in record.items() if key not in ("trial", "sampled")}
-            self._ledger.started(Config(record["sampled"]), nudge_of(fields))
-            return
-        if not _is_known(trial):
-            self._unknown.add(trial.number)
-        self._ledger.started(Config(trial.params), given(trial.params, "the study was told the values"))
-
-
-def _is_known(trial: FrozenTrial) -> bool:
-    return RECORD in trial.user_attrs or trial.state.is_finished()
-
-
-def _scores(ledger: Ledger, trial: FrozenTrial, sign: float | None) -> None:
-    """Note a trial's values; Optuna counts steps from 0, a history counts finished units."""
-    if sign is None or not trial.state.is_finished():
-        return
-    final = trial.value if trial.state == TrialState.COMPLETE else None
-    steps = sorted(trial.intermediate_values)
-    for step in steps:
-        last = final is not None and step == steps[-1]
-        ledger.scored(trial.number, step + 1, sign * (final if last else trial.intermediate_values[step]))  # type: ignore[operator]
-    if final is not None and not steps:
-        ledger.scored(trial.number, 1, sign * final)
-    if trial.state == TrialState.FAIL:
-        ledger.failed(trial.number)
+def _close(a: Any, b: Any) -> bool:
+    """Whether two recorded values are the same; storages may round a float."""
+    numbers = all(isinstance(value, int | float) for value in (a, b))
+    return same(a, b) or (numbers and math.isclose(a, b, rel_tol=1e-9))
 
 
 def declared(space: Mapping[str, BaseDistribution]) -> Declared:
@@ -227,7 +265,8 @@ def declared(space: Mapping[str, BaseDistribution]) -> Declared:
             else:
                 found.stepped(name, distribution.low, distribution.high, distribution.step)
         elif isinstance(distribution, IntDistribution):
-            found.whole(name, distribution.low, distribution.high, distribution.log)
+            low, high, step = distribution.low, distribution.high, distribution.step
+            found.whole(name, low, high, distribution.log, range(low, high + 1, step) if step > 1 else ())
         elif isinstance(distribution, CategoricalDistribution):
             found.choice(name, distribution.choices)
         else:

@@ -25,17 +25,20 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 from ray.tune.search.bohb import TuneBOHB
 from ray.tune.search.sample import Domain
-from ray.tune.utils.util import flatten_dict, unflatten_dict  # type: ignore[attr-defined, unused-ignore]
+from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.integrations._declared import Declared, plain
 from hypernudge.integrations._domains import add_domain
-from hypernudge.integrations._ledger import Ledger
-from hypernudge.integrations._nudger import Declared, Nudger
+from hypernudge.integrations._ledger import Ledger, given
+from hypernudge.integrations._nudger import Nudger, WarmStartArgument
+from hypernudge.integrations._paths import NestedSpace, holds_domain
 from hypernudge.random import integer
+from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
-from hypernudge.warmstart.base import WarmStart
+from hypernudge.warmstart.requirements import warm_start_of
 
 if TYPE_CHECKING:
     from ray.tune.search.optuna import OptunaSearch
@@ -54,7 +57,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         searcher: The searcher to wrap. None draws every configuration from the space as Tune's default does,
             from a stream that belongs to the trial's number. `TuneBOHB` is told of the nudged values. Others
             must have a method `replace_config(trial_id, config)` that makes them learn from `config`.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start, and of the draws.
         names: Paths in the space to the names that policies know.
         space: The space; what Tune is given as `param_space` where None.
@@ -70,7 +73,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         objective: ModuleLoss | Task,
         searcher: Searcher | None = None,
         *,
-        warm_start: WarmStart | None = None,
+        warm_start: WarmStartArgument = None,
         seed: int = 0,
         names: Mapping[str, str] | None = None,
         space: Mapping[str, Any] | None = None,
@@ -93,8 +96,11 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         self._seed = seed
         self._ledger = Ledger()
         self._numbers: dict[str, int] = {}
-        self._flat: dict[str, Any] = {}
+        self._space: NestedSpace | None = None
+        self._restored: list[dict[str, Any]] | None = None
         self._nudger: Nudger | None = None
+        if warm_start is not None:
+            self._policy = warm_start_of(warm_start)  # known before any space is
         if space is not None:
             self._use(space)
 
@@ -104,8 +110,10 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         return self._ledger.history
 
     def _use(self, space: Mapping[str, Any]) -> None:
-        self._flat = flatten_dict(dict(space), prevent_delimiter=True)
+        self._space = NestedSpace(space)
         self._nudger = Nudger(self._objective, declared(space), self._policy, self._seed, self._names)
+        if self._restored is not None:  # before the choices of the space were known
+            self._ledger, self._restored = Ledger.from_state(self._restored, self._nudger.recovered), None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -125,31 +133,43 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next configuration, nudged."""
-        nudger = self._nudger
-        if nudger is None:
+        nudger, space = self._nudger, self._space
+        if nudger is None or space is None:
             raise InvalidArgumentError(
                 "space: must be known, but got None; give the Tuner a param_space, or this searcher a space"
             )
-        proposed = self._draw() if self.inner is None else self.inner.suggest(trial_id)
+        waiting = self._chosen_points()
+        proposed = self._draw(space) if self.inner is None else self.inner.suggest(trial_id)
         if not isinstance(proposed, dict):  # None: not now; FINISHED: no more
             return proposed
-        flat = flatten_dict(proposed)
+        if any("/" in key for key in proposed):
+            proposed = unflatten_dict(proposed)
+        flat = space.flat(proposed)
+        sampled = nudger.sampled(flat)
+        if self._chosen_points() < waiting:
+            self._numbers[trial_id] = self._ledger.started(
+                sampled, given(sampled, "one of points_to_evaluate")
+            )
+            return proposed
         values, nudge = nudger(flat, self._ledger.history)
-        self._numbers[trial_id] = self._ledger.started(nudger.sampled(flat), nudge)
+        self._numbers[trial_id] = self._ledger.started(sampled, nudge)
+        changes = {path: values[path] for path in nudger.declared.parameters if path in values}
+        config = space.replaced(proposed, changes)
         if nudge.changed and isinstance(self.inner, TuneBOHB):
-            self.inner.trial_to_params[trial_id] = dict(values)
+            known = self.inner.trial_to_params[trial_id]
+            self.inner.trial_to_params[trial_id] = {path: changes.get(path, v) for path, v in known.items()}
         elif nudge.changed and self.inner is not None:
-            self.inner.replace_config(trial_id, unflatten_dict(values))
-        return unflatten_dict(values)
+            self.inner.replace_config(trial_id, config)
+        return config
 
-    def _draw(self) -> dict[str, Any]:
+    def _draw(self, space: NestedSpace) -> dict[str, Any]:
         # Tune's domains draw from the legacy generator.
-        rng = np.random.RandomState(integer(self._seed, "config", len(self._ledger), bits=32))
-        drawn = {
-            path: domain.sample(random_state=rng) if isinstance(domain, Domain) else domain
-            for path, domain in self._flat.items()
-        }
-        return unflatten_dict(drawn)  # type: ignore[no-any-return, unused-ignore]
+        seed = integer(self._seed, "config", len(self._ledger), bits=32)
+        return space.draw(np.random.RandomState(seed))
+
+    def _chosen_points(self) -> int:
+        """Return how many of the points that the user gave to the wrapped searcher are still waiting."""
+        return len(getattr(self.inner, "_points_to_evaluate", None) or ())
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note the score, and delegate."""
@@ -192,12 +212,15 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
                 self.inner.save(str(path))
                 inner = base64.b64encode(path.read_bytes()).decode()
         state = {"trials": self._ledger.state(), "numbers": self._numbers, "searcher": inner}
-        Path(checkpoint_path).write_text(json.dumps(state, default=_plain), encoding="utf-8")
+        Path(checkpoint_path).write_text(json.dumps(plain(state)), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
         """Read back what `save` wrote."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
-        self._ledger = Ledger.from_state(state["trials"])
+        if self._nudger is None:
+            self._restored = state["trials"]
+        recovered = self._nudger.recovered if self._nudger is not None else Config
+        self._ledger = Ledger.from_state(state["trials"], recovered)
         self._numbers = dict(state["numbers"])
         if self.inner is not None:
             with TemporaryDirectory() as folder:
@@ -211,7 +234,7 @@ def warm_started_optuna(
     objective: ModuleLoss | Task,
     space: Mapping[str, Any],
     *,
-    warm_start: WarmStart | None = None,
+    warm_start: WarmStartArgument = None,
     seed: int = 0,
     names: Mapping[str, str] | None = None,
     **options: Any,
@@ -222,7 +245,7 @@ def warm_started_optuna(
         sampler: An Optuna sampler or its class, as for `hypernudge.integrations.optuna.WarmStartSampler`.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         space: Tune's search space, the tuner's `param_space`; nested names become paths, `"optimizer/lr"`.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.
         names: Paths in the space to the names that policies know.
         **options: Further arguments of `OptunaSearch`, such as `metric`, `mode` and `points_to_evaluate`.
@@ -232,9 +255,21 @@ def warm_started_optuna(
     """
     from ray.tune.search.optuna import OptunaSearch
 
+    lists = [path for path, value in NestedSpace(space).leaves.items() if _is_in_list(space, path, value)]
+    rule, remedy = "must hold no domain inside a list, which OptunaSearch cannot take", "use a mapping there"
+    require(not lists, "space", rule, lists, remedy)
     distributions = OptunaSearch.convert_search_space(dict(space))
     wrapped = _picklable()(sampler, objective, distributions, warm_start=warm_start, seed=seed, names=names)
     return OptunaSearch(sampler=wrapped, **options)
+
+
+def _is_in_list(space: Any, path: str, value: Any) -> bool:
+    *above, _ = path.split("/")
+    for key in above:
+        space = space[key] if isinstance(space, Mapping) else space[int(key)]
+        if isinstance(space, list | tuple):
+            return isinstance(value, Domain)
+    return False
 
 
 def _picklable() -> Any:
@@ -265,14 +300,7 @@ def declared(space: Mapping[str, Any]) -> Declared:
         InvalidArgumentError: The space holds a grid search, which no searcher takes.
     """
     found = Declared()
-    for path, domain in flatten_dict(dict(space), prevent_delimiter=True).items():
-        if path.endswith("grid_search"):
-            raise InvalidArgumentError(
-                f"space.{path}: must not be a grid search, which no searcher of Tune takes; use tune.choice"
-            )
-        add_domain(found, path, domain, upper_excluded=True)
+    for path, domain in NestedSpace(space).leaves.items():
+        if not holds_domain(getattr(domain, "categories", ())):  # what is drawn is none of the choices then
+            add_domain(found, path, domain, upper_excluded=True)
     return found
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else repr(value)

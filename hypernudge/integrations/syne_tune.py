@@ -18,13 +18,14 @@ from typing import Any
 
 from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
 
+from hypernudge.errors import require
+from hypernudge.integrations._declared import Declared, check_space
 from hypernudge.integrations._domains import add_domain
 from hypernudge.integrations._ledger import Ledger, given
-from hypernudge.integrations._nudger import Declared, Nudger
+from hypernudge.integrations._nudger import Nudger, WarmStartArgument
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
-from hypernudge.warmstart.base import WarmStart
 
 
 def warm_started(
@@ -32,7 +33,7 @@ def warm_started(
     objective: ModuleLoss | Task,
     config_space: Mapping[str, Any],
     *,
-    warm_start: WarmStart | None = None,
+    warm_start: WarmStartArgument = None,
     seed: int = 0,
     names: Mapping[str, str] | None = None,
 ) -> Any:
@@ -45,7 +46,7 @@ def warm_started(
         scheduler: A scheduler of Syne Tune 0.15 or later, or of 0.14, the legacy ones included.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
         config_space: The scheduler's.
-        warm_start: The policy; `Informed()` where None.
+        warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start.
         names: The space's names to those that policies know, such as `{"learning_rate": "lr"}`.
 
@@ -55,15 +56,30 @@ def warm_started(
         comes back.
 
     Raises:
-        InvalidArgumentError: The space, the names or the objective do not fit the policy.
+        InvalidArgumentError: The space, the names or the objective do not fit the policy, `config_space` is
+            not the one that the scheduler searches, or it searches a grid.
     """
-    nudger = Nudger(objective, declared(config_space), warm_start, seed, names)
-    starts = _Starts(nudger, getattr(scheduler, "max_t", None))
     searcher: Any = getattr(scheduler, "searcher", None)
+    _check(scheduler, searcher)
+    given = declared(config_space)
+    searched = getattr(scheduler, "config_space", None) or getattr(searcher, "config_space", None)
+    if isinstance(searched, Mapping):
+        check_space("config_space", given, declared(searched))
+    nudger = Nudger(objective, given, warm_start, seed, names)
+    starts = _Starts(nudger, getattr(scheduler, "max_t", None))
     if hasattr(searcher, "get_config"):
         searcher.get_config = _NudgedGetConfig(searcher, searcher.get_config, starts)
         return scheduler
     return WarmStartScheduler(scheduler, starts)
+
+
+def _check(scheduler: Any, searcher: Any) -> None:
+    """Refuse what is no scheduler, or goes through a grid."""
+    ok = hasattr(scheduler, "suggest") and not isinstance(scheduler, type)
+    require(ok, "scheduler", "must be a scheduler's instance", scheduler, "ASHA(config_space, ...), say")
+    kind = type(searcher).__name__
+    rule = "must draw its configurations: a nudge would move the points of a grid"
+    require(not kind.startswith("Grid"), "scheduler", rule, kind, "leave it without a warm start")
 
 
 class _Starts:

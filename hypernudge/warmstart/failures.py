@@ -13,7 +13,7 @@ def failed(nudge: Nudge) -> bool:
 
     What was flagged before a policy was asked, such as values out of bounds, is no failure of it.
     """
-    return nudge.flagged and not nudge.changed and nudge.policy != "none"
+    return changed_nothing(nudge) and nudge.policy != "none"
 
 
 def failures(history: History) -> list[Trial]:
@@ -29,18 +29,23 @@ def first_cause(history: History) -> str:
     return ""
 
 
-def total_failure(history: History) -> str:
-    """Return one line about a warm start that failed wherever it was tried; empty if it ever worked.
+def attempts(history: History) -> list[Nudge]:
+    """Return the nudges that were tried: not of trials that a user or a scheduler's model chose."""
+    asked = (trial.nudge for trial in history.trials if trial.nudge.reason != YIELDED)
+    return [nudge for nudge in asked if nudge.flagged or nudge.policy != "none"]
 
-    Trials that were not its business, such as those that a user chose, do not count.
-    """
-    asked = [trial for trial in history.trials if trial.nudge.reason != YIELDED]
-    tried = [trial for trial in asked if trial.nudge.flagged or trial.nudge.policy != "none"]
-    if not tried or not all(trial.nudge.flagged and not trial.nudge.changed for trial in tried):
+
+def changed_nothing(nudge: Nudge) -> bool:
+    """Whether something kept a nudge from being made."""
+    return nudge.flagged and not nudge.changed
+
+
+def total_failure(history: History) -> str:
+    """Return one line about a warm start that failed wherever it was tried; empty if it ever worked."""
+    tried = attempts(history)
+    if not tried or not all(map(changed_nothing, tried)):
         return ""
-    first = tried[0]
+    first = next(trial.number for trial in history.trials if trial.nudge is tried[0])
     count = "the only trial" if len(tried) == 1 else f"each of {len(tried)} trials"
-    return (
-        f"warm start: failed at {count}, which were trained as sampled; the first, "
-        f"at trial {first.number}: {first.nudge.reason.removesuffix(LEFT)}"
-    )
+    cause = tried[0].reason.removesuffix(LEFT)
+    return f"warm start: failed at {count}, trained as sampled; the first, at trial {first}: {cause}"

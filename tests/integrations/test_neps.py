@@ -111,6 +111,56 @@ def test_a_failed_measurement_leaves_the_values_and_says_so(caplog):
     assert "the probe was not finite" in caplog.text
 
 
+class Rich(neps.PipelineSpace):
+    lr = neps.Float(1e-4, 1.0, log=True)
+    weight_decay = neps.Categorical([None, 1e-4])
+    sizes = neps.Categorical([[64, 64], [128], [64, 64]])
+    arch = neps.Categorical([{"kind": "mlp"}, {"kind": "cnn"}])
+
+
+@pytest.mark.parametrize("algorithm", [neps.algorithms.neps_random_search])
+def test_choices_are_kept_as_they_are(algorithm):
+    ask = warm_started(algorithm(Rich()), training(), Rich())
+    tuner = neps.AskAndTell(optimizer=ask)
+    for _ in range(8):
+        trial = tuner.ask()
+        config = plain(trial.config)
+        known = ask.history.trials[-1]
+        assert not known.nudge.flagged, known.nudge.reason
+        assert known.config["lr"] == config["lr"]
+        for name, choices in {"sizes": [[64, 64], [128], [64, 64]], "weight_decay": [None, 1e-4]}.items():
+            assert known.config[name] == choices[config[name]]
+        tuner.tell(trial, score(config))
+
+
+class Narrow(neps.PipelineSpace):
+    lr = neps.Float(1e-4, 1e-2, log=True)
+    act = neps.Categorical(["relu", "tanh"])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: warm_started(neps.algorithms.random_search(Flat()), training(), Narrow()),
+            r"^space\.lr: must be",
+        ),
+        (
+            lambda: warm_started(neps.algorithms.grid_search(Flat()), training(), Flat()),
+            "^optimizer: must draw",
+        ),
+        (lambda: warm_started("asha", training(), Flat()), "^optimizer: must be an optimizer"),
+        (lambda: warm_started(lambda *_: None, training(), Flat(), warm_start="informd"), "'informed'"),
+        (lambda: warm_started(lambda *_: None, training(), Flat(), warm_start=CurvatureBand), "an instance"),
+        (lambda: warm_started(lambda *_: None, training(), Flat(), seed="x"), "^seed: "),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(make, message):
+    with pytest.raises(InvalidArgumentError, match=message) as refused:
+        make()
+    assert "\n" not in str(refused.value)
+
+
 def test_spaces():
     space = declared(Space())
     assert space.parameters == {

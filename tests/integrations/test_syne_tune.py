@@ -37,6 +37,7 @@ SPACE = {
     "act": choice(["relu", "tanh"]),
     "epochs": 4,
 }
+OTHER = {"learning_rate": loguniform(1e-4, 1.0)}
 
 
 def trials_of(scheduler, n):
@@ -226,6 +227,54 @@ def test_domains():
     assert space.snapped("decades", 2e-3) == pytest.approx(1e-3)
 
 
-def test_a_space_without_a_learning_rate_is_refused():
-    with pytest.raises(InvalidArgumentError, match="pass names="):
-        warm_started(asha(), training(), {"learning_rate": loguniform(1e-4, 1.0)})
+def test_choices_are_kept_as_they_are():
+    space = {
+        "lr": loguniform(1e-4, 1.0),
+        "sizes": choice([[64, 64], [128]]),
+        "arch": choice([{"kind": "mlp"}, {"kind": "cnn"}]),
+        "steps": finrange(1, 9, 5, cast_int=True),
+    }
+    inner = RandomSearch(space, metrics=["loss"], random_seed=0)
+    scheduler = warm_started(inner, training(), space)
+    for trial, known in zip(trials_of(scheduler, 8), scheduler.history.trials, strict=True):
+        assert not known.nudge.flagged, known.nudge.reason
+        assert trial.config["sizes"] in space["sizes"].categories
+        assert trial.config == dict(known.config)
+        assert known.milestones
+
+
+class GridSearcher:
+    """What a grid's searcher is called in Syne Tune 0.14."""
+
+
+class Grid(Script):
+    searcher = GridSearcher()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: warm_started(RandomSearch(OTHER, metrics=["loss"]), training(), OTHER),
+            "pass names=",
+        ),
+        (
+            lambda: warm_started(asha(), training(), {**SPACE, "lr": loguniform(1e-5, 1.0)}),
+            r"^config_space\.lr: must be the space that is searched",
+        ),
+        (
+            lambda: warm_started(asha(), training(), {**SPACE, **OTHER}),
+            r"^config_space\.learning_rate: .*has no",
+        ),
+        (lambda: warm_started(Grid([]), training(), SPACE), "^scheduler: must draw"),
+        (lambda: warm_started(ASHA, training(), SPACE), "^scheduler: must be a scheduler's instance"),
+        (lambda: warm_started(asha(), training(), SPACE, warm_start="informd"), "did you mean 'informed'"),
+        (lambda: warm_started(asha(), training(), SPACE, warm_start=CurvatureBand), "must be an instance"),
+        (lambda: warm_started(asha(), training(), SPACE, seed=1.5), "^seed: must be a whole number"),
+        (lambda: warm_started(asha(), model, SPACE), "^objective: must be a ModuleLoss"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(make, message):
+    with pytest.raises(InvalidArgumentError, match=message) as refused:
+        make()
+    assert "\n" not in str(refused.value)

@@ -198,7 +198,7 @@ def test_a_warm_start_that_failed_at_every_trial_is_said_at_the_end(bowl, caplog
     with caplog.at_level(logging.WARNING, "hypernudge"):
         study = tune(task, search(bowl.space), seed=0, warm_start="informed")
     (warning,) = study.warnings
-    assert warning.startswith("warm start: failed at each of 2 trials, which were trained as sampled")
+    assert warning.startswith("warm start: failed at each of 2 trials, trained as sampled")
     assert "at trial 0" in warning and "RuntimeError: out of memory" in warning
     assert [record.message for record in caplog.records] == [warning]
     assert len(study.reports) == 2
