@@ -11,10 +11,17 @@ pytest.importorskip(
 
 import syne_tune
 from syne_tune.backend.trial_status import Trial
-from syne_tune.config_space import loguniform, uniform
-from syne_tune.optimizer.legacy_baselines import ASHA, MOBSTER, BayesianOptimization, SyncHyperband
+from syne_tune.config_space import choice, loguniform, uniform
+from syne_tune.optimizer.legacy_baselines import (
+    ASHA,
+    MOBSTER,
+    BayesianOptimization,
+    GridSearch,
+    SyncHyperband,
+)
 from syne_tune.optimizer.scheduler import SchedulerDecision
 
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.syne_tune import warm_started
 from tests.integrations.helpers import Tenfold, score, training
 
@@ -68,3 +75,14 @@ def test_the_model_learns_the_nudged_point_and_promotions_inherit_it(baseline):
         assert len(learned) > 2
         for number, lr in learned.items():
             assert lr == pytest.approx(trials[int(number)].config["lr"], rel=1e-12)
+
+
+def test_a_grid_is_refused():
+    grid = {"lr": choice([1e-3, 1e-2]), "momentum": uniform(0.0, 0.99)}
+    with pytest.raises(InvalidArgumentError, match="scheduler: must draw its configurations"):
+        warm_started(GridSearch(grid, metric="loss", mode="min"), training(), grid)
+
+
+def test_another_space_than_the_schedulers_is_refused():
+    with pytest.raises(InvalidArgumentError, match=r"config_space\.lr: must be the space that is searched"):
+        warm_started(made(ASHA), training(), {**SPACE, "lr": loguniform(1e-6, 1.0)})
