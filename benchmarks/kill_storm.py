@@ -28,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,7 @@ ENGINES = ("serial", "population")
 SMALL = (
     "common.budget.units=12",
     "common.scheduler.max_units=3",
+    "common.seeds.count=12",
     *(f"~variations.asha-{name}" for name in ("literal", "multi_step", "random_step")),
 )
 DOORS: dict[str, tuple[str, ...]] = {
@@ -146,7 +147,7 @@ def digests(records: dict[str, bytes]) -> dict[str, str]:
             record = json.loads(data)
             own = record_digest(record)
             found[name] = own if own == record["digest"] else "not its own"
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             found[name] = f"no record: {error}"
     return found
 
@@ -183,7 +184,7 @@ def storm(
         found.records += len(records)
         found.wrong["unfinished"] += _unlike(records, reference, whole=True)
         found.wrong["left"] += study.leftovers()
-        found.wrong["orphans"] += [str(pid) for pid in study.processes()]
+        found.wrong["orphans"] += _stayed(study, "its end")
     return found
 
 
@@ -204,8 +205,7 @@ def _until_killed(
             found.sealed_before_kills += len(before)
             if kind != "worker":
                 process.wait(PATIENCE)
-                if not _comes_true(lambda: not study.processes(), PATIENCE):
-                    found.wrong["orphans"] += [f"{kind}: {pid}" for pid in study.processes()]
+                found.wrong["orphans"] += _stayed(study, kind)
                 found.wrong["disorderly"] += _manners(kind, process.returncode, study.said())
             after = study.records()
             found.wrong["lost"] += [name for name, data in before.items() if after.get(name) != data]
@@ -224,11 +224,27 @@ def _moment(study: Study, process: subprocess.Popen[str], kind: str, rng: random
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         sealed = len(list(study.results.glob("*/cells/seed-*.json")))
-        if sealed >= goal and (kind != "worker" or study.workers()):
+        if sealed >= goal and _can_be_killed(study, process, kind):
             time.sleep(rng.choice((0.0, rng.uniform(0, 0.1), rng.uniform(0, 2.0))))
             return process.poll() is None
         time.sleep(0.005)
     return False
+
+
+def _can_be_killed(study: Study, process: subprocess.Popen[str], kind: str) -> bool:
+    if kind == "worker":
+        return bool(study.workers())
+    return kind not in ("SIGTERM", "SIGINT") or _listens(process.pid)
+
+
+def _listens(pid: int) -> bool:
+    """Whether a process handles SIGTERM by now; before its own first lines it has the interpreter's way."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
 
 
 def _kill(study: Study, process: subprocess.Popen[str], kind: str) -> bool:
@@ -252,9 +268,6 @@ def _manners(kind: str, code: int, said: str) -> Iterator[str]:
     if kind not in ("SIGTERM", "SIGINT"):
         return
     expected = 128 + signal.Signals[kind]
-    # A signal that comes before the first line of ours is executed has the interpreter's way.
-    if not said:
-        return
     if code not in (expected, 0):
         yield f"{kind}: exit code {code}"
     if "Traceback" in said:
@@ -280,13 +293,12 @@ def _unlike(records: dict[str, bytes], reference: dict[str, str], whole: bool = 
             yield f"{name}: {found.get(name, 'not there')}"
 
 
-def _comes_true(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
+def _stayed(study: Study, after: str) -> list[str]:
+    """Return the processes that are still there although they had time to end."""
+    deadline = time.monotonic() + PATIENCE
+    while (left := study.processes()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return True
+    return [f"{after}: {pid}" for pid in left]
 
 
 def _pids() -> Iterator[int]:

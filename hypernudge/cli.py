@@ -10,11 +10,9 @@ from pathlib import Path
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError, require, require_whole
-from hypernudge.evidence.commands import add_commands
-from hypernudge.harness import commands as warm_starts
 from hypernudge.harness.interruption import orderly
-from hypernudge.harness.replay_command import add_command as add_replay
-from hypernudge.harness.run import parse_with_overrides, refuse
+
+# All that takes long to import is imported where Ctrl-C is already listened to.
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
 
@@ -25,13 +23,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # The two workers of `run` are not for people: they keep their own parsers.
     if given[:1] == ["train"]:
-        from hypernudge.harness import train
-
-        return train.main(given[1:], "hypernudge train")
+        return orderly(partial(_train, given[1:]))
     return orderly(partial(_main, given), "the same command goes on" if given[:1] == ["run"] else "")
 
 
+def _train(given: list[str]) -> int:
+    from hypernudge.harness import train
+
+    return train.main(given, "hypernudge train")
+
+
 def _main(given: list[str]) -> int:
+    from hypernudge.harness.run import parse_with_overrides, refuse
+
     if given[:1] == ["report"]:
         return _report(given[1:])
     parser = _parser()
@@ -46,6 +50,10 @@ def _main(given: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from hypernudge.evidence.commands import add_commands
+    from hypernudge.harness import commands as warm_starts
+    from hypernudge.harness.replay_command import add_command as add_replay
+
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
@@ -221,6 +229,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":  # how `run` starts the children that train and evaluate
+    code = main()
     from hypernudge.harness.launch import leave
 
-    leave(main())
+    leave(code)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from hypernudge.harness.evaluate import main
-from hypernudge.harness.launch import leave
+from hypernudge.harness.interruption import orderly
+
+
+def main() -> int:
+    """Return the exit code of the evaluation."""
+    from hypernudge.harness import evaluate  # takes long, and Ctrl-C is listened to by now
+
+    return evaluate.main(program="python -m src.evaluate")
+
 
 if __name__ == "__main__":
-    leave(main(program="python -m src.evaluate"))
+    code = orderly(main, advice="")
+    from hypernudge.harness.launch import leave
+
+    leave(code)

@@ -11,8 +11,6 @@ from pathlib import Path
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.interruption import orderly
-from hypernudge.harness.launch import leave
-from hypernudge.harness.run import refuse, run_experiment
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 
@@ -37,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from hypernudge.harness.run import refuse, run_experiment  # takes long, and Ctrl-C is listened to by now
+
     try:
         return run_experiment(
             CONFIG / f"{options.config}.yaml",
@@ -50,4 +50,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    leave(main())
+    code = main()
+    from hypernudge.harness.launch import leave
+
+    leave(code)

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from hypernudge.harness.launch import leave
-from hypernudge.harness.train import main
+from hypernudge.harness.interruption import orderly
+
+
+def main() -> int:
+    """Return the exit code of the trainer."""
+    from hypernudge.harness import train  # takes long, and Ctrl-C is listened to by now
+
+    return train.main(program="python -m src.train")
+
 
 if __name__ == "__main__":
-    leave(main(program="python -m src.train"))
+    code = orderly(main)
+    from hypernudge.harness.launch import leave
+
+    leave(code)
