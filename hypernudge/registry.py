@@ -200,10 +200,7 @@ def instance(
     if isinstance(value, Mapping):
         require("name" in value, kind, "a mapping must hold a 'name'", dict(value), "add it")
         return _built(kind, value, supplied)
-    if isinstance(value, type):
-        raise InvalidArgumentError(
-            f"{kind}: must be an instance, but got the class {value.__name__}; write {value.__name__}(...)"
-        )
+    check_instance(kind, value)
     missing = [name for name in has if not hasattr(value, name)]
     usual = f"give one of the known names, {', '.join(REGISTRY[kind])}, or an instance"
     require(not missing, kind, f"must have {list(has)}", value, usual)
@@ -211,6 +208,19 @@ def instance(
         require(callable(value), kind, "must be callable", value, usual)
         require(takes(value, calls), kind, f"must take {calls} arguments", value, usual)
     return value
+
+
+def check_instance(argument: str, value: object) -> None:
+    """Refuse a class in the place of an instance.
+
+    Raises:
+        InvalidArgumentError: With the brackets that are missing.
+    """
+    if isinstance(value, type):
+        name = value.__name__
+        raise InvalidArgumentError(
+            f"{argument}: must be an instance, but got the class {name}; write {name}(...)"
+        )
 
 
 def takes(function: object, count: int) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hypernudge.errors import require_between, require_whole
+from hypernudge.registry import check_instance
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
@@ -100,6 +101,7 @@ class Clocked(ABC):
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
+        check_instance("task", self.task)
         self._clock: VirtualClock[Report] = VirtualClock(self.workers, self.flops_per_second)
 
     @property

@@ -20,6 +20,7 @@ from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require, require_whole
 from hypernudge.parameters import hashable
+from hypernudge.registry import check_instance
 from hypernudge.task import GradientTask, Route, Task
 from hypernudge.workspace import Workspace
 
@@ -93,6 +94,7 @@ class Population:
         threads: int = 1,
         alone_above: float | None = None,
     ) -> None:
+        check_instance("task", task)
         if memory_budget is not None:
             require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
         require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")

@@ -72,6 +72,8 @@ class Nudger:
         whole = isinstance(seed, int) and not isinstance(seed, bool)
         require(whole, "seed", "must be a whole number", seed, "0, say")
         self.streams = Streams(seed)
+        ok = names is None or (isinstance(names, Mapping) and all(isinstance(n, str) for n in names.values()))
+        require(ok, "names", "must map names to names", names, "{'learning_rate': 'lr'}, say")
         self._ours = dict(names or {})
         unknown = sorted(set(self._ours) - set(declared.parameters))
         known = list(declared.parameters)

@@ -142,6 +142,8 @@ def test_a_task_of_ones_own_is_seen_with_the_space_that_is_tuned():
         ({"warm_start": Informed}, "^warm_start: must be an instance"),
         ({"warm_start": {"name": "informed", "prior": "no/such/file"}}, "^prior: "),
         ({"seed": True}, "^seed: "),
+        ({"names": "lr"}, "^names: must map names to names"),
+        ({"names": {"lr": 3}}, "^names: must map names to names"),
     ],
 )
 def test_arguments(arguments, message):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hypernudge import ASHA, AdamW, Informed, ModuleLoss, tune
+from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.optimizers import SGD, rule_from
@@ -128,6 +129,12 @@ def test_an_argument_that_is_nothing_of_its_kind_is_refused_in_one_line(bowl, ch
     with pytest.raises(InvalidArgumentError, match=message) as refused:
         tune(arguments.pop("task"), arguments.pop("scheduler"), **arguments)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("engine", [SerialEngine, PopulationEngine])
+def test_an_engine_of_a_class_is_refused(engine):
+    with pytest.raises(InvalidArgumentError, match=r"^task: must be an instance, but got the class BlackBox"):
+        engine(BlackBox, lambda trial: trial)
 
 
 @pytest.mark.parametrize(
