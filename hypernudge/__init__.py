@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from hypernudge.space import SearchSpace as SearchSpace
     from hypernudge.task import GradientTask as GradientTask
     from hypernudge.task import Task as Task
-    from hypernudge.tasks.module import ModuleLoss as ModuleLoss
+    from hypernudge.tasks.module.loss import ModuleLoss as ModuleLoss
+    from hypernudge.tasks.module.task import ModuleTask as ModuleTask
     from hypernudge.tuner import Study as Study
     from hypernudge.tuner import tune as tune
     from hypernudge.warmstart.curvature_band import CurvatureBand as CurvatureBand
@@ -70,7 +71,8 @@ _HOME = {
     "SearchSpace": "space",
     "GradientTask": "task",
     "Task": "task",
-    "ModuleLoss": "tasks.module",
+    "ModuleLoss": "tasks.module.loss",
+    "ModuleTask": "tasks.module.task",
     "Study": "tuner",
     "tune": "tuner",
     "CurvatureBand": "warmstart.curvature_band",

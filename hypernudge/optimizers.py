@@ -6,6 +6,7 @@ Each rule exists twice: `update` is pure and differentiable in parameters, gradi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -17,6 +18,15 @@ from hypernudge.errors import require, require_between, require_flag, require_sh
 from hypernudge.registry import instance
 
 Params = dict[str, Tensor]
+BELOW_1 = math.nextafter(1.0, 0.0)
+LIMITS = {
+    "lr": (0.0, 1e6),
+    "momentum": (0.0, BELOW_1),
+    "beta1": (0.0, BELOW_1),
+    "beta2": (0.0, BELOW_1),
+    "weight_decay": (0.0, 1e6),
+}
+"""Values with which an update rule makes sense at all, by name."""
 
 
 def setting(hp: Mapping[str, Any], name: str, default: Any = 0.0) -> Any:
@@ -116,12 +126,12 @@ class SGD:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), as in `torch.optim.AdamW`.
 
-    Reads `lr`, `weight_decay` (0 if absent) and, as the decay rate of the first moment, `beta1` or else
-    `momentum`, so that one space serves this rule and SGD.
+    Reads `lr`, `weight_decay` (0 if absent), `beta2` and, as the decay rate of the first moment, `beta1` or
+    else `momentum`, so that one space serves this rule and SGD.
 
     Args:
         beta1: Decay rate of the first moment where the configuration holds neither name.
-        beta2: Decay rate of the second moment.
+        beta2: Decay rate of the second moment where the configuration does not hold it.
         eps: Added to the root of the second moment.
 
     Raises:
@@ -131,7 +141,7 @@ class AdamW:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
-    reads: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "beta1", "momentum")
+    reads: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "beta1", "momentum", "beta2")
 
     def __post_init__(self) -> None:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
@@ -152,13 +162,14 @@ class AdamW:
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
         """Return new parameters and moments; pure and differentiable."""
-        lr, beta1, decay = hp["lr"], self._beta1(hp), setting(hp, "weight_decay")
+        lr, decay = hp["lr"], setting(hp, "weight_decay")
+        beta1, beta2 = self._beta1(hp), setting(hp, "beta2", self.beta2)
         step = state["step"] + 1.0
-        correction1, correction2 = 1.0 - beta1**step, 1.0 - self.beta2**step
+        correction1, correction2 = 1.0 - beta1**step, 1.0 - beta2**step
         new_params, new_state = {}, {"step": step}
         for name, w in params.items():
             m = beta1 * state[f"exp_avg/{name}"] + (1.0 - beta1) * grads[name]
-            v = self.beta2 * state[f"exp_avg_sq/{name}"] + (1.0 - self.beta2) * grads[name] ** 2
+            v = beta2 * state[f"exp_avg_sq/{name}"] + (1.0 - beta2) * grads[name] ** 2
             new_state[f"exp_avg/{name}"], new_state[f"exp_avg_sq/{name}"] = m, v
             scaled = (m / correction1) / (_root(v / correction2) + self.eps)
             new_params[name] = w - lr * decay * w - lr * scaled
@@ -167,18 +178,19 @@ class AdamW:
     @torch.no_grad()
     def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
         """Do the same in place with fused multi-tensor operations."""
-        lr, beta1, decay = hp["lr"], self._beta1(hp), setting(hp, "weight_decay")
+        lr, decay = hp["lr"], setting(hp, "weight_decay")
+        beta1, beta2 = self._beta1(hp), setting(hp, "beta2", self.beta2)
         w, g = list(params.values()), list(grads.values())
         m = [state[f"exp_avg/{name}"] for name in params]
         v = [state[f"exp_avg_sq/{name}"] for name in params]
         state["step"] += 1.0
         step = float(state["step"])
         torch._foreach_lerp_(m, g, 1.0 - beta1)
-        torch._foreach_mul_(v, self.beta2)
-        torch._foreach_addcmul_(v, g, g, value=1.0 - self.beta2)
+        torch._foreach_mul_(v, beta2)
+        torch._foreach_addcmul_(v, g, g, value=1.0 - beta2)
         torch._foreach_mul_(w, 1.0 - lr * decay)
         root = torch._foreach_sqrt(v)
-        torch._foreach_div_(root, (1.0 - self.beta2**step) ** 0.5)
+        torch._foreach_div_(root, (1.0 - beta2**step) ** 0.5)
         torch._foreach_add_(root, self.eps)
         torch._foreach_addcdiv_(w, m, root, value=-lr / (1.0 - beta1**step))
 

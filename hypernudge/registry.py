@@ -68,6 +68,13 @@ REGISTRY: dict[str, dict[str, str]] = {
         "sgd": "hypernudge.optimizers:SGD",
         "adamw": "hypernudge.optimizers:AdamW",
     },
+    "schedule": {
+        "constant": "hypernudge.tasks.module.schedules:Constant",
+        "linear": "hypernudge.tasks.module.schedules:Linear",
+        "cosine": "hypernudge.tasks.module.schedules:Cosine",
+        "step": "hypernudge.tasks.module.schedules:Step",
+        "warmup_stable_decay": "hypernudge.tasks.module.schedules:WarmupStableDecay",
+    },
     "engine": {
         "serial": "hypernudge.engine.serial:SerialEngine",
         "population": "hypernudge.engine.population:PopulationEngine",

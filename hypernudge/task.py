@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -62,6 +63,15 @@ class Task(Protocol):
 
     def unit_flops(self, hp: Mapping[str, Value]) -> float:
         """Return the declared cost of one unit of training, in FLOPs."""
+        ...
+
+
+@runtime_checkable
+class Studied(Protocol):
+    """What a task offers besides if it must know the study that trains it."""
+
+    def study(self, units: int) -> AbstractContextManager[None]:
+        """Return what is entered while a study runs whose longest training has `units` units."""
         ...
 
 
@@ -157,6 +167,11 @@ class GradientTask(ABC):
     def loss_and_buffers(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params]:
         """Return the training loss, and the new values of `buffers` after this batch (no graph needed)."""
         return self.loss(params, batch, hp), {}
+
+    def at(self, config: Mapping[str, Value]) -> GradientTask:
+        """Return the task whose loss is that of `config`: itself, unless a value changes what is trained."""
+        del config
+        return self
 
     def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
         """Return a faster way to train many members at once; None for the general one, `torch.vmap`.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
 from hypernudge.registry import instance
 from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
-from hypernudge.task import GradientTask, Task
+from hypernudge.task import GradientTask, Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
 from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import Unchanged, WarmStart
@@ -159,7 +160,26 @@ def tuning(
     policy = Unchanged() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
     nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
-    history = _restored(past, engine, scheduler.max_units)
+    begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
+    with begun:
+        history = _restored(past, engine, scheduler.max_units)
+        yield from _decided(scheduler, engine, nudger, history, streams, budget, observe)
+    study = Study(history, seed, budget)
+    for warning in study.warnings:
+        logger.warning(warning)
+    return study
+
+
+def _decided(
+    scheduler: Scheduler,
+    engine: Engine,
+    nudger: Nudger,
+    history: History,
+    streams: Streams,
+    budget: float,
+    observe: Observer | None,
+) -> Generator[None, None, None]:
+    """Decide, nudge, submit and report until nothing runs any more."""
 
     def note(event: Event) -> None:
         history.append(event)
@@ -184,10 +204,7 @@ def tuning(
             note(job)
             engine.submit(job)
         if not history.n_running:
-            study = Study(history, seed, budget)
-            for warning in study.warnings:
-                logger.warning(warning)
-            return study
+            return
         if engine.foresight and not done:
             engine.foresee(_likely(scheduler, nudger, history, streams, engine))
         yield

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.hypergradient.objectives import Objective
 from hypernudge.space import Config, Real
 
@@ -56,7 +57,7 @@ def forward(
     psi = _warped(config, parameters, dtype)
     result = {}
     for name in psi:
-        with forward_ad.dual_level():
+        with forward_ad.dual_level(), twice_differentiable():  # fused attention has no forward mode either
             dual = forward_ad.make_dual(psi[name], torch.ones_like(psi[name]))  # type: ignore[no-untyped-call]
             value = _natural(objective, config, parameters, {**psi, name: dual})
             tangent = forward_ad.unpack_dual(value).tangent  # type: ignore[no-untyped-call]

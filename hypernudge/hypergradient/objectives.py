@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.optimizers import Optimizer, Params, setting
 from hypernudge.task import Batch, GradientTask
 
@@ -51,12 +52,13 @@ def gradient(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any])
     """Gradient of the training loss with respect to the parameters, itself differentiable.
 
     Plain autograd rather than `torch.func.grad`, whose first call imports the compiler (five seconds).
+    Attention is computed by plain operations, for fused ones cannot be differentiated again.
     """
     tracked = {name: w if w.requires_grad else w.detach().requires_grad_(True) for name, w in params.items()}
     # A parameter that the loss does not use has gradient zero.
-    grads = torch.autograd.grad(
-        task.loss(tracked, batch, hp), list(tracked.values()), create_graph=True, materialize_grads=True
-    )
+    with twice_differentiable():
+        loss = task.loss(tracked, batch, hp)
+    grads = torch.autograd.grad(loss, list(tracked.values()), create_graph=True, materialize_grads=True)
     return dict(zip(tracked, grads, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from hypernudge.errors import is_real, require, require_choice, unknown_name
+from hypernudge.optimizers import LIMITS as RULE_LIMITS
 from hypernudge.optimizers import Optimizer, rule_from
 from hypernudge.space import Categorical, SearchSpace
 from hypernudge.tasks.data import load_dataset
@@ -19,12 +19,8 @@ from hypernudge.tasks.regularised import OBJECTIVES, PENALTIES, RegularisedTask,
 from hypernudge.tasks.spaces import build_space
 from hypernudge.tasks.supervised import SupervisedTask
 
-BELOW_1 = math.nextafter(1.0, 0.0)
 LIMITS = {
-    "lr": (0.0, 1e6),
-    "momentum": (0.0, BELOW_1),
-    "beta1": (0.0, BELOW_1),
-    "weight_decay": (0.0, 1e6),
+    **RULE_LIMITS,
     "augmentation": (0.0, 1e3),
     "label_smoothing": (0.0, 1.0),
     **dict.fromkeys(PENALTIES, (0.0, 1e6)),

@@ -94,15 +94,14 @@ def hyper_gradients(
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[Measurement]:
         parameters = selected(task, configs[0], form.only)
-        params = stacked_params(task, seeds)
+        at = task.at(configs[0])
+        params = stacked_params(at, seeds)
 
         def batch(step: int) -> Batch:
-            return stacked_batch(task, seeds, step, form.batch_size)
+            return stacked_batch(at, seeds, step, form.batch_size)
 
-        flops = task.flops_of(
-            _name(form, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], form)
-        )
-        objective = form.objective(_stack(task, configs[0]), params, batch, _used(task, form))
+        flops = at.flops_of(_name(form, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], form))
+        objective = form.objective(_stack(at, configs[0]), params, batch, _used(at, form))
         gradients = reverse_many(objective, configs, parameters, _dtype_of(params))
         return [Measurement(gradient, flops, False) for gradient in gradients]
 
@@ -116,6 +115,7 @@ def hyper_gradient(task: GradientTask, config: Config, seed: int, form: Form) ->
     measurement says so.
     """
     parameters = selected(task, config, form.only)
+    task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
     dtype = _dtype_of(params)
 
@@ -142,11 +142,12 @@ def curvature_rates(
     """
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[tuple[float, float]]:
-        params = stacked_params(task, seeds)
-        batch = stacked_batch(task, seeds, 0, batch_size)
+        at = task.at(configs[0])
+        params = stacked_params(at, seeds)
+        batch = stacked_batch(at, seeds, 0, batch_size)
         hp = stacked_config(configs, _dtype_of(params))
-        found = hessian_vector_many(_stack(task, configs[0]), params, batch, hp)
-        flops = task.flops_of(
+        found = hessian_vector_many(_stack(at, configs[0]), params, batch, hp)
+        flops = at.flops_of(
             f"curvature of {batch_size}", lambda: curvature_rate(task, configs[0], seeds[0], batch_size)
         )
         return [(curvature.lr_star, flops) for curvature in found]
@@ -159,6 +160,7 @@ def curvature_rates(
 
 def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: int) -> tuple[float, float]:
     """Return `lr*` at the initialisation of the trial with `seed` (NaN if not finite), and its FLOPs."""
+    task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
 
     def work() -> float:
@@ -180,6 +182,7 @@ def walk(
     """
     strength = config.get("augmentation")
     hp = {**config, "augmentation": 0.0} if isinstance(strength, int | float) else dict(config)
+    task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
     used = math.ceil(batch_size / task.batch_size)
     found: list[float] = []

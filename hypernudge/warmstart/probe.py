@@ -84,9 +84,10 @@ class Probe:
             return Scale(math.nan, why=why)
         number = len(history.trials)
         differentiable = needs_gradient(task, policy)
-        size = self.samples(differentiable)
+        at = differentiable.at(config)
+        size = self.samples(at)
         seed = trial_seed_of(streams, number)
-        found, flops = differentiable.counted(
+        found, flops = at.counted(
             f"probe of {self.steps} x {size}",
             lambda: walk(differentiable, config, seed, self.steps, size),
         )

@@ -13,7 +13,7 @@ from hypernudge import ModuleLoss, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient.curvature import gradient_difference, hessian_vector
 from hypernudge.random import Streams
-from hypernudge.tasks.seeded import seeded
+from hypernudge.tasks.module.seeded import seeded
 from hypernudge.trial import History
 from hypernudge.warmstart.curvature_band import CurvatureBand
 from hypernudge.warmstart.features import USUAL_STEPS, steps_of

@@ -54,7 +54,7 @@ class TransformerLM(nn.Module):
     About `vocabulary * width + 12 * depth * width ** 2` parameters: 1 million with a vocabulary of 2,048,
     width 128 and depth 4, 124 million with 50,257, 768 and 12. Linear layers have no biases. Weights are
     drawn from N(0, 0.02^2), those that end a branch divided by sqrt(2 depth) (Radford et al. 2019). Attention
-    can be differentiated twice within `hypernudge.tasks.attention.twice_differentiable`.
+    can be differentiated twice within `hypernudge.hypergradient.attention.twice_differentiable`.
 
     Args:
         vocabulary: Number of tokens.

@@ -76,7 +76,7 @@ class VisionTransformer(nn.Module):
     """ViT with a class token and learned positions; parameters are named and shaped as timm's.
 
     The defaults are `timm/vit_tiny_patch16_224` with `img_size=32, patch_size=4`: 5.4 million parameters.
-    Attention can be differentiated twice within `hypernudge.tasks.attention.twice_differentiable`.
+    Attention can be differentiated twice within `hypernudge.hypergradient.attention.twice_differentiable`.
 
     Args:
         num_classes: Number of outputs.

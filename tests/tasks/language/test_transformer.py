@@ -4,7 +4,7 @@ from torch import nn
 from torch.func import functional_call
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.tasks.attention import twice_differentiable
+from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.tasks.decay import decayed, parameter_groups
 from hypernudge.tasks.language.transformer import TransformerLM, next_token_loss, rotated, transformer_lm
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.func import functional_call
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.registry import check_name, registered_only
-from hypernudge.tasks.attention import twice_differentiable
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.vision import resnet
 from hypernudge.tasks.vision.vit import VisionTransformer

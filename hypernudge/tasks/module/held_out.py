@@ -1,0 +1,67 @@
+"""A part of the data that is only scored: batches in their order, on the model's device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+from hypernudge.errors import require
+from hypernudge.registry import takes
+from hypernudge.tasks.module.measuring import Recipe
+from hypernudge.tasks.module.mini_batches import flattened, is_map_style, tensors_only
+
+LEAST = 256  # samples of a batch without gradients, where nobody says
+
+
+class HeldOut:
+    """What a score gets as `split`: iterating it yields batches, as often as one likes.
+
+    Args:
+        data: A `DataLoader`, a map-style data set, a tuple of tensors with equal first dimension, or a
+            function without arguments that returns an iterable of batches.
+        name: `"validation"` or `"test"`.
+        batch_size: Samples of a batch where `data` does not say.
+        recipe: Types of inputs.
+        device: Where batches go.
+
+    Raises:
+        InvalidArgumentError: `data` is none of these, or empty.
+    """
+
+    def __init__(self, data: Any, name: str, batch_size: int, recipe: Recipe, device: torch.device) -> None:
+        self.name, self._recipe, self._device = name, recipe, device
+        where = f"data.{name}"
+        rule = "must be a DataLoader, a map-style data set, a tuple of tensors or a function of nothing"
+        remedy = "write a function that returns an iterable of batches"
+        if isinstance(data, tuple) and tensors_only(data):
+            lengths = {len(part) for part in data}
+            require(len(lengths) == 1, where, "tensors must have equal first dimension", sorted(lengths), "-")
+            data = TensorDataset(*data)
+        self._batches: Callable[[], Iterable[Any]]
+        if isinstance(data, DataLoader):
+            self._batches = lambda: data
+        elif is_map_style(data) and not (isinstance(data, list) and tensors_only(data)):
+            require(len(data) > 0, where, "must not be empty", data, "fill it")
+            size = max(batch_size, LEAST)
+            if type(data) is TensorDataset:
+                self._batches = lambda: _slices(data, size)
+            else:
+                self._batches = lambda: DataLoader(data, batch_size=size)
+        else:
+            ok = callable(data) and not isinstance(data, type) and takes(data, 0)
+            require(ok, where, rule, type(data).__name__, remedy)
+            self._batches = data
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches."""
+        for batch in self._batches():
+            parts, pack = flattened(batch)
+            yield pack({name: self._recipe.moved(part, self._device) for name, part in parts.items()})
+
+
+def _slices(data: TensorDataset, size: int) -> Iterator[list[torch.Tensor]]:
+    for first in range(0, len(data), size):
+        yield [part[first : first + size] for part in data.tensors]

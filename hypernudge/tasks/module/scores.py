@@ -1,0 +1,53 @@
+"""Usual scores of a model on a split, larger is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hypernudge.tasks.module.held_out import HeldOut
+from hypernudge.tasks.module.measuring import Loss
+
+
+def accuracy(model: nn.Module, split: HeldOut) -> float:
+    """Return the share of samples whose largest output is at the label; NaN if an output is not finite.
+
+    Args:
+        model: Maps inputs to outputs `(n, classes)`, or to an object with `logits`.
+        split: Batches `(inputs, labels)`, or mappings to what `model` takes and to `labels`.
+    """
+    hits, samples, finite = torch.zeros(()), 0, torch.ones(())
+    for batch in split:
+        if isinstance(batch, Mapping):
+            outputs, labels = model(**{k: v for k, v in batch.items() if k != "labels"}), batch["labels"]
+        else:
+            outputs, labels = model(batch[0]), batch[1]
+        logits: Tensor = getattr(outputs, "logits", outputs)
+        hits = hits.to(logits.device) + (logits.argmax(-1) == labels).sum()
+        finite = finite.to(logits.device) * torch.isfinite(logits).all()
+        samples += labels.numel()
+    return float(hits) / samples if samples and bool(finite) else math.nan
+
+
+def negative_loss(loss: Loss, hp: Mapping[str, Any] | None = None) -> Callable[[nn.Module, HeldOut], float]:
+    """Return the score that is minus a loss, averaged over samples.
+
+    Args:
+        loss: `loss(model, batch, hp)`.
+        hp: What it gets as `hp`; nothing if absent.
+    """
+
+    def score(model: nn.Module, split: HeldOut) -> float:
+        total, samples = torch.zeros((), dtype=torch.float64), 0
+        for batch in split:
+            part = next(iter(batch.values())) if isinstance(batch, Mapping) else batch
+            size = len(part if isinstance(part, Tensor) else part[0])
+            total += size * loss(model, batch, hp or {}).detach().cpu().double()
+            samples += size
+        return -float(total / samples)
+
+    return score

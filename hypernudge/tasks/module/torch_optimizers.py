@@ -1,0 +1,38 @@
+"""PyTorch's optimizers for the update rules that warm starts know, fused where there is such a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hypernudge.errors import require
+from hypernudge.optimizers import SGD, AdamW, Optimizer, setting
+
+FUSED = ("cpu", "cuda", "mps")  # devices with one kernel for all parameters
+
+
+def check_trainable(rule: Optimizer) -> None:
+    """Refuse an update rule that no optimizer of PyTorch follows.
+
+    Raises:
+        InvalidArgumentError: If it is neither SGD with coupled weight decay nor AdamW.
+    """
+    known = (type(rule) is SGD and not rule.decoupled) or type(rule) is AdamW
+    rule_text = "must be SGD with coupled weight decay, or AdamW: what torch.optim has"
+    require(known, "optimizer", rule_text, rule, "write 'sgd' or 'adamw'")
+
+
+def torch_optimizer(
+    rule: Optimizer, params: Iterable[Tensor], hp: Mapping[str, Any], device: torch.device
+) -> torch.optim.Optimizer:
+    """Return the optimizer of `torch.optim` that makes the steps of `rule` at a configuration."""
+    fused = device.type in FUSED
+    lr, decay = float(hp["lr"]), float(setting(hp, "weight_decay"))
+    if isinstance(rule, AdamW):
+        beta1 = float(setting(hp, "beta1", setting(hp, "momentum", rule.beta1)))
+        betas = (beta1, float(setting(hp, "beta2", rule.beta2)))
+        return torch.optim.AdamW(params, lr, betas, rule.eps, decay, fused=fused)
+    return torch.optim.SGD(params, lr, float(setting(hp, "momentum")), weight_decay=decay, fused=fused)

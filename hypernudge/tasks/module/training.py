@@ -1,0 +1,188 @@
+"""The training face: one trial in memory, an ordinary PyTorch loop whose every draw has an address."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hypernudge.optimizers import setting
+from hypernudge.tasks.module.measuring import Recipe, Score, build, check_scalar, forward_seed
+from hypernudge.tasks.module.mini_batches import MiniBatches, flattened
+from hypernudge.tasks.module.schedules import Schedule
+from hypernudge.tasks.module.seeded import seeded
+from hypernudge.tasks.module.torch_optimizers import torch_optimizer
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How the training face runs.
+
+    Attributes:
+        recipe: Model, loss and optimizer.
+        device: Where.
+        schedule: Of the learning rate.
+        autocast: Whether the forward pass computes in bfloat16 where that is safe.
+        channels_last: Whether images and convolutions lie with the channels last.
+        compiled: Whether the model goes through `torch.compile`.
+    """
+
+    recipe: Recipe
+    device: torch.device
+    schedule: Schedule
+    autocast: bool = False
+    channels_last: bool = False
+    compiled: bool = False
+
+
+class Training:
+    """Model, optimizer and position of one trial.
+
+    Args:
+        loop: How it runs.
+        batches: What it reads.
+        hp: The trial's values.
+        seed: Of initialisation, order of the data, and everything drawn.
+        steps_per_unit: Steps of a unit.
+        units: Of the study's longest training, over which the schedule runs.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        batches: MiniBatches,
+        hp: Mapping[str, Any],
+        seed: int,
+        steps_per_unit: int,
+        units: int,
+    ) -> None:
+        self.loop, self.batches, self.hp, self.seed = loop, batches, dict(hp), seed
+        self.steps_per_unit, self.steps = steps_per_unit, steps_per_unit * units
+        self.unit = 0
+        self.model = build(loop.recipe.model, self.hp, seed, loop.device, loop.recipe.dtype)
+        if loop.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self._called: Any = torch.compile(self.model) if loop.compiled else self.model
+        self.params = [value for value in self.model.parameters() if value.requires_grad]
+        self.optimizer = torch_optimizer(loop.recipe.optimizer, self.params, self.hp, loop.device)
+        self._clip = setting(self.hp, "grad_clip", None)
+        self._ema = float(setting(self.hp, "ema"))
+        self.average = [value.detach().clone() for value in self._averaged()] if self._ema else []
+
+    def advance(self) -> bool:
+        """Train for one unit; return False if a loss was not finite."""
+        first = self.unit * self.steps_per_unit
+        last = first + self.steps_per_unit
+        total = torch.zeros((), device=self.loop.device)
+        with seeded(
+            forward_seed(self.seed, -2)
+        ):  # to be put back afterwards; every step has a seed of its own
+            for step, batch in enumerate(self.batches.through(self.seed, first, last), start=first):
+                total += self._step(step, batch)
+        self.unit += 1
+        return math.isfinite(total.item())
+
+    def _step(self, step: int, batch: Any) -> Tensor:
+        parts, pack = flattened(batch)
+        moved = pack({name: self._moved(value) for name, value in parts.items()})
+        rate = float(self.hp["lr"]) * self.loop.schedule.factor(step, self.steps, self.hp)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        _reseed(forward_seed(self.seed, step))
+        with self._autocast():
+            loss = self.loop.recipe.loss(self._called, moved, self.hp)
+        check_scalar(loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self._clip is not None:
+            nn.utils.clip_grad_norm_(self.params, float(self._clip))
+        self.optimizer.step()
+        if self._ema:
+            with torch.no_grad():
+                torch._foreach_lerp_(self.average, self._averaged(), 1.0 - self._ema)
+        return loss.detach()
+
+    def score(self, function: Score, part: Any) -> float:
+        """Return the user's score on a split, of the averaged weights where they are averaged."""
+        modes = {module: module.training for module in self.model.modules()}
+        with seeded(forward_seed(self.seed, -1)), torch.no_grad(), self._autocast(), self._weights_averaged():
+            try:
+                self.model.eval()
+                return float(function(self._called, part))
+            finally:
+                for module, mode in modes.items():
+                    module.training = mode
+
+    @contextlib.contextmanager
+    def _weights_averaged(self) -> Iterator[None]:
+        if not self._ema:
+            yield
+            return
+        own = [value.detach().clone() for value in self._averaged()]
+        torch._foreach_copy_(self._averaged(), self.average)
+        try:
+            yield
+        finally:
+            torch._foreach_copy_(self._averaged(), own)
+
+    def _averaged(self) -> list[Tensor]:
+        """Return what is averaged: trainable parameters and the statistics that belong to them."""
+        return [p.detach() for p in self.params] + [b for b in self.model.buffers() if b.is_floating_point()]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if not self.loop.autocast:
+            return contextlib.nullcontext()
+        return torch.autocast(self.loop.device.type, dtype=torch.bfloat16)
+
+    def _moved(self, value: Tensor) -> Tensor:
+        moved = self.loop.recipe.moved(value, self.loop.device)
+        images = self.loop.channels_last and moved.dim() == 4 and moved.is_floating_point()
+        return moved.contiguous(memory_format=torch.channels_last) if images else moved
+
+    def state(self) -> dict[str, Any]:
+        """Return all that training has changed, as tensors and plain values; tensors are shared."""
+        return {
+            "unit": self.unit,
+            "model": self._changing(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state` of the same trial.
+
+        Raises:
+            ValueError: If the model or the optimizer is another one; nothing is changed then.
+        """
+        own = self._changing()
+        shapes = {name: value.shape for name, value in own.items()}
+        if {name: value.shape for name, value in state["model"].items()} != shapes:
+            raise ValueError("the model has other parameters or buffers")
+        if len(state["average"]) != len(self.average):
+            raise ValueError("other weights are averaged")
+        self.optimizer.load_state_dict(state["optimizer"])  # first, for it may refuse
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(state["model"][name])
+            for mine, value in zip(self.average, state["average"], strict=True):
+                mine.copy_(value)
+        self.unit = int(state["unit"])
+
+    def _changing(self) -> dict[str, Tensor]:
+        """Return trainable parameters and all buffers by name; what is frozen is as it was drawn."""
+        trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
+        return trained | dict(self.model.named_buffers())
+
+
+def _reseed(seed: int) -> None:
+    """Seed the global generators, as `seeded` does, without a way back."""
+    random.seed(seed)
+    np.random.seed([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])  # noqa: NPY002 -- users' code draws from it
+    torch.manual_seed(seed)

@@ -1,0 +1,61 @@
+"""Values with which the training face can work, checked before anything is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hypernudge.errors import is_real, require
+from hypernudge.optimizers import BELOW_1
+from hypernudge.optimizers import LIMITS as RULE_LIMITS
+from hypernudge.parameters import Categorical, HyperParameter, Real
+from hypernudge.space import SearchSpace
+
+LIMITS = {
+    **RULE_LIMITS,
+    "grad_clip": (math.nextafter(0.0, 1.0), 1e6),
+    "ema": (0.0, BELOW_1),
+    "warmup": (0.0, BELOW_1),
+    "final_factor": (0.0, 1.0),
+}
+"""Of what the training face reads, by name."""
+
+
+def check_values(space: SearchSpace, fixed: Mapping[str, Any]) -> None:
+    """Refuse values that training cannot work with.
+
+    Raises:
+        InvalidArgumentError: Naming the value, or a name that is both tuned and fixed.
+    """
+    require(
+        isinstance(space, SearchSpace), "space", "must be a SearchSpace", space, "write SearchSpace([...])"
+    )
+    found = "lr" in space or "lr" in fixed
+    require(found, "space", "must hold 'lr'", space.names, "add it, or fix it: fixed={'lr': 0.1}")
+    both = sorted(set(space.names) & set(fixed))
+    require(not both, "fixed", "must not name what is tuned", both, "drop it from one of the two")
+    for parameter in space:
+        _check(f"space.{parameter.name}", parameter.name, _values(parameter), not isinstance(parameter, Real))
+    for name, value in fixed.items():
+        _check(f"fixed.{name}", name, [value], True)
+
+
+def _values(parameter: HyperParameter) -> Iterable[Any]:
+    if isinstance(parameter, Categorical):
+        return parameter.choices
+    return parameter.low, parameter.high
+
+
+def _check(where: str, name: str, values: Iterable[Any], discrete: bool) -> None:
+    if name == "batch_size":
+        wrong = [v for v in values if not (isinstance(v, int) and not isinstance(v, bool) and v >= 1)]
+        ok = discrete and not wrong
+        require(
+            ok, where, "must be whole numbers, at least 1", wrong or "a range", "use Integer or Categorical"
+        )
+    elif name in LIMITS:
+        low, high = LIMITS[name]
+        unset = name != "lr"  # None leaves the others at their defaults
+        wrong = [v for v in values if not ((is_real(v) and low <= v <= high) or (v is None and unset))]
+        require(not wrong, where, f"must lie in [{low:g}, {high:g}]", wrong, "correct it")
