@@ -7,9 +7,9 @@ ordinary loop that they are measured against.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from hypernudge.optimizers import Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
+from hypernudge.tasks.seeded import seeded
 from hypernudge.tasks.vision.images import read_part
 from hypernudge.tasks.vision.resnet import CifarResNet, ResidualBlock, resnet20, subsampled
 
@@ -34,6 +35,7 @@ SPACE = SearchSpace(
 )
 
 
+M = TypeVar("M", bound=nn.Module)
 Images = tuple[Tensor, Tensor]  # (n, 3, 32, 32) and labels (n,)
 
 
@@ -51,6 +53,16 @@ def cifar10(data_dir: Path, n: int = 2000, part: str = "test") -> Images:
 def standardised(x: Tensor, by: Tensor) -> Tensor:
     """Return images `x` with mean 0 and standard deviation 1 in each channel of the images `by`."""
     return (x - by.mean((0, 2, 3), keepdim=True)) / by.std((0, 2, 3), keepdim=True)
+
+
+def built(make: Callable[[], M]) -> M:
+    """Return what `make` builds, with the same values in every process.
+
+    A module draws its vectors (biases) when it is made, from PyTorch's global generator, which begins every
+    process elsewhere; `drawn` keeps them.
+    """
+    with seeded(0):
+        return make()
 
 
 def drawn(module: nn.Module, seed: int) -> Params:
@@ -85,7 +97,7 @@ class ResNetTask(GradientTask):
             held_out = dict.fromkeys(("validation", "test"), (x[:64], y[:64]))
             x, y = x[64:], y[64:]
         self.x, self.y, self.held_out = x, y, held_out
-        self.module = resnet20() if module is None else module
+        self.module = built(resnet20) if module is None else module
         statistics = {n: v for n, v in self.module.named_buffers() if "running" in n}
         self.statistics, self.buffers = statistics, tuple(statistics)
 
@@ -187,7 +199,7 @@ class LanguageTask(GradientTask):
         text = gzip.decompress(path.read_bytes()) if path.is_file() else Path(gzip.__file__).read_bytes() * 4
         _, codes = np.unique(np.frombuffer(text, dtype=np.uint8), return_inverse=True)
         self.text = torch.from_numpy(codes.astype(np.int64))
-        self.module = Transformer(int(codes.max()) + 1, self.length)
+        self.module = built(lambda: Transformer(int(codes.max()) + 1, self.length))
 
     def init(self, seed: int) -> Params:
         return drawn(self.module, seed)

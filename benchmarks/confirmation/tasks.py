@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks import Images, LanguageTask, ResNetTask, Transformer, cifar10, standardised
+from benchmarks.networks import Images, LanguageTask, ResNetTask, Transformer, built, cifar10, standardised
 from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace
@@ -54,7 +54,7 @@ class CharacterModel(LanguageTask):
             starts = torch.linspace(0, len(text) - self.length - 1, WINDOWS).long().unsqueeze(1)
             self.held_out[part] = text[starts + torch.arange(self.length + 1)]
         vocabulary = self.module.tokens.num_embeddings
-        self.module = Transformer(vocabulary, self.length, width=32)
+        self.module = built(lambda: Transformer(vocabulary, self.length, width=32))
 
     def score(self, params: Mapping[str, Any], split: Split) -> float:
         """Return the negative mean loss per character of a held-out part."""
@@ -92,7 +92,7 @@ class SmallResNet(ResNetTask):
             "validation": (standardised(x[:VALIDATION], training), y[:VALIDATION]),
             "test": (standardised(test, training), labels),
         }
-        network = CifarResNet(8, width=8)
+        network = built(lambda: CifarResNet(8, width=8))
         super().__init__((standardised(training, training), y[VALIDATION:]), network, held_out)
 
 

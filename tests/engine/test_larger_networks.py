@@ -80,3 +80,12 @@ def test_population_is_serial(make, alone_above, dtype, tolerance):
         for name, value in state.params.items():
             assert torch.allclose(found[name], value.detach(), rtol=tolerance, atol=tolerance), name
         assert member.scores[0][0] == pytest.approx(expected, abs=1 / 16 if dtype == "float32" else 1e-9)
+
+
+def test_networks_begin_alike_whatever_the_global_generator(tmp_path):
+    def initial(seed):
+        torch.manual_seed(seed)
+        return LanguageTask(tmp_path).init(3)
+
+    first, second = initial(0), initial(1)
+    assert all(torch.equal(first[name], second[name]) for name in first)
