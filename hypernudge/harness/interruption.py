@@ -49,14 +49,15 @@ def _terminate(*_: Any) -> NoReturn:
 
 @contextlib.contextmanager
 def deaf_children() -> Iterator[None]:
-    """Have processes that are started in this block ignore SIGINT; one that comes meanwhile is kept."""
+    """Have processes that are started in this block never receive SIGINT; one that comes meanwhile is kept.
+
+    They inherit a mask. Ignoring it instead would lose one that another thread of ours receives now.
+    """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

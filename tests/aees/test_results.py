@@ -63,6 +63,16 @@ def damaged(data):
     }
 
 
+def test_what_is_no_file_or_endless_is_named(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    (tmp_path / "b.json").write_text("[" * 100_000)
+    for name in ("a.json", "b.json"):
+        with pytest.raises(UnreadableResultError, match=name):
+            load_run_result(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        load_run_result(tmp_path / "c.json")
+
+
 def test_damaged_and_older_results_are_named_and_left_out(tmp_path, capsys):
     save_run_result(result_of(), tmp_path / "good.json")
     cases = damaged(json.loads((tmp_path / "good.json").read_text()))

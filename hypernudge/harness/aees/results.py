@@ -99,7 +99,9 @@ def load_run_result(path: Path) -> RunResult:
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError, RecursionError) as error:
         raise UnreadableResultError(f"{path}: is not JSON ({error}); move it aside and run again") from None
     _check(data, path)
     return RunResult(**{entry.name: data[entry.name] for entry in fields(RunResult)})

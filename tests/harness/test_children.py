@@ -1,0 +1,107 @@
+"""Children of a run: what they say is passed on and kept, whatever becomes of the log or of us."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hypernudge.harness.children import Command, run_child
+from hypernudge.harness.interruption import INTERRUPTED, TERMINATED, Terminated, deaf_children, orderly
+from hypernudge.harness.progress import Progress
+from tests.harness.tools import wait_for
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
+
+
+def python(code):
+    return lambda: Command([sys.executable, "-c", code])
+
+
+def test_streams_are_kept_apart_and_the_exit_code_is_the_child_s(tmp_path, capsys):
+    code = "import sys; print('out é'); sys.stderr.write('err\\n'); sys.exit(3)"
+    assert run_child(python(code), tmp_path / "new", Progress(0)) == 3
+    assert (tmp_path / "new" / "stdout.log").read_text("utf-8") == "out é\n"
+    assert (tmp_path / "new" / "stderr.log").read_text("utf-8") == "err\n"
+    assert capsys.readouterr().out == "out é\n"
+
+
+def test_a_log_that_cannot_be_written_stops_no_child(tmp_path, capsys):
+    (tmp_path / "stdout.log").mkdir()
+    code = "for line in range(20_000): print('x' * 40)"  # far more than a pipe holds
+    assert run_child(python(code), tmp_path, Progress(0)) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("\n") == 20_000 and "the output is not kept" in captured.err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_nor_does_a_full_disk(tmp_path, capsys):
+    (tmp_path / "stdout.log").symlink_to("/dev/full")
+    assert run_child(python("print(1); print(2)"), tmp_path, Progress(0)) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "1\n2\n" and captured.err.count("the output is not kept from here on") == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
+def test_a_signal_ends_the_child_and_says_one_line(tmp_path, capsys, number, code):
+    deaf = "import signal, sys, time; print(*signal.pthread_sigmask(0, []), flush=True); time.sleep(600)"
+    children = []
+
+    def start():
+        children.append(Command([sys.executable, "-c", deaf]))
+        return children[0]
+
+    def send():
+        while not (tmp_path / "stdout.log").is_file() or not (tmp_path / "stdout.log").read_text():
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
+    before = signal.getsignal(signal.SIGTERM)
+    assert orderly(lambda: run_child(start, tmp_path, Progress(0))) == code
+    assert signal.getsignal(signal.SIGTERM) == before
+    captured = capsys.readouterr()
+    assert captured.err == "interrupted; the same command goes on\n"
+    assert captured.out == f"{signal.SIGINT}\n", "the child is deaf to Ctrl-C"
+    assert children[0].wait() == -signal.SIGTERM
+
+
+def test_terminated_is_an_interruption():
+    assert issubclass(Terminated, KeyboardInterrupt)
+
+
+def test_a_signal_that_comes_while_a_child_starts_is_kept():
+    with pytest.raises(KeyboardInterrupt):
+        with deaf_children():
+            os.kill(os.getpid(), signal.SIGINT)
+        pytest.fail("the signal is lost")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the orphan in /proc")
+def test_a_child_ends_with_its_parent_even_if_it_looks_late(tmp_path):
+    """The parent is dead before the child asks for its lifeline."""
+    child = (
+        "import time; time.sleep(1); from hypernudge.harness.launch import die_with_parent;"
+        "die_with_parent(); time.sleep(600)"
+    )
+    parent = (
+        "import os, sys; from hypernudge.harness.children import Command;"
+        f"c = Command([sys.executable, '-c', {child!r}]); print(c._process.pid, flush=True); os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    if not wait_for(lambda: ended(pid), 60):
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("the orphan lives on")
+
+
+def ended(pid):
+    """Whether a process is gone, or waits only to be reaped."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] == "Z"
+    except OSError:
+        return True
