@@ -8,7 +8,9 @@ import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-WIDEST = 1_000_000  # units of a layer; more do not fit into a memory
+LARGEST = 2**63 - 1  # whole number that every table and file can hold
+DEEPEST = 10_000  # layers of a network
+WIDEST = 16_384  # units of a layer; two such layers are a gigabyte of weights
 LONGEST = 200  # characters of a value in a message
 
 
@@ -42,6 +44,7 @@ def require_whole(
 ) -> None:
     """Raise `InvalidArgumentError` unless `value` is a whole number in `[low, high]`."""
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    high = LARGEST if high is None and whole and value > LARGEST else high  # type: ignore[operator]
     rule = (
         f"must be a whole number >= {low}" if high is None else f"must be a whole number in [{low}, {high}]"
     )

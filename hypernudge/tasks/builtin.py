@@ -56,13 +56,16 @@ def supervised(
     require_choice("dtype", dtype, DTYPES)
     named = label is None or isinstance(label, str)
     require(named, "label", "must be text", label, "leave it out for the names of data set and model")
+    network = {"name": model} if isinstance(model, str) else model
+    described = isinstance(network, Mapping) and "name" in network
+    require(described, "model", "must be a name, or a mapping with a name and options", model, "'mlp', say")
     rule, searched = rule_from(optimizer), build_space(space)
     kind, extra = _class_for(searched, episodes)
     check_read(searched, kind.reads, rule)
     data = load_dataset(dataset, split_seed, inputs)
     return kind(
         with_label_noise(data, label_noise, label_noise_kind, split_seed),
-        {"name": model} if isinstance(model, str) else model,
+        network,
         searched,
         batch_size=batch_size,
         steps_per_unit=steps_per_unit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
-from hypernudge.errors import InvalidArgumentError, require, require_whole
+from hypernudge.errors import DEEPEST, WIDEST, InvalidArgumentError, require, require_whole
 
 
 class ResidualBlock(nn.Module):
@@ -53,12 +53,12 @@ class CifarResNet(nn.Module):
 
     def __init__(self, depth: int = 20, num_classes: int = 10, width: int = 16, channels: int = 3) -> None:
         super().__init__()
-        require_whole("depth", depth, 8)
+        require_whole("depth", depth, 8, DEEPEST)
         require(
             depth % 6 == 2, "depth", "must be 6 n + 2 for n blocks a stage", depth, "20, 32, 44 are usual"
         )
         for argument, value in (("num_classes", num_classes), ("width", width), ("channels", channels)):
-            require_whole(argument, value)
+            require_whole(argument, value, 1, WIDEST)
         self.conv = nn.Conv2d(channels, width, 3, 1, 1, bias=False)
         self.bn = nn.BatchNorm2d(width)
         blocks: list[ResidualBlock] = []

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
-from hypernudge.errors import require, require_between, require_whole
+from hypernudge.errors import DEEPEST, WIDEST, require, require_between, require_whole
 
 
 class Attention(nn.Module):
@@ -105,8 +105,9 @@ class VisionTransformer(nn.Module):
     ) -> None:
         super().__init__()
         counts = {"num_classes": num_classes, "img_size": img_size, "patch_size": patch_size, "width": width}
-        for argument, value in {**counts, "depth": depth, "heads": heads, "channels": channels}.items():
-            require_whole(argument, value)
+        for argument, value in {**counts, "heads": heads, "channels": channels}.items():
+            require_whole(argument, value, 1, WIDEST)
+        require_whole("depth", depth, 1, DEEPEST)
         divides = img_size % patch_size == 0
         require(divides, "patch_size", f"must divide img_size {img_size}", patch_size, "4 is usual for 32")
         require(width % heads == 0, "width", f"must be a multiple of heads {heads}", width, "change one")
