@@ -146,7 +146,7 @@ class AdamW:
     def __post_init__(self) -> None:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
             require_share(f"optimizer.{name}", value, "0.9 and 0.999 are usual")
-        require_between("optimizer.eps", self.eps, 0, remedy="it must be positive: 1e-8 is usual")
+        require_between("optimizer.eps", self.eps, 0, 1, remedy="it must be positive: 1e-8 is usual")
 
     def init(self, params: Params) -> Params:
         """Return both moments, zero, and the number of steps; `exp_avg/NAME`, `exp_avg_sq/NAME`, `step`."""

@@ -79,6 +79,25 @@ def is_number(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def check_plain(data: object, where: str = "") -> None:
+    """Refuse what JSON cannot hold: NaN, infinities, bytes, keys that are no text.
+
+    Raises:
+        InvalidArgumentError: Naming where it stands.
+    """
+    if isinstance(data, Mapping):
+        for key, value in data.items():
+            rule = "keys must be text"
+            require(isinstance(key, str), where or "experiment", rule, key, "quote it")
+            check_plain(value, f"{where}.{_key(key)}" if where else _key(key))
+    elif isinstance(data, list | tuple):
+        for index, value in enumerate(data):
+            check_plain(value, f"{where}[{index}]")
+    else:
+        plain = data is None or isinstance(data, str | bool) or is_number(data)
+        require(plain, where, "must be text, a finite number, true, false or null", data, "correct it")
+
+
 def _refusal(error: Any, root: str, at_root: bool) -> InvalidArgumentError:
     """Return the error for a violation of `jsonschema`."""
     path, schema, value = list(error.absolute_path), error.schema, error.instance

@@ -18,7 +18,7 @@ import torch
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.trajectory import Trajectory
-from hypernudge.errors import require, require_whole
+from hypernudge.errors import is_real, require, require_whole
 from hypernudge.parameters import hashable
 from hypernudge.registry import check_instance
 from hypernudge.task import GradientTask, Route, Task
@@ -99,9 +99,9 @@ class Population:
             require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
         require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")
         if alone_above is not None:
-            number = isinstance(alone_above, int | float) and not isinstance(alone_above, bool)
-            rule = "must be a number of FLOPs >= 0"
-            require(number and alone_above >= 0, "alone_above", rule, alone_above, "leave it out")
+            number = is_real(alone_above) and alone_above >= 0
+            rule = "must be a finite number of FLOPs >= 0"
+            require(number, "alone_above", rule, alone_above, "leave it out")
         self.task, self.device, self.threads = task, device_of(device), threads
         self._budget = memory_budget
         self._wanted: dict[Trajectory, None] = {}

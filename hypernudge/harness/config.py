@@ -129,6 +129,10 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     from hydra import initialize_config_dir
     from omegaconf import OmegaConf
 
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0]
+        ours = re.match(r"hydra\b", key) is None
+        require(ours, "override", "must be of the experiment, not of Hydra", override, "remove it")
     root = config_root(path)
     for file in _group_files(raw.get("defaults"), root):
         load_yaml(file)  # Hydra has no bounds, and no errors that a user understands

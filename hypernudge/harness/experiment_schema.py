@@ -48,7 +48,7 @@ TEMPLATE: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": 200,
-    "pattern": whole(r"(?:[^{}]|\{\w+\})*"),
+    "pattern": whole(r"(?:[^{}]|\{[^\W\d]\w*\})*"),
     "rule": "must name axes in braces, such as {task}, and nothing else",
     "description": "Text with axes in braces, such as `{task}-{warm_start}`.",
 }
@@ -122,7 +122,7 @@ TASK = _component(
     space=SPACE,
     model=MODEL,
     training=TRAINING,
-    metric={"type": "string", "minLength": 1, "maxLength": 100, "description": "Name of the score."},
+    metric={**LABEL, "description": "Name of the score."},
     metric_range=METRIC_RANGE,
 )
 ENGINE = _component("How trials are trained.")
@@ -253,12 +253,7 @@ EXPERIMENT: Schema = {
     "rule": "must be a mapping",
     "additionalProperties": False,
     "properties": {
-        "name": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 200,
-            "description": "Name of the study.",
-        },
+        "name": {**LABEL, "description": "Name of the study."},
         "common": _variation("What all variations share; each may replace it, key by key."),
         "grid": GRID,
         "variations": {

@@ -24,7 +24,7 @@ from hypernudge.harness.plan import ATTEMPTS, Plan, Variation, digest, unlabelle
 from hypernudge.harness.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, resolve
 from hypernudge.results.names import broken_rule
-from hypernudge.schema import rule_of
+from hypernudge.schema import check_plain, rule_of
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
@@ -56,6 +56,7 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     """Resolve a composed experiment; component files are looked up in `folder`."""
     refuse_placeholders(experiment)
     schema.experiment.check(experiment)
+    check_plain(experiment)
     variations = _variations(experiment)
     common = dict(experiment.get("common") or {})
     for shared in ("engine", "seeds"):
@@ -112,7 +113,9 @@ class _Seen:
             paths = [str(file) for file in there]
             require(len(there) < 2, kind, "must be one file", paths, "remove one of the two")
             found = load_yaml(there[0]) if there else {}
-            schema.group_files[kind].check(found, f"{kind}/{there[0].name}" if there else kind)
+            where = f"{kind}/{there[0].name}" if there else kind
+            schema.group_files[kind].check(found, where)
+            check_plain(found, where)
             self._files[kind, name] = found
         return copy.deepcopy(self._files[kind, name])
 

@@ -95,6 +95,9 @@ _kept: ContextVar[dict[str, Dataset] | None] = ContextVar("kept", default=None)
 @contextlib.contextmanager
 def last_kept() -> Iterator[None]:
     """Keep the data set that was loaded last, for tasks on the same data that are built one after another."""
+    if _kept.get() is not None:
+        yield
+        return
     token = _kept.set({})
     try:
         yield

@@ -49,13 +49,14 @@ class Literal:
     policy: str = "literal"
 
     def __post_init__(self) -> None:
-        require_between("eta_h", self.eta_h, 0, remedy="it must be positive: 1e-3 is the proposal")
+        require_between("eta_h", self.eta_h, 0, 1e6, remedy="it must be positive: 1e-3 is the proposal")
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
         require_whole("steps", self.steps, 1, MAX_STEPS, remedy="1 is the proposal")
         require_choice("form", self.form, ("lookahead", "direct"))
         require(isinstance(self.policy, str), "policy", "must be a name", self.policy, "leave it out")
         if self.only is not None:
             require_names("only", self.only)
+            require(len(self.only) > 0, "only", "must name at least one", self.only, "leave it out for all")
             object.__setattr__(self, "only", tuple(self.only))
 
     def check(self, space: SearchSpace, task: Task) -> None:
