@@ -410,6 +410,8 @@ COMMANDS = [
     ["derive", "{template}", "--output", "{file}"],
     ["derive", "{template}", "--output", "{file}/below"],
     *[["status", place] for place in ("{none}", "{file}", "{folder}", "{odd}", "")],
+    *[["doctor", place] for place in ("{none}", "{file}")],
+    *[["doctor", "{folder}", flag] for flag in ("--zzz", "--fix=1")],
     *[["report", place] for place in ("{none}", "{file}", "{folder}", "{odd}", "")],
     *[["explain", place] for place in ("{none}", "{file}", "{folder}", "{odd}", "")],
     *[
