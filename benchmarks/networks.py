@@ -21,7 +21,7 @@ from hypernudge.optimizers import Params
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
-from hypernudge.tasks.seeded import seeded
+from hypernudge.tasks.module.seeded import seeded
 from hypernudge.tasks.vision.images import read_part
 from hypernudge.tasks.vision.resnet import CifarResNet, ResidualBlock, resnet20, subsampled
 
