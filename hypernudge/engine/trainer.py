@@ -99,8 +99,8 @@ class Population:
             require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
         require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")
         if alone_above is not None:
-            number = is_real(alone_above) and alone_above >= 0
-            rule = "must be a finite number of FLOPs >= 0"
+            number = (is_real(alone_above) and alone_above >= 0) or alone_above == math.inf
+            rule = "must be a number of FLOPs >= 0, infinity for never"
             require(number, "alone_above", rule, alone_above, "leave it out")
         self.task, self.device, self.threads = task, device_of(device), threads
         self._budget = memory_budget

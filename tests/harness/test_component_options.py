@@ -25,6 +25,7 @@ WRONG = {
     "str": [1, None, True, [], {}, "no such thing"],
     "str | None": [1, True, [], {}],
     "Sequence[int]": ["x", 1, None, [True], [1.5], [0], [-1], ["x"], [math.nan], [10**30], {}],
+    "Sequence[float]": ["x", 1, None, [True], ["x"], [math.nan], [-0.5], [2.0], [0.75, 0.5], {}],
     "tuple[str, ...]": ["x", 1, None, [1], [None]],
     "tuple[str, ...] | None": ["x", 1, [1], [None]],
     "SamplerSpec": [1, None, "no such thing", {}, {"name": "no such thing"}, {"name": "kde", "top": 2}],
@@ -42,7 +43,7 @@ ALLOWED = {
     ("warm_start", "newton", "mean"): [-1],
     ("warm_start", "literal", "policy"): ["no such thing"],
     ("engine", "population", "memory_budget"): [10**30],
-    ("engine", "population", "alone_above"): [],
+    ("engine", "population", "alone_above"): [math.inf],
     ("engine", "serial", "deadline"): [math.inf],
     ("engine", "population", "deadline"): [math.inf],
 }
