@@ -1,0 +1,87 @@
+"""What a plan names is built once, and only once; the page of the configuration is current."""
+
+import runpy
+from dataclasses import replace
+
+import pytest
+
+from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.config import load_yaml
+from hypernudge.harness.dry_build import check_buildable
+from hypernudge.harness.resolve import load_plan, resolve_plan
+from hypernudge.tasks import builtin, data
+from tests.harness.tools import ROOT
+
+
+def plan_of(tmp_path, **common):
+    grid = {
+        "run_id": "{space}-{workers}-{warm_start}",
+        "labels": {"scheduler": "{workers}", "task": "{space}"},
+        "axes": {
+            "task": ["digits_mlp"],
+            "scheduler": ["asha"],
+            "space": ["mid", "wide"],
+            "workers": [1, 4],
+            "warm_start": ["none", "literal", "informed"],
+        },
+    }
+    shared = {"target": 0.9, "budget": {"units": 9}, "seeds": {"count": 6}, **common}
+    return resolve_plan({"common": shared, "grid": grid}, tmp_path)
+
+
+def test_each_distinct_task_is_built_once_and_its_data_are_read_once(tmp_path, monkeypatch):
+    built, read = [], []
+    make, load = builtin.SupervisedTask.__init__, data.LOADERS["digits"]
+    monkeypatch.setattr(
+        builtin.SupervisedTask, "__init__", lambda self, *a, **k: (built.append(1), make(self, *a, **k))[1]
+    )
+    monkeypatch.setitem(data.LOADERS, "digits", lambda *given: (read.append(1), load(*given))[1])
+    plan = plan_of(tmp_path)
+    assert len(plan.variations) == 12
+    check_buildable(plan)
+    assert (len(built), len(read)) == (2, 1)
+    check_buildable(replace(plan, part_of="0" * 64))  # checked with the whole
+    assert len(built) == 2
+
+
+@pytest.mark.parametrize(
+    ("common", "words"),
+    [
+        ({"training": {"batch_size": -4}}, ["variations.mid-1-none.task", "batch_size", "-4"]),
+        ({"training": {"colour": 1}}, ["task.colour", "takes the options", "'colour'"]),
+        (
+            {"model": {"name": "mlp", "hiden": [3]}},
+            ["variations.mid-1-none.task", "model.hiden", "did you mean"],
+        ),
+        ({"model": "cnn", "training": {"dtype": "float16"}}, ["dtype", "'float32', 'float64'"]),
+        ({"engine": {"name": "population", "device": "tpu"}}, ["variations.mid-1-none.engine", "'tpu'"]),
+        (
+            {"engine": {"name": "population", "device": "cuda:99"}},
+            ["variations.mid-1-none.engine", "'cuda:99'"],
+        ),
+    ],
+)
+def test_what_cannot_be_built_is_named_with_its_variation(tmp_path, common, words):
+    with pytest.raises(InvalidArgumentError) as refused:
+        check_buildable(plan_of(tmp_path, **common))
+    assert all(word in str(refused.value) for word in words), refused.value
+
+
+@pytest.mark.parametrize("study", ["smoke_test", "full_experiment", "schedulers_study"])
+def test_the_shipped_experiments_can_be_built(study):
+    check_buildable(load_plan(ROOT / "config" / f"{study}.yaml"))
+
+
+def test_interpolations_of_a_usual_size_are_filled_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("MY_SEEDS", "7")
+    file = tmp_path / "e.yaml"
+    file.write_text("a: {b: 3, c: '${.b}', d: '${a.c}-${a.b}'}\ne: ${a}\nf: ${oc.env:MY_SEEDS}\n")
+    loaded = load_yaml(file)
+    assert loaded == {"a": (a := {"b": 3, "c": 3, "d": "3-3"}), "e": a, "f": "7"}
+
+
+def test_the_page_of_the_configuration_is_what_its_command_writes():
+    script = runpy.run_path(str(ROOT / "scripts" / "configuration.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"](), (
+        "run python scripts/configuration.py"
+    )
