@@ -24,7 +24,6 @@ from hypernudge.schema import described
 from hypernudge.tasks.spaces import SPACES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-KINDS = ("task", "model", "scheduler", "sampler", "warm_start", "optimizer", "engine")
 SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population", "shape", "classes")
 LAUNCHER = {"processes": 2, "attempts": ATTEMPTS}
 HEAD = f"""# The experiment file, key by key
@@ -87,7 +86,7 @@ def _shown(value: object) -> str:
 
 
 def _components() -> Iterator[str]:
-    for kind in KINDS:
+    for kind in REGISTRY:
         yield f"**{kind}**"
         yield ""
         for name in REGISTRY[kind]:
