@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from hypernudge.errors import require, require_between, require_flag, require_share
+from hypernudge.errors import require, require_between, require_choice, require_flag, require_share
 from hypernudge.registry import instance
 
 Params = dict[str, Tensor]
@@ -27,6 +27,14 @@ LIMITS = {
     "weight_decay": (0.0, 1e6),
 }
 """Values with which an update rule makes sense at all, by name."""
+
+
+DECAYED = ("all", "matrices")
+
+
+def decays(rule: object, dimensions: int) -> bool:
+    """Whether weight decay acts, under an update rule, on a parameter of so many dimensions."""
+    return getattr(rule, "decay", "all") == "all" or dimensions >= 2
 
 
 def setting(hp: Mapping[str, Any], name: str, default: Any = 0.0) -> Any:
@@ -74,13 +82,19 @@ class SGD:
     momentum buffer alone: `w <- w - lr * v - lr * weight_decay * w` (Loshchilov and Hutter 2019, SGDW).
 
     Reads `lr`, and `momentum` and `weight_decay` where the configuration has them (0 otherwise).
+
+    Args:
+        decoupled: Whether the decay leaves the momentum buffer alone.
+        decay: `"all"`, or `"matrices"`: parameters of two or more dimensions, neither biases nor scales.
     """
 
     decoupled: bool = False
+    decay: str = "all"
     reads: ClassVar[tuple[str, ...]] = ("lr", "momentum", "weight_decay")
 
     def __post_init__(self) -> None:
         require_flag("optimizer.decoupled", self.decoupled)
+        require_choice("optimizer.decay", self.decay, DECAYED)
 
     def init(self, params: Params) -> Params:
         """Return zero momentum buffers."""
@@ -90,9 +104,10 @@ class SGD:
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
         """Return new parameters and momentum buffers; pure and differentiable."""
-        lr, momentum, decay = hp["lr"], setting(hp, "momentum"), setting(hp, "weight_decay")
+        lr, momentum, given = hp["lr"], setting(hp, "momentum"), setting(hp, "weight_decay")
         new_params, new_state = {}, {}
         for name, w in params.items():
+            decay = given if decays(self, w.dim()) else 0.0
             g = grads[name] if self.decoupled else grads[name] + decay * w
             v = momentum * state[name] + g
             new_state[name] = v
@@ -107,10 +122,11 @@ class SGD:
         v = [state[name] for name in params]
         torch._foreach_mul_(v, momentum)
         torch._foreach_add_(v, g)
-        if self.decoupled:
-            torch._foreach_mul_(w, 1.0 - lr * decay)
-        else:
-            torch._foreach_add_(v, w, alpha=decay)
+        shrinking = [i for i, value in enumerate(w) if decays(self, value.dim())]
+        if self.decoupled and shrinking:
+            torch._foreach_mul_([w[i] for i in shrinking], 1.0 - lr * decay)
+        elif shrinking:
+            torch._foreach_add_([v[i] for i in shrinking], [w[i] for i in shrinking], alpha=decay)
         torch._foreach_add_(w, v, alpha=-lr)
 
     def effective_rate(self, hp: Mapping[str, Any]) -> Any:
@@ -133,6 +149,7 @@ class AdamW:
         beta1: Decay rate of the first moment where the configuration holds neither name.
         beta2: Decay rate of the second moment where the configuration does not hold it.
         eps: Added to the root of the second moment.
+        decay: `"all"`, or `"matrices"`: parameters of two or more dimensions, neither biases nor scales.
 
     Raises:
         InvalidArgumentError: If a decay rate is not in [0, 1), or `eps` is not positive.
@@ -141,12 +158,14 @@ class AdamW:
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
+    decay: str = "all"
     reads: ClassVar[tuple[str, ...]] = ("lr", "weight_decay", "beta1", "momentum", "beta2")
 
     def __post_init__(self) -> None:
         for name, value in (("beta1", self.beta1), ("beta2", self.beta2)):
             require_share(f"optimizer.{name}", value, "0.9 and 0.999 are usual")
         require_between("optimizer.eps", self.eps, 0, 1, remedy="it must be positive: 1e-8 is usual")
+        require_choice("optimizer.decay", self.decay, DECAYED)
 
     def init(self, params: Params) -> Params:
         """Return both moments, zero, and the number of steps; `exp_avg/NAME`, `exp_avg_sq/NAME`, `step`."""
@@ -162,7 +181,7 @@ class AdamW:
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
         """Return new parameters and moments; pure and differentiable."""
-        lr, decay = hp["lr"], setting(hp, "weight_decay")
+        lr, given = hp["lr"], setting(hp, "weight_decay")
         beta1, beta2 = self._beta1(hp), setting(hp, "beta2", self.beta2)
         step = state["step"] + 1.0
         correction1, correction2 = 1.0 - beta1**step, 1.0 - beta2**step
@@ -171,6 +190,7 @@ class AdamW:
             m = beta1 * state[f"exp_avg/{name}"] + (1.0 - beta1) * grads[name]
             v = beta2 * state[f"exp_avg_sq/{name}"] + (1.0 - beta2) * grads[name] ** 2
             new_state[f"exp_avg/{name}"], new_state[f"exp_avg_sq/{name}"] = m, v
+            decay = given if decays(self, w.dim()) else 0.0
             scaled = (m / correction1) / (_root(v / correction2) + self.eps)
             new_params[name] = w - lr * decay * w - lr * scaled
         return new_params, new_state
@@ -188,7 +208,9 @@ class AdamW:
         torch._foreach_lerp_(m, g, 1.0 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, g, g, value=1.0 - beta2)
-        torch._foreach_mul_(w, 1.0 - lr * decay)
+        shrinking = [value for value in w if decays(self, value.dim())]
+        if shrinking:
+            torch._foreach_mul_(shrinking, 1.0 - lr * decay)
         root = torch._foreach_sqrt(v)
         torch._foreach_div_(root, (1.0 - beta2**step) ** 0.5)
         torch._foreach_add_(root, self.eps)

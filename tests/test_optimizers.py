@@ -9,14 +9,30 @@ HP = {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.03}
 
 def trajectory(step, steps=10):
     generator = torch.Generator().manual_seed(0)
-    params = {name: torch.randn(3, 2, generator=generator, dtype=torch.float64) for name in "ab"}
+    shapes = {"a": (3, 2), "b": (3,)}
+    params = {
+        name: torch.randn(shape, generator=generator, dtype=torch.float64) for name, shape in shapes.items()
+    }
     for _ in range(steps):
-        grads = {name: torch.randn(3, 2, generator=generator, dtype=torch.float64) for name in "ab"}
+        grads = {
+            name: torch.randn(shape, generator=generator, dtype=torch.float64)
+            for name, shape in shapes.items()
+        }
         params = step(params, grads)
     return params
 
 
-@pytest.mark.parametrize("rule", [SGD(), SGD(decoupled=True), AdamW(), AdamW(beta2=0.95, eps=1e-3)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        SGD(),
+        SGD(decoupled=True),
+        SGD(decay="matrices"),
+        AdamW(),
+        AdamW(beta2=0.95, eps=1e-3),
+        AdamW(decay="matrices"),
+    ],
+)
 def test_in_place_equals_pure(rule):
     states = {}
 

@@ -94,7 +94,8 @@ def train_unit(
     buffers = torch.stack([member.buffers for member in members])
     hp = stacked_values(configs, params)
     floats = {name: hp[name] for name, value in configs[0].items() if isinstance(value, float)}
-    sgd = task.optimizer if type(task.optimizer) is SGD else None
+    rule = task.optimizer
+    sgd = rule if type(rule) is SGD and rule.decay == "all" else None  # rows do not know dimensions
     named, named_buffers = shape.params.views(params), shape.buffers.views(buffers)
     total = params.new_zeros(len(members))
     gradient = torch.empty_like(params)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hypernudge.hypergradient.attention import twice_differentiable
-from hypernudge.optimizers import Optimizer, Params, setting
+from hypernudge.optimizers import Optimizer, Params, decays, setting
 from hypernudge.task import Batch, GradientTask
 
 Objective = Callable[[Mapping[str, Any]], Tensor]
@@ -68,6 +68,10 @@ def spread(value: Any, like: Tensor) -> Any:
     return value.reshape(-1, *[1] * (like.dim() - 1)) if stacked else value
 
 
+def _decays(task: HasLoss, w: Tensor) -> bool:
+    return decays(task.optimizer, w.dim() - getattr(task, "extra_dimensions", 0))
+
+
 def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
     """One batch's loss with its L2 penalty, as it stands: `L(w; hp) + weight_decay/2 |w|^2`.
 
@@ -76,8 +80,10 @@ def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
         decay = setting(hp, "weight_decay")
-        penalties = [(0.5 * spread(decay, w) * w.detach() ** 2).sum() for w in params.values()]
-        return task.loss(params, batch, hp) + torch.stack(penalties).sum()
+        shrinking = [w.detach() for w in params.values() if _decays(task, w)]
+        penalties = [(0.5 * spread(decay, w) * w**2).sum() for w in shrinking]
+        loss = task.loss(params, batch, hp)
+        return loss + torch.stack(penalties).sum() if penalties else loss
 
     return objective
 
@@ -95,7 +101,10 @@ def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Object
         step = task.optimizer.effective_rate(hp)
         decay = setting(hp, "weight_decay")
         d = task.optimizer.direction(gradient(task, params, first, hp))
-        moved = {n: w - spread(step, w) * (d[n] + spread(decay, w) * w) for n, w in params.items()}
+        moved = {
+            n: w - spread(step, w) * (d[n] + spread(decay, w) * w if _decays(task, w) else d[n])
+            for n, w in params.items()
+        }
         return task.loss(moved, second, hp)
 
     return objective

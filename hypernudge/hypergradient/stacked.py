@@ -28,6 +28,8 @@ class Stack:
         shared: Values of the hyper-parameters that are not continuous, equal for all.
     """
 
+    extra_dimensions = 1  # of every tensor: the members
+
     def __init__(self, task: GradientTask, shared: Mapping[str, Value]) -> None:
         def one(params: Params, batch: Batch, hp: dict[str, Any]) -> Tensor:
             return task.loss(params, batch, {**shared, **hp})

@@ -6,7 +6,7 @@ copies. What a forward pass draws (dropout) belongs to the mini-batch, that is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,42 @@ def build(
     return module
 
 
+class Noted(dict[str, Any]):
+    """Values by name, which note what is read of them."""
+
+    def __init__(self, values: Mapping[str, Any], names: set[str]) -> None:
+        super().__init__(values)
+        self.names = names
+
+    def __getitem__(self, name: str) -> Any:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.names.add(str(name))
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or the default."""
+        return self[name] if name in self else default  # noqa: SIM401 -- that would be this method
+
+    def __iter__(self) -> Iterator[str]:
+        self.names.update(super().keys())
+        return super().__iter__()
+
+    def keys(self) -> Any:
+        """Return the names."""
+        return list(self)
+
+    def values(self) -> Any:
+        """Return the values."""
+        return [self[name] for name in self]
+
+    def items(self) -> Any:
+        """Return names with values."""
+        return [(name, self[name]) for name in self]
+
+
 class Closed(nn.Module):
     """A model with a function of it as one module, so that a functional call swaps the model's parameters."""
 
@@ -122,6 +158,7 @@ class MeasuredTask(GradientTask):
         with_buffers: Whether buffers (statistics of BatchNorm) are part of what `init` returns, so that
             training sets them. Without, they stay inside the model as they are at first.
         name: In records.
+        noted: Gets the names that model and loss read, if given.
     """
 
     def __init__(
@@ -136,6 +173,7 @@ class MeasuredTask(GradientTask):
         score: tuple[Score, Mapping[str, Any]] | None = None,
         with_buffers: bool = False,
         name: str = "module",
+        noted: set[str] | None = None,
     ) -> None:
         self.space, self.name = space, name
         self.batch_size = batches.batch_size
@@ -148,6 +186,7 @@ class MeasuredTask(GradientTask):
         self._names = names
         self._score = score
         self._with_buffers = with_buffers
+        self._noted = noted
         self._closed: Closed | None = None
         self._seed = 0
         self._rest: Params = {}
@@ -156,7 +195,9 @@ class MeasuredTask(GradientTask):
 
     def init(self, seed: int) -> Params:
         """Return the trainable parameters of a fresh model; what is frozen stays inside it."""
-        module = build(self.recipe.model, self._values, seed, self.recipe.device, self.recipe.dtype)
+        module = build(
+            self.recipe.model, self._given(self._values), seed, self.recipe.device, self.recipe.dtype
+        )
         closed = Closed(module, self.recipe.loss)
         params = {name: p.detach().clone() for name, p in closed.named_parameters() if p.requires_grad}
         buffers = dict(closed.named_buffers())
@@ -192,13 +233,19 @@ class MeasuredTask(GradientTask):
             raise RuntimeError("frozen parameters and buffers differ between initialisations")
         parts = {name: value for name, value in batch.items() if name != ADDRESS}
         moved = self._pack({name: self.recipe.moved(value, first.device) for name, value in parts.items()})
-        own = self._values | {self._names.get(name, name): value for name, value in hp.items()}
+        own: Mapping[str, Any] = self._values | {
+            self._names.get(name, name): value for name, value in hp.items()
+        }
         buffers = {name: params.get(name, value).clone() for name, value in self._closed.named_buffers()}
         swapped = {**params, **buffers}
+        own = self._given(own)
         with seeded(self._seed if together or ADDRESS not in batch else int(batch[ADDRESS][0])):
             result: Tensor = functional_call(self._closed, swapped, (moved, own))
         check_scalar(result)
         return result, {name: swapped[name].detach() for name in self.buffers}
+
+    def _given(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        return values if self._noted is None else Noted(values, self._noted)
 
     def score(self, params: Params, split: Split) -> float:
         """Return the user's score of these parameters in evaluation mode."""
@@ -217,6 +264,7 @@ class MeasuredTask(GradientTask):
             model.train()
 
     def _one_gradient(self) -> None:
+        """Make one step but for the step, as it is counted."""
         params = self.init(0)
         leaves = [value.requires_grad_(True) for value in self.trained(params).values()]
         loss = self.loss(params, self.batch(0, 0), {})

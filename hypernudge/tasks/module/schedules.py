@@ -12,7 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from hypernudge.errors import is_real, require, require_between, require_share
 from hypernudge.optimizers import setting
@@ -30,6 +30,7 @@ class Schedule(ABC):
     """
 
     warmup: float = 0.0
+    reads: ClassVar[tuple[str, ...]] = ("warmup",)
 
     def __post_init__(self) -> None:
         require_share("schedule.warmup", self.warmup, "0.05 is usual")
@@ -67,6 +68,7 @@ class _Falling(Schedule):
     """
 
     final_factor: float = 0.0
+    reads: ClassVar[tuple[str, ...]] = ("warmup", "final_factor")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,7 @@ from hypernudge.tasks.module.measuring import Loss, MeasuredTask, Recipe, Score,
 from hypernudge.tasks.module.mini_batches import MiniBatches
 from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.torch_optimizers import check_trainable
-from hypernudge.tasks.module.training import Loop, Training
+from hypernudge.tasks.module.training import OPTIONS, Loop, Training
 from hypernudge.tasks.module.trials import ModuleState, Trials
 from hypernudge.tasks.module.values import check_values
 
@@ -158,15 +158,16 @@ class ModuleTask(GradientTask):
         self._trials = Trials(Checkpoints(folder, keep_checkpoints), resident, self._fresh)
         self._units, self._studies = units, 0
         self._studied: int | None = None
+        self._noted: set[str] = set()
+        self._checked = False
         self._counts: dict[Any, dict[str, float]] = {}
 
-    @staticmethod
-    def _score_of(score: Any, loss: Loss) -> tuple[Score, str, tuple[float, float]]:
+    def _score_of(self, score: Any, loss: Loss) -> tuple[Score, str, tuple[float, float]]:
         infinite = (float("-inf"), float("inf"))
         if score == "accuracy" or score is scores.accuracy:
             return scores.accuracy, "accuracy", (0.0, 1.0)
         if score == "loss":
-            return scores.negative_loss(loss), "negative loss", (float("-inf"), 0.0)
+            return scores.negative_loss(loss, self.fixed), "negative loss", (float("-inf"), 0.0)
         ok = callable(score) and not isinstance(score, type) and takes(score, 2)
         rule = "must be a function of (model, split), 'accuracy' or 'loss'"
         require(ok, "score", rule, score, "write lambda model, split: ...")
@@ -210,7 +211,21 @@ class ModuleTask(GradientTask):
     def unit_flops(self, hp: Mapping[str, Value]) -> float:
         """Return the cost of a unit: that of its losses and gradients, counted once for discrete values."""
         at = self.at(hp)
+        if not self._checked:
+            at._one_gradient()
+            self._check_read(hp)
+            self._checked = True
         return at.step_flops * at.steps_per_unit
+
+    def _check_read(self, hp: Mapping[str, Value]) -> None:
+        """Refuse a space with a name that nothing reads; where values are discrete, another may read it."""
+        known = {*self._noted, *getattr(self.optimizer, "reads", ()), *self.schedule.reads, *OPTIONS}
+        if not all(isinstance(parameter, Real) for parameter in self.space):
+            return
+        for name in (*hp, *self.fixed):
+            where = f"fixed.{name}" if name in self.fixed else f"space.{name}"
+            rule = "must be read by model, loss, optimizer or schedule"
+            require(name in known, where, rule, "a name that nothing reads", f"one of {sorted(known)}")
 
     @contextlib.contextmanager
     def study(self, units: int) -> Iterator[None]:
@@ -253,6 +268,7 @@ class ModuleTask(GradientTask):
             score=(self._score, self._held),
             with_buffers=True,
             name=self.name,
+            noted=self._noted,
         )
         task.metric, task.metric_range = self.metric, self.metric_range
         vars(task)["_flops"] = self._counts.setdefault(discrete, {})

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from hypernudge.errors import require
 from hypernudge.optimizers import SGD, AdamW, Optimizer, setting
+from hypernudge.tasks.decay import parameter_groups
 
 FUSED = ("cpu", "cuda", "mps")  # devices with one kernel for all parameters
 
@@ -26,11 +27,14 @@ def check_trainable(rule: Optimizer) -> None:
 
 
 def torch_optimizer(
-    rule: Optimizer, params: Iterable[Tensor], hp: Mapping[str, Any], device: torch.device
+    rule: Optimizer, model: nn.Module, hp: Mapping[str, Any], device: torch.device
 ) -> torch.optim.Optimizer:
     """Return the optimizer of `torch.optim` that makes the steps of `rule` at a configuration."""
     fused = device.type in FUSED
     lr, decay = float(hp["lr"]), float(setting(hp, "weight_decay"))
+    params: Any = [value for value in model.parameters() if value.requires_grad]
+    if getattr(rule, "decay", "all") == "matrices":
+        params = parameter_groups(model, decay)
     if isinstance(rule, AdamW):
         beta1 = float(setting(hp, "beta1", setting(hp, "momentum", rule.beta1)))
         betas = (beta1, float(setting(hp, "beta2", rule.beta2)))

@@ -20,6 +20,8 @@ from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import seeded
 from hypernudge.tasks.module.torch_optimizers import torch_optimizer
 
+OPTIONS = ("batch_size", "grad_clip", "ema")  # values that are read besides those of optimizer and schedule
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -71,7 +73,7 @@ class Training:
             self.model.to(memory_format=torch.channels_last)
         self._called: Any = torch.compile(self.model) if loop.compiled else self.model
         self.params = [value for value in self.model.parameters() if value.requires_grad]
-        self.optimizer = torch_optimizer(loop.recipe.optimizer, self.params, self.hp, loop.device)
+        self.optimizer = torch_optimizer(loop.recipe.optimizer, self.model, self.hp, loop.device)
         self._clip = setting(self.hp, "grad_clip", None)
         self._ema = float(setting(self.hp, "ema"))
         self.average = [value.detach().clone() for value in self._averaged()] if self._ema else []

@@ -11,7 +11,12 @@ from hypernudge.random import integer, stream
 from hypernudge.task import TrainingState
 from tests.tasks.module.small import CONFIG, NETWORKS, SIZE, SPACE, STEPS, task_of
 
-RULES = {"sgd": SGD(), "adamw": AdamW()}
+RULES = {
+    "sgd": "sgd",
+    "adamw": "adamw",
+    "sgd, matrices": SGD(decay="matrices"),
+    "adamw, matrices": AdamW(decay="matrices"),
+}
 RATES = {"sgd": 0.02, "adamw": 0.002}
 
 
@@ -23,8 +28,8 @@ def state_of(task, state):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_is_what_is_measured(name, rule):
-    config = {**CONFIG, "lr": RATES[rule]}
-    task = task_of(name, optimizer=rule, precision="float64", steps_per_unit=20)
+    config = {**CONFIG, "lr": RATES[rule.split(",")[0]], "weight_decay": 0.05}
+    task = task_of(name, optimizer=RULES[rule], precision="float64", steps_per_unit=20)
     trained = task.start(3)
     assert task.advance(trained, config)
 
@@ -88,7 +93,7 @@ def ordinary_loop(name, rule, config, seed, epochs, warmup=0.0):
     return model, hits
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", RATES)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_training_is_an_ordinary_loop_to_the_bit(name, rule):
     config = {**CONFIG, "lr": RATES[rule]}
