@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hypernudge.errors import require
+from hypernudge.registry import takes
 from hypernudge.tasks.module.held_out import HeldOut
-from hypernudge.tasks.module.measuring import Loss
+from hypernudge.tasks.module.measuring import Loss, Score
 
 
 def accuracy(model: nn.Module, split: HeldOut) -> float:
@@ -51,3 +53,24 @@ def negative_loss(loss: Loss, hp: Mapping[str, Any] | None = None) -> Callable[[
         return -float(total / samples)
 
     return score
+
+
+def scoring(score: Any, loss: Loss, fixed: Mapping[str, Any]) -> tuple[Score, str, tuple[float, float]]:
+    """Return the function that a score means, what it is called, and its worst and best value.
+
+    Args:
+        score: A function of model and split, `"accuracy"`, or `"loss"` for minus `loss` at `fixed` values.
+        loss: Of the training.
+        fixed: Values that are not tuned.
+
+    Raises:
+        InvalidArgumentError: If it is none of these.
+    """
+    if score == "accuracy" or score is accuracy:
+        return accuracy, "accuracy", (0.0, 1.0)
+    if score == "loss":
+        return negative_loss(loss, fixed), "negative loss", (-math.inf, 0.0)
+    ok = callable(score) and not isinstance(score, type) and takes(score, 2)
+    rule = "must be a function of (model, split), 'accuracy' or 'loss'"
+    require(ok, "score", rule, score, "write lambda model, split: ...")
+    return score, "score", (-math.inf, math.inf)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hypernudge.errors import InvalidArgumentError, require, require_choice, require_flag, require_whole
 from hypernudge.optimizers import Optimizer, Params, rule_from
 from hypernudge.parameters import Real, hashable
-from hypernudge.registry import instance, takes
+from hypernudge.registry import instance
 from hypernudge.space import SearchSpace, Value
 from hypernudge.task import Batch, GradientTask, Split, TrainingState
 from hypernudge.tasks.module import scores
@@ -146,7 +146,7 @@ class ModuleTask(GradientTask):
         }
         if not score_test:
             self._held.pop("test", None)
-        self._score, own_metric, own_range = self._score_of(score, loss)
+        self._score, own_metric, own_range = scores.scoring(score, loss, self.fixed)
         self.metric, self.metric_range = metric or own_metric, metric_range or own_range
         self._loop = Loop(
             self.recipe, self.device, self.schedule, precision == "bf16", channels_last, compile
@@ -161,17 +161,6 @@ class ModuleTask(GradientTask):
         self._noted: set[str] = set()
         self._checked = False
         self._counts: dict[Any, dict[str, float]] = {}
-
-    def _score_of(self, score: Any, loss: Loss) -> tuple[Score, str, tuple[float, float]]:
-        infinite = (float("-inf"), float("inf"))
-        if score == "accuracy" or score is scores.accuracy:
-            return scores.accuracy, "accuracy", (0.0, 1.0)
-        if score == "loss":
-            return scores.negative_loss(loss, self.fixed), "negative loss", (float("-inf"), 0.0)
-        ok = callable(score) and not isinstance(score, type) and takes(score, 2)
-        rule = "must be a function of (model, split), 'accuracy' or 'loss'"
-        require(ok, "score", rule, score, "write lambda model, split: ...")
-        return score, "score", infinite
 
     # What an engine calls.
 
