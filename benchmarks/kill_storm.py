@@ -88,7 +88,7 @@ class Study:
     """A command that is killed, in a directory of its own.
 
     Attributes:
-        command: Arguments of the interpreter, without the directory.
+        command: Arguments of the interpreter; `{results}` in them is the directory.
         results: The directory.
     """
 
@@ -100,7 +100,7 @@ class Study:
         log = self.results.with_suffix(".log").open("w")
         try:
             return subprocess.Popen(
-                [sys.executable, *self.command, "--results-dir", str(self.results)],
+                [sys.executable, *(part.replace("{results}", str(self.results)) for part in self.command)],
                 cwd=ROOT,
                 env={**os.environ, MARK: str(self.results)},
                 stdin=subprocess.DEVNULL,
@@ -165,7 +165,7 @@ def storm(
     """Kill a command once for each of `kinds`, then run it to its end; begin anew if it gets there early.
 
     Args:
-        command: Arguments of the interpreter, without `--results-dir`.
+        command: Arguments of the interpreter; `{results}` in them is a directory of its own.
         folder: Where its directories go.
         kinds: Of kills, in this order.
         reference: Digests of an undisturbed run.
@@ -349,7 +349,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = Path(temporary)
         references: dict[str, dict[str, str]] = {}
         for (door, engine), kinds in plan_of(options.kills, rng).items():
-            command = (*DOORS[door], *SMALL, f"engine={engine}")
+            command = (*DOORS[door], "--results-dir", "{results}", *SMALL, f"engine={engine}")
             own = folder / f"{door.replace(' ', '-')}-{engine}"
             own.mkdir()
             if engine not in references:

@@ -14,11 +14,13 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds processes
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_storm_of_seven(tmp_path, monkeypatch, engine):
+    """One variation, without the evaluation: that draws longer than the study takes."""
     monkeypatch.setenv("PYTHONPATH", ENV["PYTHONPATH"])
     config = experiment(
         tmp_path, "own:Slow", variations={"asha": {}}, engine=engine, seeds=8, budget={"units": 12}
     )
-    command = ("-m", "hypernudge.cli", "run", str(config))
+    command = ("-m", "hypernudge.cli", "train", "--run-id", "asha", "--config-file", str(config))
+    command = (*command, "--run-dir", "{results}/asha")
     whole = Study(command, tmp_path / "whole")
     _finish(whole)
     reference = digests(whole.records())
