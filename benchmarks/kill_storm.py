@@ -19,6 +19,7 @@ It needs Linux: processes are found by their environment, workers by the locks t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -127,7 +128,10 @@ class Study:
 
     def workers(self) -> list[int]:
         """Return the processes that hold the lock of a cell."""
-        cells = {path.stat().st_ino for path in self.results.glob("*/cells/*.lock") if path.exists()}
+        cells = set()
+        for path in self.results.glob("*/cells/*.lock"):
+            with contextlib.suppress(FileNotFoundError):  # its cell has just ended
+                cells.add(path.stat().st_ino)
         return [pid for pid, inode in _locks() if inode in cells]
 
     def leftovers(self) -> list[str]:
