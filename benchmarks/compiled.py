@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.engine import HERE, make_task, members_of, timed
 from hypernudge.engine.cohort import stacked_values
 from hypernudge.engine.routes import VmapRoute
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.optimizers import Params
 from hypernudge.task import GradientTask, Route
 from hypernudge.workspace import Workspace

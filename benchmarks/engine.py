@@ -30,13 +30,13 @@ from torch import nn
 from hypernudge.engine.trainer import Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask
-from hypernudge.tasks.augment import translate
 from hypernudge.tasks.builtin import supervised
 from hypernudge.tasks.networks import build_network
-from hypernudge.tasks.supervised import SupervisedTask
+from hypernudge.tasks.supervised.augment import translate
+from hypernudge.tasks.supervised.supervised import SupervisedTask
 
 MEMBERS = (1, 16, 64, 256)
 TASKS = ("digits_mlp", "digits_cnn", "resnet20", "lm")

@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from benchmarks.episodes_models import workload
 from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
-from hypernudge.evidence.jsonio import write_json
-from hypernudge.harness.provenance import provenance
+from hypernudge.evidence.loading.jsonio import write_json
+from hypernudge.harness.cells.provenance import provenance
 
 RATES = (0.5, 1.0, 2.0)
 NOISES = (0.005, 0.01)  # never zero, so that every step pays for its noise

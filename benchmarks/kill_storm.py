@@ -35,8 +35,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hypernudge.harness.leftovers import RUN_LOCK
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.leftovers import RUN_LOCK
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.results.digests import record_digest
 from hypernudge.results.files import temporary_of
 

@@ -32,19 +32,19 @@ import torch
 from matplotlib.figure import Figure
 
 from hypernudge.evidence.figures import style
-from hypernudge.harness.cell import prepare
-from hypernudge.harness.plan import Plan
-from hypernudge.harness.prior import UNITS, targets
-from hypernudge.harness.provenance import provenance
-from hypernudge.harness.resolve import load_plan
+from hypernudge.harness.cells.cell import prepare
+from hypernudge.harness.cells.provenance import provenance
+from hypernudge.harness.inspection.prior import UNITS, targets
+from hypernudge.harness.planning.plan import Plan
+from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask
-from hypernudge.warmstart import rates
-from hypernudge.warmstart.measure import curvature_rate, walk
-from hypernudge.warmstart.probe import USUAL, Probe, believed
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.measure import curvature_rate, walk
+from hypernudge.warmstart.measurement.probe import USUAL, Probe, believed
 
 SEEDS = range(70_100, 70_112)
 BEST = 0.1  # share of the configurations that count as best

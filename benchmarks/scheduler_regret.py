@@ -81,7 +81,7 @@ class Ours:
     def __init__(self, name: str, path: Path, seed: int) -> None:
         from hypernudge.random import Streams
         from hypernudge.registry import resolve
-        from hypernudge.tasks.tabulated import Tabulated
+        from hypernudge.tasks.curves.tabulated import Tabulated
         from hypernudge.trial import History
 
         self.space = Tabulated(path).table

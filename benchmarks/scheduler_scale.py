@@ -25,7 +25,7 @@ from hypernudge.engine.serial import SerialEngine
 from hypernudge.random import Streams
 from hypernudge.registry import resolve
 from hypernudge.schedulers.base import Decision, Scheduler
-from hypernudge.tasks.tabulated import Tabulated
+from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.trial import History
 from hypernudge.tuner import trial_seed, tune
 

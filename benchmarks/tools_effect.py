@@ -37,11 +37,11 @@ from optuna.distributions import (
 from torch import Tensor, nn
 
 from hypernudge import Informed, ModuleLoss
-from hypernudge.evidence.compare_file import Request, compare_file
+from hypernudge.evidence.report.compare_file import Request, compare_file
 from hypernudge.flops import count_flops
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.random import integer, torch_stream
-from hypernudge.tasks.data import load_dataset
+from hypernudge.tasks.data.datasets import load_dataset
 from hypernudge.warmstart.base import Unchanged
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450

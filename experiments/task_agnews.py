@@ -2,7 +2,7 @@
 
 import sys
 
-from hypernudge.harness.aees.tasks import run_experiment
+from hypernudge.experiments.runners.tasks import run_experiment
 
 if __name__ == "__main__":
     sys.exit(run_experiment("agnews"))

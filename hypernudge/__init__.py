@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from hypernudge.tasks.module.task import ModuleTask as ModuleTask
     from hypernudge.tuner import Study as Study
     from hypernudge.tuner import tune as tune
-    from hypernudge.warmstart.curvature_band import CurvatureBand as CurvatureBand
-    from hypernudge.warmstart.informed import Informed as Informed
-    from hypernudge.warmstart.literal import Literal as Literal
-    from hypernudge.warmstart.probe_band import ProbeBand as ProbeBand
-    from hypernudge.warmstart.random_step import RandomStep as RandomStep
+    from hypernudge.warmstart.policies.curvature_band import CurvatureBand as CurvatureBand
+    from hypernudge.warmstart.policies.informed import Informed as Informed
+    from hypernudge.warmstart.policies.literal import Literal as Literal
+    from hypernudge.warmstart.policies.probe_band import ProbeBand as ProbeBand
+    from hypernudge.warmstart.policies.random_step import RandomStep as RandomStep
 
 _HOME = {
     "PopulationEngine": "engine.population",
@@ -75,11 +75,11 @@ _HOME = {
     "ModuleTask": "tasks.module.task",
     "Study": "tuner",
     "tune": "tuner",
-    "CurvatureBand": "warmstart.curvature_band",
-    "Informed": "warmstart.informed",
-    "Literal": "warmstart.literal",
-    "ProbeBand": "warmstart.probe_band",
-    "RandomStep": "warmstart.random_step",
+    "CurvatureBand": "warmstart.policies.curvature_band",
+    "Informed": "warmstart.policies.informed",
+    "Literal": "warmstart.policies.literal",
+    "ProbeBand": "warmstart.policies.probe_band",
+    "RandomStep": "warmstart.policies.random_step",
 }
 
 __all__ = sorted(_HOME)  # noqa: PLE0605 -- a list of strings, built from the one table above

@@ -2,7 +2,7 @@
 
 import sys
 
-from hypernudge.evidence.aees.export import export_command
+from hypernudge.experiments.report.export import export_command
 
 if __name__ == "__main__":
     sys.exit(export_command())

@@ -2,7 +2,7 @@
 
 import sys
 
-from hypernudge.evidence.aees.commands import report_command
+from hypernudge.experiments.report.commands import report_command
 
 if __name__ == "__main__":
     sys.exit(report_command("agnews"))

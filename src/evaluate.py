@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from hypernudge.harness.interruption import orderly
+from hypernudge.harness.running.interruption import orderly
 
 
 def main() -> int:
     """Return the exit code of the evaluation."""
-    from hypernudge.harness import evaluate  # takes long, and Ctrl-C is listened to by now
+    from hypernudge.cli import report_command as evaluate  # takes long, and Ctrl-C is listened to by now
 
     return evaluate.main(program="python -m src.evaluate")
 
 
 if __name__ == "__main__":
     code = orderly(main, advice="")
-    from hypernudge.harness.launch import leave
+    from hypernudge.harness.running.launch import leave
 
     leave(code)

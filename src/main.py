@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.interruption import orderly
+from hypernudge.harness.running.interruption import orderly
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 
@@ -35,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from hypernudge.harness.run import refuse, run_experiment  # takes long, and Ctrl-C is listened to by now
+    from hypernudge.harness.running.run import (  # takes long, and Ctrl-C is listened to by now
+        refuse,
+        run_experiment,
+    )
 
     try:
         return run_experiment(
@@ -51,6 +54,6 @@ def _run(options: argparse.Namespace) -> int:
 
 if __name__ == "__main__":
     code = main()
-    from hypernudge.harness.launch import leave
+    from hypernudge.harness.running.launch import leave
 
     leave(code)

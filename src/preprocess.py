@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hypernudge.tasks.data import Dataset, load_dataset
+from hypernudge.tasks.data.datasets import Dataset, load_dataset
 
 __all__ = ["Dataset", "load_dataset"]

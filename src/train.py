@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from hypernudge.harness.interruption import orderly
+from hypernudge.harness.running.interruption import orderly
 
 
 def main() -> int:
     """Return the exit code of the trainer."""
-    from hypernudge.harness import train  # takes long, and Ctrl-C is listened to by now
+    from hypernudge.harness.running import train  # takes long, and Ctrl-C is listened to by now
 
     return train.main(program="python -m src.train")
 
 
 if __name__ == "__main__":
     code = orderly(main)
-    from hypernudge.harness.launch import leave
+    from hypernudge.harness.running.launch import leave
 
     leave(code)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from hypernudge.harness.children import Command
+from hypernudge.harness.running.children import Command
 from tests.evidence.long_tables import results
 
 
@@ -80,7 +80,7 @@ def test_a_reader_that_leaves_ends_no_work(greek, tmp_path, more):
 
 @pytest.mark.slow
 def test_every_command_may_be_cut_short():
-    for program in ("hypernudge.cli", "src.main", "src.train", "src.evaluate", "hypernudge.harness.aees"):
+    for program in ("hypernudge.cli", "src.main", "src.train", "src.evaluate", "hypernudge.experiments"):
         given = ("cifar100", "--help") if program.endswith("aees") else ("--help",)
         assert piped(*given, program=("-m", program)) == (0, b""), program
 

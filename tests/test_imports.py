@@ -76,7 +76,8 @@ def test_schedulers_never_import_torch():
 
 
 @pytest.mark.parametrize(
-    "module", ["hypernudge", "hypernudge.cli", "hypernudge.harness.train", "hypernudge.harness.run"]
+    "module",
+    ["hypernudge", "hypernudge.cli", "hypernudge.harness.running.train", "hypernudge.harness.running.run"],
 )
 def test_the_front_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -8,7 +8,7 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import stream
-from hypernudge.tasks.lcbench import UNITS, LCBench
+from hypernudge.tasks.curves.lcbench import UNITS, LCBench
 
 FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "hpo_yahpo" / "lcbench"
 needs_files = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"the surrogate is not at {FOLDER}")

@@ -5,7 +5,7 @@ import pytest
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks.builtin import supervised
-from hypernudge.tasks.data import load_dataset
+from hypernudge.tasks.data.datasets import load_dataset
 
 pytest.importorskip("pandas", reason="tables need the extra `harness`")
 

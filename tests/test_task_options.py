@@ -10,11 +10,11 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient import direct, finite_differences, gather_batch, reverse
 from hypernudge.space import Config
 from hypernudge.tasks import builtin
-from hypernudge.tasks.augment import translate
-from hypernudge.tasks.data import load_dataset
-from hypernudge.tasks.label_noise import with_label_noise
-from hypernudge.tasks.regularised import PENALTIES, RegularisedTask
+from hypernudge.tasks.data.datasets import load_dataset
+from hypernudge.tasks.data.label_noise import with_label_noise
 from hypernudge.tasks.spaces import SPACES, build_space
+from hypernudge.tasks.supervised.augment import translate
+from hypernudge.tasks.supervised.regularised import PENALTIES, RegularisedTask
 from hypernudge.trial import Job
 
 

@@ -6,11 +6,11 @@ from torch.func import functional_call
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks import builtin
-from hypernudge.tasks.augment import jitter, translate, translation_taps
-from hypernudge.tasks.data import load_dataset, split_indices
+from hypernudge.tasks.data.datasets import load_dataset, split_indices
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.functional import as_function
 from hypernudge.tasks.spaces import SPACES
+from hypernudge.tasks.supervised.augment import jitter, translate, translation_taps
 
 NAMES = ["digits_mlp", "digits_cnn", "breast_cancer_mlp"]
 

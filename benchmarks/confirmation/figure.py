@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from benchmarks.confirmation.report import Tuple, judged
 from hypernudge.evidence.figures import style
 from hypernudge.evidence.figures.forest import MARKS
-from hypernudge.evidence.plan import Criteria
+from hypernudge.evidence.loading.plan import Criteria
 
 LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
 SPACE_MARKS: Mapping[str, dict[str, Any]] = {

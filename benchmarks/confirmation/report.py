@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.evidence.intervals import Interval, mean_interval
-from hypernudge.evidence.multiplicity import holm
-from hypernudge.evidence.noninferiority import ScoreBounds
-from hypernudge.evidence.plan import Criteria
-from hypernudge.evidence.verdict import Facts, judge
+from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.evidence.statistics.intervals import Interval, mean_interval
+from hypernudge.evidence.statistics.multiplicity import holm
+from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.verdicts.verdict import Facts, judge
 
 SPACES = ("narrow", "mid", "wide")
 

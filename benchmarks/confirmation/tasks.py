@@ -17,7 +17,7 @@ from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import Batch, Split
-from hypernudge.tasks.files import DATA_DIRECTORY, data_directory
+from hypernudge.tasks.data.files import DATA_DIRECTORY, data_directory
 from hypernudge.tasks.vision.resnet import CifarResNet
 
 HELD_OUT = 0.1  # share of the text for each of validation and test, from its end

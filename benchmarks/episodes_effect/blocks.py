@@ -25,8 +25,8 @@ import torch
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.tasks import TASKS
 from benchmarks.episodes_effect.training import train
-from hypernudge.evidence.jsonio import plain
-from hypernudge.harness.provenance import provenance
+from hypernudge.evidence.loading.jsonio import plain
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.results.files import write_text
 
 OPTIMIZERS = ("adamw", "sgd")

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.evidence.intervals import mean_interval
-from hypernudge.evidence.jsonio import write_json
-from hypernudge.evidence.multiplicity import holm
-from hypernudge.evidence.paired import difference_test
+from hypernudge.evidence.loading.jsonio import write_json
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.evidence.statistics.multiplicity import holm
+from hypernudge.evidence.statistics.paired import difference_test
 from hypernudge.results.files import write_text
 
 MARGIN = 0.5

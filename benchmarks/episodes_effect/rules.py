@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from hypernudge.episodes import EmaLogReward, GradientNoise, LearningRate
 from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.bandit_controller import BanditController
-from hypernudge.episodes.build import bandit_controller
-from hypernudge.episodes.published import published_slots
+from hypernudge.episodes.controllers.bandit_controller import BanditController
+from hypernudge.episodes.controllers.build import bandit_controller
+from hypernudge.episodes.pulseopt.bandits import published_slots
 from hypernudge.episodes.records import Selection
 from hypernudge.random import integer
 

@@ -23,7 +23,7 @@ import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
 from hypernudge.random import stream, torch_stream
-from hypernudge.tasks.data import load_dataset, split_indices
+from hypernudge.tasks.data.datasets import load_dataset, split_indices
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.batched import BatchedChain, batched_chain
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence import noninferiority, speed, truth
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 
 STUDIES = 20_000
 """The promise is about 4,000 studies. Type I errors are counted in five times as many, coverage and the

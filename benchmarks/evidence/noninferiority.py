@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from hypernudge.evidence.effects import hodges_lehmann
-from hypernudge.evidence.intervals import mean_interval
-from hypernudge.evidence.noninferiority import score_bounds, subset_mean_interval
-from hypernudge.evidence.plan import Criteria
+from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.evidence.statistics.effects import hodges_lehmann
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.evidence.statistics.noninferiority import score_bounds, subset_mean_interval
 from hypernudge.random import stream
 
 Floats = NDArray[np.float64]

@@ -23,8 +23,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.evidence.rejudged import RESULTS, blocks, criteria_rows, judged, rows, tool_rows
-from hypernudge.evidence.tables import to_markdown
-from hypernudge.evidence.verdict import LABELS
+from hypernudge.evidence.report.tables import to_markdown
+from hypernudge.evidence.verdicts.verdict import LABELS
 from hypernudge.results.files import write_text
 
 

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hypernudge.evidence.comparisons import Comparison, compare
-from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.fromtable import study_from_table
-from hypernudge.evidence.intervals import mean_interval
-from hypernudge.evidence.longform import read_long_form
-from hypernudge.evidence.noninferiority import ScoreBounds
-from hypernudge.evidence.outcomes import Curves, incumbents
-from hypernudge.evidence.plan import Criteria, Plan, Variation
-from hypernudge.evidence.study import Study
-from hypernudge.evidence.verdict import Facts, judge
+from hypernudge.evidence.loading.fromtable import study_from_table
+from hypernudge.evidence.loading.longform import read_long_form
+from hypernudge.evidence.loading.outcomes import Curves, incumbents
+from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
+from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.verdicts.comparisons import Comparison, compare
+from hypernudge.evidence.verdicts.criteria import judge_criteria
+from hypernudge.evidence.verdicts.verdict import Facts, judge
 
 RESULTS = Path(__file__).parents[1] / "results"
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from hypernudge.evidence.paired import TimePairs
+from hypernudge.evidence.statistics.paired import TimePairs
 
 Floats = NDArray[np.float64]
 

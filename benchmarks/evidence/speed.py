@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hypernudge.evidence.compare_file import Request, compare_file
+from hypernudge.evidence.report.compare_file import Request, compare_file
 from hypernudge.random import stream
 
 

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 
 from benchmarks.evidence.simulate import World, draw
-from hypernudge.evidence.bootstrap import aggregate_interval, hierarchical_bootstrap, mean_statistic
-from hypernudge.evidence.effects import effects
-from hypernudge.evidence.intervals import Interval, clopper_pearson
-from hypernudge.evidence.multiplicity import holm
-from hypernudge.evidence.noninferiority import subset_mean_interval
-from hypernudge.evidence.paired import difference_test, paired_test
+from hypernudge.evidence.statistics.bootstrap import (
+    aggregate_interval,
+    hierarchical_bootstrap,
+    mean_statistic,
+)
+from hypernudge.evidence.statistics.effects import effects
+from hypernudge.evidence.statistics.intervals import Interval, clopper_pearson
+from hypernudge.evidence.statistics.multiplicity import holm
+from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
+from hypernudge.evidence.statistics.paired import difference_test, paired_test
 from hypernudge.random import stream
 
 ALPHA = 0.05

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,10 +15,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from hypernudge.tasks.augment import translate
 from hypernudge.tasks.builtin import supervised
 from hypernudge.tasks.networks import build_network
-from hypernudge.tasks.supervised import SupervisedTask
+from hypernudge.tasks.supervised.augment import translate
+from hypernudge.tasks.supervised.supervised import SupervisedTask
 
 TRIALS, UNITS, ETA, BATCH = 64, 27, 3, 32
 MODEL = {"name": "mlp", "hidden": [32]}

@@ -8,22 +8,23 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from hypernudge.episodes import checks, persistence
-from hypernudge.episodes.attached import take_over, touched
+from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import NoiseSource
-from hypernudge.episodes.build import check_parts, controller_of
-from hypernudge.episodes.controller import Controller
-from hypernudge.episodes.hooks import hooks_of, unwrap
-from hypernudge.episodes.in_force import InForce
-from hypernudge.episodes.life import EpisodeLife
-from hypernudge.episodes.losses import LossBuffer
-from hypernudge.episodes.noise import StreamedNoise
+from hypernudge.episodes.controllers.build import check_parts, controller_of
+from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.lifecycle import persistence
+from hypernudge.episodes.lifecycle.attached import take_over, touched
+from hypernudge.episodes.lifecycle.hooks import hooks_of, unwrap
+from hypernudge.episodes.lifecycle.in_force import InForce
+from hypernudge.episodes.lifecycle.life import EpisodeLife
+from hypernudge.episodes.lifecycle.losses import LossBuffer
+from hypernudge.episodes.lifecycle.stepping import EpisodeStepping
+from hypernudge.episodes.lifecycle.update_norm import UpdateNorm
+from hypernudge.episodes.lifecycle.watch import training_loss
+from hypernudge.episodes.noise.noise import StreamedNoise
 from hypernudge.episodes.ranks import active_group, shared_seed
 from hypernudge.episodes.records import EpisodeRecord, Selection
-from hypernudge.episodes.stepping import EpisodeStepping
-from hypernudge.episodes.update_norm import UpdateNorm
-from hypernudge.episodes.watch import training_loss
 from hypernudge.errors import InvalidArgumentError
 
 
@@ -65,7 +66,7 @@ class EpisodicScheduler:
         update_norm: Log the mean update norm (copies the parameters and reads the device every step).
         noise_source: Where gradient noise comes from; None for independent streams.
         attach: Register the hooks; False leaves stepping to :meth:`around_step`.
-        **bandit_options: Options of :func:`~hypernudge.episodes.build.bandit_controller`:
+        **bandit_options: Options of :func:`~hypernudge.episodes.controllers.build.bandit_controller`:
             ``episode_length``, ``bandit``, ``reward``, ``context``, ``conditional``, ``non_finite``.
 
     Raises:

@@ -21,8 +21,8 @@ from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import WarmStart
 from hypernudge.warmstart.failures import LEFT, attempts, changed_nothing
-from hypernudge.warmstart.informed import Informed
-from hypernudge.warmstart.probe import ATTEMPTS
+from hypernudge.warmstart.measurement.probe import ATTEMPTS
+from hypernudge.warmstart.policies.informed import Informed
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
 WarmStartArgument = WarmStart | str | Mapping[str, Any] | None

@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.build import check_parts, controller_of
-from hypernudge.episodes.controller import Controller
+from hypernudge.episodes.controllers.build import check_parts, controller_of
+from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
 
 GIVEN = ("self", "optimizer", "axes", "controller", "bandit_options")

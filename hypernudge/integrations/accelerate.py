@@ -13,8 +13,8 @@ from accelerate import Accelerator
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.controller import Controller
-from hypernudge.episodes.hooks import unwrap
+from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.lifecycle.hooks import unwrap
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.integrations._recipe import Recipe
 

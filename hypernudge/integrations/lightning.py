@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.controller import Controller
+from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations._recipe import Recipe

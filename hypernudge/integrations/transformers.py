@@ -20,9 +20,9 @@ from transformers.trainer_callback import ExportableState
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.controller import Controller
+from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.lifecycle.watch import training_loss
 from hypernudge.episodes.scheduler import EpisodicScheduler
-from hypernudge.episodes.watch import training_loss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations._recipe import Recipe
 

@@ -13,11 +13,11 @@ from hypernudge.errors import is_real, require, require_choice, unknown_name
 from hypernudge.optimizers import LIMITS as RULE_LIMITS
 from hypernudge.optimizers import Optimizer, rule_from
 from hypernudge.space import Categorical, SearchSpace
-from hypernudge.tasks.data import load_dataset
-from hypernudge.tasks.label_noise import with_label_noise
-from hypernudge.tasks.regularised import OBJECTIVES, PENALTIES, RegularisedTask, is_regularised
+from hypernudge.tasks.data.datasets import load_dataset
+from hypernudge.tasks.data.label_noise import with_label_noise
 from hypernudge.tasks.spaces import build_space
-from hypernudge.tasks.supervised import SupervisedTask
+from hypernudge.tasks.supervised.regularised import OBJECTIVES, PENALTIES, RegularisedTask, is_regularised
+from hypernudge.tasks.supervised.supervised import SupervisedTask
 
 LIMITS = {
     **RULE_LIMITS,
@@ -48,7 +48,8 @@ def supervised(
     """Return a classification task from names: data set, network, space, optimizer.
 
     `label_noise` of the training labels are wrong (`with_label_noise`); with `episodes` the learning rate is
-    adapted while a trial trains (`Episodes`); a space may hold the names of `hypernudge.tasks.regularised`.
+    adapted while a trial trains (`Episodes`); a space may hold the names of
+    `hypernudge.tasks.supervised.regularised`.
 
     Raises:
         InvalidArgumentError: For an unknown name or a value that breaks a rule.
@@ -106,7 +107,7 @@ def _class_for(
 ) -> tuple[type[SupervisedTask], dict[str, Any]]:
     """Return the plainest class that does what is asked for, and its own options."""
     if episodes is not None:
-        from hypernudge.tasks.episodic import Episodes, EpisodicTask
+        from hypernudge.tasks.supervised.episodic import Episodes, EpisodicTask
 
         mapping = isinstance(episodes, Mapping)
         require(mapping, "episodes", "must be a mapping", episodes, "write {lr_candidates: [0.5, 1, 2]}")

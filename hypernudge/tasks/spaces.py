@@ -40,7 +40,8 @@ SPACES: dict[str, SearchSpace] = {
     ),
 }
 
-# The same five as "mid", cut short, and carried on with penalties (see `hypernudge.tasks.regularised`).
+# The same five as "mid", cut short, and carried on with penalties (see
+# `hypernudge.tasks.supervised.regularised`).
 SPACES["three"] = SearchSpace(SPACES["mid"].parameters[:3])
 SPACES["ten"] = SearchSpace(
     [

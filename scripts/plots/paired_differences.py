@@ -2,7 +2,7 @@
 
 import sys
 
-from hypernudge.evidence.aees.commands import plot_command
+from hypernudge.experiments.report.commands import plot_command
 
 if __name__ == "__main__":
     sys.exit(plot_command("paired_differences"))

@@ -2,7 +2,7 @@
 
 import sys
 
-from hypernudge.evidence.aees.commands import table_command
+from hypernudge.experiments.report.commands import table_command
 
 if __name__ == "__main__":
     sys.exit(table_command("arms"))

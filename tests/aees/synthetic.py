@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from hypernudge.harness.aees.results import RunResult, save_run_result
+from hypernudge.experiments.training.results import RunResult, save_run_result
 from tests.aees.tools import config_of, steered
 
 HARDWARE = {

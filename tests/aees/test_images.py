@@ -10,17 +10,17 @@ import torch
 from torchvision.transforms import functional as transforms
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.flops import count_flops
-from hypernudge.harness.aees.experiment import UnavailableError
-from hypernudge.harness.aees.images import (
+from hypernudge.experiments.data.images import (
     DEVIATION,
     MEAN,
     Images,
     random_crop_and_flip,
     read_cifar100,
 )
-from hypernudge.harness.aees.problem import StepCosts
-from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
+from hypernudge.experiments.experiment import UnavailableError
+from hypernudge.experiments.problem import StepCosts
+from hypernudge.experiments.runners.tasks import EXPERIMENTS, run_experiment
+from hypernudge.flops import count_flops
 from hypernudge.random import stream
 from hypernudge.tasks.vision.resnet import resnet18_cifar
 from tests.aees.tools import CPU, DATA

@@ -3,7 +3,12 @@ import random
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.aees.labels import NEXT_IN_SUPERCLASS, SUPERCLASSES, agnews_noise, cifar100_noise
+from hypernudge.experiments.labels import (
+    NEXT_IN_SUPERCLASS,
+    SUPERCLASSES,
+    agnews_noise,
+    cifar100_noise,
+)
 
 LABELS = [(7 * i) % 100 for i in range(20)]
 # Positions and new labels, from a separate statement of the rule.

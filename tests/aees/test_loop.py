@@ -7,11 +7,11 @@ import torch
 
 from hypernudge.episodes import AEES
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.aees.batches import augmentation, epoch_order, seed_dropout, subset
-from hypernudge.harness.aees.checkpoints import checkpoint_path
-from hypernudge.harness.aees.loop import Saving, planned_flops
-from hypernudge.harness.aees.problem import StepCosts
-from hypernudge.harness.aees.schedules import build_schedule, schedule_warnings
+from hypernudge.experiments.batches import augmentation, epoch_order, seed_dropout, subset
+from hypernudge.experiments.problem import StepCosts
+from hypernudge.experiments.training.checkpoints import checkpoint_path
+from hypernudge.experiments.training.loop import Saving, planned_flops
+from hypernudge.experiments.training.schedules import build_schedule, schedule_warnings
 from tests.aees.tools import Points, config_of, loop_of, network, steered
 
 CONDITIONS = {

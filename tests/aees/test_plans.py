@@ -5,9 +5,9 @@ import pytest
 import yaml
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.aees.plans import load_run_plan, main, manifest, state_of
-from hypernudge.harness.aees.results import save_run_result
-from hypernudge.harness.aees.tasks import EXPERIMENTS
+from hypernudge.experiments.runners.plans import load_run_plan, main, manifest, state_of
+from hypernudge.experiments.runners.tasks import EXPERIMENTS
+from hypernudge.experiments.training.results import save_run_result
 from tests.aees.synthetic import result_of
 from tests.aees.tools import common_words, real_sst2, tiny_bert
 

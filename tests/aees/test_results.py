@@ -8,15 +8,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hypernudge.evidence.aees.commands import plot_command, report_command, table_command
-from hypernudge.evidence.aees.comparisons import paired_differences
-from hypernudge.evidence.aees.export import export_command
-from hypernudge.evidence.aees.figures import FIGURES
-from hypernudge.evidence.aees.runs import load_runs
-from hypernudge.evidence.aees.tables import TABLES
-from hypernudge.evidence.multiplicity import holm
-from hypernudge.evidence.tables import write_table
-from hypernudge.harness.aees.results import UnreadableResultError, load_run_result, save_run_result, schema
+from hypernudge.evidence.report.tables import write_table
+from hypernudge.evidence.statistics.multiplicity import holm
+from hypernudge.experiments.report.commands import plot_command, report_command, table_command
+from hypernudge.experiments.report.comparisons import paired_differences
+from hypernudge.experiments.report.export import export_command
+from hypernudge.experiments.report.figures import FIGURES
+from hypernudge.experiments.report.runs import load_runs
+from hypernudge.experiments.report.tables import TABLES
+from hypernudge.experiments.training.results import (
+    UnreadableResultError,
+    load_run_result,
+    save_run_result,
+    schema,
+)
 from tests.aees.synthetic import result_of, save_all
 from tests.aees.tools import loop_of, steered
 

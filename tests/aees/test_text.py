@@ -16,14 +16,22 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.experiments.data import sentences, tokens
+from hypernudge.experiments.data.sentences import Sentences, load_model
+from hypernudge.experiments.data.texts import (
+    AGNEWS,
+    SST2,
+    local_files,
+    read_agnews,
+    read_glue,
+    read_local,
+)
+from hypernudge.experiments.data.tokens import load_tokens
+from hypernudge.experiments.problem import StepCosts, logits_of
+from hypernudge.experiments.runners import text
+from hypernudge.experiments.runners.tasks import EXPERIMENTS, run_experiment
+from hypernudge.experiments.training.checkpoints import checkpoint_path
 from hypernudge.flops import count_flops
-from hypernudge.harness.aees import sentences, text, tokens
-from hypernudge.harness.aees.checkpoints import checkpoint_path
-from hypernudge.harness.aees.problem import StepCosts, logits_of
-from hypernudge.harness.aees.sentences import Sentences, load_model
-from hypernudge.harness.aees.tasks import EXPERIMENTS, run_experiment
-from hypernudge.harness.aees.texts import AGNEWS, SST2, local_files, read_agnews, read_glue, read_local
-from hypernudge.harness.aees.tokens import load_tokens
 from tests.aees.tools import DATA, common_words, events, real_sst2, timeless, tiny_bert
 
 needs_data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"SST-2 is not at {DATA}")
@@ -118,7 +126,7 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
         warnings.simplefilter("ignore", DeprecationWarning)  # the child trains in its only thread
         child = os.fork()
     if child == 0:
-        from hypernudge.harness.aees import loop
+        from hypernudge.experiments.training import loop
 
         save, calls = loop.save_checkpoint, []
 

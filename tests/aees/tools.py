@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hypernudge.harness.aees.config import RunConfig
-from hypernudge.harness.aees.loop import Loop
-from hypernudge.harness.aees.problem import Problem, StepCosts
+from hypernudge.experiments.config import RunConfig
+from hypernudge.experiments.problem import Problem, StepCosts
+from hypernudge.experiments.training.loop import Loop
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CPU = torch.device("cpu")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from hypernudge.tasks.batched import _first_of_largest
 from hypernudge.tasks.networks.batched import batched_chain
 from hypernudge.tasks.networks.functional import as_function
+from hypernudge.tasks.supervised.batched import _first_of_largest
 from hypernudge.workspace import Workspace
 
 NETWORKS = {

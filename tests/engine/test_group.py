@@ -7,10 +7,10 @@ import json
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.cell import run_cell
-from hypernudge.harness.group import run_group
-from hypernudge.harness.launch import groups, run_cells
-from hypernudge.harness.resolve import resolve_plan
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.cells.group import run_group
+from hypernudge.harness.planning.resolve import resolve_plan
+from hypernudge.harness.running.launch import groups, run_cells
 from hypernudge.results.records import cell_path
 
 SEEDS = [0, 1, 2]

@@ -6,7 +6,7 @@ from torch import nn
 
 from benchmarks.episodes_effect.methods import FIRST_RULE
 from hypernudge.episodes import Alignment, EpisodicScheduler
-from hypernudge.episodes.probe import CoordinateSample
+from hypernudge.episodes.controllers.coordinate_sample import CoordinateSample
 
 
 def problem(seed=0, dtype=torch.float32):

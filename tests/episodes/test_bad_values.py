@@ -26,8 +26,8 @@ from hypernudge.episodes import (
     UniformBandit,
     WeightDecay,
 )
-from hypernudge.episodes.keyed_noise import KeyedNoise
-from hypernudge.episodes.noise import StreamedNoise
+from hypernudge.episodes.noise.noise import StreamedNoise
+from hypernudge.episodes.pulseopt.noise import KeyedNoise
 from tests.episodes.helpers import Problem, sgd, train
 
 NUMBERS = (math.nan, "x", "0.5", True, None, [1.0], 1j, torch.tensor(1.0))

@@ -22,8 +22,8 @@ from hypernudge.episodes import (
     ThompsonSampling,
     TrendContext,
 )
-from hypernudge.episodes.keyed_noise import KeyedNoise
-from hypernudge.episodes.noise import StreamedNoise
+from hypernudge.episodes.noise.noise import StreamedNoise
+from hypernudge.episodes.pulseopt.noise import KeyedNoise
 from tests.episodes.helpers import Problem, same, train
 
 MODES = {

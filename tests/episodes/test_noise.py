@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from hypernudge.episodes.gaussian import GaussianBuffer, quantile_table
-from hypernudge.episodes.keyed_noise import KeyedNoise
-from hypernudge.episodes.noise import StreamedNoise
+from hypernudge.episodes.noise.gaussian import GaussianBuffer, quantile_table
+from hypernudge.episodes.noise.noise import StreamedNoise
+from hypernudge.episodes.pulseopt.noise import KeyedNoise
 
 
 def optimizer_with(*gradients):

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from hypernudge.evidence.evaluate import evaluate
+from hypernudge.evidence.report.evaluate import evaluate
 from tests.evidence.synthetic import write_study
 
 

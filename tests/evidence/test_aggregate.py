@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hypernudge.evidence.bootstrap import aggregate_interval, hierarchical_bootstrap, mean_statistic
+from hypernudge.evidence.statistics.bootstrap import (
+    aggregate_interval,
+    hierarchical_bootstrap,
+    mean_statistic,
+)
 
 
 def tasks(rng, count, spread=0.2, seeds=20):

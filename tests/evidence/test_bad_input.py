@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.evidence.compare_file import Request, compare_file
-from hypernudge.evidence.evaluate import evaluate
-from hypernudge.evidence.longform import read_long_form
-from hypernudge.evidence.longform_files import SUFFIXES
+from hypernudge.evidence.loading.longform import read_long_form
+from hypernudge.evidence.loading.longform_files import SUFFIXES
+from hypernudge.evidence.report.compare_file import Request, compare_file
+from hypernudge.evidence.report.evaluate import evaluate
 from tests.evidence.long_tables import of_mixed_hardware, put, results, swap, without_a_pair, written
 from tests.evidence.synthetic import edit_record, write_study
 

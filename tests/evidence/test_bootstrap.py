@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from hypernudge.evidence.bootstrap import (
+from hypernudge.evidence.statistics.bootstrap import (
     bootstrap_means,
     bootstrap_means_by_resampling,
     hierarchical_bootstrap,

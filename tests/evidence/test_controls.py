@@ -5,12 +5,17 @@ import json
 import numpy as np
 import pytest
 
-from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.controls import BUDGET_MATCHED, against_controls, budget_matched, interactions
-from hypernudge.evidence.evaluate import evaluate
-from hypernudge.evidence.html import write_report
-from hypernudge.evidence.plan import Criteria, ResultsError
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.loading.plan import Criteria, ResultsError
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.evaluate import evaluate
+from hypernudge.evidence.report.html import write_report
+from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.evidence.verdicts.controls import (
+    BUDGET_MATCHED,
+    against_controls,
+    budget_matched,
+    interactions,
+)
 from tests.evidence.synthetic import write_study
 
 EVIDENCE = {

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.evidence.compare_file import Request, compare_file
 from hypernudge.evidence.figures.style import file_name
-from hypernudge.evidence.wording import number_remedy
+from hypernudge.evidence.loading.wording import number_remedy
+from hypernudge.evidence.report.compare_file import Request, compare_file
 from tests.evidence.long_tables import results, written
 from tests.evidence.tool_outputs import (
     mlflow_files,

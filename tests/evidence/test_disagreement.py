@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hypernudge.evidence.disagreement import of_scores, of_times
-from hypernudge.evidence.effects import effects
-from hypernudge.evidence.intervals import Interval
-from hypernudge.evidence.noninferiority import ScoreBounds
-from hypernudge.evidence.paired import TimePairs, paired_test
+from hypernudge.evidence.statistics.effects import effects
+from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.statistics.paired import TimePairs, paired_test
+from hypernudge.evidence.verdicts.disagreement import of_scores, of_times
 
 BUDGET = 10.0
 

@@ -4,10 +4,15 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from hypernudge.evidence import intervals
-from hypernudge.evidence.effects import effects, hodges_lehmann, hodges_lehmann_by_counting
-from hypernudge.evidence.multiplicity import holm, holm_by_family
-from hypernudge.evidence.power import best_case_adjusted_p, least_adjusted_p, pairs_needed, simulated_power
+from hypernudge.evidence.statistics import intervals
+from hypernudge.evidence.statistics.effects import effects, hodges_lehmann, hodges_lehmann_by_counting
+from hypernudge.evidence.statistics.multiplicity import holm, holm_by_family
+from hypernudge.evidence.statistics.power import (
+    best_case_adjusted_p,
+    least_adjusted_p,
+    pairs_needed,
+    simulated_power,
+)
 from tests.evidence.test_paired import pairs_of
 
 

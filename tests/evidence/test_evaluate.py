@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.evaluate import evaluate
 from hypernudge.evidence.figures import anytime, forest, style
 from hypernudge.evidence.figures.material import Material
-from hypernudge.evidence.jsonio import plain, write_json
-from hypernudge.evidence.study import load_study
-from hypernudge.evidence.tables import to_latex, to_markdown
+from hypernudge.evidence.loading.jsonio import plain, write_json
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.evaluate import evaluate
+from hypernudge.evidence.report.tables import to_latex, to_markdown
+from hypernudge.evidence.verdicts.comparisons import compare
 from tests.evidence.synthetic import write_study
 
 LABELS = {"improved", "harmed", "equivalent", "inconclusive", "unpowered"}
@@ -156,7 +156,7 @@ def test_one_seed_nobody_at_the_target(tmp_path):
 
 def test_evaluation_imports_no_training_stack(small_study):
     script = (
-        "import sys; from hypernudge.evidence.evaluate import evaluate; "
+        "import sys; from hypernudge.evidence.report.evaluate import evaluate; "
         "assert 'matplotlib' not in sys.modules; from pathlib import Path; "
         f"evaluate(Path({str(small_study)!r}), lambda e: None, figures=False); "
         "from hypernudge.evidence.figures import gallery; "

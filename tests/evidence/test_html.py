@@ -4,13 +4,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from hypernudge.evidence.comparisons import compare
+from hypernudge.cli.report_command import main
 from hypernudge.evidence.figures import forest, manifest
-from hypernudge.evidence.figures.compact import Page
 from hypernudge.evidence.figures.material import Material
-from hypernudge.evidence.html import report, write_report
-from hypernudge.evidence.study import load_study
-from hypernudge.harness.evaluate import main
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.compact import Page
+from hypernudge.evidence.report.html import report, write_report
+from hypernudge.evidence.verdicts.comparisons import compare
 from tests.evidence.synthetic import write_study
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.evidence import noninferiority as simulated
-from hypernudge.evidence.compare_file import Request, compare_file
-from hypernudge.evidence.intervals import mean_interval
-from hypernudge.evidence.noninferiority import (
+from hypernudge.evidence.report.compare_file import Request, compare_file
+from hypernudge.evidence.report.text import comparison_text
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.evidence.statistics.noninferiority import (
     SUBSETS,
     not_worse_p,
     relative,
@@ -21,7 +22,6 @@ from hypernudge.evidence.noninferiority import (
     subset_mean_or_student,
     walsh_at_most,
 )
-from hypernudge.evidence.text import comparison_text
 
 MARGIN = 0.002
 

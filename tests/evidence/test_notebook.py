@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hypernudge.evidence.evaluate import evaluate
-from hypernudge.evidence.notebook import notebook, write_notebook
-from hypernudge.harness.evaluate import main
+from hypernudge.cli.report_command import main
+from hypernudge.evidence.report.evaluate import evaluate
+from hypernudge.evidence.report.notebook import notebook, write_notebook
 
 COMMITTED = Path(__file__).resolve().parents[2] / "examples" / "evidence.ipynb"
 
@@ -46,7 +46,7 @@ def test_it_regenerates_everything_from_the_records(evaluated, tmp_path):
 
 
 def test_the_report_command_writes_it(study_copy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hypernudge.harness.evaluate.evaluate", partial(evaluate, figures=False))
+    monkeypatch.setattr("hypernudge.cli.report_command.evaluate", partial(evaluate, figures=False))
     file = tmp_path / "n.ipynb"
     assert main(["--results-dir", str(study_copy), "--notebook", str(file)]) == 0
     assert '"event": "notebook"' in capsys.readouterr().out

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifelines import KaplanMeierFitter
 
-from hypernudge.evidence.outcomes import (
+from hypernudge.evidence.loading.outcomes import (
     Curves,
     incumbent_on_grid,
     incumbents,
@@ -12,7 +12,7 @@ from hypernudge.evidence.outcomes import (
     outcomes_by_walking,
     rung_survival,
 )
-from hypernudge.evidence.survival import reached_by
+from hypernudge.evidence.statistics.survival import reached_by
 
 
 def curves_of(*rows):

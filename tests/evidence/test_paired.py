@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wilcoxon
 
-from hypernudge.evidence.paired import (
+from hypernudge.evidence.statistics.paired import (
     TimePairs,
     difference_test,
     order_pairs,

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.sensitivity import target_sensitivity
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
 
 
 @pytest.fixture(scope="module")

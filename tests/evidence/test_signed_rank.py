@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, wilcoxon
 
-from hypernudge.evidence import signed_rank
-from hypernudge.evidence.signed_rank import (
+from hypernudge.evidence.statistics import signed_rank
+from hypernudge.evidence.statistics.signed_rank import (
     least_p_value,
     midranks,
     signed_rank_test,

@@ -4,12 +4,12 @@ import math
 import numpy as np
 import pytest
 
-from hypernudge.evidence.benefit import gradient_and_benefit
-from hypernudge.evidence.comparisons import compare
-from hypernudge.evidence.criteria import judge_criteria
-from hypernudge.evidence.plan import ResultsError
-from hypernudge.evidence.shift import hyperparameter_shifts, kl_divergence
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.loading.plan import ResultsError
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
+from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.evidence.verdicts.criteria import judge_criteria
+from hypernudge.evidence.verdicts.shift import hyperparameter_shifts, kl_divergence
 from hypernudge.results.digests import record_digest
 from tests.evidence.synthetic import edit_record, write_study
 

@@ -14,7 +14,7 @@ from hypernudge.evidence import exporters
 from hypernudge.evidence.exporters import export_results
 from hypernudge.evidence.exporters.cells import cell_runs
 from hypernudge.evidence.importers import import_results
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.loading.study import load_study
 from tests.evidence.synthetic import edit_record, write_study
 
 

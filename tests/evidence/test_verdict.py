@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypernudge.evidence.intervals import Interval
-from hypernudge.evidence.noninferiority import ScoreBounds
-from hypernudge.evidence.plan import Criteria, ResultsError
-from hypernudge.evidence.verdict import Facts, judge
+from hypernudge.evidence.loading.plan import Criteria, ResultsError
+from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.verdicts.verdict import Facts, judge
 
 CRITERIA = Criteria()
 IMPROVED = Facts(

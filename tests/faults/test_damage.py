@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.harness.train import train
+from hypernudge.harness.running.train import train
 from hypernudge.results.records import cell_path
 from tests.harness.tools import contents
 from tests.results.test_reading import DAMAGE, plan_of, written
@@ -65,7 +65,7 @@ def test_other_odd_files_stop_nobody(tmp_path, capsys, command, name, odd):
 
 @pytest.mark.parametrize("odd", ODD)
 def test_a_report_is_made_beside_odd_files(tmp_path, odd):
-    from hypernudge.evidence.evaluate import evaluate
+    from hypernudge.evidence.report.evaluate import evaluate
 
     results = written(tmp_path / "results", plan_of(tmp_path))
     for name in ("deviations.jsonl", "band/results.json", "band/attempts.jsonl", "band/cells/seed-0003.json"):

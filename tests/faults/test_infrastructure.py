@@ -7,13 +7,13 @@ from collections import Counter
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.evidence.evaluate import evaluate
-from hypernudge.harness import records
-from hypernudge.harness.cell import run_cell
-from hypernudge.harness.group import run_group
-from hypernudge.harness.records import StorageError
-from hypernudge.harness.resolve import load_plan, resolve_plan
-from hypernudge.harness.status import print_table, status
+from hypernudge.evidence.report.evaluate import evaluate
+from hypernudge.harness.cells import records
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.cells.group import run_group
+from hypernudge.harness.cells.records import StorageError
+from hypernudge.harness.inspection.status import print_table, status
+from hypernudge.harness.planning.resolve import load_plan, resolve_plan
 from hypernudge.results.attempts import failures, note_failure
 from hypernudge.results.records import cell_path, read_record
 from tests.harness.tools import HERE, contents, experiment, hypernudge, json_lines

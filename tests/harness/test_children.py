@@ -10,9 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from hypernudge.harness.children import Command, run_child
-from hypernudge.harness.interruption import INTERRUPTED, TERMINATED, Terminated, deaf_children, orderly
-from hypernudge.harness.progress import Progress
+from hypernudge.harness.running.children import Command, run_child
+from hypernudge.harness.running.interruption import (
+    INTERRUPTED,
+    TERMINATED,
+    Terminated,
+    deaf_children,
+    orderly,
+)
+from hypernudge.harness.running.progress import Progress
 from tests.harness.tools import wait_for
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -85,11 +91,11 @@ def test_a_signal_that_comes_while_a_child_starts_is_kept():
 def test_a_child_ends_with_its_parent_even_if_it_looks_late(tmp_path):
     """The parent is dead before the child asks for its lifeline."""
     child = (
-        "import time; time.sleep(1); from hypernudge.harness.launch import die_with_parent;"
+        "import time; time.sleep(1); from hypernudge.harness.running.launch import die_with_parent;"
         "die_with_parent(); time.sleep(600)"
     )
     parent = (
-        "import os, sys; from hypernudge.harness.children import Command;"
+        "import os, sys; from hypernudge.harness.running.children import Command;"
         f"c = Command([sys.executable, '-c', {child!r}]); print(c._process.pid, flush=True); os._exit(0)"
     )
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)

@@ -1,8 +1,13 @@
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.config import compose, fill_placeholders, find_placeholders, load_yaml
-from hypernudge.harness.resolve import load_plan, resolve_plan
+from hypernudge.harness.planning.config import (
+    compose,
+    fill_placeholders,
+    find_placeholders,
+    load_yaml,
+)
+from hypernudge.harness.planning.resolve import load_plan, resolve_plan
 
 BASE = {
     "common": {

@@ -6,12 +6,12 @@ import pytest
 
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.evidence.deviations import deviations, plan_digest
-from hypernudge.evidence.html import write_report
-from hypernudge.evidence.study import load_study
-from hypernudge.harness.declare import declare, with_declared_targets
-from hypernudge.harness.resolve import load_plan, resolve_plan
-from hypernudge.harness.run import run_experiment
+from hypernudge.evidence.loading.deviations import deviations, plan_digest
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.html import write_report
+from hypernudge.harness.planning.resolve import load_plan, resolve_plan
+from hypernudge.harness.running.declare import declare, with_declared_targets
+from hypernudge.harness.running.run import run_experiment
 from hypernudge.results.plan import read_manifest
 
 EXPERIMENT = """
@@ -123,8 +123,8 @@ def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
 def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("hypernudge.cli.SELF", ["true"])  # the evaluation would draw every figure
-    monkeypatch.setattr("hypernudge.harness.declare.PILOT_SEEDS", (100, 2))
+    monkeypatch.setattr("hypernudge.cli.app.SELF", ["true"])  # the evaluation would draw every figure
+    monkeypatch.setattr("hypernudge.harness.running.declare.PILOT_SEEDS", (100, 2))
     file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
     arguments = ["run", str(file), "--results-dir", str(results)]
     assert main(arguments) == 0

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hypernudge import cli
-from hypernudge.harness.cell import run_cell
-from hypernudge.harness.group import run_group
-from hypernudge.harness.prior import build_prior
-from hypernudge.harness.resolve import resolve_plan
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.cells.group import run_group
+from hypernudge.harness.inspection.prior import build_prior
+from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.registry import registered_only, resolve
 from hypernudge.results.digests import description_digest, record_digest
 from hypernudge.results.records import cell_path
@@ -145,7 +145,7 @@ def test_a_task_that_cannot_be_described_costs_no_record(tmp_path, monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no probe today")
 
-    monkeypatch.setattr("hypernudge.harness.described.walk_probe", broken)
+    monkeypatch.setattr("hypernudge.harness.cells.described.walk_probe", broken)
     record = record_of(ran(tmp_path / "own", OWN))
     assert record["status"] == "completed" and "no probe today" in record["description"]["failed"]
     assert record_digest(record) == record["digest"]

@@ -8,9 +8,9 @@ import pytest
 
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.doctor import examine, fix
-from hypernudge.harness.leftovers import RUN_LOCK
-from hypernudge.harness.records import claim
+from hypernudge.harness.cells.leftovers import RUN_LOCK
+from hypernudge.harness.cells.records import claim
+from hypernudge.harness.inspection.doctor import examine, fix
 from hypernudge.results.attempts import note_failure
 from hypernudge.results.files import lock
 from hypernudge.results.records import cell_path

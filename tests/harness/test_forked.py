@@ -7,8 +7,8 @@ from contextlib import closing
 
 import pytest
 
-from hypernudge.harness.forked import Forked
-from hypernudge.harness.launch import FORK_SERVER
+from hypernudge.harness.running.forked import Forked
+from hypernudge.harness.running.launch import FORK_SERVER
 
 pytestmark = pytest.mark.skipif(not FORK_SERVER, reason="this platform has no fork server")
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.harness.experiment_schema import EXPERIMENT, VARIATION
-from hypernudge.tasks.data import last_kept
+from hypernudge.harness.planning.experiment_schema import EXPERIMENT, VARIATION
+from hypernudge.tasks.data.datasets import last_kept
 from tests.harness.malformed import BASE, GRID, HUGE, LONG, paths, replaced, spoiled, text_of
 from tests.harness.tools import ROOT
 
@@ -530,7 +530,8 @@ def test_a_corrected_command_is_not_another_plan(run, tmp_path):
 
 
 def test_the_front_doors_refuse_as_the_command_does(tmp_path, capsys, monkeypatch):
-    from hypernudge.harness import evaluate, train
+    from hypernudge.cli import report_command as evaluate
+    from hypernudge.harness.running import train
     from src import main as front
 
     results = tmp_path / "results"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hypernudge.harness.resolve import load_plan
-from hypernudge.tasks import tables
+from hypernudge.harness.planning.resolve import load_plan
+from hypernudge.tasks.data import tables
 from tests.harness.tools import HERE, ROOT
 
 HASHES = json.loads((HERE / "plan_hashes.json").read_text())

@@ -7,11 +7,11 @@ import pytest
 import yaml
 
 from hypernudge import cli
-from hypernudge.harness.cell import run_cell
-from hypernudge.harness.prior import build_prior, targets
-from hypernudge.harness.resolve import load_plan
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.inspection.prior import build_prior, targets
+from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.registry import build
-from hypernudge.warmstart.features import SIZE
+from hypernudge.warmstart.measurement.features import SIZE
 
 
 def ran(folder, variations):

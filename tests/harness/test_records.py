@@ -5,15 +5,8 @@ import time
 
 import pytest
 
-from hypernudge.harness.records import (
-    claim,
-    crashed,
-    is_claimed,
-    plain,
-    seal,
-    seal_record,
-)
-from hypernudge.harness.resolve import resolve_plan
+from hypernudge.harness.cells.records import claim, crashed, is_claimed, plain, seal, seal_record
+from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.results.digests import record_digest
 from hypernudge.results.reading import read_json
 from hypernudge.results.records import cell_path, read_record

@@ -9,7 +9,7 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.registry import REGISTRY
-from hypernudge.tasks.tabulated import Tabulated
+from hypernudge.tasks.curves.tabulated import Tabulated
 
 UNITS = 9
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from hypernudge.harness.cell import prepare, run_cell
-from hypernudge.harness.resolve import load_plan
+from hypernudge.harness.cells.cell import prepare, run_cell
+from hypernudge.harness.planning.resolve import load_plan
 from tests.harness.tools import ROOT
 
 STUDIES = sorted((ROOT / "config" / "studies").glob("*.yaml"))

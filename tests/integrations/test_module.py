@@ -15,10 +15,10 @@ from hypernudge.hypergradient.curvature import gradient_difference, hessian_vect
 from hypernudge.random import Streams
 from hypernudge.tasks.module.seeded import seeded
 from hypernudge.trial import History
-from hypernudge.warmstart.curvature_band import CurvatureBand
-from hypernudge.warmstart.features import USUAL_STEPS, steps_of
-from hypernudge.warmstart.informed import Informed
-from hypernudge.warmstart.literal import Literal
+from hypernudge.warmstart.measurement.features import USUAL_STEPS, steps_of
+from hypernudge.warmstart.policies.curvature_band import CurvatureBand
+from hypernudge.warmstart.policies.informed import Informed
+from hypernudge.warmstart.policies.literal import Literal
 from tests.integrations.helpers import X, Y, loss, model
 
 SPACE = SearchSpace([Real("lr", 1e-4, 1.0, log=True), Real("weight_decay", 1e-6, 1e-1, log=True)])

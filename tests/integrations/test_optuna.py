@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
-from hypernudge.warmstart.density import Density
+from hypernudge.warmstart.policies.density import Density
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, loss, model, no_model, score, training
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

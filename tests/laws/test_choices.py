@@ -17,8 +17,8 @@ from hypernudge.registry import REGISTRY, build
 from hypernudge.task import GradientTask
 from hypernudge.trial import History
 from hypernudge.tuner import trial_seed
-from hypernudge.warmstart import rates
-from hypernudge.warmstart.features import features, scored
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.features import features, scored
 
 
 @dataclass

@@ -16,9 +16,9 @@ from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.trial import Report, Started
 from hypernudge.tuner import trial_seed, tune, tuning
-from hypernudge.warmstart.curvature_band import CurvatureBand
-from hypernudge.warmstart.literal import Literal
-from hypernudge.warmstart.random_step import RandomStep
+from hypernudge.warmstart.policies.curvature_band import CurvatureBand
+from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.policies.random_step import RandomStep
 from tests.engine.tasks import digits
 
 

@@ -14,18 +14,18 @@ from hypernudge.optimizers import SGD, AdamW
 from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
-from hypernudge.warmstart import prior as priors
-from hypernudge.warmstart import rates
-from hypernudge.warmstart.density import Density, log_density
-from hypernudge.warmstart.features import KNOTS, NAMES, SIZE, features, hats
-from hypernudge.warmstart.informed import (
+from hypernudge.warmstart.measurement import prior as priors
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE, features, hats
+from hypernudge.warmstart.measurement.probe import DOUBT, PROBE, SLACK, USUAL, Probe, believed
+from hypernudge.warmstart.policies.density import Density, log_density
+from hypernudge.warmstart.policies.informed import (
     USUAL_UNITS,
     Informed,
     first_results,
     normal_scores,
     scores_within_milestones,
 )
-from hypernudge.warmstart.probe import DOUBT, PROBE, SLACK, USUAL, Probe, believed
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):

@@ -12,9 +12,9 @@ from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.ahead import YIELDED
-from hypernudge.warmstart.curvature_band import CurvatureBand
-from hypernudge.warmstart.literal import Literal, multi_step
-from hypernudge.warmstart.random_step import RandomStep
+from hypernudge.warmstart.policies.curvature_band import CurvatureBand
+from hypernudge.warmstart.policies.literal import Literal, multi_step
+from hypernudge.warmstart.policies.random_step import RandomStep
 
 POLICIES = {
     "none": {"name": "none"},

@@ -15,8 +15,8 @@ from hypernudge.trial import History
 from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import Measuring
-from hypernudge.warmstart.curvature_band import CurvatureBand
-from hypernudge.warmstart.literal import Literal
+from hypernudge.warmstart.policies.curvature_band import CurvatureBand
+from hypernudge.warmstart.policies.literal import Literal
 from tests.engine.tasks import Branching, Quadratic, digits, table
 
 POLICIES = {

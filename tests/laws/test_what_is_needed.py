@@ -17,7 +17,7 @@ from hypernudge.registry import REGISTRY, build
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.space import Categorical, Integer, Real, SearchSpace
 from hypernudge.trial import History, Nudge, Started
-from hypernudge.warmstart.probe import ATTEMPTS
+from hypernudge.warmstart.measurement.probe import ATTEMPTS
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
 NEED_RATE = {"curvature_band", "newton", "probe_band", "placebo", "fixed_band", "density", "informed"}
@@ -63,7 +63,7 @@ def test_a_policy_says_itself_what_it_needs(bowl, name):
 
 
 def test_a_prior_of_which_nothing_is_left_is_refused_before_the_first_trial(bowl):
-    from hypernudge.warmstart.prior import load
+    from hypernudge.warmstart.measurement.prior import load
 
     families = tuple({task.family for task in load("shipped").tasks})
     bowl.family = families[0]

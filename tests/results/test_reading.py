@@ -6,9 +6,9 @@ import os
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.evidence.study import load_study
-from hypernudge.harness.records import crashed, seal_record
-from hypernudge.harness.resolve import resolve_plan
+from hypernudge.evidence.loading.study import load_study
+from hypernudge.harness.cells.records import crashed, seal_record
+from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.results.digests import record_digest
 from hypernudge.results.names import LONGEST, broken_rule
 from hypernudge.results.plan import ResultsError, read_manifest
@@ -129,7 +129,7 @@ def test_records_of_another_configuration_are_not_evaluated(tmp_path):
 
 
 def test_records_of_a_recorded_deviation_are_evaluated(tmp_path):
-    from hypernudge.harness.declare import record_deviation
+    from hypernudge.harness.running.declare import record_deviation
 
     plan = plan_of(tmp_path)
     ran = plan_of(tmp_path, training={"batch_size": 8, "steps_per_unit": 4}, target=0.8)
@@ -213,7 +213,7 @@ def test_nothing_is_written_through_a_link_within_the_directory(tmp_path):
 
 def test_run_leaves_a_damaged_record_alone_and_refuses_a_foreign_one(tmp_path, capsys):
     from hypernudge.errors import InvalidArgumentError
-    from hypernudge.harness.train import train
+    from hypernudge.harness.running.train import train
 
     plan = plan_of(tmp_path)
     results = written(tmp_path / "results", plan)

@@ -6,7 +6,7 @@ import zipfile
 
 import numpy as np
 
-from hypernudge.harness.records import plain
+from hypernudge.harness.cells.records import plain
 from hypernudge.results.digests import cell_key, plan_digest, record_digest
 
 SECRET = "do-not-show-me-4711"

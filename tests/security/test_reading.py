@@ -257,7 +257,7 @@ def test_links_lead_no_writing_out_of_the_directory(small, tmp_path, capsys):
     assert cli.main(prior) == 2
     for name in ("evaluation.json", "report.html"):  # replaced, never followed
         (directory / name).symlink_to(elsewhere / "precious.json")
-    from hypernudge.evidence.evaluate import evaluate
+    from hypernudge.evidence.report.evaluate import evaluate
 
     evaluate(directory, lambda event: None, figures=False, html=directory / "report.html")
     assert not (directory / "evaluation.json").is_symlink() and not (directory / "report.html").is_symlink()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.tasks.cache import (
+from hypernudge.tasks.data.cache import (
     Field,
     cache_directory,
     cached_arrays,
@@ -67,7 +67,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.tasks.test_cache import FIELDS, SOURCE, chunk, shards
-from hypernudge.tasks.cache import cached_arrays
+from hypernudge.tasks.data.cache import cached_arrays
 
 def dies(start):
     for number, shard in enumerate(shards(start), start):
@@ -192,7 +192,7 @@ def test_a_source_is_known_by_names_sizes_and_contents(tmp_path, monkeypatch):
     files[1].write_text("c")
     changed = listing_digest(tmp_path, files)
     assert changed != first
-    monkeypatch.setattr("hypernudge.tasks.cache.WHOLE", 1)  # larger ones by name and size
+    monkeypatch.setattr("hypernudge.tasks.data.cache.WHOLE", 1)  # larger ones by name and size
     large = listing_digest(tmp_path, files)
     files[1].write_text("d")
     assert listing_digest(tmp_path, files) == large

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from hypernudge.errors import require, unknown_name
 from hypernudge.evidence.exporters.cells import CellRun, cell_runs
-from hypernudge.evidence.study import load_study
+from hypernudge.evidence.loading.study import load_study
 from hypernudge.results.reading import check_output
 
 Event = dict[str, Any]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.evidence.study import Study
+from hypernudge.evidence.loading.study import Study
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import Record, cell_path, read_record
 

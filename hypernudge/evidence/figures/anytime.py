@@ -11,10 +11,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
-from hypernudge.evidence.outcomes import incumbent_on_grid
+from hypernudge.evidence.loading.outcomes import incumbent_on_grid
+from hypernudge.evidence.verdicts.comparisons import Comparison
 
 Floats = NDArray[np.float64]
 

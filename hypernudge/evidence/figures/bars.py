@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.figures.material import Drawing, Material, Setting
 from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
-from hypernudge.evidence.noninferiority import subset_mean_interval
-from hypernudge.evidence.plan import Variation
+from hypernudge.evidence.loading.plan import Variation
+from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
+from hypernudge.evidence.verdicts.comparisons import Comparison
 
 Floats = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from hypernudge.evidence.comparisons import Comparison
-from hypernudge.evidence.controls import budget_matched
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import grid, legend_above
-from hypernudge.evidence.intervals import Interval
+from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.evidence.verdicts.controls import budget_matched
 
 
 def draw(material: Material) -> Iterator[Drawing]:

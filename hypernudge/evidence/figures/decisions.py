@@ -31,7 +31,8 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     """Return a figure of one cell's trials: an arrow from the sampled to the started learning rate.
 
     Args:
-        rows: As `hypernudge.harness.explain.explanations` returns them, of one cell, with `rate` = (sampled,
+        rows: As `explanations` of `hypernudge.harness.inspection.explain` returns them, of one cell, with
+            `rate` = (sampled,
             started), `log10` of the effective learning rates.
         title: What was trained, for the title.
     """

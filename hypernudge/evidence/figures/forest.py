@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import WIDTH, legend_above
-from hypernudge.evidence.intervals import Interval
+from hypernudge.evidence.statistics.intervals import Interval
 
 MARKS: dict[str, dict[str, Any]] = {
     "improved": {"marker": "o", "markerfacecolor": "#0072B2", "markeredgecolor": "#0072B2"},

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.benefit import gradient_and_benefit
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import file_name, grid, legend_above
+from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
 
 Floats = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hypernudge.evidence.comparisons import Comparison
-from hypernudge.evidence.criteria import Criterion
 from hypernudge.evidence.figures.style import Look, looks
-from hypernudge.evidence.plan import Variation
-from hypernudge.evidence.study import Study
+from hypernudge.evidence.loading.plan import Variation
+from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.evidence.verdicts.criteria import Criterion
 
 LONGEST_LABEL = 48
 """Letters of a name that legends and panel titles have room for."""

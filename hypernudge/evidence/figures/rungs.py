@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import Look, grid, label_ends, legend_above
-from hypernudge.evidence.outcomes import rung_survival
+from hypernudge.evidence.loading.outcomes import rung_survival
 
 
 def draw(material: Material) -> Iterator[Drawing]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import WIDTH, file_name
-from hypernudge.evidence.shift import Shift, hyperparameter_shifts
+from hypernudge.evidence.verdicts.shift import Shift, hyperparameter_shifts
 
 _LINES: tuple[tuple[str, str, Any, float], ...] = (
     ("sampled", "0.55", "-", 2.2),

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from hypernudge.evidence.comparisons import Comparison
 from hypernudge.evidence.figures.material import Drawing, Material
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
-from hypernudge.evidence.survival import reached_by
+from hypernudge.evidence.statistics.survival import reached_by
+from hypernudge.evidence.verdicts.comparisons import Comparison
 
 
 def draw(material: Material) -> Iterator[Drawing]:

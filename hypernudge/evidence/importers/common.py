@@ -10,10 +10,10 @@ from typing import Literal
 import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.evidence.csvtext import csv_text
 from hypernudge.evidence.importers.naming import Naming, assign
 from hypernudge.evidence.importers.runs import Direction, Run, listed
-from hypernudge.evidence.longform_files import SUFFIXES
+from hypernudge.evidence.loading.csvtext import csv_text
+from hypernudge.evidence.loading.longform_files import SUFFIXES
 from hypernudge.results.files import replacing, write_text
 
 Clock = Literal["wall", "count"]

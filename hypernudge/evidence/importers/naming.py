@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hypernudge.errors import require
 from hypernudge.evidence.importers.runs import Run, listed
-from hypernudge.evidence.wording import is_text, whole_number_remedy
+from hypernudge.evidence.loading.wording import is_text, whole_number_remedy
 
 # What tools call the three parts of a cell, beside our own names.
 ALIASES: Mapping[str, tuple[str, ...]] = {

@@ -29,7 +29,7 @@ from hypernudge.evidence.importers.runs import (
     pick_metric,
     read_text,
 )
-from hypernudge.evidence.wording import number_remedy
+from hypernudge.evidence.loading.wording import number_remedy
 
 RESULTS = ("results.csv.zip", "results.csv")
 CLOCK = "st_tuner_time"

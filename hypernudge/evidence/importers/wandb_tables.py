@@ -13,8 +13,8 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.runs import line, number, parse_json, read_text
-from hypernudge.evidence.longform_files import wide_fields
-from hypernudge.evidence.wording import number_remedy
+from hypernudge.evidence.loading.longform_files import wide_fields
+from hypernudge.evidence.loading.wording import number_remedy
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hypernudge.errors import require, require_whole
 from hypernudge.random import torch_stream
-from hypernudge.tasks.cache import (
+from hypernudge.tasks.data.cache import (
     CachedArrays,
     Chunk,
     Field,

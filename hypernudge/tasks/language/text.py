@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, cast
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.tasks.cache import listing_digest
-from hypernudge.tasks.files import data_directory, find_folder
-from hypernudge.tasks.parquet import open_parquet, parquet_files
+from hypernudge.tasks.data.cache import listing_digest
+from hypernudge.tasks.data.files import data_directory, find_folder
+from hypernudge.tasks.data.parquet import open_parquet, parquet_files
 
 _GET = "get {0}-v1 (tokenised) or {0}-raw-v1 from the Hugging Face hub (Salesforce/wikitext)"
 

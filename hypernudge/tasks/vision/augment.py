@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hypernudge.errors import require_between, require_whole
 from hypernudge.random import torch_stream
-from hypernudge.tasks.augment import translate, translation_taps
+from hypernudge.tasks.supervised.augment import translate, translation_taps
 
 Draws = Mapping[str, Tensor]
 
@@ -120,7 +120,8 @@ def crop_and_flip(images: Tensor, offset: Tensor, flip: Tensor, padding: int) ->
 def shifted(images: Tensor, offset: Tensor, magnitude: Any, most: int) -> Tensor:
     """Move images by `magnitude * offset` pixels, with bilinear interpolation and a border of zeros.
 
-    Differentiable in the magnitude; `hypernudge.tasks.augment.translate` is this for one pixel at most.
+    Differentiable in the magnitude; `translate` of `hypernudge.tasks.supervised.augment` is this for one pixel at
+    most.
 
     Args:
         images: `(n, channels, height, width)`, floating point.

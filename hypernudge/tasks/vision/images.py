@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hypernudge.errors import InvalidArgumentError, require, require_between, require_whole
 from hypernudge.random import stream
-from hypernudge.tasks.cache import (
+from hypernudge.tasks.data.cache import (
     CachedArrays,
     Field,
     cache_directory,
@@ -22,7 +22,7 @@ from hypernudge.tasks.cache import (
     fingerprint,
     open_arrays,
 )
-from hypernudge.tasks.files import DATA_DIRECTORY, data_directory, find_folder
+from hypernudge.tasks.data.files import DATA_DIRECTORY, data_directory, find_folder
 from hypernudge.tasks.vision.decode import Decoder
 from hypernudge.tasks.vision.sources import PARTS, Source, find_source
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
-from hypernudge.tasks.cache import Chunk, listing_digest
-from hypernudge.tasks.parquet import open_parquet, parquet_files, subfolders
+from hypernudge.tasks.data.cache import Chunk, listing_digest
+from hypernudge.tasks.data.parquet import open_parquet, parquet_files, subfolders
 from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
 from hypernudge.tasks.vision.decode import Decoder, Encoded
 
@@ -29,7 +29,7 @@ class Source:
         root: The folder that names are relative to.
         files: What it consists of.
         classes: Names of the classes, if the layout knows them.
-        shards: Yields the decoded shards from a number on; see `hypernudge.tasks.cache`.
+        shards: Yields the decoded shards from a number on; see `hypernudge.tasks.data.cache`.
     """
 
     layout: str

@@ -3,7 +3,7 @@ import torch
 from torch.func import vmap
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.tasks.augment import translate, translation_taps
+from hypernudge.tasks.supervised.augment import translate, translation_taps
 from hypernudge.tasks.vision.augment import (
     Augmentation,
     crop_and_flip,

@@ -1,0 +1,3 @@
+"""The `hypernudge` command: parsers, and nothing that computes."""
+
+from hypernudge.cli.app import main as main

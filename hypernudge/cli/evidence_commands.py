@@ -1,0 +1,164 @@
+"""Command lines of the evidence: compare, import, export.
+
+Parsers only; the work is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import require
+
+TOOLS = ("optuna", "syne-tune", "ray-tune", "mlflow", "wandb")
+
+
+def add_commands(commands: Any) -> None:
+    """Add the parsers to the sub-commands of `hypernudge`."""
+    compare = commands.add_parser("compare", help="a verdict on anybody's results: CSV, Parquet or JSONL")
+    compare.add_argument(
+        "file", type=Path, metavar="FILE", help="columns task, variation, seed, time, score [trial, hardware]"
+    )
+    compare.add_argument("--baseline", required=True, metavar="A", help="variation to compare with")
+    compare.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="B",
+        help="variation to compare; all others if absent",
+    )
+    compare.add_argument(
+        "--target",
+        action="append",
+        required=True,
+        metavar="[TASK=]T",
+        help="score to reach; may be repeated, one per task",
+    )
+    compare.add_argument("--budget", type=float, metavar="TIME", help="every run is censored there")
+    compare.add_argument("--minimise", "--minimize", action="store_true", help="smaller scores are better")
+    compare.add_argument(
+        "--clock",
+        choices=("wall", "declared"),
+        default="wall",
+        help="wall: seconds, comparable on one kind of hardware only; declared: work such as FLOPs or epochs",
+    )
+    compare.add_argument(
+        "--time-unit", metavar="UNIT", help="for axes (default: s, or - with --clock declared)"
+    )
+    compare.add_argument("--metric", default="score", metavar="NAME", help="name of the score, for axes")
+    compare.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into DIR (PDF)")
+    compare.add_argument("--json", action="store_true", help="one JSON object per line")
+    compare.set_defaults(run=_compare)
+
+    importer = commands.add_parser("import", help="results of another tool, written in long form")
+    importer.add_argument("tool", choices=TOOLS)
+    importer.add_argument("source", metavar="SOURCE", help="storage address, file or directory of that tool")
+    importer.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help=".csv, .parquet or .jsonl"
+    )
+    importer.add_argument("--metric", metavar="NAME", help="which metric, where the tool recorded several")
+    importer.add_argument(
+        "--name",
+        default="{task}-{variation}-{seed}",
+        metavar="TEMPLATE",
+        help="how names of runs are read where they carry no attributes task, variation, seed; "
+        "without {seed}, runs that say none are numbered (default: %(default)s)",
+    )
+    importer.add_argument("--task", metavar="NAME", help="task of all runs, where names do not say it")
+    importer.add_argument(
+        "--time",
+        default="wall",
+        metavar="CLOCK",
+        help="wall (seconds), count (number of scores so far), or a value that the runs logged as their time",
+    )
+    importer.set_defaults(run=_import)
+
+    exporter = commands.add_parser("export", help="sealed records, copied into an experiment tracker")
+    exporter.add_argument("results_dir", type=Path, metavar="DIR", help="results directory; only read")
+    exporter.add_argument("--to", required=True, metavar="TRACKER", help="mlflow or wandb (offline)")
+    exporter.add_argument(
+        "--store",
+        metavar="WHERE",
+        help="mlflow: sqlite:///FILE or a folder (default sqlite:///mlflow.db); wandb: a folder (default .)",
+    )
+    exporter.set_defaults(run=_export)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from hypernudge.evidence.report.compare_file import Request, compare_file
+    from hypernudge.evidence.report.text import comparison_text
+
+    unit = options.time_unit or ("s" if options.clock == "wall" else "-")
+    request = Request(
+        baseline=options.baseline,
+        target=_targets(options.target),
+        methods=options.method,
+        budget=options.budget,
+        minimise=options.minimise,
+        wall_clock=options.clock == "wall",
+        clock=f"time [{unit}]",
+        metric=options.metric,
+        figures=options.figures,
+    )
+    events: list[dict[str, Any]] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        events.append(event)
+        if options.json:
+            sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
+
+    compare_file(options.file, request, emit)
+    if not options.json:
+        sys.stdout.write(comparison_text(events))
+    unwritten = any(e["event"] == "problem" and e["where"].startswith("--figures") for e in events)
+    return 1 if unwritten else 0
+
+
+def _targets(given: list[str]) -> float | dict[str, float]:
+    by_task: dict[str, float] = {}
+    for text in given:
+        task, _, value = text.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        rule = "must be a finite number, or TASK=number"
+        require(math.isfinite(number), "--target", rule, text, "name the score to reach")
+        require(task not in by_task, "--target", "must be given once, or once per task", given, "drop one")
+        by_task[task] = number
+    if "" not in by_task:
+        return by_task
+    require(len(by_task) == 1, "--target", "must be one for all, or one per task", given, "do not mix them")
+    return by_task[""]
+
+
+def _export(options: argparse.Namespace) -> int:
+    from hypernudge.evidence.exporters import export_results
+    from hypernudge.results.plan import ResultsError
+
+    def emit(event: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+    store = options.store or ("sqlite:///mlflow.db" if options.to == "mlflow" else ".")
+    try:
+        return 0 if export_results(options.results_dir, options.to, store, emit) else 1
+    except ResultsError as error:
+        require(False, "DIR", "must hold a study", str(options.results_dir), str(error))
+    return 2
+
+
+def _import(options: argparse.Namespace) -> int:
+    from hypernudge.evidence.importers import import_results
+    from hypernudge.evidence.importers.naming import Naming
+
+    naming = Naming(options.name, options.task)
+    summary = import_results(
+        options.tool, options.source, options.output, naming=naming, metric=options.metric, clock=options.time
+    )
+    sys.stderr.write(summary + "\n")
+    return 0

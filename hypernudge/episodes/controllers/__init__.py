@@ -1,0 +1,1 @@
+"""What chooses the selection of the next episode: alignment or bandits."""

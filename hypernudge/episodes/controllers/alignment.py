@@ -1,0 +1,310 @@
+"""Alignment episodes: the learning rate follows whether the next batch agrees with the last update."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.axes.learning_rate import LearningRate
+from hypernudge.episodes.controllers.coordinate_sample import CoordinateSample, PendingRead
+from hypernudge.episodes.ranks import active_group
+from hypernudge.episodes.records import Selection, value_text
+from hypernudge.episodes.rewards.base import RewardDetails
+
+
+class Alignment:
+    """A sequential test on the cosine between an update and the descent direction that follows it.
+
+    After a step ``u = theta_t - theta_(t-1)``, the next batch gives a gradient ``g`` at ``theta_t``, and
+    ``h = -<g, u> / (|g| |u|)`` says whether that batch would have gone further the same way. Over an
+    episode, ``z = sum(h) / sqrt(sum(h^2))`` is about standard normal if the rate is right. Beyond
+    ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
+    of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
+    stronger evidence: ``z_back`` on the way back to the user's own rate, ``z_again`` above it; without
+    that, training under noise settles at rates that still descend but end badly. Before, on the ramp to
+    the user's own rate, a test that stays undecided for ``ramp_samples`` probes lets the multiplier grow
+    if z is above ``z_ramp``: a faint signal must not hold it far below. The user's own rate, multiplier
+    1, is judged over ``home_samples`` probes, because it is more plausible than any other and
+    a faint signal must be able to add up. It is a test on the signal of hypergradient descent (Baydin
+    et al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows
+    as disagreement.
+
+    It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
+    three scalar products; products stay on the device, and one transfer per look, of what is new, is read
+    ``lag`` steps later, when it has long arrived. With several ranks each look is one collective.
+
+    Caveats: sampling batches without replacement from a tiny data set biases ``h`` downwards; an update that
+    is mostly weight decay says little.
+
+    Args:
+        start: First multiplier; below 1 the rate ramps up from a safe start.
+        up: Factor after a positive verdict, above 1.
+        down: Factor after a negative verdict, in (0, 1).
+        z_up: Threshold of a positive verdict, above 0.
+        z_down: Threshold of a negative verdict, above 0.
+        z_back: Threshold of a positive verdict after the first negative one, while the multiplier is below
+            1; above 0, None for ``z_up``.
+        z_again: The same while the multiplier is 1 or more.
+        z_leave: Thresholds of the positive and of the negative verdict while the multiplier is exactly 1,
+            above 0: the user's own rate is not left on slight evidence, and no change passes it without
+            stopping there. None treats 1 like any other multiplier, and knows no ramp.
+        z_ramp: What an undecided test on the ramp must exceed for growth.
+        samples: Probes after which the test gives up, at least 1.
+        ramp_samples: The same on the ramp, that is below 1 before the first negative verdict; at least 1.
+        home_samples: The same while the multiplier is exactly 1; at least 1.
+        min_samples: Probes before the first look; from 1 to the least of the three.
+        every: Steps between probes, at least 1.
+        look_every: Probes between looks at the test statistic, at least 1.
+        lag: Steps between starting a transfer to the host and reading it, at least 0.
+        coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
+        low: Smallest multiplier.
+        high: Largest multiplier, at least ``low``.
+        seed: Chooses which coordinates are probed.
+        process_group: Ranks that must choose alike; None for all of them.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    uses_loss = False
+    uses_gradients = True
+
+    def __init__(
+        self,
+        *,
+        start: float = 0.01,
+        up: float = 2.0,
+        down: float = 0.7,
+        z_up: float = 1.7,
+        z_down: float = 1.5,
+        z_back: float | None = 2.5,
+        z_again: float | None = 3.0,
+        z_leave: tuple[float, float] | None = (3.0, 2.0),
+        z_ramp: float = 0.5,
+        samples: int = 30,
+        ramp_samples: int = 15,
+        home_samples: int = 200,
+        min_samples: int = 5,
+        every: int = 1,
+        look_every: int = 1,
+        lag: int = 1,
+        coordinates: int = 8192,
+        low: float = 1e-4,
+        high: float = 1e4,
+        seed: int = 0,
+        process_group: Any = None,
+    ) -> None:
+        self.up, self.down = checks.number("up", up), checks.number("down", down)
+        if not self.up > 1:
+            checks.refuse("up", "must be above 1", up, "pass for example 2")
+        if not 0 < self.down < 1:
+            checks.refuse("down", "must lie in (0, 1)", down, "pass for example 0.7")
+        self.low, self.high = checks.number("low", low), checks.positive("high", high)
+        if not 0 < self.low <= self.high:
+            checks.refuse("low", f"must be above 0 and at most high ({high!r})", low, "pass for example 1e-4")
+        # What the multiplier may become, for whoever asks what is changed; it moves between the two.
+        self.axes: tuple[Axis, ...] = (LearningRate(sorted({self.low, self.high})),)
+        self.z_up = checks.positive("z_up", z_up)
+        self.z_down = checks.positive("z_down", z_down)
+        self.z_back = None if z_back is None else checks.positive("z_back", z_back)
+        self.z_again = None if z_again is None else checks.positive("z_again", z_again)
+        if z_leave is not None:
+            if not isinstance(z_leave, (tuple, list)) or len(z_leave) != 2:
+                checks.refuse("z_leave", "must be two thresholds or None", z_leave, "pass (3.0, 2.0)")
+            z_leave = (checks.positive("z_leave", z_leave[0]), checks.positive("z_leave", z_leave[1]))
+        self.z_leave = z_leave
+        self.z_ramp = checks.number("z_ramp", z_ramp)
+        self.samples = checks.at_least("samples", samples, 1)
+        self.ramp_samples = checks.at_least("ramp_samples", ramp_samples, 1)
+        self.home_samples = checks.at_least("home_samples", home_samples, 1)
+        self.min_samples = checks.at_least("min_samples", min_samples, 1)
+        if min_samples > min(samples, ramp_samples, home_samples):
+            rule = "must be at most samples, ramp_samples and home_samples"
+            given = (min_samples, samples, ramp_samples, home_samples)
+            checks.refuse("min_samples", rule, given, "lower it")
+        self.every = checks.at_least("every", every, 1)
+        self.look_every = checks.at_least("look_every", look_every, 1)
+        self.lag = checks.at_least("lag", lag, 0)
+        self.start = checks.positive("start", start)
+        self.multiplier = min(max(self.start, self.low), self.high)
+        # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
+        self.capacity = max(samples, ramp_samples, home_samples) * self.every + self.every + self.lag
+        self.z = 0.0
+        self._fell = False  # whether a negative verdict was ever given
+        self._sample = CoordinateSample(coordinates, seed)
+        self._group = process_group
+        self._tick = 0
+        self._before: Tensor | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the test anew."""
+        self._taken = 0  # probes of this episode
+        self._update: Tensor | None = None  # what was probed was made under the last multiplier
+        self._products: list[Tensor] = []  # since the last look, each (3,): <g,u>, <g,g>, <u,u>
+        self._reads: list[PendingRead] = []
+        self._read = 0  # probes that have arrived, and their sums
+        self._sum = self._square = 0.0
+        self._verdict: float | None = None
+
+    def open(self) -> Selection:
+        """Return the current multiplier; the test begins anew."""
+        self._begin()
+        return Selection(f"lr{value_text(self.multiplier)}", (0,), (self.multiplier,))
+
+    def gradients_ready(self, optimizer: Optimizer) -> None:
+        """Judge the last probed update by these gradients; begin a probe if one is due."""
+        due = self._tick % self.every == 0
+        if due or self._update is not None:
+            self._sample.look_up(optimizer)
+        if self._update is not None and self._taken < self._limit:
+            self._judge(self._update)
+        self._update = None
+        if due and self._taken < self._limit:
+            self._before = self._sample.parameters()
+
+    def stepped(self, optimizer: Optimizer) -> None:
+        """Complete a probe; read the look that an earlier step started."""
+        del optimizer
+        self._tick += 1
+        while self._reads and self._reads[0].started + self.lag < self._tick and self._verdict is None:
+            self._decide(self._reads.pop(0).fetch())
+        if self._before is not None:
+            self._update = self._sample.parameters().sub_(self._before)
+            self._before = None
+
+    def full(self, steps: int) -> bool:
+        """Whether the test has come to a verdict."""
+        del steps
+        return self._verdict is not None
+
+    def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
+        """Change the multiplier by the verdict; an episode closed without one changes nothing."""
+        del selection, losses
+        if self._verdict is not None:
+            changed = min(max(self.multiplier * self._verdict, self.low), self.high)
+            self._fell = self._fell or self._verdict < 1.0
+            passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
+            self.multiplier = 1.0 if passes_one and self.z_leave is not None else changed
+        self._verdict = None
+        return None
+
+    def code(self, selection: Selection) -> int:
+        """Return 0: ranks decide on reduced products and cannot differ."""
+        del selection
+        return 0
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the settings in plain types."""
+        return {
+            "kind": "alignment",
+            "start": self.start,
+            "factors": [self.up, self.down],
+            "thresholds": [
+                self.z_up,
+                self.z_down,
+                self.z_back,
+                self.z_again,
+                self.z_ramp,
+                *(self.z_leave or ()),
+            ],
+            "samples": [self.min_samples, self.samples, self.ramp_samples, self.home_samples],
+            "schedule": [self.every, self.look_every, self.lag],
+            "range": [self.low, self.high],
+            "sample": self._sample.fingerprint(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the multiplier and the test in progress, in plain types and tensors."""
+        return {
+            "multiplier": self.multiplier,
+            "z": self.z,
+            "fell": self._fell,
+            "tick": self._tick,
+            "taken": self._taken,
+            "update": None if self._update is None else self._update.clone(),
+            "products": [row.clone() for row in self._products],
+            "reads": [[read.fetch(), read.started] for read in self._reads],
+            "read": [self._read, self._sum, self._square],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        keys = ("multiplier", "z", "fell", "tick", "taken", "update", "products", "reads", "read")
+        checks.state(state, keys, "state of Alignment")
+        multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
+        fell = checks.flag("fell", state["fell"])
+        tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
+        read, total, square = checks.state_list("read", state["read"], 3)
+        update = None if state["update"] is None else state["update"].clone()
+        products = [row.clone() for row in state["products"]]
+        reads = [
+            PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
+        ]
+        self._before = None
+        self._begin()
+        self.multiplier, self.z, self._fell = multiplier, z, fell
+        self._tick, self._taken = tick, taken
+        self._read, self._sum, self._square = read, total, square
+        self._update, self._products, self._reads = update, products, reads
+
+    def _judge(self, update: Tensor) -> None:
+        gradient = self._sample.gradients()
+        if gradient.numel() != update.numel():
+            return  # a parameter group was added between the two steps
+        kind = torch.float32 if update.device.type == "mps" else torch.float64
+        row = torch.stack((gradient.dot(update), gradient.dot(gradient), update.dot(update)))
+        self._products.append(row.to(kind))
+        self._taken += 1
+        looks = self._taken % self.look_every == 0 or self._taken == self._limit
+        if looks and self._taken >= self.min_samples:
+            products = torch.stack(self._products)
+            self._products = []
+            group = active_group(self._group)
+            if group is not None:
+                # A sum over ranks is exact for shards and a mere factor for replicas.
+                torch.distributed.all_reduce(products, group=group)
+            self._reads.append(PendingRead(products, self._tick))
+
+    @property
+    def _at_home(self) -> bool:
+        return self.z_leave is not None and self.multiplier == 1.0
+
+    @property
+    def _on_ramp(self) -> bool:
+        return self.z_leave is not None and self.multiplier < 1.0 and not self._fell
+
+    @property
+    def _limit(self) -> int:
+        if self._at_home:
+            return self.home_samples
+        return self.ramp_samples if self._on_ramp else self.samples
+
+    @property
+    def _thresholds(self) -> tuple[float, float]:
+        """Return those of growing and of shrinking, both above 0."""
+        if self.z_leave is not None and self._at_home:
+            return self.z_leave
+        if not self._fell:
+            return self.z_up, self.z_down
+        return (self.z_back if self.multiplier < 1.0 else self.z_again) or self.z_up, self.z_down
+
+    def _decide(self, products: list[list[float]]) -> None:
+        for dot, gradients, updates in products:
+            if math.isfinite(dot) and gradients * updates > 0:
+                cosine = -dot / math.sqrt(gradients * updates)
+                self._sum += cosine
+                self._square += cosine * cosine
+        self._read += len(products)
+        self.z = self._sum / math.sqrt(self._square) if self._square > 0 else 0.0
+        rise, fall = self._thresholds
+        if self.z > rise:
+            self._verdict = self.up
+        elif self.z < -fall:
+            self._verdict = self.down
+        elif self._read >= self._limit:
+            self._verdict = self.up if self._on_ramp and self.z > self.z_ramp else 1.0

@@ -1,0 +1,132 @@
+"""From options to a controller: the defaults of the hook-based scheduler, in one place."""
+
+import functools
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.axes.noise import GradientNoise
+from hypernudge.episodes.bandits.base import BanditFactory
+from hypernudge.episodes.bandits.ucb import DiscountedUCB
+from hypernudge.episodes.context import TrendContext
+from hypernudge.episodes.controllers.alignment import Alignment
+from hypernudge.episodes.controllers.bandit_controller import BanditController, bandit_slots
+from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.rewards.base import Reward
+from hypernudge.episodes.rewards.ema_log import EmaLogReward
+from hypernudge.episodes.rewards.standardised import StandardisedReward
+from hypernudge.errors import InvalidArgumentError, unknown_name
+
+# Rewards are standardised to a spread of about 1/3; a constant of that size explores without drowning them.
+DEFAULT_EXPLORATION = 0.2
+
+
+def controller_of(
+    axes: Sequence[Axis],
+    controller: Controller | None,
+    *,
+    seed: int,
+    process_group: Any,
+    options: Mapping[str, Any],
+) -> Controller:
+    """Return what decides: the given controller, bandits on the given axes, or the default.
+
+    Args:
+        axes: What bandits are to decide about.
+        controller: Decides alone where it is given.
+        seed: Seed of the bandits.
+        process_group: Ranks that must choose alike; None for all of them.
+        options: Of :func:`bandit_controller`.
+
+    Raises:
+        ValueError: A controller and axes or options were given, or options without axes, or an argument is
+            out of range.
+    """
+    known = set(inspect.signature(bandit_controller).parameters) - {"axes", "seed"}
+    for name in options:
+        if name not in known:
+            raise unknown_name("EpisodicScheduler", name, known, "must be given arguments it knows")
+    for axis in axes:
+        checks.axis(axis)
+    if controller is not None and (axes or options):
+        extra = [*(axis.name for axis in axes), *options]
+        raise InvalidArgumentError(f"controller decides alone; drop {extra} or set them on the controller.")
+    if controller is None and (axes or options):
+        return bandit_controller(axes, seed=seed, **options)
+    if controller is None:
+        return Alignment(process_group=process_group)
+    members = ("axes", "capacity", "open", "full", "close", "state_dict", "load_state_dict")
+    checks.instance_with("controller", controller, members, "pass for example Alignment()")
+    return controller
+
+
+def check_parts(*, criterion: Any, noise_source: Any) -> None:
+    """Refuse parts of a scheduler that are none.
+
+    Raises:
+        ValueError: ``criterion`` is no module, or ``noise_source`` no source of noise.
+    """
+    if criterion is not None and not isinstance(criterion, nn.Module):
+        remedy = "pass an instance such as nn.CrossEntropyLoss(), or call observe(loss)"
+        checks.refuse("criterion", "must be a torch.nn.Module", criterion, remedy)
+    if noise_source is not None:
+        members = ("add", "state_dict", "load_state_dict")
+        checks.instance_with("noise_source", noise_source, members, "leave it out")
+
+
+def bandit_controller(
+    axes: Sequence[Axis],
+    *,
+    seed: int,
+    episode_length: int = 100,
+    bandit: BanditFactory | None = None,
+    reward: Reward | None = None,
+    context: TrendContext | None = None,
+    conditional: bool = False,
+    non_finite: str = "ignore",
+) -> BanditController:
+    """Build the controller of fixed-length episodes.
+
+    Args:
+        axes: What to decide about, at least one; noise on at most one.
+        seed: Seed of the bandits.
+        episode_length: Optimizer steps per episode, at least 1.
+        bandit: Builds a bandit per axis; default discounted UCB with an exploration of 0.2.
+        reward: Judges an episode; default the smoothed log improvement, detrended and standardised.
+        context: Bucket rule for contextual bandits.
+        conditional: One bandit per arm of the first axis for every later axis.
+        non_finite: ``ignore``, ``worst`` or ``raise``, see
+            :class:`~hypernudge.episodes.BanditController`.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    if not axes:
+        raise InvalidArgumentError(
+            "axes must not be empty; pass at least one axis, for example LearningRate([0.5, 1, 2])."
+        )
+    names = [axis.name for axis in axes]
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(
+            f"axes must have different names, but got {names}; join their candidates in one axis."
+        )
+    if sum(isinstance(axis, GradientNoise) for axis in axes) > 1:
+        raise InvalidArgumentError("axes must hold at most one GradientNoise; join their candidates.")
+    if bandit is not None:
+        checks.function(
+            "bandit", bandit, "pass a class, or functools.partial(DiscountedUCB, exploration=0.1)"
+        )
+    checks.flag("conditional", conditional)
+    factory = bandit or functools.partial(DiscountedUCB, exploration=DEFAULT_EXPLORATION)
+    return BanditController(
+        axes,
+        bandit_slots(axes, factory, conditional=conditional, seed=seed),
+        reward=reward or StandardisedReward(EmaLogReward()),
+        episode_length=episode_length,
+        context=context,
+        non_finite=non_finite,
+    )

@@ -1,0 +1,62 @@
+"""Which schedulers act on an optimizer: one that comes later replaces those that change the same thing."""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from torch.optim import Optimizer
+
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.lifecycle.hooks import hooks_of
+from hypernudge.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from hypernudge.episodes.scheduler import EpisodicScheduler
+
+
+def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
+    """Return what ``axes`` change: names of axes, and keys of the parameter groups.
+
+    An axis whose only candidate is neutral changes nothing.
+
+    Raises:
+        ValueError: Two axes change the same.
+    """
+    found: dict[str, str] = {}
+    for axis in axes:
+        if tuple(axis.candidates) == (getattr(axis, "neutral", None),):
+            continue
+        keys = axis.keys(optimizer) if hasattr(axis, "keys") else set()
+        for name in sorted({axis.name, *keys}):
+            if name in found:
+                raise InvalidArgumentError(
+                    f"axes must not change the same, but {found[name]!r} and {axis.name!r} both change "
+                    f"{name!r}; drop one, or join their candidates in one axis."
+                )
+            found[name] = axis.name
+    return frozenset(found)
+
+
+def take_over(scheduler: EpisodicScheduler, touches: frozenset[str]) -> None:
+    """Detach every scheduler on the same optimizer that changes what ``scheduler`` is about to change.
+
+    Whoever attaches again (a notebook cell run twice) wants the later one: two would multiply the rate twice.
+    """
+    tenants: list[weakref.ref[EpisodicScheduler]] = hooks_of(scheduler.optimizer).tenants
+    alive = [other for reference in tenants if (other := reference()) is not None and other.attached]
+    replaced = [other for other in alive if other.touches & touches]
+    if replaced:
+        shared = sorted(touches & frozenset[str]().union(*(other.touches for other in replaced)))
+        # Before anything is done: where warnings are errors, the earlier one stays.
+        warnings.warn(
+            f"an earlier scheduler of episodes changes {', '.join(shared)} of this "
+            f"{type(scheduler.optimizer).__name__}: it is detached and this one takes its place; call "
+            "detach() on the earlier one first to say that it is meant.",
+            stacklevel=4,
+        )
+    for other in reversed(replaced):
+        other.detach()
+    tenants[:] = [*(weakref.ref(other) for other in alive if other.attached), weakref.ref(scheduler)]

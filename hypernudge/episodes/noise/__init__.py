@@ -1,0 +1,1 @@
+"""Gradient noise: what is added, and from which generator."""

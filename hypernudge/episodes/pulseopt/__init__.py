@@ -1,0 +1,1 @@
+"""The front and the decisions of `pulseopt`, kept exactly."""

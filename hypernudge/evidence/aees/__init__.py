@@ -1,1 +1,0 @@
-"""Reading saved results of the AEES experiments: tables, paired comparisons, figures. Nothing here trains."""

@@ -1,0 +1,1 @@
+"""From files to a study: plans, records, long-form tables, and what is wrong with them."""

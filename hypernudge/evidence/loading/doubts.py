@@ -1,0 +1,69 @@
+"""Doubts that any study may raise, whoever wrote it: missing cells, too few seeds, a target too high."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from hypernudge.evidence.loading.problem import Problem
+from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
+
+_LISTED = 10
+
+
+def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[Problem]:
+    """Yield one problem per run with cells that are not there.
+
+    Args:
+        cells: Columns run_id, seed, status.
+        rule: In words, with `{seeds}` where their list belongs.
+        consequence: In words, with `{count}`.
+    """
+    gone = cells[cells["status"] == "missing"]
+    for run_id, group in gone.groupby("run_id", sort=False, observed=True):
+        seeds = ", ".join(str(seed) for seed in group["seed"].iloc[:_LISTED])
+        more = ", ..." if len(group) > _LISTED else ""
+        yield Problem(
+            f"cells {run_id}",
+            rule.format(seeds=seeds + more),
+            consequence.format(count=len(group)),
+            str(run_id),
+        )
+
+
+def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Problem]:
+    """Yield one problem per (task, scheduler) with scores, none of which is as good as the target.
+
+    Args:
+        cells: Columns task, scheduler, reached, final, target.
+        sign: -1 where scores were negated.
+    """
+    for where, group in settings(cells):
+        if group["final"].notna().any() and not group["reached"].any():
+            best, goal = sign * float(group["final"].max()), sign * float(group["target"].iloc[0])
+            rule = f"no run reached the target {goal:g}; the best score is {best:g}"
+            yield Problem(where, rule, "judged by final scores alone; times say nothing")
+
+
+def too_few_seeds(cells: pd.DataFrame) -> Iterator[Problem]:
+    """Yield one problem per (task, scheduler) with fewer seeds than any significant result needs."""
+    for where, group in settings(cells):
+        seeds = group["seed"].nunique()
+        if seeds < MINIMUM_PAIRS:
+            rule = (
+                f"{seeds} seed{'s' if seeds > 1 else ''}: no result could be significant, six are the least"
+            )
+            yield Problem(where, rule, "the verdict is unpowered; run more seeds")
+
+
+def setting_name(task: Any, scheduler: Any) -> str:
+    """How a (task, scheduler) is called in messages."""
+    return f"{task} / {scheduler}" if scheduler else str(task)
+
+
+def settings(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the name and the rows of every (task, scheduler)."""
+    for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False, observed=True):
+        yield setting_name(task, scheduler), group

@@ -1,0 +1,1 @@
+"""Tables, text, HTML and notebooks of an evaluated study."""

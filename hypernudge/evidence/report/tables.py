@@ -1,0 +1,271 @@
+"""Tables of an evaluation: one frame, written as CSV (full precision), Markdown and LaTeX (rounded)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hypernudge.evidence.loading.csvtext import csv_text
+from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.evidence.verdicts.controls import against_controls, interactions
+from hypernudge.evidence.verdicts.criteria import Criterion
+from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
+from hypernudge.results.files import write_text
+from hypernudge.results.printable import for_latex, for_markdown
+
+
+@dataclass(frozen=True)
+class Table:
+    """A frame with what it shows.
+
+    Attributes:
+        name: File name without suffix.
+        shows: One line.
+        frame: The numbers.
+    """
+
+    name: str
+    shows: str
+    frame: pd.DataFrame
+
+
+def _labels(comparison: Comparison) -> dict[str, str]:
+    """The columns that say which comparison a row is of."""
+    method = comparison.method
+    return {"task": method.task, "scheduler": method.scheduler, "method": method.warm_start}
+
+
+def _limits(name: str, interval: Interval) -> dict[str, float]:
+    """The three columns of an estimate with its interval."""
+    return {name: interval.estimate, f"{name} low": interval.low, f"{name} high": interval.high}
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """One row per comparison: counts, ratio with interval, p values, differences, overhead, verdict."""
+    rows = [
+        {
+            **_labels(c),
+            "pairs": c.test.pairs,
+            "planned": c.planned,
+            "reached base": c.count("baseline.reached"),
+            "reached method": c.count("method.reached"),
+            **_limits("ratio", c.effects.ratio),
+            "median ratio": c.effects.median_ratio,
+            "p": c.test.p_value,
+            "Holm p": c.p_holm,
+            "final diff %": 100 * c.final.estimate,
+            "final diff % low": 100 * c.final.low,
+            "final diff % high": 100 * c.final.high,
+            "final diff % typical": 100 * c.final_bounds.typical.estimate,
+            "final diff % worst": 100 * c.final_bounds.worst,
+            "final not worse p": c.not_worse_p,
+            "AUC diff": c.auc.estimate,
+            "AUC p": c.auc_p,
+            "AUC Holm p": c.auc_p_holm,
+            "overhead %": 100 * c.overhead,
+            "memory ratio": c.memory_ratio,
+            "wall ratio": c.wall.estimate,
+            "verdict": c.verdict.label,
+        }
+        for c in comparisons
+    ]
+    shows = (
+        "each method against its baseline: times to target (ratio below 1 is sooner), scores, cost, verdict"
+    )
+    return Table("comparisons", shows, pd.DataFrame(rows))
+
+
+def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
+    """One row per comparison and target of its grid: the ratio, and how many reached that target."""
+    frames = []
+    for c in comparisons:
+        grid = target_sensitivity(study, c)
+        if grid.empty:
+            continue
+        labels = _labels(c)
+        names = {
+            "low": "ratio low",
+            "high": "ratio high",
+            "reached_baseline": "reached base",
+            "reached_method": "reached method",
+        }
+        own = grid.rename(columns=names).assign(**labels, pairs=c.seeds.size)
+        own["declared"] = np.where(own["declared"], "yes", "")
+        frames.append(own[[*labels, "target", "declared", "pairs", *names.values(), "ratio"]])
+    columns = ["task", "scheduler", "method", "target", "declared", "pairs", "reached base"]
+    columns += ["reached method", "ratio", "ratio low", "ratio high"]
+    frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+    shows = "the ratio of times over a grid of targets, the declared one among them; none should stand alone"
+    return Table("tau_sensitivity", shows, frame)
+
+
+def criterion_table(criteria: Sequence[Criterion]) -> Table:
+    """One row per method and success criterion."""
+    rows = [
+        {
+            "method": c.warm_start,
+            "criterion": c.name,
+            "planned": c.planned,
+            "met": c.met,
+            "not met": c.not_met,
+            "open": c.open,
+            **_limits("share", c.share),
+            **_limits("aggregate", c.aggregate),
+            "aggregate of": c.aggregate_of,
+            "judgement": c.judgement,
+        }
+        for c in criteria
+    ]
+    return Table("criteria", "the success criteria of each method over all its tuples", pd.DataFrame(rows))
+
+
+def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """One row per variation, from its summary event."""
+    rows = [
+        {
+            "run id": s["run_id"],
+            "cells": s["completed"] + s["crashed"],
+            "planned": s["planned"],
+            "crashed": s["crashed"],
+            "reached": s["reached"],
+            "T median [s]": s["time_to_target"]["median"],
+            "T q25 [s]": s["time_to_target"]["q25"],
+            "T q75 [s]": s["time_to_target"]["q75"],
+            "validation": s["final_validation"]["median"],
+            "test": s["final_test"]["median"],
+            "AUC": s["best_so_far_auc"]["median"],
+            "trials": s["trials"]["median"],
+            "diverged %": None if s["diverged_share"] is None else 100 * s["diverged_share"],
+            "nudged %": None if s["nudged_share"] is None else 100 * s["nudged_share"],
+            "overhead %": 100 * s["overhead"],
+        }
+        for s in summaries
+    ]
+    shows = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
+    return Table("variations", shows, pd.DataFrame(rows))
+
+
+def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
+    """One row per method and control."""
+    rows = [
+        {
+            **_labels(c.comparison),
+            "control": c.label,
+            "role": c.role.replace("_", " "),
+            "pairs": c.pairs,
+            **_limits("ratio", c.ratio),
+            "p": c.p_value,
+        }
+        for c in against_controls(comparisons, criteria)
+    ]
+    shows = "each method against the controls: above 1 the control was sooner; p values are not corrected"
+    return Table("controls", shows, pd.DataFrame(rows))
+
+
+def interaction_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
+    """One row per declared factorial design and setting."""
+    rows = [
+        {
+            "task": i.task,
+            "scheduler": i.scheduler,
+            "first": i.factors[0],
+            "second": i.factors[1],
+            "both": i.both,
+            "pairs": i.pairs,
+            "ratio of ratios": i.ratio.estimate,
+            "low": i.ratio.low,
+            "high": i.ratio.high,
+            "p": i.p_value,
+        }
+        for i in interactions(comparisons, criteria)
+    ]
+    shows = "two factors together against the product of each alone: below 1 they help each other"
+    return Table("interactions", shows, pd.DataFrame(rows))
+
+
+def all_tables(
+    study: Study,
+    comparisons: Sequence[Comparison],
+    criteria: Sequence[Criterion],
+    summaries: Sequence[dict[str, Any]],
+) -> tuple[Table, ...]:
+    """Every table that has a row, in the order in which they are read."""
+    tables = (
+        comparison_table(comparisons),
+        criterion_table(criteria),
+        control_table(comparisons, study.plan.criteria),
+        interaction_table(comparisons, study.plan.criteria),
+        summary_table(summaries),
+        sensitivity_table(study, comparisons),
+    )
+    return tuple(table for table in tables if len(table.frame))
+
+
+def write_table(table: Table, directory: Path) -> list[Path]:
+    """Write CSV, Markdown and LaTeX of the same frame; returns the three paths."""
+    texts = {
+        "csv": csv_text(table.frame),
+        "md": to_markdown(table.frame),
+        "tex": to_latex(table.frame),
+    }
+    paths = []
+    for suffix, text in texts.items():
+        path = directory / f"{table.name}.{suffix}"
+        write_text(path, text)
+        paths.append(path)
+    return paths
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A pipe table; numbers right-aligned and rounded."""
+    numeric = _numeric(frame)
+    rule = ["---:" if number else "---" for number in numeric]
+    head = [str(name).replace("|", r"\|") for name in frame.columns]
+    cells = [
+        [text if number else for_markdown(text) for text, number in zip(row, numeric, strict=True)]
+        for row in rounded(frame)
+    ]
+    return "".join("| " + " | ".join(row) + " |\n" for row in [head, rule, *cells])
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """A booktabs `tabular` without float or caption, for `input` in a paper."""
+    alignment = "".join("r" if numeric else "l" for numeric in _numeric(frame))
+    header, *rows = ([for_latex(str(c)) for c in row] for row in [list(frame.columns), *rounded(frame)])
+    lines = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", " & ".join(header) + r" \\", "\\midrule"]
+    lines += [" & ".join(row) + r" \\" for row in rows]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _numeric(frame: pd.DataFrame) -> list[bool]:
+    return [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
+
+
+def rounded(frame: pd.DataFrame) -> list[list[str]]:
+    """Every cell as text, with the digits that its column deserves; empty where undefined."""
+    return [
+        [_cell(name, value) for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.to_numpy()
+    ]
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if not isinstance(value, float):
+        return str(value)
+    if name == "p" or name.endswith(" p"):
+        return "<0.0001" if value < 1e-4 else f"{value:.4f}"
+    if name.endswith("[s]"):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    text = f"{value:.4f}" if name in ("validation", "test", "AUC", "AUC diff", "target") else f"{value:.3f}"
+    # A rounded -0.000 would suggest a direction.
+    return text.removeprefix("-") if float(text) == 0 else text

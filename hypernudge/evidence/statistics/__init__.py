@@ -1,0 +1,1 @@
+"""Tests, intervals and effect sizes: arrays in, numbers out; no files, no plans."""

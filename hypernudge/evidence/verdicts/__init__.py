@@ -1,0 +1,1 @@
+"""Comparisons by the declared criteria, and the verdict of each."""

@@ -1,0 +1,1 @@
+"""One cell: built, tuned, recorded and sealed."""

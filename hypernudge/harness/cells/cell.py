@@ -1,0 +1,262 @@
+"""One cell: build what a variation describes, tune with one seed, and turn the history into a record."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import statistics
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypernudge.engine.base import Engine
+from hypernudge.harness.cells.described import describe
+from hypernudge.harness.cells.provenance import hardware
+from hypernudge.harness.cells.records import (
+    Appender,
+    StorageError,
+    claim,
+    crashed,
+    header,
+    partial_path,
+    seal_record,
+)
+from hypernudge.harness.planning.plan import Variation, unlabelled
+from hypernudge.random import Streams
+from hypernudge.registry import REGISTRY, build
+from hypernudge.results.records import cell_path, read_record
+from hypernudge.schedulers.base import Scheduler
+from hypernudge.space import SearchSpace
+from hypernudge.task import GradientTask, Task
+from hypernudge.trial import Event, Job, Started
+from hypernudge.tuner import Study, trial_seed, tune
+from hypernudge.warmstart.base import WarmStart
+
+
+def build_task(spec: dict[str, Any]) -> Task:
+    """Build the task of a resolved variation.
+
+    A built-in task takes `space`, `model` and the `training` options; a user's own callable is given those
+    that the configuration states.
+
+    Raises:
+        InvalidArgumentError: For an option that the task does not take, or a value that breaks a rule.
+    """
+    own = {key: value for key, value in spec["task"].items() if key not in ("metric", "metric_range")}
+    if own["name"] not in REGISTRY["task"]:
+        own.pop("label", None)
+        task: Task = build("task", {**own, **spec["training"]})
+        return task
+    extra = {"model": spec["model"]} if "model" in spec else {}
+    built: Task = build("task", {**own, **extra, **spec["training"], "space": spec["space"]})
+    return built
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a cell needs, built; `declared` goes into its record and decides how it is judged."""
+
+    task: Task
+    scheduler: Scheduler
+    warm_start: WarmStart
+    declared: dict[str, Any]
+
+
+def prepare(spec: dict[str, Any]) -> Prepared:
+    """Build task, scheduler and warm start of a resolved variation.
+
+    Raises:
+        InvalidArgumentError: For an option or a value that breaks a rule.
+    """
+    task = build_task(spec)
+    scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
+    unit_flops = task.unit_flops(task.space.decode([0.5] * len(task.space)))
+    declared = {
+        "target": spec["target"],
+        "metric": spec["task"]["metric"],
+        "metric_range": list(spec["task"]["metric_range"]),
+        "budget_seconds": spec["budget"]["units"] * unit_flops / spec["flops_per_second"] / spec["workers"],
+        "workers": spec["workers"],
+        "flops_per_second": spec["flops_per_second"],
+        "max_units": scheduler.max_units,
+    }
+    return Prepared(task, scheduler, build("warm_start", unlabelled(spec["warm_start"])), declared)
+
+
+def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
+    """Return the sealed record of a cell, computing it if there is none yet.
+
+    What the study raises (not a trial: those are caught one by one) is sealed as a crashed cell: it is
+    censored at its budget, and counts. So is running out of memory, as far as Python gets to say it.
+
+    Raises:
+        InvalidArgumentError: If the variation cannot be built; nothing is sealed then.
+        StorageError: If the log or the record cannot be written; nothing is sealed then either.
+    """
+    path = cell_path(run_dir, seed)
+    with claim(path):
+        record = read_record(path, variation.planned(seed))
+        if record is not None:
+            return record
+        torch.set_num_threads(1)
+        begun = time.perf_counter()
+        prepared = prepare(variation.spec)
+        with contextlib.closing(Appender(partial_path(path))) as appender:
+            appender({"event": "cell", **header(variation, seed), "declared": prepared.declared})
+            try:
+                record = _record(variation, seed, prepared, appender)
+            except StorageError:  # says nothing about the method
+                raise
+            except Exception:  # the harness goes on with the other cells, and says what happened
+                record = crashed(variation, seed, prepared.declared, traceback.format_exc())
+        record["wall"]["total_seconds"] = time.perf_counter() - begun
+        record["wall"] |= {"peak_memory_bytes": peak_memory(), "hardware": hardware()}
+        describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
+        seal_record(path, record)
+    return record
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process; the cell's, where it has a process of its own."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _record(variation: Variation, seed: int, prepared: Prepared, append: Appender) -> dict[str, Any]:
+    study = tune(
+        prepared.task,
+        prepared.scheduler,
+        seed=seed,
+        budget=prepared.declared["budget_seconds"],
+        warm_start=prepared.warm_start,
+        engine=engine_of(variation.spec, prepared, seed),
+        observe=lambda event: append(logged(event)),
+    )
+    return record_of(variation, seed, prepared, study)
+
+
+def engine_of(spec: dict[str, Any], prepared: Prepared, seed: int, **shared: Any) -> Engine:
+    """Build the engine of a cell; `shared` goes to it besides what `spec` says.
+
+    Raises:
+        InvalidArgumentError: For an option that it does not take, or a value that breaks a rule.
+    """
+    declared = prepared.declared
+    engine: Engine = build(
+        "engine",
+        spec["engine"],
+        task=prepared.task,
+        seed_of=trial_seed(Streams(seed)),
+        workers=declared["workers"],
+        flops_per_second=declared["flops_per_second"],
+        deadline=declared["budget_seconds"],
+        **shared,
+    )
+    return engine
+
+
+def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study) -> dict[str, Any]:
+    """Return the record of a completed study."""
+    return {
+        "format": 1,
+        "cell": header(variation, seed),
+        "declared": prepared.declared,
+        "status": "completed",
+        **_contents(study, prepared.task.space),
+        "bill": _bill(study, prepared.task),
+        "wall": _wall(study, prepared.task),
+    }
+
+
+def logged(event: Event) -> dict[str, Any]:
+    """Return an event as the log of a running cell shows it."""
+    if isinstance(event, Started):
+        nudged = dict(event.nudge.config)
+        return {"event": "start", "trial": event.trial, "time": event.time, "nudged": nudged}
+    if isinstance(event, Job):
+        return {"event": "job", "trial": event.trial, "since": event.since, "until": event.until}
+    scores = [unit.validation for unit in event.units]
+    return {"event": event.outcome, "trial": event.job.trial, "time": event.finished, "validation": scores}
+
+
+def _contents(study: Study, space: SearchSpace) -> dict[str, Any]:
+    trained: dict[int, int] = {}
+    rows: list[tuple[float, int, int, float, float]] = []
+    for report in study.reports:
+        for unit in report.units:
+            rows.append((unit.time, report.job.trial, unit.unit, unit.validation, unit.test))
+            trained[report.job.trial] = unit.unit
+    rows.sort(key=lambda row: row[:3])
+    trials = []
+    for trial in study.history.trials:
+        nudge = trial.nudge
+        trials.append(
+            {
+                "trial": trial.number,
+                "sampled": dict(trial.sampled),
+                "nudged": dict(trial.config),
+                "nudge": {
+                    "policy": nudge.policy,
+                    "changed": nudge.changed,
+                    "flagged": nudge.flagged,
+                    "reason": nudge.reason,
+                    "gradient": dict(nudge.gradient) if nudge.gradient is not None else None,
+                    "gradient_norm": nudge.gradient_norm,
+                    "z": nudge.z,
+                    "flops": nudge.flops,
+                    "measurements": dict(nudge.measurements),
+                },
+                "started": trial.started,
+                "units": trained.get(trial.number, 0),
+                "status": trial.status,
+                "milestones": sorted(trial.milestones),
+            }
+        )
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), (), ()]
+    names = ("time", "trial", "unit", "validation", "test")
+    curve = {name: list(column) for name, column in zip(names, columns, strict=True)}
+    scales = {p.name: bool(getattr(p, "log", False)) for p in space}
+    errors = [
+        {"trial": report.job.trial, "traceback": report.error} for report in study.reports if report.error
+    ]
+    return {"trials": trials, "curve": curve, "errors": errors, "log_scale": scales}
+
+
+def _bill(study: Study, task: Task) -> dict[str, Any]:
+    nudges = [trial.nudge for trial in study.history.trials]
+    warm = sum(nudge.flops for nudge in nudges)
+    total = sum(report.flops for report in study.reports)
+    measured = [nudge.flops for nudge in nudges if nudge.flops > 0]
+    price = None
+    if measured and isinstance(task, GradientTask):
+        price = statistics.median(measured) / task.step_flops
+    return {
+        "training_flops": total - warm,
+        "warm_start_flops": warm,
+        "total_flops": total,
+        "measurements": len(measured),
+        "price_in_training_steps": price,
+    }
+
+
+def _wall(study: Study, task: Task) -> dict[str, Any]:
+    """Return wall times; the price compares a measurement with one training step as it really ran."""
+    training = sum(report.wall_seconds for report in study.reports)
+    nudges = [trial.nudge for trial in study.history.trials]
+    measured = [nudge.wall_seconds for nudge in nudges if nudge.flops > 0]
+    units = sum(len(report.units) for report in study.reports)
+    price = None
+    if measured and units and isinstance(task, GradientTask):
+        step = training / (units * task.steps_per_unit)
+        seconds = statistics.median(measured)
+        price = {"seconds": seconds, "step_seconds": step, "in_training_steps": seconds / step}
+    return {
+        "training_seconds": training,
+        "warm_start_seconds": sum(nudge.wall_seconds for nudge in nudges),
+        "warm_start_price": price,
+    }

@@ -1,0 +1,185 @@
+"""Why a trial was started as it was: read from the records, one row per trial; nothing is imported."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.cells.described import facts_of, rates_of, rebuilt_rule
+from hypernudge.results.plan import Entry, Manifest, read_manifest
+from hypernudge.results.printable import printable
+from hypernudge.results.reading import check_output
+from hypernudge.results.records import (
+    DamagedRecordError,
+    Record,
+    cell_path,
+    description_of,
+    read_record,
+)
+
+Rates = list[tuple[float | None, float | None]]
+
+
+def explanations(
+    results_dir: Path, run_id: str | None = None, seed: int | None = None, trial: int | None = None
+) -> list[dict[str, Any]]:
+    """Return what happened to trials: sampled and nudged values that differ, `z`, reason, cost.
+
+    Args:
+        results_dir: Results of `hypernudge run`.
+        run_id: A variation; all with a warm start if absent.
+        seed: A cell; the first one that has a record if absent.
+        trial: A trial's number; all if absent.
+
+    Returns:
+        One row per trial. Its `rate`, `log10` of the effective learning rates (sampled, started), is None
+        where nobody noted it and the optimizer is not registered by name.
+
+    Raises:
+        InvalidArgumentError: If there is no such experiment, variation, record or trial.
+    """
+    manifest = read_manifest(results_dir)
+    rows: list[dict[str, Any]] = []
+    for entry in _entries(manifest, run_id):
+        for number in _seeds(entry, seed):
+            found = _cell(manifest, entry, number)
+            if found is not None:
+                rows += [row for row in found if trial is None or row["trial"] == trial]
+                break
+    asked = {"run_id": run_id, "seed": seed, "trial": trial}
+    require(bool(rows), "explain", "needs a finished cell that holds this trial", asked, "see `status`")
+    return rows
+
+
+def _entries(manifest: Manifest, run_id: str | None) -> Iterator[Entry]:
+    if run_id is not None:
+        yield manifest[run_id]
+        return
+    baseline = manifest.evidence.get("baseline", "none") if isinstance(manifest.evidence, dict) else "none"
+    for entry in manifest.entries:
+        policy = entry.spec.get("warm_start") if entry.spec is not None else None
+        unchanged = policy.get("name") == "none" if isinstance(policy, dict) else entry.warm_start == baseline
+        if not unchanged:
+            yield entry
+
+
+def _seeds(entry: Entry, seed: int | None) -> tuple[int, ...]:
+    if seed is None:
+        return entry.seeds
+    if seed not in entry.seeds:
+        raise InvalidArgumentError(
+            f"--seed: must be one of {entry.run_id}'s {list(entry.seeds)}, but got {seed}; choose one"
+        )
+    return (seed,)
+
+
+def _cell(manifest: Manifest, entry: Entry, seed: int) -> list[dict[str, Any]] | None:
+    """Return the rows of a cell, None where it has no record that can be believed."""
+    path = cell_path(manifest.results_dir / entry.run_id, seed)
+    try:
+        record = read_record(path, manifest.planned(entry, seed))
+        if record is None:
+            return None
+        rates = _rates(manifest, entry, record, path)
+        rows = zip(record["trials"], rates, strict=True)
+        return [_row(record["cell"], trial, rate, path) for trial, rate in rows]
+    except DamagedRecordError as error:
+        say(f"left out: {error}")
+        return None
+
+
+def _rates(manifest: Manifest, entry: Entry, record: Record, path: Path) -> Rates:
+    description = description_of(record, path)
+    facts = facts_of(description, len(record["trials"])) if description is not None else None
+    if facts is not None:
+        return list(zip(facts.sampled, facts.nudged, strict=True))
+    spec = manifest.spec_of(entry, record)
+    try:
+        require(spec is not None, "plan.json", "must hold its configuration", entry.run_id, "run it anew")
+        found = rates_of(record, rebuilt_rule(spec or {}))
+    except (InvalidArgumentError, KeyError, TypeError, AttributeError) as error:
+        remedy = "run the cell again with this version to have them noted"
+        say(f"{entry.run_id}: without effective rates, which its records do not hold: {error}; {remedy}")
+        return [(None, None)] * len(record["trials"])
+    return list(zip(found["sampled"], found["nudged"], strict=True))
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, whatever is in it."""
+    sys.stderr.write(printable(" ".join(line.split())) + "\n")
+
+
+def draw_cells(rows: list[dict[str, Any]], directory: Path, results_dir: Path) -> list[Path]:
+    """Draw the trials of each cell in `rows` into `directory`; return the files.
+
+    Raises:
+        InvalidArgumentError: No trial has effective rates to draw, or `directory` lies in `results_dir` and
+            leads out of it by a link.
+    """
+    from hypernudge.evidence.figures import decisions, style
+
+    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["rate"] is not None:
+            cells.setdefault((row["run_id"], row["seed"]), []).append(row)
+    require(
+        bool(cells), "--figures", "needs effective rates", "none", "run the cell again to have them noted"
+    )
+    written = []
+    for (run_id, seed), own in cells.items():
+        with style.context():
+            name = f"{style.file_name('decisions', run_id, f'seed{seed}')}.pdf"
+            path = check_output(directory / name, results_dir)
+            style.save(decisions.draw(own, f"{run_id}, seed {seed}"), path)
+        written.append(path)
+    return written
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "policy": str,
+    "changed": bool,
+    "flagged": bool,
+    "reason": str,
+    "z": (int, float, type(None)),
+    "flops": (int, float),
+    "measurements": dict,
+}
+
+
+def _row(
+    cell: Mapping[str, Any], entry: Mapping[str, Any], rate: tuple[float | None, float | None], path: Path
+) -> dict[str, Any]:
+    nudge = entry.get("nudge") or {}
+    for key, kind in _KINDS.items():
+        if key not in nudge or not isinstance(nudge[key], kind):
+            raise DamagedRecordError(
+                path, f"trial {entry['trial']}: nudge.{key} is missing or of another type"
+            )
+    moved = {
+        name: {"sampled": value, "nudged": entry["nudged"].get(name)}
+        for name, value in entry["sampled"].items()
+        if entry["nudged"].get(name) != value
+    }
+    identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": entry["trial"]}
+    known = None if None in rate else list(rate)
+    fate = {"units": entry["units"], "status": entry["status"]}
+    return {**identity, **{key: nudge[key] for key in _KINDS}, "moved": moved, "rate": known, **fate}
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """Return one row for people."""
+    moves = ", ".join(
+        f"{name} {_short(m['sampled'])} -> {_short(m['nudged'])}" for name, m in row["moved"].items()
+    )
+    flag = " [flagged]" if row["flagged"] else ""
+    return printable(
+        f"{row['run_id']} seed {row['seed']} trial {row['trial']}: {row['reason']}{flag}"
+        f"{'; ' + moves if moves else ''}; then {row['units']} units, {row['status']}"
+    )
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

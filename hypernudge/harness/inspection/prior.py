@@ -1,0 +1,206 @@
+"""`hypernudge prior build`: learn a prior from the records of finished studies.
+
+What a study contributes is the rank of each configuration among the study's own, so tasks of any metric can
+be joined. Best are studies that train every configuration equally long (random search); under successive
+halving a configuration that was dropped counts as worse, at the next unit, than all that went on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.cells.described import (
+    Facts,
+    facts_of,
+    noted_probe,
+    rebuilt_facts,
+    rebuilt_task,
+    walk_probe,
+)
+from hypernudge.harness.cells.provenance import provenance
+from hypernudge.harness.inspection.explain import say
+from hypernudge.results.digests import digest
+from hypernudge.results.plan import Entry, Manifest, read_manifest
+from hypernudge.results.records import (
+    DamagedRecordError,
+    Record,
+    cell_path,
+    description_of,
+    read_record,
+)
+from hypernudge.space import Config
+from hypernudge.task import GradientTask, Task
+from hypernudge.warmstart.measurement.features import features_at
+from hypernudge.warmstart.measurement.prior import PriorFile, TaskStatistics, load
+from hypernudge.warmstart.measurement.probe import believed
+from hypernudge.warmstart.policies.informed import normal_scores
+
+Found = dict[tuple[str, str], TaskStatistics]
+"""By task and optimizer."""
+UNITS = (1, 3, 9)
+LEAST = 10  # configurations below which a cell is not worth a regression
+
+
+def build_prior(
+    directories: Sequence[Path], add_to: str | None = None, units: Sequence[int] = UNITS
+) -> PriorFile:
+    """Return the statistics of the studies in results directories, joined to those of another prior.
+
+    Args:
+        directories: Results directories of `hypernudge run`; variations whose warm start changes
+            configurations are used too: what is learned from is what was trained.
+        add_to: A prior that the new tasks are added to; a task with the same name and optimizer replaces the
+            old one.
+        units: Training units at which configurations are ranked; the ranks' normal scores are averaged.
+
+    Raises:
+        InvalidArgumentError: If a directory holds no experiment, or nothing could be learned.
+    """
+    require(bool(directories), "directories", "must name at least one", list(directories), "add one")
+    found: Found = {}
+    sources = []
+    for directory in directories:
+        manifest = read_manifest(directory)
+        used = _learn(manifest, tuple(units), found)
+        sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
+    require(bool(found), "directories", "must hold finished cells", [str(d) for d in directories], "run them")
+    known = load(add_to).tasks if add_to is not None else ()
+    kept = [task for task in known if (task.task, task.optimizer) not in found]
+    origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
+    return PriorFile((*kept, *found.values()), origin)
+
+
+def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
+    used = 0
+    for entry in manifest.entries:
+        cells = _Cells(manifest, entry)
+        for seed in entry.seeds:
+            contribution = cells.statistics(seed, units)
+            if contribution is None:
+                continue
+            used += 1
+            name = contribution.task, contribution.optimizer
+            found[name] = _joined(found[name], contribution) if name in found else contribution
+    return used
+
+
+class _Cells:
+    """The cells of a variation: read as data, built again from registered names where nothing was noted."""
+
+    def __init__(self, manifest: Manifest, entry: Entry) -> None:
+        self._manifest, self._entry = manifest, entry
+        self._built: dict[str, Task | None] = {}
+
+    def statistics(self, seed: int, units: tuple[int, ...]) -> TaskStatistics | None:
+        """Return what a cell contributes, None if it cannot."""
+        path = cell_path(self._manifest.results_dir / self._entry.run_id, seed)
+        try:
+            record = read_record(path, self._manifest.planned(self._entry, seed))
+            if record is None or record["status"] != "completed":
+                return None
+            trained = [
+                index
+                for index, trial in enumerate(record["trials"])
+                if trial["units"] > 0 or trial["status"] != "stopped"
+            ]
+            if len(trained) < LEAST:
+                return None
+            description = description_of(record, path)
+            facts = facts_of(description, len(record["trials"])) if description is not None else None
+            spec = self._manifest.spec_of(self._entry, record)
+            if spec is None:
+                say(
+                    f"left out: {path}: its manifest holds no configuration; only `hypernudge run` writes one"
+                )
+                return None
+            if facts is None:
+                task = self._task(spec)
+                facts = None if task is None else rebuilt_facts(record, task)
+            if facts is None:
+                return None
+            scale = self._scale(record, facts, spec)
+            if scale is None:
+                return None
+            return _contribution(self._entry.task, record, spec, facts, scale, trained, units)
+        except DamagedRecordError as error:
+            say(f"left out: {error}")
+        except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+            say(f"left out: record {path}: cannot be learned from: {type(error).__name__}: {error}")
+        return None
+
+    def _scale(self, record: Record, facts: Facts, spec: Mapping[str, Any]) -> float | None:
+        """Return the probe's result that was noted; walk it again where it was not."""
+        noted = noted_probe(record)
+        if noted is None:
+            noted = facts.probe
+        if noted is not None:
+            return noted
+        task = self._task(spec)
+        return walk_probe(record, task) if isinstance(task, GradientTask) else None
+
+    def _task(self, spec: Mapping[str, Any]) -> Task | None:
+        """Return the task, built again, or None with a line that says why not; each configuration once."""
+        key = digest(spec)
+        if key not in self._built:
+            self._built[key] = None
+            try:
+                self._built[key] = rebuilt_task(spec)
+            except Exception as error:  # what a configuration names may fail in any way
+                remedy = "run its cells again with this version, which notes what a prior needs"
+                say(f"left out: {self._entry.run_id}: its task cannot be built: {error}; {remedy}")
+        return self._built[key]
+
+
+def _contribution(
+    task: str,
+    record: Record,
+    spec: Mapping[str, Any],
+    facts: Facts,
+    scale: float,
+    trained: Sequence[int],
+    units: tuple[int, ...],
+) -> TaskStatistics:
+    trials = [record["trials"][index] for index in trained]
+    known = [facts.nudged[index] for index in trained]
+    log_rates = [rate for rate in known if rate is not None]
+    if len(log_rates) < len(known):
+        raise ValueError("a trial has no effective learning rate")
+    steps = facts.steps_per_unit * float(spec["scheduler"].get("max_units", max(units)))
+    configs = [Config(trial["nudged"]) for trial in trials]
+    phi = features_at(log_rates, configs, believed(scale, facts.optimizer), steps)
+    y = targets(record["curve"], [trial["trial"] for trial in trials], units)
+    if not (np.isfinite(phi).all() and np.isfinite(y).all()):
+        raise ValueError("its features are not finite")
+    return TaskStatistics(task, facts.family, facts.optimizer, len(trials), scale, phi.T @ phi, phi.T @ y)
+
+
+def targets(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[int]) -> np.ndarray:
+    """Return each trial's normal score of its mean normal score at `units`, shape `(len(trials),)`.
+
+    At a unit it did not reach, a trial ranks below all that did; a score that is missing or not finite too.
+    """
+    scores = {
+        (trial, unit): score
+        for trial, unit, score in zip(curve["trial"], curve["unit"], curve["validation"], strict=True)
+        if score is not None and np.isfinite(score)
+    }
+    at = [[scores.get((trial, unit), -np.inf) for trial in trials] for unit in units]
+    rows = [normal_scores(np.array(row)) for row in at if np.isfinite(row).any()]
+    return normal_scores(np.mean(rows, axis=0)) if rows else np.zeros(len(trials))
+
+
+def _joined(a: TaskStatistics, b: TaskStatistics) -> TaskStatistics:
+    if (a.family, a.optimizer) != (b.family, b.optimizer):
+        raise InvalidArgumentError(
+            f"task {a.task!r}: must be one task, but it stands for {(a.family, a.optimizer)} and "
+            f"{(b.family, b.optimizer)}; give the two different labels"
+        )
+    n = a.configurations + b.configurations
+    scale = (a.scale * a.configurations + b.scale * b.configurations) / n
+    return replace(a, configurations=n, scale=scale, a=a.a + b.a, b=a.b + b.b)

@@ -1,0 +1,1 @@
+"""From YAML to a plan: composed, checked against the schema, resolved."""

@@ -1,0 +1,1 @@
+"""Processes that run the cells of a plan, and what is declared before them."""

@@ -1,0 +1,70 @@
+"""Pilot runs: where the target comes from, before the plan is frozen.
+
+tau is the median over pilot seeds, disjoint from the test seeds, of the baseline's best score at 60 % of the
+budget. It is printed, to be written into the configuration; nothing of a pilot enters a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hypernudge.errors import require
+from hypernudge.harness.planning.plan import Plan, Variation
+from hypernudge.harness.running.launch import run_cells
+
+AT = 0.6
+
+
+def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[str, Any]]:
+    """Run every baseline variation with pilot seeds; yield its target.
+
+    Raises:
+        InvalidArgumentError: If a pilot seed is also a test seed.
+    """
+    require(len(seeds) > 0, "--count", "must be at least one pilot seed", len(seeds), "10 is usual")
+    baseline = plan.evidence["baseline"]
+    labels = sorted({variation.labels["warm_start"] for variation in plan.variations})
+    rule = f"a pilot needs a variation with the baseline {baseline!r}"
+    require(baseline in labels, "warm_start", rule, labels, "add it, or name another evidence.baseline")
+    for variation in plan.variations:
+        if variation.labels["warm_start"] != baseline:
+            continue
+        both = sorted(set(seeds) & set(variation.seeds))
+        require(not both, "--seeds", "pilot seeds must not be test seeds", both, "choose others")
+        scores = list(_scores(variation, seeds, directory, plan))
+        yield {
+            "run_id": variation.run_id,
+            "event": "pilot",
+            "target": float(np.median(scores)),
+            "at": AT,
+            "seeds": list(seeds),
+            "best_at": scores,
+        }
+
+
+def _scores(variation: Variation, seeds: Sequence[int], directory: Path, plan: Plan) -> Iterator[float]:
+    records: dict[int, dict[str, Any]] = {}
+
+    def done(seed: int, record: dict[str, Any] | None) -> None:
+        if record is not None:
+            records[seed] = record
+
+    run_dir = directory / variation.run_id
+    piloted = replace(variation, spec={**variation.spec, "seeds": list(seeds)})
+    run_cells(piloted, seeds, run_dir, plan.processes, done, plan.attempts)
+    for seed in seeds:
+        require(seed in records, variation.run_id, "every pilot cell must finish", seed, f"see {run_dir}")
+        curve = records[seed]["curve"]
+        limit = AT * records[seed]["declared"]["budget_seconds"]
+        seen = [
+            v for t, v in zip(curve["time"], curve["validation"], strict=True) if t <= limit and v is not None
+        ]
+        worst = records[seed]["declared"]["metric_range"][0]
+        ok = len(seen) > 0 or worst is not None
+        require(ok, variation.run_id, "every pilot cell must score by then", seed, "raise the budget")
+        yield max(seen, default=worst)

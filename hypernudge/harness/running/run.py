@@ -1,0 +1,183 @@
+"""Run a whole experiment: every variation as a subprocess, one after the other, then the evaluation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
+from hypernudge.harness.planning.plan import Plan
+from hypernudge.harness.planning.resolve import load_plan
+from hypernudge.harness.running import forked
+from hypernudge.harness.running.children import Child, Command, run_child
+from hypernudge.harness.running.declare import (
+    changes,
+    check_directory,
+    is_recorded,
+    power_rows,
+    record_deviation,
+    runnable,
+)
+from hypernudge.harness.running.dry_build import check_buildable
+from hypernudge.harness.running.launch import FORK_SERVER
+from hypernudge.harness.running.progress import Progress
+from hypernudge.results.attempts import REMEDY
+from hypernudge.results.files import lock, write_text
+from hypernudge.results.plan import ResultsError, read_manifest
+from hypernudge.results.printable import printable
+from hypernudge.results.records import cell_path
+
+
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line whose `KEY=VALUE` overrides may stand anywhere among its options.
+
+    `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
+    """
+    options, rest = parser.parse_known_args(arguments)
+    stray = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}; overrides have the form KEY=VALUE")
+    return options, rest
+
+
+def run_experiment(
+    config_file: Path,
+    results_dir: Path,
+    overrides: Sequence[str],
+    train_command: Sequence[str] | None,
+    evaluate_command: Sequence[str],
+    deviate: str | None = None,
+) -> int:
+    """Run an experiment into `results_dir`; return 0 only if every variation and the evaluation ran.
+
+    Where `results_dir` holds a declared plan, that plan is what is run and judged; where it is empty and
+    targets are `pilot`, the plan is declared first, as `hypernudge plan` does. `deviate`, a reason, lets
+    a changed one run all the same: the change is recorded, and every report shows it. Variations are trained
+    by `train_command`, or, without one, in processes forked from one server: nothing is imported twice.
+
+    Raises:
+        InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
+            results of another plan.
+    """
+    plan = load_plan(config_file, overrides)
+    check_directory(results_dir)
+    check_buildable(plan)
+    plan = runnable(plan, results_dir)
+    _claim_directory(plan, results_dir, deviate)
+    with lock(results_dir / RUN_LOCK, shared=True):
+        return _run(plan, results_dir, train_command, evaluate_command)
+
+
+def _run(
+    plan: Plan, results_dir: Path, train_command: Sequence[str] | None, evaluate_command: Sequence[str]
+) -> int:
+    _warn(plan)
+    for folder in list(folders(results_dir)):
+        sweep(folder)
+    write_text(results_dir / "experiment.yaml", plan.as_yaml())
+    failed = []
+    with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
+        for index, variation in enumerate(plan.variations):
+            run_dir = results_dir / variation.run_id
+            progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
+            own = run_dir / "config.yaml"  # hundreds of others need not be read for every one
+            write_text(own, plan.as_yaml(variation))
+            arguments = ["--run-id", variation.run_id, "--config-file", str(own)]
+            arguments += ["--run-dir", str(run_dir)]
+            if not _succeeds(variation.run_id, _trainer(train_command, arguments), run_dir, progress):
+                failed.append(variation.run_id)
+        progress.running("evaluation")
+        command = [*evaluate_command, "--results-dir", str(results_dir)]
+        if not _succeeds("evaluation", partial(Command, command), results_dir / "evaluation", progress):
+            failed.append("evaluation")
+    if not failed:
+        _say(f"done: results in {results_dir}")
+        return 0
+    _say("failed: " + ", ".join(failed))
+    missing = sum(
+        not cell_path(results_dir / variation.run_id, seed).exists()
+        for variation in plan.variations
+        for seed in variation.seeds
+        if variation.run_id in failed
+    )
+    if missing:
+        _say(f"{missing} cells missing: {REMEDY}")
+    return 1
+
+
+def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
+    if command is None and FORK_SERVER:
+        from hypernudge.harness.running import train
+
+        return partial(forked.Forked, train.main, arguments)
+    return partial(Command, [*(command or (sys.executable, "-m", "hypernudge.cli", "train")), *arguments])
+
+
+def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:
+    code = run_child(start, log_dir, progress)
+    if code != 0:
+        progress.say(f"{what}: FAILED with exit code {code}, see {log_dir / 'stderr.log'}")
+    return code == 0
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _warn(plan: Plan) -> None:
+    """Say what no result of this plan could show, before it costs anything."""
+    for row in power_rows(plan):
+        if row["least_p_holm"] >= plan.evidence["alpha"]:
+            _say(
+                f"warning: {row['run_id']} cannot be significant: {row['pairs']} pairs give a Holm p "
+                f"of {row['least_p_holm']:.3g} at best in a family of {row['family_size']}"
+            )
+
+
+def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None:
+    """Write the manifest, or make sure that the one there is of the same plan."""
+    manifest = results_dir / "plan.json"
+    if manifest.exists():
+        try:
+            found = read_manifest(results_dir)
+        except ResultsError as error:
+            raise InvalidArgumentError(f"--results-dir: holds a plan that cannot be read: {error}") from None
+        if found.hash == plan.hash or is_recorded(results_dir, plan):
+            return
+        listed = changes(found, plan)
+        shown = "; ".join(f"{c['path']}: {c['planned']!r} -> {c['run']!r}" for c in listed[:4])
+        more = f"; and {len(listed) - 4} more" if len(listed) > 4 else ""
+        remedy = (
+            "choose an empty directory, or pass --deviate REASON to have the change recorded and reported"
+        )
+        rule = f"holds another plan ({shown}{more})"
+        require(deviate is not None, "--results-dir", rule, str(results_dir), remedy)
+        record_deviation(results_dir, found, plan, str(deviate))
+        return
+    free, rule = not is_occupied(results_dir), "must be empty or hold this plan"
+    require(free, "--results-dir", rule, str(results_dir), "choose another")
+    write_text(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
+
+
+def refuse(error: InvalidArgumentError | OSError) -> int:
+    """Say on one line why it could not go on; return the exit code.
+
+    Raises:
+        OSError: One that names no file: that is a defect.
+    """
+    if isinstance(error, OSError):
+        if error.filename is None:
+            raise error
+        where = printable(str(error.filename))
+        _say(f"error: {where}: {error.strerror}; check the path, its permissions and the space left")
+    else:
+        _say(f"error: {printable(str(error))}")
+    return 2

@@ -1,0 +1,1 @@
+"""Tasks whose training was tabulated before: learning curves to look up."""

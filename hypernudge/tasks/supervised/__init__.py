@@ -1,0 +1,1 @@
+"""Supervised tasks of small networks, one trial or many at a time."""

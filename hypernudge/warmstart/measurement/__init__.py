@@ -1,0 +1,1 @@
+"""What warm starts measure: gradients, curvature, the probe, and the prior they share."""

@@ -1,0 +1,103 @@
+"""What a prior over configurations looks at: bumps over a few coordinates that mean the same on every task.
+
+The learning rate is seen from the probe's scale, weight decay as the shrinkage it does over a whole training.
+A hat function is one at its knot and falls linearly to zero at the neighbouring ones; beyond the outermost
+knots the outermost hats stay one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hypernudge.space import Categorical, Config, HyperParameter, SearchSpace
+from hypernudge.warmstart.measurement import rates
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+KNOTS: dict[str, tuple[float, ...]] = {
+    "rate": (-3.0, -2.0, -1.5, -1.0, -0.7, -0.4, -0.1, 0.2, 0.5, 0.8, 1.2, 2.0),
+    "decay": (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0),
+    "augmentation": (0.0, 0.25, 0.5, 0.75, 1.0),
+    "label_smoothing": (0.0, 0.1, 0.2, 0.3),
+    "momentum": (0.0, 0.5, 0.8, 0.9, 0.99),
+}
+"""Knots by block: decades above the probe, log10 of the shrinkage, and three natural values."""
+
+_NATURAL = ("augmentation", "label_smoothing", "momentum")  # blocks of a hyper-parameter's own value
+SCORED = ("lr", "weight_decay", *_NATURAL)
+"""The hyper-parameters that enter a feature; of all others a prior knows nothing."""
+
+NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
+SIZE = len(NAMES)
+_TINY = 1e-12
+USUAL_STEPS = 100  # of a unit, where nobody knows
+
+
+def features(task: Task, configs: Sequence[Config], scale: float, steps: float) -> np.ndarray:
+    """Return the features of configurations, shape `(len(configs), SIZE)`.
+
+    Args:
+        task: Its optimizer says what the effective learning rate is.
+        configs: Hyper-parameters that one lacks contribute nothing to its row.
+        scale: `log10` of the probe.
+        steps: Optimizer steps of the longest training.
+    """
+    return features_at([rates.log_rate(task, config) for config in configs], configs, scale, steps)
+
+
+def features_at(
+    log_rates: Sequence[float], configs: Sequence[Mapping[str, Any]], scale: float, steps: float
+) -> np.ndarray:
+    """Return the features of configurations whose effective rates are known, as :func:`features`.
+
+    Args:
+        log_rates: `log10` of the effective learning rate of each.
+        configs: Hyper-parameters that one lacks contribute nothing to its row.
+        scale: `log10` of the probe.
+        steps: Optimizer steps of the longest training.
+    """
+    rate = np.array(log_rates, dtype=float)
+    decay = np.array([_number(config, "weight_decay") for config in configs])
+    values = {
+        "rate": rate - scale,
+        "decay": rate + np.log10(np.maximum(decay, _TINY) * steps),
+        **{name: np.array([_number(config, name) for config in configs]) for name in _NATURAL},
+    }
+    blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
+    return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
+
+
+def _number(config: Mapping[str, Any], name: str) -> float:
+    """Return a value; NaN where there is none or it is no number, zero where it is the default by None."""
+    value: Any = config.get(name, np.nan)
+    try:
+        return 0.0 if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def scored(space: SearchSpace) -> list[str]:
+    """Return the hyper-parameters of a space that enter a feature; a choice among names never does."""
+    return [name for name in SCORED if name in space and _is_number(space[name])]
+
+
+def _is_number(parameter: HyperParameter) -> bool:
+    if not isinstance(parameter, Categorical):
+        return True
+    return not any(math.isnan(_number({"choice": choice}, "choice")) for choice in parameter.choices)
+
+
+def steps_of(task: Task, units: int) -> float:
+    """Return the optimizer steps of `units` units of training; usual ones where the task does not know."""
+    return float(units * getattr(task, "steps_per_unit", USUAL_STEPS))
+
+
+def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
+    """Return the hat functions at `values`, shape `(n, len(knots))`; rows sum to one, or are zero for NaN."""
+    columns = [np.interp(values, knots, row) for row in np.eye(len(knots))]
+    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))

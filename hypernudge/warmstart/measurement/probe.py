@@ -1,0 +1,96 @@
+"""The probe: a few throw-away steps along the optimizer's first direction, each with its own best length.
+
+Curvature at initialisation names the scale of the first step only; where inputs are badly scaled the scale of
+later steps is another. A walk of a few steps sees that, once per study, from the initialisation and the data
+of one trial.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypernudge.errors import require_whole
+from hypernudge.random import Streams
+from hypernudge.space import Config
+from hypernudge.trial import History
+from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS
+from hypernudge.warmstart.failures import failures, first_cause
+from hypernudge.warmstart.measurement.rates import Scale
+from hypernudge.warmstart.requirements import needs_gradient
+
+if TYPE_CHECKING:
+    from hypernudge.task import GradientTask, Task
+
+PROBE = "log10_probe"
+ATTEMPTS = 3  # probes that may fail before a study goes on without
+USUAL = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
+RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
+DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its own; at most so many decades
+
+
+def believed(value: float, optimizer: str) -> float:
+    """Return the scale to go by: the probe, raised by half of what it lies below the usual scale, .7 at most.
+
+    Where inputs are badly scaled the best rate is decades lower; only the probe sees that, but exaggerates it
+    by a constant (`benchmarks.probe_sources`). A probe above the usual scale is believed: rates that are too
+    high end at the first rung, rates that are too low cost whole trainings. So is one of an optimizer under
+    which this has not been measured.
+    """
+    usual = USUAL[optimizer] if optimizer in RAISED else -math.inf
+    return value + min(DOUBT * max(usual - value, 0.0), SLACK)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A walk of a few steps, made once per study.
+
+    Args:
+        steps: Steps of the walk.
+        skip: First steps that do not enter the mean.
+        batch_size: Samples per step; those of the task's own batch where that is smaller.
+
+    Raises:
+        InvalidArgumentError: If `skip` is not in [0, steps), or `batch_size` is below 1.
+    """
+
+    steps: int = 5
+    skip: int = 2
+    batch_size: int = 96  # a third more than its forward/backward: that of a batch of 128
+
+    def __post_init__(self) -> None:
+        require_whole("steps", self.steps, 1, MAX_STEPS)
+        require_whole("skip", self.skip, 0, self.steps - 1, remedy=f"lower it below steps={self.steps}")
+        require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="96 is usual")
+
+    def samples(self, task: GradientTask) -> int:
+        """Return the samples of a step: more than training takes say no more, and cost more than its step."""
+        return min(self.batch_size, task.batch_size)
+
+    def __call__(self, task: Task, policy: str, config: Config, history: History, streams: Streams) -> Scale:
+        """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite).
+
+        The first that nobody has begun to measure: workers of another tool may start several at once, and a
+        user may have chosen the first configurations.
+        """
+        from hypernudge.warmstart.measurement.measure import trial_seed_of, walk
+
+        for trial in history.trials:
+            if PROBE in trial.nudge.measurements:
+                return Scale(trial.nudge.measurements[PROBE])
+        if len(failures(history)) >= ATTEMPTS:
+            why = f"off since {ATTEMPTS} attempts failed, the first {first_cause(history)}"
+            return Scale(math.nan, why=why)
+        number = len(history.trials)
+        differentiable = needs_gradient(task, policy)
+        at = differentiable.at(config)
+        size = self.samples(at)
+        seed = trial_seed_of(streams, number)
+        found, flops = at.counted(
+            f"probe of {self.steps} x {size}",
+            lambda: walk(differentiable, config, seed, self.steps, size),
+        )
+        kept = found[self.skip :]
+        value = sum(kept) / len(kept) if kept else math.nan
+        return Scale(value, flops, {PROBE: value} if math.isfinite(value) else {})

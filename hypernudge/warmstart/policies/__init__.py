@@ -1,0 +1,1 @@
+"""Warm starts, one policy a file."""

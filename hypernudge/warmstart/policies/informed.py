@@ -1,0 +1,201 @@
+"""Informed: choose what to start from past tasks, a probe of this one, and what the study has seen so far.
+
+A linear model of a configuration's rank, with a prior learned on other tasks, is updated with every result of
+a first rung (Bayesian linear regression) and asked, by Thompson sampling, which of a few draws of the space
+to start. The probe, one short walk per study, says where on the learning-rate axis the prior's scale lies.
+Where the space leaves nothing to gain it does nothing, exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from hypernudge.errors import require, require_flag, require_names, require_whole
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.measurement import prior as priors
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.features import features, scored, steps_of
+from hypernudge.warmstart.measurement.probe import USUAL, Probe, believed
+from hypernudge.warmstart.requirements import needs_rate
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+NOISE = 0.2  # variance of a rank given the features
+LEAST, REFRESH = 6, 3  # results before learning begins, and between updates
+USEFUL = (-1.0, 0.5)  # decades above the probe where a rate trains well
+REDRAW = (-1.0, 0.7)  # where candidates' rates are drawn
+CANDIDATES, REDRAWN = 24, 17
+GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
+USUAL_UNITS = 100  # ten times too many cost little, ten times too few let through decays that end a training
+NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
+
+
+@dataclass(frozen=True)
+class Informed:
+    """Starts the draw of the space that a transferred, then updated, model prefers.
+
+    Args:
+        prior: `"shipped"`, `"none"`, or a file written by `hypernudge prior build`.
+        own_family: Whether the prior may have seen tasks of this task's family. Never in a comparison.
+        without: Further families to leave out of the prior.
+        probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
+        horizon: Units of the longest training: what a weight decay does grows with it. If absent, the
+            scheduler's; in other tools, whose schedulers do not say, 100, or the longest so far.
+
+    Raises:
+        InvalidArgumentError: If the prior cannot be read, or nothing is left of it, or `horizon` is below 1.
+    """
+
+    yields: ClassVar[str] = "informed"  # to a model of the scheduler's own
+
+    prior: str = priors.SHIPPED
+    own_family: bool = False
+    without: tuple[str, ...] = ()
+    probe: bool = True
+    horizon: int | None = None
+
+    def __post_init__(self) -> None:
+        require_names("without", self.without)
+        object.__setattr__(self, "without", tuple(self.without))  # YAML has lists
+        for name in ("own_family", "probe"):
+            require_flag(name, getattr(self, name))
+        if self.horizon is not None:
+            require_whole("horizon", self.horizon, remedy="leave it out")
+        text = isinstance(self.prior, str)
+        require(text, "prior", "must be 'shipped', 'none' or a file", self.prior, "correct it")
+        if self.prior != priors.NONE:
+            priors.fitted(self.prior, self.without, "SGD")
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the chosen configuration, or `sampled` itself where a guard says so."""
+        from hypernudge.task import GradientTask
+
+        needs_rate(task.space, "informed")
+        rule = rates.rule_of(task)
+        scale = rates.Scale(USUAL.get(rule, USUAL["SGD"]))
+        if self.probe and isinstance(task, GradientTask):
+            scale = Probe()(task, "informed", sampled, history, streams)
+        if not math.isfinite(scale.value):
+            reason = f"{scale.why}: left as sampled"
+            return Nudge(sampled, "informed", flagged=True, reason=reason, flops=scale.flops)
+        c = believed(scale.value, rule)
+        z = rates.log_rate(task, sampled) - c
+        config, reason = sampled, self._guard(task, c, len(history.trials))
+        if not reason:
+            config, reason = self._choose(task, sampled, history, streams, c)
+        return rates.corrected("informed", sampled, config, z, reason, scale.flops, scale.measurements)
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a prior of which nothing is left for this task."""
+        needs_rate(space, "informed")
+        self._prior(task)
+
+    def _guard(self, task: Task, c: float, number: int) -> str:
+        """Return why this trial is left alone, or nothing."""
+        x = rates.log_rates(task)
+        mass = float(((x - c > USEFUL[0]) & (x - c < USEFUL[1])).mean())
+        if mass >= GOOD_MASS:
+            return f"guard: {mass:.0%} of the space has a useful rate: left as sampled"
+        low, high = np.quantile(x, [0.05, 0.95])
+        if high - low < NARROW_WIDTH and number < NARROW_TRIALS:
+            return f"guard: the space spans {high - low:.1f} decades: its first {NARROW_TRIALS} trials stay"
+        return ""
+
+    def _choose(
+        self, task: Task, sampled: Config, history: History, streams: Streams, c: float
+    ) -> tuple[Config, str]:
+        number = len(history.trials)
+        rng = streams("informed", number)
+        steps = self._steps(task, history)
+        names = scored(task.space)
+        drawn = [sampled, *(_redrawn(sampled, task.space.sample(rng), names) for _ in range(CANDIDATES - 1))]
+        kept = CANDIDATES - REDRAWN
+        candidates = drawn[:kept] + [
+            rates.at_rate(task, draw, c + float(rng.uniform(*REDRAW))) for draw in drawn[kept:]
+        ]
+        phi = features(task, candidates, c, steps)
+        mean, covariance, learned = self._posterior(task, history, c, steps)
+        weights = mean + np.linalg.cholesky(covariance) @ rng.standard_normal(len(mean))
+        best = int(np.argmax(phi @ weights))
+        z = rates.log_rate(task, candidates[best]) - c
+        source = f"data of {learned} trials" if learned else "prior"
+        return candidates[best], f"{source}: best of {CANDIDATES} draws, at z = {z:.2f}"
+
+    def _posterior(
+        self, task: Task, history: History, c: float, steps: float
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """Return mean and covariance of the weights, and of how many results they know."""
+        prior = self._prior(task)
+        arrived = [r for r in first_results(history) if rates.has_rate(task, history.trials[r[0]].config)]
+        used = arrived[: len(arrived) - len(arrived) % REFRESH]
+        if len(used) < LEAST:
+            return prior.mean, prior.covariance, 0
+        phi = features(task, [history.trials[trial].config for trial, _, _ in used], c, steps)
+        expected = phi @ prior.mean
+        # Ranks are relative to what this study has tried; the prior says how good that was.
+        spread = float(np.clip(expected.std() / 0.6, 0.5, 1.0)) if self.prior != priors.NONE else 1.0
+        y = scores_within_milestones(used) * spread + expected.mean()
+        precision = np.linalg.inv(prior.covariance)
+        covariance = np.linalg.inv(precision + phi.T @ phi / NOISE)
+        mean = covariance @ (precision @ prior.mean + phi.T @ y / NOISE)
+        return mean, (covariance + covariance.T) / 2.0, len(used)
+
+    def _prior(self, task: Task) -> priors.Prior:
+        if self.prior == priors.NONE:
+            return priors.flat()
+        own = () if self.own_family else (family_of(task),)
+        return priors.fitted(self.prior, (*self.without, *own), rates.rule_of(task))
+
+    def _steps(self, task: Task, history: History) -> float:
+        units = self.horizon or history.horizon or max([USUAL_UNITS, *history.milestones()])
+        return steps_of(task, units)
+
+
+def _redrawn(sampled: Config, draw: Config, names: Sequence[str]) -> Config:
+    """Return what is scored from `draw`; of everything else the scheduler may know more than a draw does."""
+    return sampled.replace(**{name: draw[name] for name in names if name in sampled and name in draw})
+
+
+def family_of(task: Task) -> str:
+    """Return the family of a task: its own word for it, or its name. Tasks on one data set are one family."""
+    return str(getattr(task, "family", task.name))
+
+
+def first_results(history: History) -> list[tuple[int, int, float]]:
+    """Return `(trial, milestone, score)` of every trial's first result, in order of arrival."""
+    first = {t.number: min(t.milestones) for t in history.trials if t.milestones}
+    found = [
+        (arrival, trial, milestone, -negated)
+        for milestone in sorted(set(first.values()))
+        for negated, arrival, trial in history.ranked(milestone)
+        if first[trial] == milestone
+    ]
+    return [(trial, milestone, score) for _, trial, milestone, score in sorted(found)]
+
+
+def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
+    """Return the normal score of each result among those of its milestone, `(len(results),)`."""
+    milestones = np.array([milestone for _, milestone, _ in results])
+    scores = np.array([score for _, _, score in results])
+    y = np.empty(len(results))
+    for milestone in np.unique(milestones):
+        peers = milestones == milestone
+        y[peers] = normal_scores(scores[peers])
+    return y
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Return the standard normal quantiles of ranks; larger is better, equal values share their rank."""
+    # Not scipy.stats.rankdata: its import takes half a second, and 50 MB in the process of every cell.
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    return np.asarray(ndtri((ranks - 0.5) / len(values)))

@@ -1,0 +1,149 @@
+"""OHGW exactly as proposed: one stochastic hyper-gradient step on every continuous hyper-parameter.
+
+`psi' = psi - eta_h * dL/dpsi` from one mini-batch at initialisation, `psi` being the logarithm of learning
+rate and weight decay and the value itself elsewhere. It is shipped as the honest reference row: at
+`eta_h = 1e-3` it moves the learning rate by about 1e-5 and changes nothing but the bill.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hypernudge.errors import require, require_between, require_choice, require_names, require_whole
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, nudge_one
+from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+    from hypernudge.warmstart.measurement.measure import Measurement
+
+
+@dataclass(frozen=True)
+class Literal:
+    """One or several hyper-gradient steps before training.
+
+    Args:
+        eta_h: Step size in warped coordinates.
+        batch_size: Samples per mini-batch of the measurement.
+        form: `"lookahead"` (loss on a second batch after one step on the first) or `"direct"` (loss of one
+            batch; learning rate and momentum then have gradient zero).
+        steps: Number of hyper-gradient steps, each on fresh batches at the same initialisation.
+        only: Names of the hyper-parameters to move; None for every continuous one.
+        policy: The name under which it is recorded.
+
+    Raises:
+        InvalidArgumentError: For a non-positive `eta_h`, `batch_size` or `steps`, or an unknown `form`.
+    """
+
+    eta_h: float = 1e-3
+    batch_size: int = 128
+    form: str = "lookahead"
+    steps: int = 1
+    only: tuple[str, ...] | None = None
+    policy: str = "literal"
+
+    def __post_init__(self) -> None:
+        require_between("eta_h", self.eta_h, 0, 1e6, remedy="it must be positive: 1e-3 is the proposal")
+        require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
+        require_whole("steps", self.steps, 1, MAX_STEPS, remedy="1 is the proposal")
+        require_choice("form", self.form, ("lookahead", "direct"))
+        require(isinstance(self.policy, str), "policy", "must be a name", self.policy, "leave it out")
+        if self.only is not None:
+            require_names("only", self.only)
+            require(len(self.only) > 0, "only", "must name at least one", self.only, "leave it out for all")
+            object.__setattr__(self, "only", tuple(self.only))
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
+        needs_gradient(task, self.policy)
+        needs_continuous(space, self.policy, self.only)
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration after the steps; unchanged and flagged if a gradient is not finite."""
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[Descent]:
+        """Return the way of each configuration down its hyper-gradients."""
+        from hypernudge.warmstart.measurement import measure
+
+        differentiable = needs_gradient(task, self.policy)
+        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        descents = [Descent(config) for config in configs]
+        for index in range(self.steps):
+            going = [i for i, descent in enumerate(descents) if descent.finite]
+            found = measure.hyper_gradients(
+                differentiable,
+                [descents[i].config for i in going],
+                [seeds[i] for i in going],
+                measure.Form(self.form, self.batch_size, index, self.only),
+            )
+            for i, m in zip(going, found, strict=True):
+                descents[i] = descents[i].after(task, m, self.eta_h)
+        return descents
+
+    def nudge(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams, measured: Descent
+    ) -> Nudge:
+        """Return the end of the descent."""
+        del task, number, history, streams
+        if not measured.finite:
+            reason = f"hyper-gradient is not finite at step {measured.steps}: left as sampled"
+            return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=measured.flops)
+        reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.form} hyper-gradient"
+        return Nudge(
+            measured.config,
+            self.policy,
+            changed=measured.config != sampled,
+            flagged=measured.fallback,
+            reason=reason + (" (finite differences: no second derivative)" if measured.fallback else ""),
+            gradient=measured.total,
+            gradient_norm=math.sqrt(sum(value * value for value in measured.total.values())),
+            flops=measured.flops,
+        )
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Hyper-gradient steps of one configuration so far, with the sum of the gradients."""
+
+    config: Config
+    total: Mapping[str, float] = field(default_factory=dict)
+    flops: float = 0.0
+    steps: int = 0
+    fallback: bool = False
+    finite: bool = True
+
+    def after(self, task: Task, m: Measurement, eta: float) -> Descent:
+        """Return the descent after a step of `eta` against `m`; it ends where that is not finite."""
+        from hypernudge.warmstart.measurement import measure
+
+        config, total, finite = self.config, self.total, math.isfinite(m.norm)
+        if finite:
+            parameters = measure.selected(task, config, tuple(m.gradient))
+            config = config.replace(**measure.stepped(config, parameters, m.gradient, eta))
+            total = {name: total.get(name, 0.0) + value for name, value in m.gradient.items()}
+        return Descent(
+            config, total, self.flops + m.flops, self.steps + 1, self.fallback or m.fallback, finite
+        )
+
+
+def multi_step(
+    steps: int = 5,
+    eta_h: float = 1e-3,
+    batch_size: int = 128,
+    form: str = "lookahead",
+    only: tuple[str, ...] | None = None,
+) -> Literal:
+    """Several hyper-gradient steps instead of one: the control that shows whether more of it helps.
+
+    Arguments and errors are those of `Literal`.
+    """
+    return Literal(eta_h, batch_size, form, steps, only, policy="multi_step")

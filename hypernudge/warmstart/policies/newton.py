@@ -1,0 +1,56 @@
+"""Newton: draw every trial's learning rate around the one that curvature suggests.
+
+Strong where inputs are well scaled, harmful where they are not: curvature at initialisation then names
+another scale than the one that trains well. Kept for what it teaches; `informed` is what to use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from hypernudge.errors import require_between, require_real
+from hypernudge.space import Config
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.curvature import AroundCurvature
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+
+@dataclass(frozen=True)
+class Newton(AroundCurvature):
+    """Draws `z`, the decades of the effective learning rate above `lr*`, from a normal distribution.
+
+    Args:
+        measure_trials: Trials at whose initialisation `lr*` is measured before it is only reused.
+        batch_size: Samples of the measurement.
+        mean: Mean of `z`.
+        deviation: Its standard deviation.
+
+    Raises:
+        InvalidArgumentError: If `deviation` is not positive, or a count is below 1.
+    """
+
+    yields: ClassVar[str] = "newton"  # to a model of the scheduler's own
+
+    mean: float = -0.5
+    deviation: float = 0.35
+
+    name = "newton"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_real("mean", self.mean)
+        require_between("deviation", self.deviation, 0, remedy="0.35 is usual")
+
+    def choose(
+        self, task: Task, sampled: Config, rng: np.random.Generator, centre: float
+    ) -> tuple[Config, float, str]:
+        """Redraw the rate, whatever it was."""
+        z = rates.log_rate(task, sampled) - centre
+        drawn = float(rng.normal(self.mean, self.deviation))
+        config = rates.at_rate(task, sampled, centre + drawn)
+        return config, z, f"z = {z:.2f}: redrawn at z = {drawn:.2f}"

@@ -1,0 +1,65 @@
+"""Probe band: keep learning rates inside a band around what a short walk measured, once per study."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from hypernudge.errors import require, require_real
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.probe import Probe
+from hypernudge.warmstart.requirements import needs_gradient, needs_rate
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+
+@dataclass(frozen=True)
+class ProbeBand:
+    """Redraws a learning rate outside `[p + low, p + high]`, `p` being the probe's mean `log10 lr*`.
+
+    Args:
+        low: Lower edge, in decades above `p`.
+        high: Upper edge.
+        steps: Steps of the walk.
+        skip: First steps that do not enter the mean.
+        batch_size: Samples per step of the walk; those of the task's own batch where that is smaller.
+
+    Raises:
+        InvalidArgumentError: If `low >= high`, `skip` is not in [0, steps), or `batch_size` is below 1.
+    """
+
+    yields: ClassVar[str] = "probe_band"  # to a model of the scheduler's own
+
+    low: float = -0.7
+    high: float = 0.8
+    steps: int = 8
+    skip: int = 3
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high"):
+            require_real(name, getattr(self, name))
+        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+        Probe(self.steps, self.skip, self.batch_size)
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without `lr`, and a task that cannot be differentiated."""
+        needs_gradient(task, "probe_band")
+        needs_rate(space, "probe_band")
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration with its learning rate redrawn if it was outside the band."""
+        needs_rate(task.space, "probe_band")
+        probe = Probe(self.steps, self.skip, self.batch_size)
+        scale = probe(task, "probe_band", sampled, history, streams)
+        if not math.isfinite(scale.value):
+            reason = f"{scale.why}: left as sampled"
+            return Nudge(sampled, "probe_band", flagged=True, reason=reason, flops=scale.flops)
+        rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
+        config, z, reason = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
+        return rates.corrected("probe_band", sampled, config, z, reason, scale.flops, scale.measurements)

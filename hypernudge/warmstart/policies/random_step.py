@@ -1,0 +1,95 @@
+"""The control: a step of the same length as the hyper-gradient's, in a random direction.
+
+If it helps as much as the real step, the gradient's direction carried nothing. It measures the gradient to
+know the length, so it pays the same fee.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+    from hypernudge.warmstart.measurement.measure import Measurement
+
+
+@dataclass(frozen=True)
+class RandomStep:
+    """Moves by `eta_h * |dL/dpsi|` in warped coordinates, in a uniformly random direction.
+
+    Args:
+        eta_h: Step size, as in `Literal`.
+        batch_size: Samples per mini-batch of the measurement.
+        form: Form of the hyper-gradient whose length is taken.
+    """
+
+    eta_h: float = 1e-3
+    batch_size: int = 128
+    form: str = "lookahead"
+
+    def __post_init__(self) -> None:
+        Literal(self.eta_h, self.batch_size, self.form)  # the same rules, the same errors
+
+    def check(self, space: SearchSpace, task: Task) -> None:
+        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
+        needs_gradient(task, "random_step")
+        needs_continuous(space, "random_step")
+
+    def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+        """Return the configuration after the random step; unchanged and flagged without a finite length."""
+        return nudge_one(self, task, sampled, history, streams)
+
+    def measure(
+        self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
+    ) -> list[Measurement]:
+        """Return the hyper-gradients whose lengths are taken."""
+        from hypernudge.warmstart.measurement import measure
+
+        differentiable = needs_gradient(task, "random_step")
+        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        form = measure.Form(self.form, self.batch_size)
+        return measure.hyper_gradients(differentiable, configs, seeds, form)
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Measurement,
+    ) -> Nudge:
+        """Return the configuration after a step of the measured length in the trial's own direction."""
+        from hypernudge.warmstart.measurement import measure
+
+        del history
+        m, parameters = measured, measure.selected(task, sampled, None)
+        if not math.isfinite(m.norm):
+            reason = "hyper-gradient is not finite: left as sampled"
+            return Nudge(sampled, "random_step", flagged=True, reason=reason, flops=m.flops)
+        direction = streams("random_step", number).standard_normal(len(parameters))
+        direction *= m.norm / max(float(np.linalg.norm(direction)), 1e-300)
+        step = {p.name: float(value) for p, value in zip(parameters, direction, strict=True)}
+        config = sampled.replace(**measure.stepped(sampled, parameters, step, self.eta_h))
+        return Nudge(
+            config,
+            "random_step",
+            changed=config != sampled,
+            flagged=m.fallback,
+            reason=f"random direction, length of the {self.form} hyper-gradient step",
+            gradient=m.gradient,
+            gradient_norm=m.norm,
+            flops=m.flops,
+        )
