@@ -32,7 +32,7 @@ import torch
 from matplotlib.figure import Figure
 
 from hypernudge.evidence.figures import style
-from hypernudge.harness.cells.cell import prepare
+from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.inspection.prior import UNITS, targets
 from hypernudge.harness.planning.plan import Plan

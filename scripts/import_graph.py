@@ -18,13 +18,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "hypernudge"
-# A room may import the rooms of its own row and of the rows above it. The longest prefix names a module's room.
+# A room may import the rooms of its own row and of those above it; the longest prefix names a module's room.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "random", "parameters", "space", "flops", "schema", "workspace"),
+    ("errors", "random", "parameters", "space", "flops", "workspace"),
     ("results", "trial", "registry", "optimizers", "task"),
     ("hypergradient", "schedulers", "surrogates", "engine", "episodes"),
     ("warmstart", "tuner"),
-    ("tasks", "integrations"),
+    ("tasks", "integrations", "schema"),
     ("evidence.statistics",),
     ("evidence.loading",),
     ("evidence.verdicts",),
@@ -70,20 +70,27 @@ def row_of(room: str) -> int:
     return next(number for number, row in enumerate(ROWS) if room in row)
 
 
-def imports(path: Path, known: dict[str, Path], strings: bool = True) -> Iterator[str]:
-    """Yield the library's modules that a file imports, wherever in it, or names in a string."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+def imports(path: Path, known: dict[str, Path], run_time_only: bool = False) -> Iterator[str]:
+    """Yield the library's modules that a file imports, wherever in it, or names in a string.
+
+    With `run_time_only`, neither strings count nor what only the type checker imports.
+    """
+    tree = ast.parse(path.read_text("utf-8"))
+    typing: set[ast.AST] = set()
+    if run_time_only:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                typing |= {inner for statement in node.body for inner in ast.walk(statement)}
+    for node in ast.walk(tree):
+        if node in typing:
+            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             # `from package import module` imports the module, `from module import name` that module.
-            names = [
-                full
-                if (full := f"{node.module}.{alias.name}").removeprefix(f"{PACKAGE}.") in known
-                else node.module
-                for alias in node.names
-            ]
-        elif strings and isinstance(node, ast.Constant) and isinstance(node.value, str):
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [full if full.removeprefix(f"{PACKAGE}.") in known else node.module for full in inner]
+        elif not run_time_only and isinstance(node, ast.Constant) and isinstance(node.value, str):
             names = [node.value.split(":")[0]] if NAMED.fullmatch(node.value.split(":")[0]) else []
         else:
             continue
@@ -99,7 +106,7 @@ def graph() -> dict[str, set[str]]:
     arrows: dict[str, set[str]] = {room: set() for row in ROWS for room in row}
     for module, path in known.items():
         room = room_of(module)
-        for other in imports(path, known, strings=module not in DEFERRED):
+        for other in imports(path, known, run_time_only=module in DEFERRED):
             arrows[room].add(room_of(other))
         arrows[room].discard(room)
     return arrows
@@ -111,7 +118,7 @@ def upwards() -> list[str]:
     return sorted(
         f"{PACKAGE}.{module} imports {PACKAGE}.{other}"
         for module, path in known.items()
-        for other in set(imports(path, known, strings=module not in DEFERRED))
+        for other in set(imports(path, known, run_time_only=module in DEFERRED))
         if row_of(room_of(other)) > row_of(room_of(module))
     )
 
@@ -119,7 +126,9 @@ def upwards() -> list[str]:
 def cycles() -> list[list[str]]:
     """Return the groups of modules that import each other, imports inside functions included."""
     known = modules()
-    after = {module: set(imports(path, known, strings=False)) - {module} for module, path in known.items()}
+    after = {
+        module: set(imports(path, known, run_time_only=True)) - {module} for module, path in known.items()
+    }
     # A package's `__init__` names what it offers, which imports the package: that is no cycle of modules.
     packages = {module for module, path in known.items() if path.name == "__init__.py"}
     after = {module: others - packages for module, others in after.items() if module not in packages}

@@ -1,33 +1,16 @@
 """Dependencies point one way, and the light front stays light."""
 
 import ast
+import importlib
+import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "hypernudge"
-# Each layer may import itself and the layers before it.
-LAYERS = [
-    {
-        "errors",
-        "random",
-        "parameters",
-        "space",
-        "trial",
-        "flops",
-        "registry",
-        "optimizers",
-        "workspace",
-        "results",
-        "task",
-    },
-    {"hypergradient", "schedulers", "surrogates", "engine", "episodes"},
-    {"warmstart", "tuner"},
-    {"schema", "tasks", "harness", "evidence", "integrations"},
-    {"cli", "__init__"},
-]
+from scripts import import_graph
+
+PACKAGE = import_graph.ROOT / "hypernudge"
 HEAVY = {
     "hydra",
     "omegaconf",
@@ -40,12 +23,7 @@ HEAVY = {
     "rich",
     "jsonschema",
 }
-CORE = [name for layer in LAYERS[:3] for name in layer]
-
-
-def modules():
-    for path in sorted(PACKAGE.rglob("*.py")):
-        yield path, path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+CORE = {name for row in import_graph.ROWS[:4] for name in row}
 
 
 def imports(path):
@@ -56,18 +34,34 @@ def imports(path):
             yield node.module
 
 
-def layer_of(name):
-    return next(index for index, names in enumerate(LAYERS) if name in names)
+def test_dependencies_point_one_way():
+    assert import_graph.upwards() == []
 
 
-@pytest.mark.parametrize(("path", "part"), list(modules()), ids=lambda value: getattr(value, "stem", value))
-def test_dependencies_point_one_way(path, part):
-    for name in imports(path):
-        if name.startswith("hypernudge."):
-            other = name.split(".")[1]
-            assert layer_of(other) <= layer_of(part), f"{path} imports {name}"
-        elif part in CORE:
-            assert name.split(".")[0] not in HEAVY, f"{path} imports {name}"
+def test_modules_import_each_other_in_no_circle():
+    assert import_graph.cycles() == []
+
+
+def test_the_core_needs_no_extra():
+    core = [path for module, path in import_graph.modules().items() if import_graph.room_of(module) in CORE]
+    assert len(core) > 50
+    for path in core:
+        assert not {name.split(".")[0] for name in imports(path)} & HEAVY, path
+
+
+def test_every_string_that_names_a_module_names_one_that_is_there():
+    known, named = import_graph.modules(), re.compile(r"hypernudge(\.\w+)+:\w+")
+    for path in known.values():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and named.fullmatch(node.value):
+                module, attribute = node.value.split(":")
+                assert hasattr(importlib.import_module(module), attribute), f"{path}: {node.value}"
+
+
+def test_rooms_are_small():
+    for folder in {path.parent for path in import_graph.modules().values()}:
+        count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        assert count <= 15, f"{folder} holds {count} modules"
 
 
 def test_schedulers_never_import_torch():

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from hypernudge.harness.cells.cell import prepare, run_cell
+from hypernudge.harness.cells.build import prepare
+from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
 from tests.harness.tools import ROOT
 

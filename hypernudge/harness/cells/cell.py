@@ -8,13 +8,13 @@ import statistics
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from hypernudge.engine.base import Engine
+from hypernudge.harness.cells.build import Prepared, prepare
 from hypernudge.harness.cells.described import describe
 from hypernudge.harness.cells.provenance import hardware
 from hypernudge.harness.cells.records import (
@@ -26,66 +26,14 @@ from hypernudge.harness.cells.records import (
     partial_path,
     seal_record,
 )
-from hypernudge.harness.planning.plan import Variation, unlabelled
+from hypernudge.harness.planning.plan import Variation
 from hypernudge.random import Streams
-from hypernudge.registry import REGISTRY, build
+from hypernudge.registry import build
 from hypernudge.results.records import cell_path, read_record
-from hypernudge.schedulers.base import Scheduler
 from hypernudge.space import SearchSpace
 from hypernudge.task import GradientTask, Task
 from hypernudge.trial import Event, Job, Started
 from hypernudge.tuner import Study, trial_seed, tune
-from hypernudge.warmstart.base import WarmStart
-
-
-def build_task(spec: dict[str, Any]) -> Task:
-    """Build the task of a resolved variation.
-
-    A built-in task takes `space`, `model` and the `training` options; a user's own callable is given those
-    that the configuration states.
-
-    Raises:
-        InvalidArgumentError: For an option that the task does not take, or a value that breaks a rule.
-    """
-    own = {key: value for key, value in spec["task"].items() if key not in ("metric", "metric_range")}
-    if own["name"] not in REGISTRY["task"]:
-        own.pop("label", None)
-        task: Task = build("task", {**own, **spec["training"]})
-        return task
-    extra = {"model": spec["model"]} if "model" in spec else {}
-    built: Task = build("task", {**own, **extra, **spec["training"], "space": spec["space"]})
-    return built
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a cell needs, built; `declared` goes into its record and decides how it is judged."""
-
-    task: Task
-    scheduler: Scheduler
-    warm_start: WarmStart
-    declared: dict[str, Any]
-
-
-def prepare(spec: dict[str, Any]) -> Prepared:
-    """Build task, scheduler and warm start of a resolved variation.
-
-    Raises:
-        InvalidArgumentError: For an option or a value that breaks a rule.
-    """
-    task = build_task(spec)
-    scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
-    unit_flops = task.unit_flops(task.space.decode([0.5] * len(task.space)))
-    declared = {
-        "target": spec["target"],
-        "metric": spec["task"]["metric"],
-        "metric_range": list(spec["task"]["metric_range"]),
-        "budget_seconds": spec["budget"]["units"] * unit_flops / spec["flops_per_second"] / spec["workers"],
-        "workers": spec["workers"],
-        "flops_per_second": spec["flops_per_second"],
-        "max_units": scheduler.max_units,
-    }
-    return Prepared(task, scheduler, build("warm_start", unlabelled(spec["warm_start"])), declared)
 
 
 def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:

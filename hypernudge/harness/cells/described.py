@@ -155,7 +155,7 @@ def rebuilt_task(spec: Mapping[str, Any]) -> Task:
     Raises:
         InvalidArgumentError: Something in it is not registered by name, or breaks a rule.
     """
-    from hypernudge.harness.cells.cell import build_task
+    from hypernudge.harness.cells.build import build_task
 
     with registered_only():
         return build_task(dict(spec))

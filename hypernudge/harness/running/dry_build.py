@@ -45,7 +45,7 @@ def check_buildable(plan: Plan) -> None:
 
 def _check(members: list[Variation]) -> None:
     """Build the task that some variations share, and their distinct schedulers, warm starts and engines."""
-    from hypernudge.harness.cells.cell import build_task
+    from hypernudge.harness.cells.build import build_task
 
     first = members[0]
     task = _built(first, "task", partial(build_task, first.spec))

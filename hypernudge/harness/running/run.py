@@ -117,7 +117,9 @@ def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callabl
         from hypernudge.harness.running import train
 
         return partial(forked.Forked, train.main, arguments)
-    return partial(Command, [*(command or (sys.executable, "-m", "hypernudge.cli", "train")), *arguments])
+    return partial(
+        Command, [*(command or (sys.executable, "-m", "hypernudge.harness.running.train")), *arguments]
+    )
 
 
 def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:

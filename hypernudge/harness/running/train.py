@@ -264,3 +264,7 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
 
 def _median(values: Sequence[float]) -> float | None:
     return float(np.median(values)) if values else None
+
+
+if __name__ == "__main__":  # how `run` starts it where processes cannot be forked from a server
+    sys.exit(main())

@@ -32,20 +32,16 @@ BLEND_BYTES = 2**20  # indices and weights that are made at a time; with more, m
 BEGUN_BYTES = 512 * 2**20
 SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a time
 Drawn = tuple[Tensor, Tensor]  # sample order and augmentation noise of an epoch
-_OWN = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
 
 
 def supervised_route(
     task: SupervisedTask, device: torch.device, shared: Mapping[str, Value]
 ) -> SupervisedRoute | None:
-    """Return the hand-batched route; None if the network, a subclass or the size of the data rules it out."""
-    from hypernudge.tasks.supervised.supervised import SupervisedTask
-
-    changed = any(getattr(type(task), name) is not getattr(SupervisedTask, name) for name in _OWN)
+    """Return the hand-batched route; None if the network or the size of the data rules it out."""
     known = not {"augmentation", "label_smoothing"} & set(shared)
     neighbours = 9 if task.dataset.kind == "images" else 1
     size = neighbours * task.inputs("train").nbytes
-    if changed or not known or size > TABLE_BYTES or batched_chain(task.network) is None:
+    if not known or size > TABLE_BYTES or batched_chain(task.network) is None:
         return None
     return SupervisedRoute(task, device)
 

@@ -24,6 +24,7 @@ from hypernudge.tasks.data.datasets import Dataset
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.functional import as_function
 from hypernudge.tasks.supervised.augment import jitter, translate, translation_taps
+from hypernudge.tasks.supervised.batched import supervised_route
 from hypernudge.workspace import Workspace
 
 _KEPT_EPOCHS = 4
@@ -37,6 +38,10 @@ def nll(log_p: Tensor, y: Tensor) -> Tensor:
     use imports SymPy, a second of time and 40 MB in every process.
     """
     return -log_p.gather(-1, y.unsqueeze(-1)).sum() / len(y)
+
+
+# What the hand-batched route computes in the place of these methods.
+BATCHED_BY_HAND = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
 
 
 class SupervisedTask(GradientTask):
@@ -145,12 +150,14 @@ class SupervisedTask(GradientTask):
         return self._y[split]
 
     def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
-        """Return the hand-batched route for plain chains of linear and convolution layers."""
-        from hypernudge.tasks.supervised.batched import supervised_route
+        """Return the hand-batched route for plain chains of linear and convolution layers.
 
+        None where a subclass computes anything of it otherwise.
+        """
         key = (device, frozenset(shared))
         if key not in self._routes:
-            self._routes[key] = supervised_route(self, device, shared)
+            own = all(getattr(type(self), name) is getattr(SupervisedTask, name) for name in BATCHED_BY_HAND)
+            self._routes[key] = supervised_route(self, device, shared) if own else None
         return self._routes[key]
 
     def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:

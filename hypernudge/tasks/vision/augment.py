@@ -120,8 +120,7 @@ def crop_and_flip(images: Tensor, offset: Tensor, flip: Tensor, padding: int) ->
 def shifted(images: Tensor, offset: Tensor, magnitude: Any, most: int) -> Tensor:
     """Move images by `magnitude * offset` pixels, with bilinear interpolation and a border of zeros.
 
-    Differentiable in the magnitude; `translate` of `hypernudge.tasks.supervised.augment` is this for one pixel at
-    most.
+    Differentiable in the magnitude; `hypernudge.tasks.supervised.augment` has this for one pixel at most.
 
     Args:
         images: `(n, channels, height, width)`, floating point.

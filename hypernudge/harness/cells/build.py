@@ -1,0 +1,62 @@
+"""What a variation describes, built: task, scheduler, warm start, and what its record declares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypernudge.harness.planning.plan import unlabelled
+from hypernudge.registry import REGISTRY, build
+from hypernudge.schedulers.base import Scheduler
+from hypernudge.task import Task
+from hypernudge.warmstart.base import WarmStart
+
+
+def build_task(spec: dict[str, Any]) -> Task:
+    """Build the task of a resolved variation.
+
+    A built-in task takes `space`, `model` and the `training` options; a user's own callable is given those
+    that the configuration states.
+
+    Raises:
+        InvalidArgumentError: For an option that the task does not take, or a value that breaks a rule.
+    """
+    own = {key: value for key, value in spec["task"].items() if key not in ("metric", "metric_range")}
+    if own["name"] not in REGISTRY["task"]:
+        own.pop("label", None)
+        task: Task = build("task", {**own, **spec["training"]})
+        return task
+    extra = {"model": spec["model"]} if "model" in spec else {}
+    built: Task = build("task", {**own, **extra, **spec["training"], "space": spec["space"]})
+    return built
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a cell needs, built; `declared` goes into its record and decides how it is judged."""
+
+    task: Task
+    scheduler: Scheduler
+    warm_start: WarmStart
+    declared: dict[str, Any]
+
+
+def prepare(spec: dict[str, Any]) -> Prepared:
+    """Build task, scheduler and warm start of a resolved variation.
+
+    Raises:
+        InvalidArgumentError: For an option or a value that breaks a rule.
+    """
+    task = build_task(spec)
+    scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
+    unit_flops = task.unit_flops(task.space.decode([0.5] * len(task.space)))
+    declared = {
+        "target": spec["target"],
+        "metric": spec["task"]["metric"],
+        "metric_range": list(spec["task"]["metric_range"]),
+        "budget_seconds": spec["budget"]["units"] * unit_flops / spec["flops_per_second"] / spec["workers"],
+        "workers": spec["workers"],
+        "flops_per_second": spec["flops_per_second"],
+        "max_units": scheduler.max_units,
+    }
+    return Prepared(task, scheduler, build("warm_start", unlabelled(spec["warm_start"])), declared)
