@@ -13,14 +13,8 @@ import torch
 
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.together import together
-from hypernudge.harness.cells.cell import (
-    Prepared,
-    engine_of,
-    logged,
-    peak_memory,
-    prepare,
-    record_of,
-)
+from hypernudge.harness.cells.build import Prepared, prepare
+from hypernudge.harness.cells.cell import engine_of, logged, peak_memory, record_of
 from hypernudge.harness.cells.described import describe
 from hypernudge.harness.cells.records import (
     Appender,
