@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypernudge.evidence.plan import Criteria
-from hypernudge.harness import experiment_schema as experiment
-from hypernudge.harness.plan import ATTEMPTS
-from hypernudge.harness.resolve import DEFAULTS
-from hypernudge.harness.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES
+from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.harness.planning import experiment_schema as experiment
+from hypernudge.harness.planning.plan import ATTEMPTS
+from hypernudge.harness.planning.resolve import DEFAULTS
+from hypernudge.harness.planning.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from hypernudge.registry import REGISTRY, resolve
 from hypernudge.results.names import LONGEST
 from hypernudge.schema import described
@@ -29,7 +29,7 @@ LAUNCHER = {"processes": 2, "attempts": ATTEMPTS}
 HEAD = f"""# The experiment file, key by key
 
 Written by `python scripts/configuration.py` from the schema that every command checks a file against
-(`hypernudge/harness/experiment_schema.py`); edit that, not this page. [Experiments](experiments.md) shows
+(`hypernudge/harness/planning/experiment_schema.py`); edit that, not this page. [Experiments](experiments.md) shows
 how the keys are used.
 
 - Unknown keys are refused everywhere, with the nearest known name. Booleans are no numbers, `1.5` and `2.0`

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.config import load_yaml
-from hypernudge.harness.dry_build import check_buildable
-from hypernudge.harness.resolve import load_plan, resolve_plan
+from hypernudge.harness.planning.config import load_yaml
+from hypernudge.harness.planning.resolve import load_plan, resolve_plan
+from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.tasks import builtin, data
 from tests.harness.tools import ROOT
 
