@@ -29,8 +29,8 @@ LAUNCHER = {"processes": 2, "attempts": ATTEMPTS}
 HEAD = f"""# The experiment file, key by key
 
 Written by `python scripts/configuration.py` from the schema that every command checks a file against
-(`hypernudge/harness/planning/experiment_schema.py`); edit that, not this page. [Experiments](experiments.md) shows
-how the keys are used.
+(`hypernudge/harness/planning/experiment_schema.py`); edit that, not this page. [Experiments](experiments.md)
+shows how the keys are used.
 
 - Unknown keys are refused everywhere, with the nearest known name. Booleans are no numbers, `1.5` and `2.0`
   are no whole numbers, NaN and infinities are refused.
