@@ -28,7 +28,7 @@ from hypernudge.hypergradient import objectives
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.trial import History
-from hypernudge.warmstart.measure import Form, hyper_gradient, hyper_gradients
+from hypernudge.warmstart.measurement.measure import Form, hyper_gradient, hyper_gradients
 from tests.laws.test_warm_starts import POLICIES, nudges
 from tests.tasks.module.small import (
     CONFIG,
