@@ -214,7 +214,7 @@ def test_bad_values_are_refused_in_one_line_with_a_remedy(part):
 @pytest.mark.parametrize(
     "value",
     [None, "adam", torch.optim.SGD, 3, object(), torch.nn.Linear(1, 1), [torch.ones(1)]],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("front", [EpisodicScheduler, AEES])
 def test_what_is_no_optimizer_is_refused(front, value):
