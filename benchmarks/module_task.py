@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from hypernudge.harness.provenance import provenance
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.space import Real, SearchSpace
 from hypernudge.tasks.language.transformer import transformer_lm
 from hypernudge.tasks.module import ModuleTask
