@@ -81,7 +81,7 @@ def test_a_reader_that_leaves_ends_no_work(greek, tmp_path, more):
 @pytest.mark.slow
 def test_every_command_may_be_cut_short():
     for program in ("hypernudge.cli", "src.main", "src.train", "src.evaluate", "hypernudge.experiments"):
-        given = ("cifar100", "--help") if program.endswith("aees") else ("--help",)
+        given = ("cifar100", "--help") if program.endswith("experiments") else ("--help",)
         assert piped(*given, program=("-m", program)) == (0, b""), program
 
 

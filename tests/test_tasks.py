@@ -153,7 +153,8 @@ def test_spaces_hold_the_five_hyper_parameters():
         ({"model": {"name": "mlp", "width": 3}}, "model.width"),
         ({"inputs": "whitened"}, "inputs"),
         ({"dtype": "float16"}, "dtype"),
-        ({"space": {"momentum": {"low": 0, "high": 1}}}, "must hold 'lr'"),
+        ({"space": {"momentum": {"low": 0, "high": 0.9}}}, "must hold 'lr'"),
+        ({"space": {"momentum": {"low": 0, "high": 1}}}, r"space.momentum: must lie in \[0, 1\)"),
     ],
 )
 def test_bad_options_are_refused(options, words):

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from hypernudge.errors import is_real, require, require_choice, unknown_name
+from hypernudge.optimizers import BELOW_1, Optimizer, rule_from
 from hypernudge.optimizers import LIMITS as RULE_LIMITS
-from hypernudge.optimizers import Optimizer, rule_from
 from hypernudge.space import Categorical, SearchSpace
 from hypernudge.tasks.data.datasets import load_dataset
 from hypernudge.tasks.data.label_noise import with_label_noise
@@ -99,7 +99,8 @@ def check_read(space: SearchSpace, reads: Sequence[str], optimizer: Optimizer) -
             low, high = LIMITS[parameter.name]
             unset = parameter.name != "lr"  # a choice of None leaves the others at their defaults
             wrong = [v for v in values if not ((is_real(v) and low <= v <= high) or (v is None and unset))]
-            require(not wrong, where, f"must lie in [{low:g}, {high:g}]", wrong, "correct its range")
+            end = "1)" if high == BELOW_1 else f"{high:g}]"
+            require(not wrong, where, f"must lie in [{low:g}, {end}", wrong, "correct its range")
 
 
 def _class_for(

@@ -159,7 +159,7 @@ def test_evaluation_imports_no_training_stack(small_study):
         "import sys; from hypernudge.evidence.report.evaluate import evaluate; "
         "assert 'matplotlib' not in sys.modules; from pathlib import Path; "
         f"evaluate(Path({str(small_study)!r}), lambda e: None, figures=False); "
-        "from hypernudge.evidence.figures import gallery; "
+        "from hypernudge.evidence.report import gallery; "
         "bad = {'torch', 'hydra', 'sklearn', 'statsmodels', 'lifelines', 'scipy.stats', 'matplotlib.pyplot'};"
         "print(sorted(bad & set(sys.modules)))"
     )

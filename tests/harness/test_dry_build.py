@@ -9,7 +9,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning.config import load_yaml
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
 from hypernudge.harness.running.dry_build import check_buildable
-from hypernudge.tasks import builtin, data
+from hypernudge.tasks import builtin
+from hypernudge.tasks.data import datasets
 from tests.harness.tools import ROOT
 
 
@@ -31,11 +32,11 @@ def plan_of(tmp_path, **common):
 
 def test_each_distinct_task_is_built_once_and_its_data_are_read_once(tmp_path, monkeypatch):
     built, read = [], []
-    make, load = builtin.SupervisedTask.__init__, data.LOADERS["digits"]
+    make, load = builtin.SupervisedTask.__init__, datasets.LOADERS["digits"]
     monkeypatch.setattr(
         builtin.SupervisedTask, "__init__", lambda self, *a, **k: (built.append(1), make(self, *a, **k))[1]
     )
-    monkeypatch.setitem(data.LOADERS, "digits", lambda *given: (read.append(1), load(*given))[1])
+    monkeypatch.setitem(datasets.LOADERS, "digits", lambda *given: (read.append(1), load(*given))[1])
     plan = plan_of(tmp_path)
     assert len(plan.variations) == 12
     check_buildable(plan)

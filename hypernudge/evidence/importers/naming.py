@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from hypernudge.errors import require
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.runs import Run, listed
 from hypernudge.evidence.loading.wording import is_text, whole_number_remedy
 
@@ -124,12 +124,14 @@ def _merged(cells: Mapping[Cell, list[Run]]) -> list[str]:
         named = [run for run in members if "seed" not in _said(run)]
         title = _title(task, variation, scheduler, seed)
         shown = listed([f"{run.name!r}" + (f" ({run.mark})" if run.mark else "") for run in members])
-        rule = f"one cell must be one run, but {len(members)} are {title}"
-        remedy = (
-            "give each a seed of its own (an attribute `seed`), drop or import apart what repeats another, "
-            "or have runs numbered by a --name without {seed}"
-        )
-        require(not named and not any(run.whole for run in members), "SOURCE", rule, shown, remedy)
+        if named or any(
+            run.whole for run in members
+        ):  # paths are long: what tells runs apart is not cut short
+            raise InvalidArgumentError(
+                f"SOURCE: one cell must be one run, but {len(members)} are {title}: {shown}; give each a seed of "
+                "its own (an attribute `seed`), drop or import apart what repeats another, or have runs numbered "
+                "by a --name without {seed}"
+            )
     if not several:
         return []
     (task, variation, seed, scheduler), members = next(iter(several.items()))

@@ -26,14 +26,14 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import SVG, Markdown, display
 
-from hypernudge.evidence.verdicts.comparisons import compare
-from hypernudge.evidence.verdicts.criteria import judge_criteria
-from hypernudge.evidence.report.evaluate import evaluate
-from hypernudge.evidence.report.gallery import draw_svgs
 from hypernudge.evidence.figures.material import Material
 from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.evaluate import evaluate
+from hypernudge.evidence.report.gallery import draw_svgs
 from hypernudge.evidence.report.summaries import summarise
 from hypernudge.evidence.report.tables import all_tables
+from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.evidence.verdicts.criteria import judge_criteria
 from hypernudge.results.printable import for_markdown
 
 RESULTS = Path(os.environ.get("RESULTS_DIR", @RESULTS@))
