@@ -183,10 +183,7 @@ def _pilot(options: argparse.Namespace) -> int:
 def _report(arguments: Sequence[str]) -> int:
     from hypernudge.cli import report_command as evaluate
 
-    given = list(arguments)
-    if given and not given[0].startswith("-"):  # `hypernudge report DIR`
-        given = ["--results-dir", *given]
-    return evaluate.main(given, "hypernudge report")
+    return evaluate.main(arguments, "hypernudge report")
 
 
 def _derive(options: argparse.Namespace) -> int:

@@ -11,9 +11,8 @@ from hypernudge.trial import Job, Report
 class Engine(Protocol):
     """Trains jobs on `workers` simulated or real workers.
 
-    `submit` may only queue: a trial's path to its next milestone depends on nobody else, so an engine is free
-    to train when a result is needed, many jobs at once, as long as completions leave in clock order, first
-    submitted first on ties.
+    `submit` may simply queue the job. Trials do not influence each other, so queued jobs may be trained
+    together later, if reports come back in clock order; on ties the job submitted first comes first.
     """
 
     @property

@@ -1,12 +1,13 @@
 """The population engine: jobs of like shape, of one study or of many, train together as one computation.
 
-What a trial learns up to its next milestone depends on nobody else. So training (a `Trajectory` of scores,
-unit by unit) is separated from accounting (an order on a virtual clock): a trajectory may be trained together
-with any others, in any order, and ahead of demand; a study's clock is charged when it asks. Reports and
-decisions are those of the serial engine, up to rounding in the scores.
+Trials do not influence each other. So training (a `Trajectory` of scores, unit by unit) is separated from
+accounting (an order on a virtual clock): a trajectory may be trained together with any others, in any order,
+and ahead of demand; a study's clock is charged when it asks.
 
-Rounding: results agree with the serial engine to the last bits of the floating-point type, not bit by bit.
-Where a decision hangs on a tie that float32 breaks otherwise, a study may take another course; float64 makes
+Rounding: a task with a batched route of its own, as `SupervisedTask` has for chains of linear and convolution
+layers, trains through it under the serial engine too. Both engines then give the same records, bit for bit
+(but for wall times). A task without one is batched by `torch.vmap`: its scores agree up to rounding, and
+where a decision hangs on a tie that float32 breaks otherwise, a study may take another course; float64 makes
 that practically impossible.
 """
 

@@ -1,6 +1,6 @@
 """The serial engine: one trial at a time in an ordinary training loop, on the virtual clock.
 
-It is the slow twin: every faster engine must give the same reports, member by member.
+It is the reference implementation: every faster engine must give the same reports, member by member.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def finite_differences(
     dtype: torch.dtype = torch.float32,
     step: float | None = None,
 ) -> Gradient:
-    """Central differences, two evaluations per hyper-parameter: the slow twin, and the fallback.
+    """Central differences, two evaluations per hyper-parameter: the reference, and the fallback.
 
     Needs no derivative of the training gradient, so it serves layers without second derivatives. `step`
     defaults to the cube root of the machine epsilon, where truncation and rounding errors balance. Within

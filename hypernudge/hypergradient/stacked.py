@@ -2,7 +2,7 @@
 
 A `Stack` has the loss of a task, summed over members. No member's loss depends on another's values, so the
 gradient of the sum holds everybody's own gradient, and the objectives of `objectives` serve as they are.
-The slow twin is to measure one trial after the other.
+The reference implementation measures one trial after the other.
 """
 
 from __future__ import annotations

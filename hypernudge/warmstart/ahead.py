@@ -1,8 +1,8 @@
-"""A warm start as a study uses it: measured for several coming trials at once, and never the study's end.
+"""Measures several upcoming trials in one batch. An error in a warm start leaves that trial unchanged.
 
-What a policy measures depends on a trial's number and sampled configuration alone. Where the scheduler can
-tell the next configurations, the policy measures them together; a measurement that was made for nothing costs
-wall time only, for each trial's bill is its own.
+The study then continues. What a policy measures depends only on the trial's number and sampled configuration,
+so the next configurations can be measured together where the scheduler can name them. Each trial is charged
+for its own measurement; one whose trial never starts costs wall time only.
 """
 
 from __future__ import annotations

@@ -57,11 +57,10 @@ class Measuring(Protocol[M]):
 
 @runtime_checkable
 class Yielding(Protocol):
-    """A warm start that leaves alone what a scheduler's own model chose to start (`Start.modelled`).
+    """Never changes a configuration that the scheduler's own model proposed (`Start.modelled`).
 
-    A model that names a configuration and is given the scores of another never learns about the region that
-    it asks about: DyHPO went on starting trials there until its budget was spent, instead of training one to
-    the end (`benchmarks/results/confirmation`). `yields` is the policy's name, for the record.
+    Otherwise the model never sees that point's score and proposes the region again; DyHPO spent its budget
+    this way (`benchmarks/results/confirmation`). `yields` is the policy's name, for the record.
     """
 
     yields: ClassVar[str]

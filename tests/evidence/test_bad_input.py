@@ -96,6 +96,15 @@ def test_a_missing_column_is_named(tmp_path, capsys, column, suffix):
     assert column in error.split("but got")[0]
 
 
+def test_a_target_reached_after_the_cut_is_said_to_be_so(tmp_path, capsys):
+    """The table of docs/evidence.md: the shortest run, which misses, cuts off the score that reaches it."""
+    rows = [("asha", 12.5, 0.81), ("asha", 25.1, 0.93), ("mine", 9.8, 0.84)]
+    frame = pd.DataFrame(rows, columns=["variation", "time", "score"]).assign(task="digits", seed=0)
+    error = refusal(written(frame, tmp_path / "runs.csv"), capsys)
+    assert "the best score is 0.84" in error
+    assert "it was reached after 9.8, where all are cut off: pass --budget" in error
+
+
 FLAGGED = {
     "nan score": (lambda f: put(f, 3, "score", np.nan), "row <3>, column score", "1 of 800 scores are NaN"),
     "missing pair": (without_a_pair, "cells wine-mine", "no row for seed 4"),

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from hypernudge import cli
 from hypernudge.cli.report_command import main
 from hypernudge.evidence.figures import forest, manifest
 from hypernudge.evidence.figures.material import Material
@@ -82,3 +83,14 @@ def test_the_command_writes_it(tmp_path, capsys):
     (alone,) = re.findall(r"<svg.*?</svg>", (tmp_path / "again.html").read_text(), re.DOTALL)
     (within, *_) = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
     assert re.findall(r"<text[^>]*>([^<]*)", within) == re.findall(r"<text[^>]*>([^<]*)", alone)
+
+
+def test_report_takes_its_directory_first_or_last_or_as_an_option(tmp_path, capsys):
+    root = write_study(tmp_path / "study", tasks=("a",), methods=("none", "literal"), seeds=range(6))
+    page = ["--html", str(tmp_path / "report.html")]
+    for given in ([str(root), *page], [*page, str(root)], [*page, "--results-dir", str(root)]):
+        assert cli.main(["report", *given]) == 0
+    for given in ([], [str(root), "--results-dir", str(root)]):
+        with pytest.raises(SystemExit):
+            cli.main(["report", *given])
+        assert "needs one results directory: DIR, or --results-dir DIR" in capsys.readouterr().err

@@ -54,7 +54,15 @@ def test_nor_does_a_full_disk(tmp_path, capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
 def test_a_signal_ends_the_child_and_says_one_line(tmp_path, capsys, number, code):
-    deaf = "import signal, sys, time; print(*signal.pthread_sigmask(0, []), flush=True); time.sleep(600)"
+    deaf = (
+        "import signal, sys, time\n"
+        "def end(*_):\n"
+        "    sys.stderr.write('the child says so too\\n')\n"
+        "    raise SystemExit(7)\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print(*signal.pthread_sigmask(0, []), flush=True)\n"
+        "time.sleep(600)"
+    )
     children = []
 
     def start():
@@ -73,7 +81,8 @@ def test_a_signal_ends_the_child_and_says_one_line(tmp_path, capsys, number, cod
     captured = capsys.readouterr()
     assert captured.err == "interrupted; the same command goes on\n"
     assert captured.out == f"{signal.SIGINT}\n", "the child is deaf to Ctrl-C"
-    assert children[0].wait() == -signal.SIGTERM
+    assert children[0].wait() == 7
+    assert (tmp_path / "stderr.log").read_text() == "the child says so too\n", "kept, but not shown"
 
 
 def test_terminated_is_an_interruption():

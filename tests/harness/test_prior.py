@@ -8,6 +8,7 @@ import yaml
 
 from hypernudge import cli
 from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.inspection.explain import sentence
 from hypernudge.harness.inspection.prior import build_prior, targets
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.registry import build
@@ -99,4 +100,14 @@ def test_every_decision_is_explained(results, capsys):
     shown = capsys.readouterr().out
     assert f"trial {number}: z = " in shown and "lr " in shown and "never acts" in shown
     assert cli.main(["explain", str(results), "--trial", "99"]) == 2
-    assert "trial" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "holds this trial" in error and "--trial 99" in error and "None" not in error
+
+
+def test_a_sentence_tells_values_apart_and_always_gives_a_reason():
+    row = {"run_id": "a", "seed": 0, "trial": 1, "reason": "", "flagged": False, "moved": {}, "units": 1}
+    row["status"] = "paused"
+    assert sentence(row) == "a seed 0 trial 1: left as sampled; then 1 unit, paused"
+    moved = {"lr": {"sampled": 0.012345678, "nudged": 0.012345912}, "width": {"sampled": 8, "nudged": 16}}
+    shown = sentence({**row, "reason": "a step", "moved": moved, "units": 3})
+    assert "a step; lr 0.0123457 -> 0.0123459, width 8 -> 16; then 3 units" in shown

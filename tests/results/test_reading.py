@@ -113,7 +113,9 @@ def test_what_is_no_record_of_this_cell_is_named_everywhere(results, kind, capsy
     assert rows["plain"]["crashed"] == list(SEEDS) and rows["band"]["crashed"] == list(SEEDS)[1:]
     assert rule in rows["band"]["damaged"]["0"]
     assert main(["status", str(results)]) == 0  # as a table, too
-    assert "band seed 0 is damaged" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert any("band seed 0 is damaged" in line and rule in line for line in shown.splitlines()), "one line"
+    assert "doctor DIR --fix` moves them aside" in shown
     study = load_study(results)
     (problem,) = (p for p in study.problems if p.where.endswith(".json"))
     assert problem.where == "band/cells/seed-0000.json" and rule in problem.rule

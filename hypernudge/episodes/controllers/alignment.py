@@ -19,19 +19,17 @@ from hypernudge.episodes.rewards.base import RewardDetails
 class Alignment:
     """A sequential test on the cosine between an update and the descent direction that follows it.
 
+    If the next batches' gradients significantly agree with the last updates, the rate is raised; if they
+    significantly disagree, it is lowered; otherwise it is kept. Each of the three ends the episode.
+
     After a step ``u = theta_t - theta_(t-1)``, the next batch gives a gradient ``g`` at ``theta_t``, and
-    ``h = -<g, u> / (|g| |u|)`` says whether that batch would have gone further the same way. Over an
-    episode, ``z = sum(h) / sqrt(sum(h^2))`` is about standard normal if the rate is right. Beyond
-    ``z_up`` the multiplier grows, below ``-z_down`` it shrinks, after ``samples`` probes it stays; each
-    of the three closes the episode. Once it has shrunk, a rate too high has been seen and growth takes
-    stronger evidence: ``z_back`` on the way back to the user's own rate, ``z_again`` above it; without
-    that, training under noise settles at rates that still descend but end badly. Before, on the ramp to
-    the user's own rate, a test that stays undecided for ``ramp_samples`` probes lets the multiplier grow
-    if z is above ``z_ramp``: a faint signal must not hold it far below. The user's own rate, multiplier
-    1, is judged over ``home_samples`` probes, because it is more plausible than any other and
-    a faint signal must be able to add up. It is a test on the signal of hypergradient descent (Baydin
-    et al. 2018), but the batch that judges a step is not the batch that made it, so fitting noise shows
-    as disagreement.
+    ``h = -<g, u> / (|g| |u|)`` is their agreement. ``z = sum(h) / sqrt(sum(h^2))`` over an episode is about
+    standard normal if the rate is right. How much evidence a change takes depends on the multiplier (the
+    table in docs/episodes.md): more after the first shrinking, since without that training under noise ends
+    at rates that are too high; most at the user's own rate, multiplier 1; least on the ramp below it.
+
+    The signal is that of hypergradient descent (Baydin et al. 2018), but the batch that judges a step is not
+    the batch that made it, so fitting noise shows as disagreement.
 
     It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
     three scalar products; products stay on the device, and one transfer per look, of what is new, is read

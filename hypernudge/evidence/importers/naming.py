@@ -124,13 +124,12 @@ def _merged(cells: Mapping[Cell, list[Run]]) -> list[str]:
         named = [run for run in members if "seed" not in _said(run)]
         title = _title(task, variation, scheduler, seed)
         shown = listed([f"{run.name!r}" + (f" ({run.mark})" if run.mark else "") for run in members])
-        if named or any(
-            run.whole for run in members
-        ):  # paths are long: what tells runs apart is not cut short
+        # Paths are long, and what tells runs apart must not be cut short.
+        if named or any(run.whole for run in members):
             raise InvalidArgumentError(
-                f"SOURCE: one cell must be one run, but {len(members)} are {title}: {shown}; give each a seed of "
-                "its own (an attribute `seed`), drop or import apart what repeats another, or have runs numbered "
-                "by a --name without {seed}"
+                f"SOURCE: one cell must be one run, but {len(members)} are {title}: {shown}; give each a "
+                "seed of its own (an attribute `seed`), drop or import apart what repeats another, or have "
+                "runs numbered by a --name without {seed}"
             )
     if not several:
         return []

@@ -105,6 +105,11 @@ def study_from_table(
     too_high = list(unreached(cells, sign))
     rules = "; ".join(problem.rule for problem in too_high[:3])
     remedy = "choose one that the baseline can reach"
+    goals = cells["target"].to_numpy()[curves.cell]
+    late = (curves.time > horizon[curves.cell]) & (curves.validation >= goals)
+    if late.any():  # the scores that a reader sees in the file lie beyond the cut
+        cut = float(horizon[curves.cell[late]].min())
+        remedy = f"it was reached after {cut:g}, where all are cut off: pass --budget, or choose another"
     require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
     problems += [*too_high, *too_few_seeds(cells)]
     best = incumbents(curves, horizon)

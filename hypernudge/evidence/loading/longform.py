@@ -248,7 +248,7 @@ def _hardware(raw: pd.DataFrame, frame: pd.DataFrame, wall_clock: bool) -> list[
     if not wall_clock:
         return []
     if "hardware" not in raw.columns:
-        rule = "no column hardware: nobody can tell whether all times stem from one machine"
+        rule = "is missing: nobody can tell whether all times stem from one machine"
         return [Problem("column hardware", rule, "compared as if they did")]
     kind, task = pd.factorize(raw["hardware"])[0], frame["task"].cat.codes.to_numpy()
     _, begins, of = np.unique(task, return_index=True, return_inverse=True)

@@ -1,8 +1,7 @@
-"""Did a large hyper-gradient announce a large benefit? Trials of a method beside those of the baseline.
+"""Do trials with larger hyper-gradients gain more?
 
-Sampled configurations are addressed by seed and trial, so the method's 17th trial and the baseline's 17th
-trial start from the same draw; the first score of one minus the first score of the other is what the nudge
-was worth so far.
+Method and baseline trials of equal seed and number start from one sampled configuration; the gain is the
+difference of their first scores.
 """
 
 from __future__ import annotations

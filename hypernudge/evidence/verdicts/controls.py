@@ -6,14 +6,12 @@ controls are looked for in every (task, scheduler); a fifth, the budget-matched 
     random_step     a random step of the same size
     several_steps   more steps of the same kind
     rival           what needs no gradient
-    placebo         pays for the measurement, changes nothing: the fee alone
+    placebo         pays for the measurement, changes nothing: its cost alone
 
-The budget-matched placebo asks for more than the declared clock does. On that clock a method already pays
-for its warm starts, so equal time is equal compute; here the method's bill is handed to the baseline on top.
-By the method's own moment t it had spent a share s of its compute on warm starts; a baseline with that
-compute added would be where the plain one is after t / (1 - s), so it reaches the target at (1 - s) times
-the baseline's time. No run is needed for it, and it errs in the placebo's favour: the whole share is
-credited from the first second on.
+The budget-matched placebo: would the baseline do as well with the extra compute? If warm starts took the
+share s of the method's compute, the baseline's time is multiplied by 1 - s. No runs are needed. The estimate
+favours the baseline twice: the clock has already charged the method for its warm starts, and the whole share
+is credited from the first second on.
 
 All of these are exploratory: p values are not corrected.
 """

@@ -59,10 +59,9 @@ class Verdict:
 def judge(facts: Facts, criteria: Criteria) -> Verdict:
     """Apply the rules above, in the order unpowered, improved, harmed, equivalent, inconclusive."""
     if facts.best_case_p >= criteria.alpha:
-        return Verdict(
-            "unpowered",
-            f"{facts.pairs} pairs cannot give a Holm-adjusted p below {facts.best_case_p:.3g} in this family",
-        )
+        pairs = f"{facts.pairs} pair{'' if facts.pairs == 1 else 's'}"
+        reason = f"{pairs} cannot give a Holm-adjusted p below {facts.best_case_p:.3g} in this family"
+        return Verdict("unpowered", reason)
     margin, small = criteria.final_margin, f"{100 * criteria.final_margin:g} %"
     significant = facts.p_holm < criteria.alpha
     sooner = significant and facts.favours == "method" and facts.ratio.estimate <= criteria.ratio

@@ -33,9 +33,9 @@ from hypernudge.tuner import tuning
 def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None:
     """Seal the record of every seed that has none yet; each as its study ends.
 
-    Records are those that `run_cell` would seal with the serial engine, but for rounding (in float32 a score
-    may differ by a sample; see `hypernudge.engine.population`) and wall times: `total_seconds` runs from the
-    beginning of the group, `cells_together` says how many it trained.
+    Records are those that `run_cell` would seal with the serial engine, but for wall times and, for a task
+    without a batched route of its own, rounding (see `hypernudge.engine.population`): `total_seconds`
+    runs from the beginning of the group, `cells_together` says how many it trained.
 
     Raises:
         InvalidArgumentError: If the variation cannot be built; nothing is sealed then.

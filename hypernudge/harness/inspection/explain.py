@@ -49,8 +49,12 @@ def explanations(
             if found is not None:
                 rows += [row for row in found if trial is None or row["trial"] == trial]
                 break
-    asked = {"run_id": run_id, "seed": seed, "trial": trial}
-    require(bool(rows), "explain", "needs a finished cell that holds this trial", asked, "see `status`")
+    rule = "needs a finished cell" + (" that holds this trial" if trial is not None else "")
+    asked = {"--run-id": run_id, "--seed": seed, "--trial": trial}
+    given = " ".join(f"{option} {value}" for option, value in asked.items() if value is not None)
+    if not rows:
+        asked_for = given or results_dir
+        raise InvalidArgumentError(f"explain: {rule}, but got none for {asked_for}; see `status`")
     return rows
 
 
@@ -171,14 +175,22 @@ def _row(
 
 def sentence(row: dict[str, Any]) -> str:
     """Return one row for people."""
-    moves = ", ".join(
-        f"{name} {_short(m['sampled'])} -> {_short(m['nudged'])}" for name, m in row["moved"].items()
-    )
+    moves = ", ".join(f"{name} {_move(m['sampled'], m['nudged'])}" for name, m in row["moved"].items())
+    why = row["reason"] or ("" if row["moved"] else "left as sampled")
+    units = "1 unit" if row["units"] == 1 else f"{row['units']} units"
     flag = " [flagged]" if row["flagged"] else ""
     return printable(
-        f"{row['run_id']} seed {row['seed']} trial {row['trial']}: {row['reason']}{flag}"
-        f"{'; ' + moves if moves else ''}; then {row['units']} units, {row['status']}"
+        f"{row['run_id']} seed {row['seed']} trial {row['trial']}: {why}{flag}"
+        f"{'; ' + moves if moves else ''}; then {units}, {row['status']}"
     )
+
+
+def _move(before: Any, after: Any) -> str:
+    """Return both values, with as many digits as it takes to tell them apart."""
+    if not (isinstance(before, float) and isinstance(after, float)):
+        return f"{_short(before)} -> {_short(after)}"
+    digits = next((d for d in range(3, 17) if f"{before:.{d}g}" != f"{after:.{d}g}"), 17)
+    return f"{before:.{digits}g} -> {after:.{digits}g}"
 
 
 def _short(value: Any) -> str:

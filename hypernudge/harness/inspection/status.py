@@ -89,9 +89,14 @@ def print_table(rows: list[RunStatus]) -> None:
     console.print(table)
     for row in rows:
         for seed, why in row.damaged.items():
-            console.print(printable(f"{row.run_id} seed {seed} is damaged: {why}"), markup=False)
+            told = printable(f"{row.run_id} seed {seed} is damaged: {why}")
+            console.print(told, markup=False, soft_wrap=True)
         for seed, failed in row.attempts.items():
-            console.print(printable(f"{row.run_id} seed {seed} is missing: {failed}"), markup=False)
+            told = printable(f"{row.run_id} seed {seed} is missing: {failed}")
+            console.print(told, markup=False, soft_wrap=True)
+    if any(row.damaged for row in rows):
+        told = "damaged records are not used: `hypernudge doctor DIR --fix` moves them aside, then run again"
+        console.print(told, markup=False, soft_wrap=True)
     missing = sum(len(row.missing) for row in rows)
     if missing:
         console.print(f"{missing} cells missing: {REMEDY}")

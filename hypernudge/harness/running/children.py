@@ -108,10 +108,18 @@ def run_child(start: Callable[[], C], log_dir: Path, progress: Progress) -> int:
     log_dir.mkdir(parents=True, exist_ok=True)
     child = start()
     try:
-        streams = [(child.stdout, sys.stdout, "stdout.log"), (child.stderr, sys.stderr, "stderr.log")]
+        interrupted = (
+            threading.Event()
+        )  # then stderr is only kept: that it was interrupted is ours to say, once
+        streams = [
+            (child.stdout, sys.stdout, "stdout.log", None),
+            (child.stderr, sys.stderr, "stderr.log", interrupted),
+        ]
         threads = [
-            threading.Thread(target=_forward, args=(source, terminal, log_dir / name, progress), daemon=True)
-            for source, terminal, name in streams
+            threading.Thread(
+                target=_forward, args=(source, terminal, log_dir / name, progress, muted), daemon=True
+            )
+            for source, terminal, name, muted in streams
         ]
         for thread in threads:
             thread.start()
@@ -120,6 +128,7 @@ def run_child(start: Callable[[], C], log_dir: Path, progress: Progress) -> int:
                 thread.join()
             return child.wait()
         except BaseException:  # we were interrupted
+            interrupted.set()
             child.stop()
             for thread in threads:
                 thread.join(PATIENCE)
@@ -128,7 +137,9 @@ def run_child(start: Callable[[], C], log_dir: Path, progress: Progress) -> int:
         child.close()
 
 
-def _forward(source: IO[str], terminal: IO[str], log: Path, progress: Progress) -> None:
+def _forward(
+    source: IO[str], terminal: IO[str], log: Path, progress: Progress, muted: threading.Event | None
+) -> None:
     """Pass lines on until the source ends, whatever becomes of where they go: a full pipe would stop it."""
     with contextlib.ExitStack() as stack:
         file: IO[str] | None = None
@@ -147,7 +158,7 @@ def _forward(source: IO[str], terminal: IO[str], log: Path, progress: Progress) 
                         file.close()
                     file = None
                     progress.say(f"{log}: {error.strerror}; the output is not kept from here on")
-            if heard:
+            if heard and not (muted is not None and muted.is_set()):
                 try:
                     progress.forward(terminal, line)
                 except (OSError, ValueError):  # whoever read it has gone, as `head` does

@@ -54,7 +54,9 @@ class Progress:
         if self._bar is not None:
             self._bar.update(self._task, description=what)
         else:
-            self.say(f"{what} ({self.done} of {self.total} {self.unit} done{self._left()})")
+            # At the beginning nobody has counted yet: a run that goes on has finished cells on disk.
+            of = f"{self.done} of {self.total} {self.unit} done{self._left()}"
+            self.say(f"{what} ({of if self.done else f'{self.total} {self.unit} in all'})")
 
     def _left(self) -> str:
         if self.done == 0:

@@ -3,7 +3,7 @@
 Every tensor has the member first and the sample last. With the sample last, a convolution is one matrix
 product per member on columns that are copied in runs of a whole mini-batch. Without autograd a step has half
 the operations, and every intermediate result lies in a `Workspace`, valid until the next use of it.
-`torch.vmap` over `as_function` with autograd is the slow twin.
+`torch.vmap` over `as_function` with autograd is the reference implementation.
 
 A member's numbers do not depend on who else is in the cohort: every operation treats members one by one.
 """

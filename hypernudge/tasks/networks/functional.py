@@ -2,7 +2,7 @@
 
 `torch.func.functional_call` costs about as much as a small network's forward pass. A plain chain of layers
 needs none of it: each layer is called as the function it is. Anything else goes through `functional_call`,
-which is also the slow twin.
+which is also the reference implementation.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class SupervisedTask(GradientTask):
     def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
         """Train a cohort of one where there is a route: every engine then has the same arithmetic.
 
-        `GradientTask.advance` is the slow twin.
+        `GradientTask.advance` is the reference implementation.
         """
         route = self._own_route(hp)
         return super().advance(state, hp) if route is None else train_single(self, route, state, hp)

@@ -89,7 +89,7 @@ def hyper_gradients(
 ) -> list[Measurement]:
     """Measure a hyper-gradient at the initialisation of every trial: those of like shape at once.
 
-    `hyper_gradient`, one after the other, is the slow twin, and serves where a task cannot be batched.
+    `hyper_gradient`, trial by trial, is the reference, and serves where a task cannot be batched.
     """
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[Measurement]:
@@ -138,7 +138,7 @@ def curvature_rates(
 ) -> list[tuple[float, float]]:
     """Return `lr*` at the initialisation of every trial, and its FLOPs: trials of like shape at once.
 
-    `curvature_rate`, one after the other, is the slow twin, and serves where a task cannot be batched.
+    `curvature_rate`, trial by trial, is the reference, and serves where a task cannot be batched.
     """
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[tuple[float, float]]:

@@ -31,12 +31,12 @@ DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its 
 
 
 def believed(value: float, optimizer: str) -> float:
-    """Return the scale to go by: the probe, raised by half of what it lies below the usual scale, .7 at most.
+    """Return the scale (log10 of the effective rate) to use in place of the probe `value`.
 
-    Where inputs are badly scaled the best rate is decades lower; only the probe sees that, but exaggerates it
-    by a constant (`benchmarks.probe_sources`). A probe above the usual scale is believed: rates that are too
-    high end at the first rung, rates that are too low cost whole trainings. So is one of an optimizer under
-    which this has not been measured.
+    SGD only: moves a low probe half-way to the median of past tasks, at most 0.7 decades, because it is too
+    low on badly scaled inputs (`benchmarks.probe_sources`). A high probe stays: a rate that is too high costs
+    one rung, one that is too low a whole training. For other optimizers this has not been measured, and the
+    probe stays.
     """
     usual = USUAL[optimizer] if optimizer in RAISED else -math.inf
     return value + min(DOUBT * max(usual - value, 0.0), SLACK)

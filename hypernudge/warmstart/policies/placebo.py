@@ -1,7 +1,7 @@
 """The placebo: pays for the same probe as `informed`, and leaves every configuration as it was sampled.
 
-It shows the fee by itself, and its records hold what the probe measured: studies under it are what a prior is
-built from.
+It shows the cost by itself, and its records hold what the probe measured: a prior is built from studies under
+it.
 """
 
 from __future__ import annotations

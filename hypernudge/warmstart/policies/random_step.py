@@ -1,7 +1,7 @@
 """The control: a step of the same length as the hyper-gradient's, in a random direction.
 
 If it helps as much as the real step, the gradient's direction carried nothing. It measures the gradient to
-know the length, so it pays the same fee.
+know the length, so it costs the same.
 """
 
 from __future__ import annotations
