@@ -25,4 +25,5 @@ task = ModuleTask(
     batch_size=32,
 )
 study = tune(task, ASHA(space, max_units=9, max_trials=6), warm_start="informed", seed=0)
-print(study.best())
+trial, unit = study.best()
+print(f"accuracy {unit.validation:.3f} (validation), {unit.test:.3f} (test): {trial.config}")

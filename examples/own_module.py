@@ -20,4 +20,5 @@ task = ModuleTask(
     schedule="cosine",
 )
 study = tune(task, ASHA(space, max_units=9, max_trials=12), warm_start="informed", seed=0)
-print(study.best())
+trial, unit = study.best()
+print(f"accuracy {unit.validation:.3f} (validation), {unit.test:.3f} (test): {trial.config}")

@@ -92,9 +92,10 @@ def tune(
         seed: Seed of everything random.
         budget: Seconds on the virtual clock after which nothing is decided and no unit counts.
         warm_start: Applied when a trial starts, never when it is resumed; its cost goes on the same clock.
-        workers: Simulated workers (ignored if `engine` is given).
-        flops_per_second: Declared speed of a worker (ignored if `engine` is given).
-        engine: What trains; the serial engine by default.
+        workers: Simulated workers (ignored if `engine` is an instance, which has its own).
+        flops_per_second: Declared speed of a worker (ignored likewise).
+        engine: What trains: a name such as `"population"`, which trains many trials as one computation, or an
+            engine; the serial engine by default.
         observe: Called with every new event as it enters the history.
         past: The events of an earlier run of this study that was interrupted, in their order: it goes on from
             there, and decides, trains and charges as it would have. The other arguments must be as they were.

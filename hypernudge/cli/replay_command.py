@@ -95,6 +95,7 @@ def _show(event: dict[str, Any]) -> None:
     elif event["event"] == "incumbent":
         text = f"best   {event['score']:.6g}, trial {event['trial']} after unit {event['unit']}"
     else:
+        best = "none" if event["score"] is None else f"{event['score']:.6g}"
         spent = f"{event['trials']} trials, {event['units']} units of {event['task']}"
-        text = f"end    best {event['score']}, {spent}"
+        text = f"end    best {best}, {spent}"
     sys.stdout.write(time + text + "\n")

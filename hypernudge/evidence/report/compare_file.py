@@ -8,6 +8,7 @@ says so.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from hypernudge.evidence.loading.problem import Problem
 from hypernudge.evidence.loading.study import Study
 from hypernudge.evidence.report.summaries import comparison_event, criterion_event
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare
-from hypernudge.evidence.verdicts.criteria import Criterion, judge_criteria
+from hypernudge.evidence.verdicts.criteria import SHARE, Criterion, judge_criteria
 from hypernudge.evidence.verdicts.verdict import LABELS
 
 Event = dict[str, Any]
@@ -150,10 +151,23 @@ def _verdict(own: Sequence[Comparison], criterion: Criterion) -> Event:
         "baseline": own[0].baseline.warm_start,
         "method": own[0].method.warm_start,
         "verdict": single.verdict.label if single else criterion.judgement,
-        "reason": single.verdict.reason if single else criterion.rule,
+        "reason": single.verdict.reason if single else _reason(criterion),
         "ratio": {"estimate": ratio.estimate, "low": ratio.low, "high": ratio.high},
         "tuples": len(own),
         **{label: labels[label] for label in LABELS},
         "missing_pairs": sum(comparison.missing for comparison in own),
         "declared_before_the_runs": False,
     }
+
+
+def _reason(criterion: Criterion) -> str:
+    """Return the rule and, where it decided nothing, what stood in its way."""
+    if criterion.judgement != "inconclusive":
+        return criterion.rule
+    met = f"{criterion.rule}: met in {criterion.met} of {criterion.planned}"
+    if criterion.met < SHARE * criterion.planned:
+        return f"{met}, which neither supports nor refutes it"
+    high = criterion.aggregate.high
+    if not math.isfinite(high):
+        return f"{met}, but the ratio over all tasks has no interval"
+    return f"{met}, but the interval of the ratio over {criterion.tasks} tasks reaches {high:.2f}"
