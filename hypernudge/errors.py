@@ -39,11 +39,16 @@ def require(condition: bool, argument: str, rule: str, value: object, remedy: st
         raise InvalidArgumentError(f"{argument}: {rule}, but got {shown(value)}; {remedy}")
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, NumPy's included, and no boolean."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
 def require_whole(
     argument: str, value: object, low: int = 1, high: int | None = None, remedy: str = "correct it"
 ) -> None:
     """Raise `InvalidArgumentError` unless `value` is a whole number in `[low, high]`."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    whole = is_whole(value)
     high = LARGEST if high is None and whole and value > LARGEST else high  # type: ignore[operator]
     rule = (
         f"must be a whole number >= {low}" if high is None else f"must be a whole number in [{low}, {high}]"

@@ -10,6 +10,7 @@ differentiable for the last.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -84,6 +85,12 @@ class _Numeric:
         require(low < high, self.name, "low must be below high", (low, high), "swap or widen the range")
         rule = "a logarithmic range must start above 0"
         require(not self.log or low > 0, self.name, rule, low, "raise low")
+        for end in ("low", "high"):
+            object.__setattr__(self, end, self._plain(getattr(self, end)))
+
+    def _plain(self, bound: Any) -> Any:
+        """Return a bound as a number of Python: NumPy's would pass their precision on to every value."""
+        return bound if type(bound) in (int, float) else float(bound)
 
     def warp(self, value: Scalar) -> Scalar:
         """Natural to warped."""
@@ -135,7 +142,7 @@ class Real(_Numeric):
 
     def contains(self, value: object) -> bool:
         """Whether `value` is a number inside the range."""
-        return isinstance(value, float | int) and self.low <= value <= self.high
+        return isinstance(value, numbers.Real) and bool(self.low <= value <= self.high)
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,11 @@ class Integer(_Numeric):
     continuous: ClassVar[bool] = False
     low: int
     high: int
+
+    def _plain(self, bound: Any) -> Any:
+        rule = "low and high must be whole numbers"
+        require(float(bound).is_integer(), self.name, rule, bound, "round it, or use Real")
+        return int(bound)
 
     def _edges(self) -> tuple[float, float]:
         return self.warp(self.low - 0.5), self.warp(self.high + 0.5)
@@ -168,7 +180,7 @@ class Integer(_Numeric):
 
     def contains(self, value: object) -> bool:
         """Whether `value` is a whole number inside the range."""
-        return isinstance(value, int) and self.low <= value <= self.high
+        return isinstance(value, numbers.Integral) and bool(self.low <= value <= self.high)
 
 
 @dataclass(frozen=True, eq=False)

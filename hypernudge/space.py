@@ -82,7 +82,8 @@ class SearchSpace:
     _by_name: dict[str, HyperParameter] = field(init=False, repr=False, compare=False)
 
     def __init__(self, parameters: Sequence[HyperParameter]) -> None:
-        object.__setattr__(self, "parameters", tuple(parameters))
+        parameters = tuple(parameters)  # first: an iterator can be gone through once
+        object.__setattr__(self, "parameters", parameters)
         object.__setattr__(self, "_by_name", {parameter.name: parameter for parameter in parameters})
         names = [parameter.name for parameter in parameters]
         require(len(names) > 0, "parameters", "must not be empty", names, "name at least one")

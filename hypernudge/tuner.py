@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hypernudge.engine.base import Engine
-from hypernudge.errors import require
+from hypernudge.errors import is_whole, require
 from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
 from hypernudge.registry import instance
@@ -155,8 +155,8 @@ def tuning(
     result and errors are those of `tune`.
     """
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
-    whole = isinstance(seed, int) and not isinstance(seed, bool)
-    require(whole, "seed", "must be a whole number", seed, "0, say")
+    require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
+    seed = int(seed)  # a seed of NumPy is the same seed
     streams = Streams(seed)
     policy = Unchanged() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)

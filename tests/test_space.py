@@ -83,3 +83,27 @@ def test_wrong_descriptions_name_key_rule_value_and_remedy(spec, words):
     message = str(caught.value)
     assert "lr" in message and "\n" not in message
     assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16, np.int64, float, int])
+def test_bounds_of_numpy_are_numbers_of_python(kind):
+    real = Real("a", kind(1), kind(4))
+    assert {type(real.low), type(real.high)} <= {int, float}
+    for unit_value in (0.0, 0.3, 1.0):
+        assert real.contains(real.decode(unit_value))
+    whole = Integer("a", kind(1), kind(4))
+    values = [whole.decode(u) for u in (0.0, 0.3, 1.0)]
+    assert [type(value) for value in values] == [int, int, int]
+    assert values == [1, 2, 4]
+    assert whole.contains(np.int32(3))
+    assert real.contains(np.float32(2.5))
+    assert not real.contains("2")
+
+
+def test_a_whole_number_needs_whole_bounds():
+    with pytest.raises(InvalidArgumentError, match=r"a: low and high must be whole numbers, but got 1\.5"):
+        Integer("a", 1.5, 4)
+
+
+def test_a_space_may_come_from_an_iterator():
+    assert SearchSpace(Real(name, 0.0, 1.0) for name in "ab").names == ("a", "b")

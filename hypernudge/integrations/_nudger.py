@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require, shown
+from hypernudge.errors import InvalidArgumentError, is_whole, require, shown
 from hypernudge.integrations._declared import Declared, plain, recovered
 from hypernudge.optimizers import check_rule
 from hypernudge.parameters import same
@@ -69,9 +69,8 @@ class Nudger:
         self.objective = objective
         self.declared = declared
         self.policy = Informed() if warm_start is None else warm_start_of(warm_start)
-        whole = isinstance(seed, int) and not isinstance(seed, bool)
-        require(whole, "seed", "must be a whole number", seed, "0, say")
-        self.streams = Streams(seed)
+        require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
+        self.streams = Streams(int(seed))
         ok = names is None or (isinstance(names, Mapping) and all(isinstance(n, str) for n in names.values()))
         require(ok, "names", "must map names to names", names, "{'learning_rate': 'lr'}, say")
         self._ours = dict(names or {})

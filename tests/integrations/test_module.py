@@ -329,3 +329,8 @@ def test_bad_arguments(arguments, message):
 def test_bad_trainings(source, message):
     with pytest.raises(InvalidArgumentError, match=message):
         lr_star(source)
+
+
+def test_sizes_of_numpy_are_sizes():
+    made = ModuleLoss(model, (X, Y), loss, batch_size=np.int64(8), steps_per_unit=np.int32(3))
+    assert (made.batch_size, made.steps_per_unit) == (8, 3)

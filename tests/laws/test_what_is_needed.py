@@ -4,6 +4,7 @@ import copy
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -220,3 +221,23 @@ def test_one_that_worked_once_or_was_not_asked_is_not_complained_about(bowl, cap
     for warm_start in (policy, None, "none", "fixed_band"):
         study = tune(bowl, search(bowl.space), seed=0, warm_start=warm_start)
         assert study.warnings == () and not caplog.records
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint32, np.int8])
+def test_a_seed_of_numpy_is_that_seed(bowl, kind):
+    first, second = (
+        tune(bowl, search(bowl.space), seed=seed, warm_start="informed") for seed in (kind(3), 3)
+    )
+    assert [t.config for t in first.history.trials] == [t.config for t in second.history.trials]
+    assert first.best()[1] == second.best()[1]
+    assert type(first.seed) is int
+
+
+def test_bounds_in_single_precision_switch_nothing_off(bowl):
+    task = copy.copy(bowl)
+    task.space = SearchSpace([Real(p.name, np.float32(p.low), np.float32(p.high), p.log) for p in bowl.space])
+    study = tune(task, search(task.space), seed=0, warm_start="informed")
+    assert study.warnings == ()
+    values = [value for trial in study.history.trials for value in trial.config.values()]
+    assert {type(value) for value in values} == {float}
+    study.best()

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hypernudge.errors import require
+from hypernudge.errors import is_whole, require
 from hypernudge.optimizers import Optimizer, rule_from
 from hypernudge.space import SearchSpace
 from hypernudge.task import GradientTask
@@ -67,8 +67,13 @@ class ModuleLoss:
         self.model, self.loss, self.optimizer = model, loss, rule_from(optimizer)
         self.recipe = Recipe(model, loss, self.optimizer)
         for name, count in (("batch_size", batch_size), ("steps_per_unit", steps_per_unit)):
-            whole = count is None or (isinstance(count, int) and not isinstance(count, bool))
-            require(whole, name, "must be a whole number", count, "leave it out, or give one")
+            require(
+                count is None or is_whole(count),
+                name,
+                "must be a whole number",
+                count,
+                "leave it out, or give one",
+            )
         ok = steps_per_unit is None or steps_per_unit >= 1
         remedy = "leave it out for the steps of an epoch"
         require(ok, "steps_per_unit", "must be at least 1", steps_per_unit, remedy)

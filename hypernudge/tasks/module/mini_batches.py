@@ -21,7 +21,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, is_whole, require
 from hypernudge.random import stream
 from hypernudge.task import Batch
 from hypernudge.tasks.module.seeded import seeded
@@ -212,7 +212,7 @@ def _size_of(loader: DataLoader[Any]) -> int:
     size = loader.batch_size
     if size is None:
         size = getattr(loader.batch_sampler, "batch_size", None)
-    known = isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    known = is_whole(size) and size >= 1  # type: ignore[operator]
     rule = "must be given where the loader's batch_sampler has no attribute `batch_size`"
     require(
         known, "batch_size", rule, type(loader.batch_sampler).__name__, "give the usual number of samples"

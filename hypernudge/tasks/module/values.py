@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hypernudge.errors import is_real, require
+from hypernudge.errors import is_real, is_whole, require
 from hypernudge.optimizers import BELOW_1
 from hypernudge.optimizers import LIMITS as RULE_LIMITS
 from hypernudge.parameters import Categorical, HyperParameter, Real
@@ -49,7 +49,7 @@ def _values(parameter: HyperParameter) -> Iterable[Any]:
 
 def _check(where: str, name: str, values: Iterable[Any], discrete: bool) -> None:
     if name == "batch_size":
-        wrong = [v for v in values if not (isinstance(v, int) and not isinstance(v, bool) and v >= 1)]
+        wrong = [v for v in values if not (is_whole(v) and v >= 1)]
         ok = discrete and not wrong
         require(
             ok, where, "must be whole numbers, at least 1", wrong or "a range", "use Integer or Categorical"
