@@ -140,9 +140,10 @@ class Real(_Numeric):
         """Return the nearest value inside `[low, high]`."""
         return min(max(float(value), self.low), self.high)
 
-    def contains(self, value: object) -> bool:
+    def contains(self, value: Any) -> bool:
         """Whether `value` is a number inside the range."""
-        return isinstance(value, numbers.Real) and bool(self.low <= value <= self.high)
+        number = isinstance(value, numbers.Real)
+        return number and bool(self.low <= value <= self.high)
 
 
 @dataclass(frozen=True)
@@ -178,9 +179,10 @@ class Integer(_Numeric):
         whole = np.clip(np.rint(self.unwarp(low + unit * (high - low))), self.low, self.high)
         return np.asarray((self.warp(whole) - low) / (high - low))
 
-    def contains(self, value: object) -> bool:
+    def contains(self, value: Any) -> bool:
         """Whether `value` is a whole number inside the range."""
-        return isinstance(value, numbers.Integral) and bool(self.low <= value <= self.high)
+        whole = isinstance(value, numbers.Integral)
+        return whole and bool(self.low <= value <= self.high)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
 from torch import Tensor
 
 from hypernudge.errors import InvalidArgumentError
@@ -69,16 +70,24 @@ def number(name: str, value: Any, *, infinite: bool = False, not_a_number: bool 
     Raises:
         ValueError: It is not.
     """
-    given: Any = value
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    given: Any = _alone(value)
+    if isinstance(given, bool) or not isinstance(given, numbers.Real):
         refuse(name, "must be a number", value, "pass an int or a float")
+    try:
+        found = float(given)
+    except OverflowError:
+        refuse(name, "must fit a float", value, "pass a smaller number")
     if not_a_number:
-        return float(given)
-    if math.isnan(value) or (not infinite and math.isinf(value)):
+        return found
+    if math.isnan(found) or (not infinite and math.isinf(found)):
         refuse(name, "must not be NaN" if infinite else "must be finite", value, "pass a finite number")
     # Plain types only: NumPy's scalars would not load from a checkpoint with weights_only=True.
-    plain: float = given if type(given) in (int, float) else float(given)
-    return plain
+    return value if type(value) in (int, float) else found
+
+
+def _alone(value: Any) -> Any:
+    """Return the number in an array without dimensions, which a loss may be; anything else as it is."""
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def positive(name: str, value: Any) -> float:

@@ -26,6 +26,7 @@ from hypernudge.episodes import (
     UniformBandit,
     WeightDecay,
 )
+from hypernudge.episodes.checks import number
 from hypernudge.episodes.noise.noise import StreamedNoise
 from hypernudge.episodes.pulseopt.noise import KeyedNoise
 from tests.episodes.helpers import Problem, sgd, train
@@ -325,3 +326,21 @@ def test_other_numbers_of_a_group(axis, key, value, message):
 
 def test_candidates_may_repeat_as_in_pulseopt():
     assert LearningRate([1.0, 1]).candidates == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("kind", [float, np.float32, np.array])
+def test_a_number_may_come_in_an_array_without_dimensions(kind):
+    model = torch.nn.Linear(2, 1)
+    rates = [kind(0.5), kind(2.0)]
+    aees = AEES(torch.optim.SGD(model.parameters(), lr=0.1), lr_candidates=rates, episode_length=1, seed=0)
+    for step in range(2):
+        aees.step_start(step)
+        model(torch.ones(3, 2)).square().mean().backward()
+        aees.step_end(kind(1.0))
+    assert sorted(aees.get_logs()["selected_lr_values"]) == [0.5, 2.0]
+
+
+@pytest.mark.parametrize("value", [10**400, np.ones(2), np.ones(1), np.array(True), np.array("1")])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match=r"^rate must "):
+        number("rate", value)

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.planning import experiment_schema
 from hypernudge.harness.planning.config import (
     compose,
     fill_placeholders,
@@ -233,3 +235,35 @@ def test_yml_is_found_like_yaml(tmp_path, overrides):
     (tmp_path / "task" / "own_digits.yaml").write_text("name: digits_mlp\n")
     with pytest.raises(InvalidArgumentError, match="must be one file"):
         load_plan(tmp_path / "experiment.yml")
+
+
+@pytest.mark.parametrize("name", ["timm/vit_tiny_patch16_224", "resnet20", "mine.networks:Net"])
+def test_names_of_networks_fit_the_schema(name):
+    experiment_schema.experiment.check({"common": {"model": name}})
+    experiment_schema.experiment.check({"common": {"model": {"name": name, "depth": 3}}})
+
+
+@pytest.mark.parametrize("name", ["timm/../x", "/x", "../x", "a/b/c", "timm/"])
+def test_a_name_is_no_path(name):
+    with pytest.raises(InvalidArgumentError, match=r"common\.model"):
+        experiment_schema.experiment.check({"common": {"model": name}})
+
+
+@pytest.mark.parametrize("name", ["weight-decay", "optim/eps", "learning rate", "größe", "block.0.lr"])
+def test_hyper_parameters_are_called_what_users_call_them(name):
+    space = {name: {"low": 0.0, "high": 1.0}}
+    experiment_schema.experiment.check({"common": {"space": space}})
+
+
+def test_a_range_of_numpy_numbers_is_a_range(tmp_path):
+    task = {"name": f"{__name__}:ranged"}
+    common = {**BASE["common"], "task": task, "target": -1.0}
+    plan = resolve_plan({"common": common, "variations": {"asha": {}}}, tmp_path)
+    assert plan.variations[0].spec["task"]["metric_range"] == [-2.0, None]
+
+
+def ranged():
+    """Return nothing: only its attributes are asked for."""
+
+
+ranged.metric_range = (np.float32(-2.0), np.float64(np.inf))

@@ -3,7 +3,9 @@ import math
 import multiprocessing as mp
 import time
 
+import numpy as np
 import pytest
+import torch
 
 from hypernudge.harness.cells.records import claim, crashed, is_claimed, plain, seal, seal_record
 from hypernudge.harness.planning.resolve import resolve_plan
@@ -74,3 +76,8 @@ def test_evidence_accepts_the_digest_and_a_crash_is_a_record(tmp_path, variation
     sealed = read_record(path, variation.planned(0))
     assert sealed["status"] == "crashed" and sealed["errors"][0]["traceback"] == "killed"
     assert sealed["digest"] == record_digest(sealed)
+
+
+def test_numbers_of_numpy_and_pytorch_are_plain_data():
+    given = {"a": np.float32(0.5), "b": (np.int64(3), torch.tensor(2)), "c": np.array([1.0, np.nan])}
+    assert plain(given) == {"a": 0.5, "b": [3, 2], "c": [1.0, None]}

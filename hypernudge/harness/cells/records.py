@@ -21,7 +21,12 @@ from hypernudge.results.files import create_text, is_held, lock
 
 
 def plain(value: Any) -> Any:
-    """Return `value` as strict JSON data: tuples become lists, NaN and infinities null."""
+    """Return `value` as strict JSON data: tuples become lists, NaN and infinities null.
+
+    Numbers and arrays of NumPy and PyTorch, which a task's scores and choices may be, become Python's.
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, dict):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -25,7 +25,7 @@ _NAMED = "must be a registered name, or module:attribute"
 NAME: Schema = {
     "type": "string",
     "maxLength": 200,
-    "pattern": whole(r"\w[\w.+-]*(:\w[\w.]*)?"),
+    "pattern": whole(r"\w[\w.+-]*(/\w[\w.+-]*|:\w[\w.]*)?"),
     "rule": _NAMED,
     "description": "A registered name, or `module:attribute` for your own.",
 }
@@ -88,9 +88,9 @@ SPACE: Schema = {
     "rule": "must be the name of a space, or a mapping from hyper-parameters to their ranges",
     "propertyNames": {
         "type": "string",
-        "pattern": whole(r"\w[\w.]*"),
+        "pattern": whole(r"\w[\w./ -]*"),
         "maxLength": 100,
-        "rule": "must be a name of letters, digits, _ and .",
+        "rule": "must be a name of letters, digits, blanks and _ . / -, a letter or digit first",
     },
     "additionalProperties": PARAMETER,
     "description": "Where configurations are drawn: a named space, or `{hyper-parameter: {low, high, log}}`.",

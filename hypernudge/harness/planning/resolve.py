@@ -12,6 +12,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +214,7 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     bounds = getattr(built, "metric_range", (-math.inf, math.inf))
     ok = isinstance(task["metric"], str)
     require(ok, f"{where}.task.metric", "must be text", task["metric"], "state metric: in the configuration")
-    numbers = isinstance(bounds, tuple | list) and all(isinstance(b, int | float) for b in bounds)
+    numbers = isinstance(bounds, tuple | list) and all(isinstance(b, Real) for b in bounds)
     rule, remedy = "must be (lowest, highest)", "state metric_range: in the configuration"
     require(numbers or "metric_range" in task, f"{where}.task.metric_range", rule, bounds, remedy)
     if "metric_range" not in task:  # an open end is null, for a plan is strict JSON
