@@ -1,3 +1,5 @@
+import argparse
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from hypernudge.harness.planning.config import (
     load_yaml,
 )
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
+from hypernudge.harness.running.run import parse_with_overrides
 
 BASE = {
     "common": {
@@ -267,3 +270,12 @@ def ranged():
 
 
 ranged.metric_range = (np.float32(-2.0), np.float64(np.inf))
+
+
+def test_the_command_line_removes_keys_as_hydra_does():
+    parser = argparse.ArgumentParser()
+    given = ["--x", "1", "~variations.b", "a.b=2"]
+    parser.add_argument("--x")
+    assert parse_with_overrides(parser, given)[1] == ["~variations.b", "a.b=2"]
+    with pytest.raises(SystemExit):
+        parse_with_overrides(parser, ["variations.b"])

@@ -36,14 +36,15 @@ from hypernudge.results.records import cell_path
 def parse_with_overrides(
     parser: argparse.ArgumentParser, arguments: Sequence[str] | None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Parse a command line whose `KEY=VALUE` overrides may stand anywhere among its options.
+    """Parse a command line whose `KEY=VALUE` and `~KEY` overrides may stand anywhere among its options.
 
     `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
     """
     options, rest = parser.parse_known_args(arguments)
-    stray = [argument for argument in rest if argument.startswith("-") or "=" not in argument]
+    stray = [a for a in rest if a.startswith("-") or ("=" not in a and not a.startswith("~"))]
     if stray:
-        parser.error(f"unrecognized arguments: {' '.join(stray)}; overrides have the form KEY=VALUE")
+        form = "overrides have the form KEY=VALUE, or ~KEY to remove one"
+        parser.error(f"unrecognized arguments: {' '.join(stray)}; {form}")
     return options, rest
 
 
