@@ -137,7 +137,7 @@ def test_a_description_that_does_not_belong_is_not_believed(own, capsys, change)
     assert cli.main(["explain", str(own)]) == 2
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 2 and "its description" in error[0] and "seed-0000.json" in error[0]
-    with pytest.raises(ValueError, match="must hold finished cells"):
+    with pytest.raises(ValueError, match="must hold finished cells of at least 10 configurations"):
         build_prior([own])
 
 

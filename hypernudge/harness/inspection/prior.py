@@ -69,7 +69,9 @@ def build_prior(
         manifest = read_manifest(directory)
         used = _learn(manifest, tuple(units), found)
         sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
-    require(bool(found), "directories", "must hold finished cells", [str(d) for d in directories], "run them")
+    rule = f"must hold finished cells of at least {LEAST} configurations that were trained"
+    given = [str(directory) for directory in directories]
+    require(bool(found), "directories", rule, given, "run them, with a larger budget where they are small")
     known = load(add_to).tasks if add_to is not None else ()
     kept = [task for task in known if (task.task, task.optimizer) not in found]
     origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
