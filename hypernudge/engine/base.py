@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hypernudge.trial import Job, Report
+
+if TYPE_CHECKING:  # plans look at engines' classes; PyTorch would take three seconds
+    from hypernudge.space import Value
+    from hypernudge.task import Task
 
 
 class Engine(Protocol):
@@ -59,3 +63,17 @@ class Engine(Protocol):
     def next(self) -> Report:
         """Move the clock to the earliest completion and return its report."""
         ...
+
+
+def advanced(task: Task, state: Any, config: Mapping[str, Value]) -> bool:
+    """Train one unit; return whether the state is still finite.
+
+    Raises:
+        TypeError: If the task's `advance` returns nothing, which would pass for divergence.
+    """
+    finite: bool | None = task.advance(state, config)
+    if finite is None:
+        raise TypeError(
+            "advance: must return whether the state is finite, not None; end it with `return True`"
+        )
+    return finite

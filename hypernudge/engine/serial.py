@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hypernudge.engine.base import advanced
 from hypernudge.engine.clock import Clocked
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
@@ -91,7 +92,7 @@ class SerialEngine(Clocked):
             for _ in range(unit - 1):  # of an interrupted study: it had come this far
                 self.task.advance(self._states[job.trial], job.config)
         state = self._states[job.trial]
-        if not self.task.advance(state, job.config):
+        if not advanced(self.task, state, job.config):
             return UnitResult(unit, now, math.nan, math.nan)
         validation = self.task.evaluate(state, "validation")
         return UnitResult(unit, now, validation, self.task.evaluate(state, "test"))

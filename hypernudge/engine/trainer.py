@@ -15,6 +15,7 @@ from queue import SimpleQueue
 
 import torch
 
+from hypernudge.engine.base import advanced
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.engine.trajectory import Trajectory
@@ -296,7 +297,7 @@ class Population:
         task = self._idle.get()
         try:
             scores = (math.nan, math.nan)
-            if task.advance(trajectory.state, trajectory.config):
+            if advanced(task, trajectory.state, trajectory.config):
                 scores = (
                     task.evaluate(trajectory.state, "validation"),
                     task.evaluate(trajectory.state, "test"),

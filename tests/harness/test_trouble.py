@@ -34,7 +34,8 @@ def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_pat
 
 def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path):
     config = experiment(tmp_path, "own:Troubled", variations={"asha": {}})
-    hypernudge("run", config, "--results-dir", tmp_path / "results")
+    done = hypernudge("run", config, "--results-dir", tmp_path / "results")
+    assert "note: task 'own:Troubled' has its own search space and model" in done.stderr
     records = contents(tmp_path / "results").values()
     statuses = [trial["status"] for record in records for trial in record["trials"]]
     assert {"failed", "diverged", "paused"} <= set(statuses)

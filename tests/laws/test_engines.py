@@ -144,3 +144,26 @@ def test_events_that_contradict_each_other_are_refused():
     events = tune(task, scheduler, seed=0).history.events
     with pytest.raises(ValueError, match="must be running"):
         tune(task, scheduler, seed=0, past=[*events[:3], events[2]])
+
+
+@pytest.mark.parametrize("engine", ["serial", "population"])
+def test_a_forgotten_return_value_is_no_divergence(bowl, engine):
+    class Forgetful:
+        name, space, metric, metric_range = "forgetful", bowl.space, "score", (0.0, 1.0)
+
+        def start(self, seed):
+            return {}
+
+        def advance(self, state, hp):
+            state["trained"] = True
+
+        def evaluate(self, state, split):
+            return 0.5
+
+        def unit_flops(self, hp):
+            return 1.0
+
+    study = tune(Forgetful(), RandomSearch(bowl.space, max_units=1, max_trials=2), engine=engine, seed=0)
+    reports = [event for event in study.history.events if isinstance(event, Report)]
+    assert len(reports) == 2
+    assert all("end it with `return True`" in report.error for report in reports)

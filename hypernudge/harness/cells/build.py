@@ -15,8 +15,8 @@ from hypernudge.warmstart.base import WarmStart
 def build_task(spec: dict[str, Any]) -> Task:
     """Build the task of a resolved variation.
 
-    A built-in task takes `space`, `model` and the `training` options; a user's own callable is given those
-    that the configuration states.
+    A built-in task takes `space`, `model` and the `training` options. A user's own callable is given its own
+    options and those of `training`: it has a space and a model of its own.
 
     Raises:
         InvalidArgumentError: For an option that the task does not take, or a value that breaks a rule.

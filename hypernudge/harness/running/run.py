@@ -26,6 +26,7 @@ from hypernudge.harness.running.declare import (
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.harness.running.launch import FORK_SERVER
 from hypernudge.harness.running.progress import Progress
+from hypernudge.registry import REGISTRY
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
 from hypernudge.results.plan import ResultsError, read_manifest
@@ -80,6 +81,7 @@ def _run(
     plan: Plan, results_dir: Path, train_command: Sequence[str] | None, evaluate_command: Sequence[str]
 ) -> int:
     _warn(plan)
+    _own_tasks(plan)
     for folder in list(folders(results_dir)):
         sweep(folder)
     write_text(results_dir / "experiment.yaml", plan.as_yaml())
@@ -143,6 +145,12 @@ def _warn(plan: Plan) -> None:
                 f"warning: {row['run_id']} cannot be significant: {row['pairs']} pairs give a Holm p "
                 f"of {row['least_p_holm']:.3g} at best in a family of {row['family_size']}"
             )
+
+
+def _own_tasks(plan: Plan) -> None:
+    """Say what a plan states of its users' own tasks and they cannot see."""
+    for name in sorted({v.spec["task"]["name"] for v in plan.variations} - set(REGISTRY["task"])):
+        _say(f"note: task {name!r} has its own search space and model: `space:` and `model:` are not used")
 
 
 def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None:

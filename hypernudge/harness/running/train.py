@@ -26,7 +26,7 @@ from hypernudge.harness.running.declare import check_directory
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.harness.running.interruption import orderly
 from hypernudge.harness.running.launch import die_with_parent, run_cells, start_server
-from hypernudge.registry import build
+from hypernudge.registry import REGISTRY, build
 from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.files import write_text
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
@@ -154,7 +154,7 @@ class Progress:
 def describe(plan: Plan, variation: Variation) -> str:
     """Return a readable description of the experiment; no line of it looks like JSON."""
     spec = variation.spec
-    space = build_space(spec["space"])
+    own = spec["task"]["name"] not in REGISTRY["task"]
     training = ", ".join(f"{key} {value}" for key, value in spec["training"].items()) or "task's default"
     lines = [
         f"Experiment    {plan.name}, variation {variation.run_id}",
@@ -165,9 +165,9 @@ def describe(plan: Plan, variation: Variation) -> str:
         f"Budget        {spec['budget']['units']:g} units on {spec['workers']} simulated workers",
         f"Target        {spec['task']['metric']} >= {spec['target']:g} on the validation part",
         f"Seeds         {len(variation.seeds)}: {variation.seeds[0]} .. {variation.seeds[-1]}",
-        "Search space",
+        "Search space" + ("  the task's own" if own else ""),
     ]
-    for parameter in space:
+    for parameter in () if own else build_space(spec["space"]):
         values = getattr(parameter, "choices", None)
         scale = "logarithmic" if getattr(parameter, "log", False) else "linear"
         shown = values or f"{getattr(parameter, 'low', '')} .. {getattr(parameter, 'high', '')} ({scale})"
