@@ -116,6 +116,8 @@ def read(tmp_path_factory):
     commands = [
         ["status", results],
         ["status", results, "--json"],
+        ["doctor", results],
+        ["doctor", results, "--json"],
         ["explain", results],
         ["explain", results, "--json", "--run-id", "optimizer"],
         ["explain", results, "--run-id", "task", "--figures", f"{output}/decisions"],
@@ -173,6 +175,31 @@ def test_status_names_what_is_damaged_and_waits_for_nothing(read):
     assert "nested deeper" in states["base"]["damaged"]["5"]
     assert "no regular file" in states["task"]["damaged"]["5"]
     assert states["model"]["missing"] == [5] and states["optimizer"]["done"] == list(hostile.SEEDS)
+
+
+def test_the_doctor_names_what_is_damaged_and_touches_nothing(read):
+    people, data = of(read, "doctor")
+    assert people["code"] == data["code"] == 1
+    found = {entry["path"]: entry for entry in json.loads(data["out"])["findings"]}
+    assert "nested deeper" in found["base/cells/seed-0005.json"]["rule"]
+
+
+def test_the_doctor_mends_within_the_directory_only(tmp_path):
+    """`--fix` moves and removes what is in DIR; what a link leads to stays."""
+    mark = tmp_path / "private" / "executed"
+    directory = hostile.write(tmp_path / "results", mark)
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "cells").mkdir(parents=True)
+    for name in ("seed-0000.json", ".seed-0000.json.abcd", "seed-0000.lock", "seed-0000.partial.jsonl"):
+        (elsewhere / "cells" / name).write_text("not a record")
+    (directory / "linked").symlink_to(elsewhere)
+    (directory / "base" / "cells" / "seed-0007.json").symlink_to(elsewhere / "cells" / "seed-0000.json")
+    before = snapshot(elsewhere)
+    done = guarded(tmp_path, directory, [directory], commands=[["doctor", str(directory), "--fix"]])
+    assert done.returncode == 0, done.stderr[-3000:]
+    (row,) = map(json.loads, done.stdout.splitlines())
+    assert row["code"] in (0, 1) and "Traceback" not in row["err"]
+    assert snapshot(elsewhere) == before and not mark.exists()
 
 
 def test_explain_says_what_it_knows_and_builds_nothing(read):
