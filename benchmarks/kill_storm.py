@@ -1,6 +1,6 @@
 """Studies are killed again and again, in five ways: nothing may be lost, unfinished or left behind.
 
-    python -m benchmarks.kill_storm [--kills 100] [--seed 0] [--json]
+    python -m benchmarks.kill_storm [--kills 100] [--door "hypernudge run"] [--seed 0] [--json]
 
 The smoke test, made small, runs through both front doors (`python -m src.main`, `hypernudge run`) with both
 engines, each combination in directories of its own. A kill comes at a random moment: SIGKILL to the whole
@@ -23,6 +23,7 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -326,9 +327,11 @@ def _locks() -> Iterator[tuple[int, int]]:
             yield int(fields[4]), int(fields[5].rsplit(":", 1)[1])
 
 
-def plan_of(kills: int, rng: random.Random) -> dict[tuple[str, str], list[str]]:
+def plan_of(
+    kills: int, rng: random.Random, doors: Sequence[str] = tuple(DOORS)
+) -> dict[tuple[str, str], list[str]]:
     """Return the kinds of kills for each (door, engine), every kind as often as the next, in random order."""
-    combinations = [(door, engine) for door in DOORS for engine in ENGINES]
+    combinations = [(door, engine) for door in doors for engine in ENGINES]
     planned: dict[tuple[str, str], list[str]] = {combination: [] for combination in combinations}
     cases = [(combination, kind) for kind in KINDS for combination in combinations]
     rng.shuffle(cases)
@@ -342,17 +345,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 if nothing went wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="in all (default 100)")
+    parser.add_argument("--door", choices=tuple(DOORS), help="only this one (default: both)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
     options = parser.parse_args(arguments)
     rng = random.Random(options.seed)
+    doors = tuple(DOORS) if options.door is None else (options.door,)
     begun = time.perf_counter()
     total = Found()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         references: dict[str, dict[str, str]] = {}
-        for (door, engine), kinds in plan_of(options.kills, rng).items():
+        for (door, engine), kinds in plan_of(options.kills, rng, doors).items():
             command = (*DOORS[door], "--results-dir", "{results}", *SMALL, f"engine={engine}")
             own = folder / f"{door.replace(' ', '-')}-{engine}"
             own.mkdir()
@@ -364,7 +369,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows.append({**row, "records": found.records, "faults": found.faults})
             sys.stderr.write(f"{door}, {engine}: {found.kills.total()} kills, {found.faults} faults\n")
     result = {
-        "command": f"python -m benchmarks.kill_storm --kills {options.kills} --seed {options.seed}",
+        "command": shlex.join(["python", "-m", "benchmarks.kill_storm", *(arguments or sys.argv[1:])]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "kills": {kind: total.kills[kind] for kind in KINDS},
         "total": total.kills.total(),
