@@ -101,38 +101,42 @@ def temporary_of(path: Path) -> str | None:
     return found.group(1) if found else None
 
 
-def is_held(path: Path) -> bool:
-    """Whether a live process has the lock of a file; False where nobody can tell, or it is gone."""
-    if not LOCKS:
-        return False
+@contextlib.contextmanager
+def _tried(path: Path) -> Iterator[bool | None]:
+    """Try for the lock of a file and hold it meanwhile: whether it was had, None where nobody can tell."""
     try:
-        handle = os.open(path, _UNBLOCKED)
+        handle = os.open(path, _UNBLOCKED) if LOCKS else None
     except OSError:
-        return False
+        handle = None
+    if handle is None:
+        yield None
+        return
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)
-    return False
+
+
+def is_held(path: Path) -> bool:
+    """Whether a live process has the lock of a file; False where nobody can tell, or it is gone."""
+    with _tried(path) as had:
+        return had is False
 
 
 def remove_unheld(path: Path) -> bool:
     """Remove a file unless a live process has its lock; return whether it was removed."""
-    if not LOCKS:
-        return False
-    try:
-        handle = os.open(path, _UNBLOCKED)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()  # while it is locked: nobody can come between
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
+    with _tried(path) as had:
+        if not had:
+            return False
+        try:
+            path.unlink()  # while it is locked: nobody can come between
+        except OSError:
+            return False
     return True
 
 
