@@ -18,9 +18,9 @@ from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
 from hypernudge.evidence.loading.study import Study
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.statistics.noninferiority import ScoreBounds
-from hypernudge.evidence.verdicts.comparisons import Comparison, compare
+from hypernudge.evidence.verdicts.comparisons import Comparison, compare, facts_of
 from hypernudge.evidence.verdicts.criteria import judge_criteria
-from hypernudge.evidence.verdicts.verdict import Facts, judge
+from hypernudge.evidence.verdicts.verdict import judge
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -133,16 +133,8 @@ def _old_bounds(comparison: Comparison, criteria: Criteria) -> ScoreBounds:
 
 
 def _by(bounds: ScoreBounds, comparison: Comparison, criteria: Criteria) -> Comparison:
-    facts = Facts(
-        pairs=comparison.test.pairs,
-        joint=comparison.test.both_reached,
-        best_case_p=comparison.best_case_p,
-        p_holm=comparison.p_holm,
-        favours=comparison.test.favours,
-        ratio=comparison.effects.ratio,
-        final=bounds,
-    )
-    return replace(comparison, final_bounds=bounds, verdict=judge(facts, criteria))
+    changed = replace(comparison, final_bounds=bounds)
+    return replace(changed, verdict=judge(facts_of(changed), criteria))
 
 
 def rows(found: Judged) -> Iterator[dict[str, Any]]:

@@ -174,15 +174,7 @@ def compare(study: Study) -> list[Comparison]:
             p_holm=float(adjusted[index]),
             auc_p_holm=float(adjusted_auc[index]),
         )
-        facts = Facts(
-            pairs=corrected.test.pairs,
-            joint=corrected.test.both_reached,
-            best_case_p=corrected.best_case_p,
-            p_holm=corrected.p_holm,
-            favours=corrected.test.favours,
-            ratio=corrected.effects.ratio,
-            final=corrected.final_bounds,
-        )
+        facts = facts_of(corrected)
         notes = (
             *of_times(corrected.test, corrected.effects, corrected.p_holm, criteria.alpha),
             *of_scores(corrected.final_bounds, corrected.final, criteria.final_margin),
@@ -293,3 +285,16 @@ def _sd_ratio(method: Floats, baseline: Floats) -> float:
     if method.size < 2 or float(np.std(baseline)) == 0.0:
         return math.nan
     return float(np.std(method, ddof=1) / np.std(baseline, ddof=1))
+
+
+def facts_of(comparison: Comparison) -> Facts:
+    """Return what the verdict on a comparison is judged by."""
+    return Facts(
+        pairs=comparison.test.pairs,
+        joint=comparison.test.both_reached,
+        best_case_p=comparison.best_case_p,
+        p_holm=comparison.p_holm,
+        favours=comparison.test.favours,
+        ratio=comparison.effects.ratio,
+        final=comparison.final_bounds,
+    )
