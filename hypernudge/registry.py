@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, one_line, require, unknown_name
+from hypernudge.renamed import present_names
 
 REGISTRY: dict[str, dict[str, str]] = {
     "task": {
@@ -147,12 +148,18 @@ def check_options(kind: str, spec: Mapping[str, Any], supplied: tuple[str, ...] 
     """
     rule = "must be a mapping with a name and options"
     require(isinstance(spec, Mapping) and "name" in spec, kind, rule, spec, "add `name:`")
-    parameters = _parameters(resolve(kind, spec["name"]))
+    target = resolve(kind, spec["name"])
+    parameters = _parameters(target)
     if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     known = [name for name in parameters if name not in supplied]
+    present = present_names(target)
     for option in spec:
-        if option != "name" and option not in known:
+        if option in present:
+            rule = f"must be given once, but {present[option]!r} stands there too, its present name"
+            remedy = f"remove {option!r}"
+            require(present[option] not in spec, f"{kind}.{option}", rule, spec[option], remedy)
+        elif option != "name" and option not in known:
             rule = f"{spec['name']!r} takes the options {known}"
             raise unknown_name(f"{kind}.{option}", option, known, rule)
 
@@ -172,8 +179,9 @@ def build(kind: str, spec: Mapping[str, Any], **supplied: Any) -> Any:
         InvalidArgumentError: If the name or an option is unknown, or a value breaks a rule.
     """
     check_options(kind, spec, tuple(supplied))
-    options = {key: value for key, value in spec.items() if key != "name"}
     target = resolve(kind, spec["name"])
+    present = present_names(target)
+    options = {present.get(key, key): value for key, value in spec.items() if key != "name"}
     needed = [
         name
         for name, parameter in (_parameters(target) or {}).items()

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "hypernudge"
 # A room may import the rooms of its own row and of those above it; the longest prefix names a module's room.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "random", "parameters", "space", "flops", "workspace"),
+    ("errors", "renamed", "random", "parameters", "space", "flops", "workspace"),
     ("results", "trial", "registry", "optimizers", "task"),
     ("hypergradient", "schedulers", "surrogates", "engine", "episodes"),
     ("warmstart", "tuner"),
