@@ -44,7 +44,7 @@ from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.measure import curvature_rate, walk
-from hypernudge.warmstart.measurement.probe import USUAL, Probe, believed
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
 
 SEEDS = range(70_100, 70_112)
 BEST = 0.1  # share of the configurations that count as best
@@ -105,10 +105,10 @@ def sources(task: GradientTask, seed: int) -> dict[str, float]:
     probed = float(np.mean(walked)) if walked else math.nan
     said = [
         probed,
-        believed(probed, rates.rule_of(task)),
+        shrunk_scale(probed, rates.rule_of(task)),
         *(float(np.mean(own[a:b])) for a, b in WINDOWS),
         math.log10(lr_star) if lr_star > 0 else math.nan,
-        USUAL[rates.rule_of(task)],
+        MEDIAN_SCALE[rates.rule_of(task)],
     ]
     return {source: round(value, 4) for source, value in zip(SOURCES, said, strict=True)}
 
@@ -166,7 +166,7 @@ def table(rows: list[dict[str, Any]], others: list[dict[str, float]]) -> str:
 
 
 def rules(best: dict[str, float], said: dict[str, list[dict[str, float]]]) -> list[dict[str, float]]:
-    """Return what other constants of `believed` would have given: the error at the median seed of a task.
+    """Return what other constants of `shrunk_scale` would have given: the error at the median seed of a task.
 
     A probe below the usual scale is raised by a share `doubt` of the difference, by `slack` decades at most;
     `doubt` 0 is the probe itself. The median over all tasks is taken: on two of them no rate is best.
@@ -177,7 +177,7 @@ def rules(best: dict[str, float], said: dict[str, list[dict[str, float]]]) -> li
             distances = []
             for name, seeds in said.items():
                 probed = np.array([at["probe"] for at in seeds])
-                raised = np.minimum(doubt * np.maximum(USUAL["SGD"] - probed, 0.0), slack)
+                raised = np.minimum(doubt * np.maximum(MEDIAN_SCALE["SGD"] - probed, 0.0), slack)
                 distances.append(float(np.nanmedian(best[name] - probed - raised)))
             errors = np.abs(np.array(distances) - np.median(distances))
             upper = float(np.quantile(errors, 0.75))

@@ -42,7 +42,7 @@ from hypernudge.flops import count_flops
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.random import integer, torch_stream
 from hypernudge.tasks.data.datasets import load_dataset
-from hypernudge.warmstart.base import Unchanged
+from hypernudge.warmstart.base import NoWarmStart
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
@@ -233,7 +233,7 @@ def ray(space: Space, warm_start: Informed | None = None) -> Run:
             library.init(
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
-        search = WarmStartSearch(measured(), warm_start=warm_start or Unchanged(), seed=seed)
+        search = WarmStartSearch(measured(), warm_start=warm_start or NoWarmStart(), seed=seed)
         drawn: dict[str, Any] = {
             name: (tune.loguniform if d.log else tune.uniform)(d.low, d.high)
             for name, d in space.items()

@@ -53,7 +53,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "gp": "hypernudge.surrogates.gp_sampler:GPSampler",
     },
     "warm_start": {
-        "none": "hypernudge.warmstart.base:Unchanged",
+        "none": "hypernudge.warmstart.base:NoWarmStart",
         "literal": "hypernudge.warmstart.policies.literal:Literal",
         "multi_step": "hypernudge.warmstart.policies.literal:multi_step",
         "random_step": "hypernudge.warmstart.policies.random_step:RandomStep",

@@ -21,7 +21,7 @@ from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
 from hypernudge.task import GradientTask, Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
 from hypernudge.warmstart.ahead import Nudger
-from hypernudge.warmstart.base import Unchanged, WarmStart
+from hypernudge.warmstart.base import NoWarmStart, WarmStart
 from hypernudge.warmstart.failures import total_failure
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
@@ -158,7 +158,7 @@ def tuning(
     require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
     seed = int(seed)  # a seed of NumPy is the same seed
     streams = Streams(seed)
-    policy = Unchanged() if warm_start is None else warm_start_of(warm_start)
+    policy = NoWarmStart() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
     nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()

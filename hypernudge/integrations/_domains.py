@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hypernudge.integrations._declared import Declared
+from hypernudge.integrations._external_space import ExternalSpace
 
 
-def add_domain(found: Declared, name: str, domain: Any, *, upper_excluded: bool) -> None:
+def add_domain(found: ExternalSpace, name: str, domain: Any, *, upper_excluded: bool) -> None:
     """Add one domain to a declared space; leave out what has no bounds, and constants.
 
     Args:

@@ -52,7 +52,7 @@ def check(sampler: BaseSampler) -> None:
                 f"sampler: must draw its values, but got {name}, which goes through all of them: a nudge "
                 "would move its points; give the study the sampler itself, or draw with RandomSampler"
             )
-        if hasattr(part, "_nudger"):
+        if hasattr(part, "_adapter"):
             raise InvalidArgumentError(
                 f"sampler: must not be nudged already, but got {name}; wrap the sampler inside it"
             )

@@ -16,7 +16,7 @@ from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.lifecycle.hooks import unwrap
 from hypernudge.episodes.scheduler import EpisodicScheduler
-from hypernudge.integrations._recipe import Recipe
+from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
 
 class _Registered:
@@ -83,7 +83,7 @@ def attach(
     """
     remedy = "pass accelerate.Accelerator()"
     checks.instance_with("accelerator", accelerator, ("register_for_checkpointing", "prepare"), remedy)
-    scheduler = Recipe(axes, controller, options).build(optimizer)
+    scheduler = SchedulerFactory(axes, controller, options).build(optimizer)
     for place in accelerator._custom_objects:
         if isinstance(place, _Registered) and place.free(scheduler, accelerator):
             break

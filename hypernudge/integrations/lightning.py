@@ -19,7 +19,7 @@ from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.integrations._recipe import Recipe
+from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
 
 class EpisodesCallback(Callback):
@@ -45,7 +45,7 @@ class EpisodesCallback(Callback):
         self, *axes: Axis, controller: Callable[[], Controller] | None = None, **options: Any
     ) -> None:
         self.schedulers: list[EpisodicScheduler] = []
-        self._recipe = Recipe(axes, controller, options)
+        self._factory = SchedulerFactory(axes, controller, options)
         self._resuming = False
         self._saved: list[dict[str, Any]] = []
 
@@ -82,7 +82,7 @@ class EpisodesCallback(Callback):
             )
         try:
             for optimizer in trainer.optimizers:
-                self.schedulers.append(self._recipe.build(optimizer))
+                self.schedulers.append(self._factory.build(optimizer))
             for scheduler, state in zip(self.schedulers, saved, strict=False):
                 scheduler.load_state_dict(state)
         except BaseException:

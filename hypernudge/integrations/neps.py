@@ -23,9 +23,9 @@ from typing import Any
 import neps
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._declared import Declared, check_space
-from hypernudge.integrations._ledger import Ledger
-from hypernudge.integrations._nudger import Nudger, WarmStartArgument
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
+from hypernudge.integrations._external_history import ExternalHistory
+from hypernudge.integrations._external_space import ExternalSpace, check_space
 from hypernudge.parameters import Categorical, same
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
@@ -68,8 +68,8 @@ def warm_started(
     searched = getattr(optimizer, "space", None) or getattr(optimizer, "_pipeline", None)
     if isinstance(searched, neps.PipelineSpace | neps.SearchSpace):
         check_space("space", spaced, declared(searched))
-    nudger = Nudger(objective, spaced, warm_start, seed, names)
-    return WarmStartAsk(optimizer, nudger, fidelity(space), _choices(space))
+    adapter = WarmStartAdapter(objective, spaced, warm_start, seed, names)
+    return WarmStartAsk(optimizer, adapter, fidelity(space), _choices(space))
 
 
 class WarmStartAsk:
@@ -81,22 +81,22 @@ class WarmStartAsk:
     def __init__(
         self,
         optimizer: Any,
-        nudger: Nudger,
+        adapter: WarmStartAdapter,
         fidelity: tuple[str | None, int | None],
         choices: Mapping[str, list[Any]],
     ) -> None:
         self.optimizer = optimizer
-        self._nudger = nudger
+        self._adapter = adapter
         self._choices = choices
         self._fidelity, horizon = fidelity
-        self._ledger = Ledger(horizon)
+        self._external = ExternalHistory(horizon)
         self._numbers: dict[str, int] = {}
         self._told: set[str] = set()
 
     @property
     def history(self) -> History:
         """The trials so far: sampled and nudged configurations, and scores by fidelity."""
-        return self._ledger.history
+        return self._external.history
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "optimizer":  # while it is being copied, there is none yet
@@ -117,8 +117,8 @@ class WarmStartAsk:
                 self._numbers[sampled.id] = self._numbers[sampled.previous_config_id]
             return sampled
         plain = _Plain(self._choices, sampled.config)
-        values, nudge = self._nudger(plain.values, self._ledger.history)
-        self._numbers[sampled.id] = self._ledger.started(self._nudger.sampled(plain.values), nudge)
+        values, nudge = self._adapter(plain.values, self._external.history)
+        self._numbers[sampled.id] = self._external.started(self._adapter.sampled(plain.values), nudge)
         return dataclasses.replace(sampled, config=plain.back(values))
 
     def _listen(self, trials: Mapping[str, Any]) -> None:
@@ -129,9 +129,9 @@ class WarmStartAsk:
             loss = trial.report.objective_to_minimize
             if isinstance(loss, int | float):
                 unit = _value(trial.config, self._fidelity)
-                self._ledger.scored(self._numbers[name], max(1, round(unit)), -float(loss))
+                self._external.scored(self._numbers[name], max(1, round(unit)), -float(loss))
             elif trial.report.err is not None:
-                self._ledger.failed(self._numbers[name])
+                self._external.failed(self._numbers[name])
 
 
 class _Plain:
@@ -186,13 +186,13 @@ def fidelity(space: Any) -> tuple[str | None, int | None]:
     return next(found, (None, None))
 
 
-def declared(space: Any) -> Declared:
+def declared(space: Any) -> ExternalSpace:
     """Return a NePS space as a declared one; fidelities, constants and architectures are left out.
 
     Raises:
         InvalidArgumentError: `space` is neither a `neps.PipelineSpace` nor a `neps.SearchSpace`.
     """
-    found = Declared()
+    found = ExternalSpace()
     for name, part in _parts(space).items():
         if _is_fidelity(part):
             continue

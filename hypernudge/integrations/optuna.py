@@ -29,9 +29,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._declared import Declared, plain
-from hypernudge.integrations._ledger import record_of
-from hypernudge.integrations._nudger import Nudger, WarmStartArgument, logger
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, logger
+from hypernudge.integrations._external_history import record_of
+from hypernudge.integrations._external_space import ExternalSpace, plain
 from hypernudge.integrations._optuna_past import RECORD, Past, record_in
 from hypernudge.integrations._optuna_samplers import SamplerSource, check, fixed, made
 from hypernudge.parameters import same
@@ -87,9 +87,9 @@ class WarmStartSampler(BaseSampler):
         check(inner)
         self._space = dict(space)
         held = fixed(inner)
-        self._nudger = Nudger(objective, declared(space), warm_start, seed, names, held)
+        self._adapter = WarmStartAdapter(objective, declared(space), warm_start, seed, names, held)
         self._open: dict[int, BaseSampler] = {}
-        self._past = Past(self._nudger.recovered)
+        self._past = Past(self._adapter.recovered)
         self._said: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
 
@@ -164,8 +164,8 @@ class WarmStartSampler(BaseSampler):
             return values
         held = {name: values[name] for name in fixed(self._inner(trial.number)) if name in values}
         with self._lock:
-            nudged, nudge = self._nudger(values, self._past.before(study, trial.number), held)
-        sampled = self._nudger.sampled(values)
+            nudged, nudge = self._adapter(values, self._past.before(study, trial.number), held)
+        sampled = self._adapter.sampled(values)
         self._record(study, trial, {"trial": trial.number, "sampled": sampled, **record_of(nudge)})
         return nudged
 
@@ -184,11 +184,11 @@ class WarmStartSampler(BaseSampler):
         """Write down what was trained where that is not what was nudged: names and values are Optuna's."""
         sampled, config = dict(record["sampled"]), dict(record["config"])
         other = {
-            self._nudger.ours(name): plain(trained[name])
+            self._adapter.ours(name): plain(trained[name])
             for name in self._tuned()
-            if name in trained and not _close(plain(trained[name]), config.get(self._nudger.ours(name)))
+            if name in trained and not _close(plain(trained[name]), config.get(self._adapter.ours(name)))
         }
-        left_out = [self._nudger.ours(name) for name in absent if self._nudger.ours(name) in config]
+        left_out = [self._adapter.ours(name) for name in absent if self._adapter.ours(name) in config]
         if not other and not left_out:
             return
         reason = record["reason"]
@@ -230,7 +230,7 @@ class WarmStartSampler(BaseSampler):
                 logger.warning("space.%s: %s", name, what)
 
     def _tuned(self) -> list[str]:
-        return list(self._nudger.declared.parameters)
+        return list(self._adapter.declared.parameters)
 
     def _proposed(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -251,13 +251,13 @@ def _close(a: Any, b: Any) -> bool:
     return same(a, b) or (numbers and math.isclose(a, b, rel_tol=1e-9))
 
 
-def declared(space: Mapping[str, BaseDistribution]) -> Declared:
+def declared(space: Mapping[str, BaseDistribution]) -> ExternalSpace:
     """Return Optuna's distributions as a declared space.
 
     Raises:
         InvalidArgumentError: Something in `space` is no distribution.
     """
-    found = Declared()
+    found = ExternalSpace()
     for name, distribution in space.items():
         if isinstance(distribution, FloatDistribution):
             if distribution.step is None:

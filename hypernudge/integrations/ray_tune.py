@@ -28,10 +28,10 @@ from ray.tune.search.sample import Domain
 from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._declared import Declared, plain
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
 from hypernudge.integrations._domains import add_domain
-from hypernudge.integrations._ledger import Ledger, given
-from hypernudge.integrations._nudger import Nudger, WarmStartArgument
+from hypernudge.integrations._external_history import ExternalHistory, given
+from hypernudge.integrations._external_space import ExternalSpace, plain
 from hypernudge.integrations._paths import NestedSpace, holds_domain
 from hypernudge.random import integer
 from hypernudge.space import Config
@@ -94,11 +94,11 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         )
         self._objective, self._policy, self._names = objective, warm_start, names
         self._seed = seed
-        self._ledger = Ledger()
+        self._external = ExternalHistory()
         self._numbers: dict[str, int] = {}
         self._space: NestedSpace | None = None
         self._restored: list[dict[str, Any]] | None = None
-        self._nudger: Nudger | None = None
+        self._adapter: WarmStartAdapter | None = None
         if warm_start is not None:
             self._policy = warm_start_of(warm_start)  # known before any space is
         if space is not None:
@@ -107,20 +107,23 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
     @property
     def history(self) -> History:
         """The trials so far: sampled and nudged configurations, and scores by training iteration."""
-        return self._ledger.history
+        return self._external.history
 
     def _use(self, space: Mapping[str, Any]) -> None:
         self._space = NestedSpace(space)
-        self._nudger = Nudger(self._objective, declared(space), self._policy, self._seed, self._names)
+        self._adapter = WarmStartAdapter(
+            self._objective, declared(space), self._policy, self._seed, self._names
+        )
         if self._restored is not None:  # before the choices of the space were known
-            self._ledger, self._restored = Ledger.from_state(self._restored, self._nudger.recovered), None
+            self._external = ExternalHistory.from_state(self._restored, self._adapter.recovered)
+            self._restored = None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
         """Take metric, mode and space from the tuner."""
         taken = self.inner is None or self.inner.set_search_properties(metric, mode, config, **spec)
-        if not taken or (self._nudger is not None and not config):
+        if not taken or (self._adapter is not None and not config):
             return False
         self._metric, self._mode = metric or self.metric, mode or self.mode
         if config:
@@ -133,8 +136,8 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next configuration, nudged."""
-        nudger, space = self._nudger, self._space
-        if nudger is None or space is None:
+        adapter, space = self._adapter, self._space
+        if adapter is None or space is None:
             raise InvalidArgumentError(
                 "space: must be known, but got None; give the Tuner a param_space, or this searcher a space"
             )
@@ -145,15 +148,15 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         if any("/" in key for key in proposed):
             proposed = unflatten_dict(proposed)
         flat = space.flat(proposed)
-        sampled = nudger.sampled(flat)
+        sampled = adapter.sampled(flat)
         if self._chosen_points() < waiting:
-            self._numbers[trial_id] = self._ledger.started(
+            self._numbers[trial_id] = self._external.started(
                 sampled, given(sampled, "one of points_to_evaluate")
             )
             return proposed
-        values, nudge = nudger(flat, self._ledger.history)
-        self._numbers[trial_id] = self._ledger.started(sampled, nudge)
-        changes = {path: values[path] for path in nudger.declared.parameters if path in values}
+        values, nudge = adapter(flat, self._external.history)
+        self._numbers[trial_id] = self._external.started(sampled, nudge)
+        changes = {path: values[path] for path in adapter.declared.parameters if path in values}
         config = space.replaced(proposed, changes)
         if nudge.changed and isinstance(self.inner, TuneBOHB):
             known = self.inner.trial_to_params[trial_id]
@@ -164,7 +167,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def _draw(self, space: NestedSpace) -> dict[str, Any]:
         # Tune's domains draw from the legacy generator.
-        seed = integer(self._seed, "config", len(self._ledger), bits=32)
+        seed = integer(self._seed, "config", len(self._external), bits=32)
         return space.draw(np.random.RandomState(seed))
 
     def _chosen_points(self) -> int:
@@ -183,7 +186,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         """Note the last score or the failure, and delegate."""
         self._note(trial_id, result or {})
         if error and trial_id in self._numbers:
-            self._ledger.failed(self._numbers[trial_id])
+            self._external.failed(self._numbers[trial_id])
         if self.inner is not None:
             self.inner.on_trial_complete(trial_id, result=result, error=error)
 
@@ -191,7 +194,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         score, unit = result.get(self.metric), result.get("training_iteration", 1)
         if trial_id in self._numbers and isinstance(score, int | float):
             sign = -1.0 if self.mode == "min" else 1.0
-            self._ledger.scored(self._numbers[trial_id], int(unit), sign * float(score))
+            self._external.scored(self._numbers[trial_id], int(unit), sign * float(score))
 
     def on_pause(self, trial_id: str) -> None:
         """Delegate (HyperBandForBOHB calls it)."""
@@ -211,16 +214,16 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
                 path = Path(folder) / "searcher"
                 self.inner.save(str(path))
                 inner = base64.b64encode(path.read_bytes()).decode()
-        state = {"trials": self._ledger.state(), "numbers": self._numbers, "searcher": inner}
+        state = {"trials": self._external.state(), "numbers": self._numbers, "searcher": inner}
         Path(checkpoint_path).write_text(json.dumps(plain(state)), encoding="utf-8")
 
     def restore(self, checkpoint_path: str) -> None:
         """Read back what `save` wrote."""
         state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
-        if self._nudger is None:
+        if self._adapter is None:
             self._restored = state["trials"]
-        recovered = self._nudger.recovered if self._nudger is not None else Config
-        self._ledger = Ledger.from_state(state["trials"], recovered)
+        recovered = self._adapter.recovered if self._adapter is not None else Config
+        self._external = ExternalHistory.from_state(state["trials"], recovered)
         self._numbers = dict(state["numbers"])
         if self.inner is not None:
             with TemporaryDirectory() as folder:
@@ -293,13 +296,13 @@ def _unpickled(payload: bytes) -> Any:
     return sampler
 
 
-def declared(space: Mapping[str, Any]) -> Declared:
+def declared(space: Mapping[str, Any]) -> ExternalSpace:
     """Return Tune's search space as a declared one, by paths; what is no bounded domain is left out.
 
     Raises:
         InvalidArgumentError: The space holds a grid search, which no searcher takes.
     """
-    found = Declared()
+    found = ExternalSpace()
     for path, domain in NestedSpace(space).leaves.items():
         if not holds_domain(getattr(domain, "categories", ())):  # what is drawn is none of the choices then
             add_domain(found, path, domain, upper_excluded=True)

@@ -19,10 +19,10 @@ from typing import Any
 from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
 
 from hypernudge.errors import require
-from hypernudge.integrations._declared import Declared, check_space
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
 from hypernudge.integrations._domains import add_domain
-from hypernudge.integrations._ledger import Ledger, given
-from hypernudge.integrations._nudger import Nudger, WarmStartArgument
+from hypernudge.integrations._external_history import ExternalHistory, given
+from hypernudge.integrations._external_space import ExternalSpace, check_space
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
@@ -65,8 +65,8 @@ def warm_started(
     searched = getattr(scheduler, "config_space", None) or getattr(searcher, "config_space", None)
     if isinstance(searched, Mapping):
         check_space("config_space", given, declared(searched))
-    nudger = Nudger(objective, given, warm_start, seed, names)
-    starts = _Starts(nudger, getattr(scheduler, "max_t", None))
+    adapter = WarmStartAdapter(objective, given, warm_start, seed, names)
+    starts = _Starts(adapter, getattr(scheduler, "max_t", None))
     if hasattr(searcher, "get_config"):
         searcher.get_config = _NudgedGetConfig(searcher, searcher.get_config, starts)
         return scheduler
@@ -85,20 +85,20 @@ def _check(scheduler: Any, searcher: Any) -> None:
 class _Starts:
     """Nudges what is new, and knows what became of it."""
 
-    def __init__(self, nudger: Nudger, horizon: int | None) -> None:
-        self._nudger = nudger
+    def __init__(self, adapter: WarmStartAdapter, horizon: int | None) -> None:
+        self._adapter = adapter
         self._numbers: dict[str, int] = {}
-        self.ledger = Ledger(horizon)
+        self.external = ExternalHistory(horizon)
 
     def nudged(self, config: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
         """Return the configuration to start with; what somebody has chosen is only noted."""
         values = dict(config)
-        sampled = self._nudger.sampled(values)
+        sampled = self._adapter.sampled(values)
         if chosen:
             nudge = given(sampled, "one of points_to_evaluate")
         else:
-            values, nudge = self._nudger(values, self.ledger.history)
-        self._numbers[self._key(values)] = self.ledger.started(sampled, nudge)
+            values, nudge = self._adapter(values, self.external.history)
+        self._numbers[self._key(values)] = self.external.started(sampled, nudge)
         return values
 
     def number(self, config: Mapping[str, Any]) -> int | None:
@@ -107,7 +107,7 @@ class _Starts:
 
     def _key(self, config: Mapping[str, Any]) -> str:
         # Schedulers add resource limits to a configuration: only what is tuned tells trials apart.
-        return repr(sorted(self._nudger.sampled(config).items()))
+        return repr(sorted(self._adapter.sampled(config).items()))
 
 
 class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
@@ -124,7 +124,7 @@ class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
     @property
     def history(self) -> History:
         """The trials so far: sampled and nudged configurations, and scores by resource."""
-        return self._starts.ledger.history
+        return self._starts.external.history
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "scheduler":  # while it is being copied, there is none yet
@@ -149,7 +149,7 @@ class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
         """Delegate, and note the failure."""
         number = self._starts.number(trial.config)
         if number is not None:
-            self._starts.ledger.failed(number)
+            self._starts.external.failed(number)
         self.scheduler.on_trial_error(trial)
 
     def on_trial_result(self, trial: Any, result: dict[str, Any]) -> str:
@@ -169,7 +169,7 @@ class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
 
     def metadata(self) -> dict[str, Any]:
         """Return the wrapped scheduler's metadata, and the name of the policy."""
-        policy = type(self._starts._nudger.policy).__name__
+        policy = type(self._starts._adapter.policy).__name__
         return {**self.scheduler.metadata(), "warm_start": policy}
 
     def _note(self, trial: Any, result: Mapping[str, Any]) -> None:
@@ -180,7 +180,7 @@ class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
         sign = -1.0 if self.scheduler.metric_mode() == "min" else 1.0
         resource = getattr(self.scheduler, "time_attr", None)
         unit = int(result[resource]) if isinstance(resource, str) and resource in result else 1
-        self._starts.ledger.scored(number, unit, sign * float(result[names[0]]))
+        self._starts.external.scored(number, unit, sign * float(result[names[0]]))
 
 
 class _NudgedGetConfig:
@@ -194,7 +194,7 @@ class _NudgedGetConfig:
     @property
     def history(self) -> History:
         """The trials so far: sampled and nudged configurations."""
-        return self._starts.ledger.history
+        return self._starts.external.history
 
     def __call__(self, **kwargs: Any) -> dict[str, Any] | None:
         """Return the next configuration, nudged."""
@@ -211,9 +211,9 @@ def _points(scheduler: Any) -> int:
     return len(getattr(searcher, "points_to_evaluate", None) or ())
 
 
-def declared(config_space: Mapping[str, Any]) -> Declared:
+def declared(config_space: Mapping[str, Any]) -> ExternalSpace:
     """Return a configuration space as a declared one; constants are left out."""
-    found = Declared()
+    found = ExternalSpace()
     for name, domain in config_space.items():
         add_domain(found, name, domain, upper_excluded=False)
     return found

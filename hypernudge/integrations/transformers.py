@@ -24,7 +24,7 @@ from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.lifecycle.watch import training_loss
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.integrations._recipe import Recipe
+from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
 
 class _Noticed(Tensor):
@@ -78,7 +78,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         self, *axes: Axis, controller: Callable[[], Controller] | None = None, **options: Any
     ) -> None:
         self.scheduler: EpisodicScheduler | None = None
-        self._recipe = Recipe(axes, controller, options)
+        self._factory = SchedulerFactory(axes, controller, options)
         self._trainer: weakref.ref[Trainer] | None = None
         self._undo: list[Callable[[], None]] = []
         self._step = 0
@@ -157,7 +157,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         """
         self.on_init_end(args, state, control)
         self._detach()
-        self.scheduler = self._recipe.build(kwargs["optimizer"])
+        self.scheduler = self._factory.build(kwargs["optimizer"])
         self._step = state.global_step
         self._sum, self._count = None, 0
         try:

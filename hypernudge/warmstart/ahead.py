@@ -16,7 +16,7 @@ from hypernudge.schedulers.base import Foresees, Scheduler, Start
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import YIELDED, Measuring, Unchanged, WarmStart, Yielding
+from hypernudge.warmstart.base import YIELDED, NoWarmStart, SupportsBatchMeasurement, WarmStart, Yielding
 
 
 class Nudger:
@@ -37,7 +37,9 @@ class Nudger:
         self._task, self._scheduler, self._streams, self._abreast = task, scheduler, streams, abreast
         self._measured: dict[int, tuple[Config, Any, float]] = {}
         # Found out once: asking a protocol takes microseconds, and it is asked for every trial foreseen.
-        self._measuring: Measuring[Any] | None = policy if isinstance(policy, Measuring) else None
+        self._measuring: SupportsBatchMeasurement[Any] | None = (
+            policy if isinstance(policy, SupportsBatchMeasurement) else None
+        )
 
     def __call__(self, sampled: Config, history: History, modelled: bool = False) -> Nudge:
         """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled.
@@ -63,7 +65,7 @@ class Nudger:
     def expected(self, sampled: Config, number: int, history: History) -> Config | None:
         """Return the configuration with which trial `number` will probably be trained; None if unknown."""
         known = self._measured.get(number)
-        if isinstance(self.policy, Unchanged):
+        if isinstance(self.policy, NoWarmStart):
             return sampled
         if self._measuring is None or known is None or known[0] != sampled:
             return None

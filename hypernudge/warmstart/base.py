@@ -35,7 +35,7 @@ M = TypeVar("M")
 
 
 @runtime_checkable
-class Measuring(Protocol[M]):
+class SupportsBatchMeasurement(Protocol[M]):
     """What a warm start offers besides if it measures something: many trials at once, before they start.
 
     What is measured depends on the trial's configuration and number alone, never on the history; what is made
@@ -66,14 +66,16 @@ class Yielding(Protocol):
     yields: ClassVar[str]
 
 
-def nudge_one(policy: Measuring[M], task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
+def measure_and_nudge(
+    policy: SupportsBatchMeasurement[M], task: Task, sampled: Config, history: History, streams: Streams
+) -> Nudge:
     """Measure and nudge the next trial of `history`."""
     number = len(history.trials)
     (measured,) = policy.measure(task, [sampled], [number], streams)
     return policy.nudge(task, sampled, number, history, streams, measured)
 
 
-class Unchanged:
+class NoWarmStart:
     """The baseline: trains what was sampled, at no cost."""
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:

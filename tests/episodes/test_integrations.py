@@ -13,10 +13,10 @@ from tests.episodes.trainers import AXES, Digits, forget_episodes, hf_trainer, l
 
 
 def test_a_controller_instance_is_refused():
-    from hypernudge.integrations._recipe import Recipe
+    from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
     with pytest.raises(TypeError, match="controller must be a callable"):
-        Recipe((), Alignment(), {})
+        SchedulerFactory((), Alignment(), {})
 
 
 @pytest.mark.slow

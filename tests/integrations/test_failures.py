@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution
 
 from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.integrations._declared import Declared
-from hypernudge.integrations._nudger import Nudger
+from hypernudge.integrations._adapter import WarmStartAdapter
+from hypernudge.integrations._external_space import ExternalSpace
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
 from hypernudge.space import Categorical, Real, SearchSpace
 from hypernudge.task import GradientTask
@@ -20,16 +20,16 @@ CAUSE = "the measurement raised RuntimeError: out of memory"
 
 
 def space():
-    declared = Declared()
+    declared = ExternalSpace()
     declared.real("lr", 1e-4, 1.0, log=True)
     return declared
 
 
-def drive(nudger, n, values=None):
+def drive(adapter, n, values=None):
     """Nudge `n` trials as a tool's study does; return their nudges."""
     history = History()
     for number in range(n):
-        _, nudge = nudger(values or {"lr": 1e-3}, history)
+        _, nudge = adapter(values or {"lr": 1e-3}, history)
         history.append(Started(number, nudge.config, nudge, 0.0))
     return [trial.nudge for trial in history.trials]
 
@@ -39,7 +39,7 @@ def drive(nudger, n, values=None):
 )
 def test_the_reason_stays_the_cause_and_the_count_is_said(policy, caplog):
     with caplog.at_level(logging.WARNING):
-        nudges = drive(Nudger(ModuleLoss(no_model, (X, Y), loss), space(), policy), 12)
+        nudges = drive(WarmStartAdapter(ModuleLoss(no_model, (X, Y), loss), space(), policy), 12)
     assert all(nudge.flagged and CAUSE in nudge.reason for nudge in nudges)
     said = [record.getMessage() for record in caplog.records]
     each, total = said[:3], said[3:]
@@ -57,15 +57,15 @@ def test_one_that_works_is_told_of_single_failures_only(caplog):
                 raise RuntimeError("not today")
             return super().__call__(task, sampled, history, streams)
 
-    drive(Nudger(training(), space(), Sometimes()), 12)
+    drive(WarmStartAdapter(training(), space(), Sometimes()), 12)
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 6 and all("not today" in line for line in said)
 
 
 def test_what_was_out_of_bounds_is_no_failure_of_the_policy():
-    history, nudger = History(), Nudger(training(), space())
+    history, adapter = History(), WarmStartAdapter(training(), space())
     for number in range(5):
-        values, nudge = nudger({"lr": 50.0 if number < 4 else 1e-3}, history)
+        values, nudge = adapter({"lr": 50.0 if number < 4 else 1e-3}, history)
         history.append(Started(number, nudge.config, nudge, 0.0))
     *outside, last = (trial.nudge for trial in history.trials)
     assert {nudge.policy for nudge in outside} == {"none"} and all(nudge.flagged for nudge in outside)
@@ -80,10 +80,12 @@ def test_a_loss_that_can_never_work_stops_the_first_trial_and_no_later_one():
         value = loss(model, batch, hp)
         return value if len(calls) < 3 else value.repeat(2)
 
-    never = Nudger(ModuleLoss(model, (X, Y), lambda model, batch, hp: model(batch[0])), space())
+    never = WarmStartAdapter(ModuleLoss(model, (X, Y), lambda model, batch, hp: model(batch[0])), space())
     with pytest.raises(InvalidArgumentError, match="loss: must return a scalar"):
         drive(never, 1)
-    nudges = drive(Nudger(ModuleLoss(model, (X, Y), spoiled), space(), CurvatureBand(batch_size=32)), 4)
+    nudges = drive(
+        WarmStartAdapter(ModuleLoss(model, (X, Y), spoiled), space(), CurvatureBand(batch_size=32)), 4
+    )
     assert [nudge.flagged for nudge in nudges][:2] == [False, True]
     assert "loss: must return a scalar" in nudges[1].reason
 
@@ -121,17 +123,17 @@ def test_a_task_of_ones_own_is_seen_with_the_space_that_is_tuned():
         return Tenfold()(task, sampled, history, streams)
 
     task = Own()
-    (nudge,) = drive(Nudger(task, space(), policy), 1, {"lr": 0.5})
+    (nudge,) = drive(WarmStartAdapter(task, space(), policy), 1, {"lr": 0.5})
     assert nudge.config["lr"] == 1.0 and task.space is Own.space
     assert (
         seen[0][0] == SearchSpace([Real("lr", 1e-4, 1.0, log=True)])
         and seen[0][1].loss.__self__ is seen[0][1]
     )
-    same = Declared({p.name: p for p in Own.space})
-    drive(Nudger(task, same, policy), 1, {"lr": 0.5, "momentum": 0.1})
+    same = ExternalSpace({p.name: p for p in Own.space})
+    drive(WarmStartAdapter(task, same, policy), 1, {"lr": 0.5, "momentum": 0.1})
     assert seen[1][1] is task
     with pytest.raises(InvalidArgumentError, match=r"^objective: its space must be the declared one"):
-        Nudger(Fixed(), space())
+        WarmStartAdapter(Fixed(), space())
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_a_task_of_ones_own_is_seen_with_the_space_that_is_tuned():
 def test_arguments(arguments, message):
     arguments = {"objective": training(), "declared": space(), **arguments}
     with pytest.raises(InvalidArgumentError, match=message) as refused:
-        Nudger(**arguments)
+        WarmStartAdapter(**arguments)
     assert "\n" not in str(refused.value)
 
 
@@ -157,11 +159,11 @@ def test_an_optimizer_that_is_no_rule_is_refused():
     task = Own()
     task.optimizer = "sgd"
     with pytest.raises(InvalidArgumentError, match=r"^objective\.optimizer: must be an update rule"):
-        Nudger(task, space())
+        WarmStartAdapter(task, space())
 
 
 def test_declared_choices():
-    declared = Declared()
+    declared = ExternalSpace()
     declared.choice("x", [1, 1, True, 1.0, None, None])
     assert declared.parameters["x"] == Categorical("x", (1, True, 1.0, None))
     assert [type(declared.own("x", value)) for value in (1, True, 1.0)] == [int, bool, float]

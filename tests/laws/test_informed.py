@@ -17,7 +17,14 @@ from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE, features, hats
-from hypernudge.warmstart.measurement.probe import DOUBT, PROBE, SLACK, USUAL, Probe, believed
+from hypernudge.warmstart.measurement.probe import (
+    MAX_SHIFT,
+    MEDIAN_SCALE,
+    PROBE,
+    SHRINKAGE,
+    Probe,
+    shrunk_scale,
+)
 from hypernudge.warmstart.policies.density import Density, log_density
 from hypernudge.warmstart.policies.informed import (
     USUAL_UNITS,
@@ -144,13 +151,13 @@ def test_a_guard_is_the_identity_bit_for_bit(bowl):
 
 
 def test_a_probe_below_the_usual_scale_is_raised_and_others_are_believed():
-    usual = USUAL["SGD"]
-    assert believed(usual + 0.4, "SGD") == usual + 0.4 and believed(usual, "SGD") == usual
-    assert believed(usual - 0.4, "SGD") == pytest.approx(usual - 0.4 * (1 - DOUBT))
-    assert believed(usual - 9.0, "SGD") == pytest.approx(usual - 9.0 + SLACK)
+    usual = MEDIAN_SCALE["SGD"]
+    assert shrunk_scale(usual + 0.4, "SGD") == usual + 0.4 and shrunk_scale(usual, "SGD") == usual
+    assert shrunk_scale(usual - 0.4, "SGD") == pytest.approx(usual - 0.4 * (1 - SHRINKAGE))
+    assert shrunk_scale(usual - 9.0, "SGD") == pytest.approx(usual - 9.0 + MAX_SHIFT)
     x = np.linspace(-6.0, 2.0, 200)
-    assert (np.diff([believed(value, "SGD") for value in x]) > 0).all()
-    assert believed(-3.0, "AdamW") == -3.0 and math.isnan(believed(math.nan, "SGD"))
+    assert (np.diff([shrunk_scale(value, "SGD") for value in x]) > 0).all()
+    assert shrunk_scale(-3.0, "AdamW") == -3.0 and math.isnan(shrunk_scale(math.nan, "SGD"))
 
 
 def test_without_a_probe_it_takes_the_usual_scale_of_the_optimizer(bowl):
@@ -158,7 +165,7 @@ def test_without_a_probe_it_takes_the_usual_scale_of_the_optimizer(bowl):
     for optimizer in (SGD(), AdamW()):
         bowl.optimizer = optimizer
         nudge = Informed(probe=False)(bowl, sampled, History(9), Streams(0))
-        usual = USUAL[type(optimizer).__name__]
+        usual = MEDIAN_SCALE[type(optimizer).__name__]
         assert nudge.z == pytest.approx(rates.log_rate(bowl, sampled) - usual)
         assert nudge.flops == 0.0
 
@@ -216,9 +223,9 @@ def test_rates_are_seen_from_the_believed_scale(bowl):
 
     nudges = [Informed()(t, t.space.decode([0.5] * 5), History(27), Streams(0)) for t in (bowl, Steep())]
     gentle, steep = (n.measurements[PROBE] for n in nudges)
-    assert steep == pytest.approx(gentle - 3.0, abs=0.2) and steep < USUAL["SGD"] - 2 * SLACK
+    assert steep == pytest.approx(gentle - 3.0, abs=0.2) and steep < MEDIAN_SCALE["SGD"] - 2 * MAX_SHIFT
     x = rates.log_rate(bowl, bowl.space.decode([0.5] * 5))
-    assert nudges[1].z == pytest.approx(x - (steep + SLACK))
+    assert nudges[1].z == pytest.approx(x - (steep + MAX_SHIFT))
 
 
 def test_a_narrow_space_keeps_its_first_trials(bowl):

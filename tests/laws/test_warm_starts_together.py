@@ -14,7 +14,7 @@ from hypernudge.registry import build
 from hypernudge.trial import History
 from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.ahead import Nudger
-from hypernudge.warmstart.base import Measuring
+from hypernudge.warmstart.base import SupportsBatchMeasurement
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.literal import Literal
 from tests.engine.tasks import Branching, Quadratic, digits, table
@@ -51,7 +51,7 @@ def close(a, b, tolerance=1e-9):
 @pytest.mark.parametrize("name", POLICIES)
 def test_together_is_one_by_one(name, kind):
     task, policy, streams = TASKS[kind](), build("warm_start", POLICIES[name]), Streams(3)
-    assert isinstance(policy, Measuring)
+    assert isinstance(policy, SupportsBatchMeasurement)
     numbers = [0, 1, 2, 3, 4, 7]
     configs = [task.space.sample(streams("config", number)) for number in numbers]
     fast = policy.measure(task, configs, numbers, streams)

@@ -38,7 +38,7 @@ from hypernudge.space import Config
 from hypernudge.task import GradientTask, Task
 from hypernudge.warmstart.measurement.features import features_at
 from hypernudge.warmstart.measurement.prior import PriorFile, TaskStatistics, load
-from hypernudge.warmstart.measurement.probe import believed
+from hypernudge.warmstart.measurement.probe import shrunk_scale
 from hypernudge.warmstart.policies.informed import normal_scores
 
 Found = dict[tuple[str, str], TaskStatistics]
@@ -175,7 +175,7 @@ def _contribution(
         raise ValueError("a trial has no effective learning rate")
     steps = facts.steps_per_unit * float(spec["scheduler"].get("max_units", max(units)))
     configs = [Config(trial["nudged"]) for trial in trials]
-    phi = features_at(log_rates, configs, believed(scale, facts.optimizer), steps)
+    phi = features_at(log_rates, configs, shrunk_scale(scale, facts.optimizer), steps)
     y = targets(record["curve"], [trial["trial"] for trial in trials], units)
     if not (np.isfinite(phi).all() and np.isfinite(y).all()):
         raise ValueError("its features are not finite")

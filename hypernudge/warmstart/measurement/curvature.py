@@ -16,7 +16,7 @@ from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import MAX_SAMPLES, nudge_one
+from hypernudge.warmstart.base import MAX_SAMPLES, measure_and_nudge
 from hypernudge.warmstart.failures import failed, first_cause
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.requirements import needs_gradient, needs_rate
@@ -63,7 +63,7 @@ class AroundCurvature:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate corrected; alone and flagged without `lr*`."""
-        return nudge_one(self, task, sampled, history, streams)
+        return measure_and_nudge(self, task, sampled, history, streams)
 
     def measure(
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 PROBE = "log10_probe"
 ATTEMPTS = 3  # probes that may fail before a study goes on without
-USUAL = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
+MEDIAN_SCALE = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
 RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
-DOUBT, SLACK = 0.5, 0.7  # share of how far below that a probe lies that is its own; at most so many decades
+SHRINKAGE, MAX_SHIFT = (
+    0.5,
+    0.7,
+)  # share of how far below that a probe lies that is its own; at most so many decades
 
 
-def believed(value: float, optimizer: str) -> float:
+def shrunk_scale(value: float, optimizer: str) -> float:
     """Return the scale (log10 of the effective rate) to use in place of the probe `value`.
 
     SGD only: moves a low probe half-way to the median of past tasks, at most 0.7 decades, because it is too
@@ -38,8 +41,8 @@ def believed(value: float, optimizer: str) -> float:
     one rung, one that is too low a whole training. For other optimizers this has not been measured, and the
     probe stays.
     """
-    usual = USUAL[optimizer] if optimizer in RAISED else -math.inf
-    return value + min(DOUBT * max(usual - value, 0.0), SLACK)
+    usual = MEDIAN_SCALE[optimizer] if optimizer in RAISED else -math.inf
+    return value + min(SHRINKAGE * max(usual - value, 0.0), MAX_SHIFT)
 
 
 @dataclass(frozen=True)

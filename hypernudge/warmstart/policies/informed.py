@@ -23,7 +23,7 @@ from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored, steps_of
-from hypernudge.warmstart.measurement.probe import USUAL, Probe, believed
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
 from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ class Informed:
 
         needs_rate(task.space, "informed")
         rule = rates.rule_of(task)
-        scale = rates.Scale(USUAL.get(rule, USUAL["SGD"]))
+        scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, "informed", sampled, history, streams)
         if not math.isfinite(scale.value):
             reason = f"{scale.why}: left as sampled"
             return Nudge(sampled, "informed", flagged=True, reason=reason, flops=scale.flops)
-        c = believed(scale.value, rule)
+        c = shrunk_scale(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
         config, reason = sampled, self._guard(task, c, len(history.trials))
         if not reason:

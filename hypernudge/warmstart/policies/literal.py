@@ -16,7 +16,7 @@ from hypernudge.errors import require, require_between, require_choice, require_
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, nudge_one
+from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, measure_and_nudge
 from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Literal:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the steps; unchanged and flagged if a gradient is not finite."""
-        return nudge_one(self, task, sampled, history, streams)
+        return measure_and_nudge(self, task, sampled, history, streams)
 
     def measure(
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams

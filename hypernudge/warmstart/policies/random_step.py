@@ -16,7 +16,7 @@ import numpy as np
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import nudge_one
+from hypernudge.warmstart.base import measure_and_nudge
 from hypernudge.warmstart.policies.literal import Literal
 from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
@@ -49,7 +49,7 @@ class RandomStep:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the random step; unchanged and flagged without a finite length."""
-        return nudge_one(self, task, sampled, history, streams)
+        return measure_and_nudge(self, task, sampled, history, streams)
 
     def measure(
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams

@@ -11,7 +11,7 @@ from hypernudge.space import Config, Value
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
 
-class Ledger:
+class ExternalHistory:
     """An append-only history, told of starts and scores in the words that other tools have.
 
     Trials are numbered from 0 as they start. Scores are larger-is-better. There is no clock: tools keep
@@ -66,23 +66,23 @@ class Ledger:
     @classmethod
     def from_state(
         cls, state: list[dict[str, Any]], recovered: Callable[[Mapping[str, Any]], Config] = Config
-    ) -> Ledger:
-        """Rebuild a ledger from `state()`; scores come back trial by trial instead of in order of arrival.
+    ) -> ExternalHistory:
+        """Rebuild a history from `state()`; scores come back trial by trial instead of in order of arrival.
 
         Args:
             state: What was saved.
             recovered: Turns a configuration as JSON holds it into what it was.
         """
-        ledger = cls()
+        external = cls()
         for entry in state:
             nudge = nudge_of({**entry["nudge"], "config": recovered(entry["nudge"]["config"])})
-            number = ledger.started(recovered(entry["sampled"]), nudge)
+            number = external.started(recovered(entry["sampled"]), nudge)
             for unit, score in entry["scores"]:
                 if not (entry["failed"] and unit == entry["scores"][-1][0]):
-                    ledger.scored(number, unit, score)
+                    external.scored(number, unit, score)
             if entry["failed"]:
-                ledger.failed(number)
-        return ledger
+                external.failed(number)
+        return external
 
 
 def record_of(nudge: Nudge) -> dict[str, Any]:

@@ -17,7 +17,7 @@ GIVEN = ("self", "optimizer", "axes", "controller", "bandit_options")
 STATEFUL = ("reward", "noise_source")
 
 
-class Recipe:
+class SchedulerFactory:
     """Arguments of an :class:`~hypernudge.episodes.EpisodicScheduler`, kept until there is an optimizer.
 
     Args:

@@ -16,7 +16,7 @@ from hypernudge.space import Categorical, HyperParameter, Integer, Real, Value
 
 
 @dataclass
-class Declared:
+class ExternalSpace:
     """A search space as another tool declares it, under that tool's own names.
 
     What a warm start can make nothing of (an unbounded normal, a function) is left out, and passes through.
@@ -75,13 +75,13 @@ class Declared:
             return parameter.choices[parameter.index(value)]
         return value
 
-    def held(self, values: Mapping[str, Any]) -> Declared:
+    def held(self, values: Mapping[str, Any]) -> ExternalSpace:
         """Return the space in which each of `values` is the only choice of its name."""
         fixed = {n: Categorical(n, (native(v),)) for n, v in values.items() if n in self.parameters}
         return dataclasses.replace(self, parameters={**self.parameters, **fixed})
 
 
-def check_space(argument: str, given: Declared, searched: Declared) -> None:
+def check_space(argument: str, given: ExternalSpace, searched: ExternalSpace) -> None:
     """Refuse a space that is not the one that a tool searches: what is nudged would lie outside of it.
 
     Args:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, is_whole, require, shown
-from hypernudge.integrations._declared import Declared, plain, recovered
+from hypernudge.integrations._external_space import ExternalSpace, plain, recovered
 from hypernudge.optimizers import check_rule
 from hypernudge.parameters import same
 from hypernudge.random import Streams
@@ -30,7 +30,7 @@ SAID_AT = (ATTEMPTS, 10, 30, 100, 300, 1000, 3000, 10_000)  # failures without a
 logger = logging.getLogger("hypernudge.integrations")
 
 
-class Nudger:
+class WarmStartAdapter:
     """A warm start for the configurations of another tool.
 
     Args:
@@ -50,7 +50,7 @@ class Nudger:
     def __init__(
         self,
         objective: ModuleLoss | Task,
-        declared: Declared,
+        declared: ExternalSpace,
         warm_start: WarmStartArgument = None,
         seed: int = 0,
         names: Mapping[str, str] | None = None,
