@@ -58,6 +58,28 @@ def test_every_string_that_names_a_module_names_one_that_is_there():
                 assert hasattr(importlib.import_module(module), attribute), f"{path}: {node.value}"
 
 
+def test_every_command_that_the_pages_name_is_there():
+    root, called = import_graph.ROOT, re.compile(r"-m ((?:hypernudge|benchmarks|src|scripts)(?:\.\w+)*)")
+    pages = [
+        root / "README.md",
+        *(
+            page
+            for folder in ("docs", "benchmarks", "hypernudge", "config")
+            for page in (root / folder).rglob("*.*")
+        ),
+    ]
+    named = {
+        (page, module)
+        for page in pages
+        if page.suffix in {".md", ".py", ".yaml"}
+        for module in called.findall(page.read_text("utf-8"))
+    }
+    assert len({module for _, module in named}) > 15
+    for page, module in sorted(named):
+        path = root.joinpath(*module.split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"{page}: {module}"
+
+
 def test_rooms_are_small():
     for folder in {path.parent for path in import_graph.modules().values()}:
         count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))

@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 import gzip
 import math
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -22,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
+from benchmarks.data import data_file
 from hypernudge.random import stream, torch_stream
 from hypernudge.tasks.data.datasets import load_dataset, split_indices
 from hypernudge.tasks.networks import build_network
@@ -145,21 +144,6 @@ def noisy_labels(labels: Tensor, classes: int, share: float, seed: int) -> Tenso
         other = rng.randrange(classes - 1)
         changed[index] = other if other < changed[index] else other + 1
     return torch.tensor(changed)
-
-
-def data_file(*parts: str) -> Path:
-    """Return a file below `$HYPERNUDGE_DATA`, or below `../shared/data` beside the repository.
-
-    Raises:
-        FileNotFoundError: It is not there.
-    """
-    beside = Path(__file__).resolve().parents[2].parent / "shared" / "data"
-    path = Path(os.environ.get("HYPERNUDGE_DATA") or beside).joinpath(*parts)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing; set HYPERNUDGE_DATA to the folder that holds {'/'.join(parts)}."
-        )
-    return path
 
 
 def _tensors(x: np.ndarray, y: np.ndarray, parts: dict[str, np.ndarray], classes: int) -> Data:

@@ -1,4 +1,4 @@
-"""Children forked from the server behave as `python -m hypernudge train` would."""
+"""Children forked from the server behave as `python -m hypernudge.cli train` would."""
 
 import os
 import signal

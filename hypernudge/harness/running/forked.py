@@ -1,7 +1,7 @@
 """Variations of a long study as processes forked from one server: a start costs milliseconds, not seconds.
 
 The server has imported PyTorch and the harness once (`launch.start_server`). A child is what
-`python -m hypernudge train ...` would be: its own process, with its own standard output and error.
+`python -m hypernudge.cli train ...` would be: its own process, with its own standard output and error.
 """
 
 from __future__ import annotations

@@ -37,9 +37,9 @@ def shrunk_scale(value: float, optimizer: str) -> float:
     """Return the scale (log10 of the effective rate) to use in place of the probe `value`.
 
     SGD only: moves a low probe half-way to the median of past tasks, at most 0.7 decades, because it is too
-    low on badly scaled inputs (`benchmarks.probe_sources`). A high probe stays: a rate that is too high costs
-    one rung, one that is too low a whole training. For other optimizers this has not been measured, and the
-    probe stays.
+    low on badly scaled inputs (`benchmarks.warm_starts.probe_sources`). A high probe stays: a rate that is
+    too high costs one rung, one that is too low a whole training. For other optimizers this has not been
+    measured, and the probe stays.
     """
     usual = MEDIAN_SCALE[optimizer] if optimizer in RAISED else -math.inf
     return value + min(SHRINKAGE * max(usual - value, 0.0), MAX_SHIFT)

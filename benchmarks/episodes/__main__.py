@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.episodes_models import workload
+from benchmarks.episodes.models import workload
 from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
 from hypernudge.evidence.loading.jsonio import write_json
 from hypernudge.harness.cells.provenance import provenance

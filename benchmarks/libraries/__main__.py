@@ -1,6 +1,6 @@
 """ASHA on 64 configurations of a small MLP, 1 to 27 epochs: hypernudge beside other libraries.
 
-    python -m benchmarks.peers [--json] [--tools hypernudge optuna ...] [--workers 4 16] [--repeats 3]
+    python -m benchmarks.libraries [--json] [--tools hypernudge optuna ...] [--workers 4 16] [--repeats 3]
         [--python-for neps=neps/bin/python]
 
 Every run is a process of its own, with the interpreter that `--python-for` names; a library that this
@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    from benchmarks.peers.tools import TOOLS
+    from benchmarks.libraries.tools import TOOLS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
@@ -71,8 +71,8 @@ def main() -> int:
 
 def run(tool: str, workers: int) -> dict[str, Any]:
     """Do the job with `tool` in this process."""
-    from benchmarks.peers.job import task
-    from benchmarks.peers.tools import NEEDS, TOOLS
+    from benchmarks.libraries.job import task
+    from benchmarks.libraries.tools import NEEDS, TOOLS
 
     if tool in NEEDS:
         importlib.import_module(NEEDS[tool][0])
@@ -86,9 +86,9 @@ def run(tool: str, workers: int) -> dict[str, Any]:
 
 def in_a_process(tool: str, workers: int, limit: float, python: str | None) -> dict[str, Any]:
     """Return what `run` returns, or why there is nothing."""
-    from benchmarks.peers.tools import NEEDS
+    from benchmarks.libraries.tools import NEEDS
 
-    arguments = ["-m", "benchmarks.peers", "--run", tool, "--workers", str(workers)]
+    arguments = ["-m", "benchmarks.libraries", "--run", tool, "--workers", str(workers)]
     command = [python or sys.executable, *arguments]
     if python is None and tool in NEEDS and importlib.util.find_spec(NEEDS[tool][0]) is None:
         uv = shutil.which("uv")

@@ -1,6 +1,6 @@
 """Whether `torch.compile` pays on a CPU: the gradients of a whole cohort on one mini-batch, four ways.
 
-    python -m benchmarks.compiled [--json] [--tasks digits_mlp digits_cnn lm] [--members 64] [--threads 2]
+    python -m benchmarks.engine.compiled [--json] [--tasks digits_mlp digits_cnn lm] [--members 64]
 
 By hand (the route that the population takes, where the task has one), `torch.vmap` with autograd (the route
 of every other task), `torch.func` with `vmap` over `grad_and_value`, and the same compiled by Inductor. Runs
@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.engine import HERE, make_task, members_of, timed
+from benchmarks.data import DATA
+from benchmarks.engine.workloads import make_task, members_of, timed
 from hypernudge.engine.cohort import stacked_values
 from hypernudge.engine.routes import VmapRoute
 from hypernudge.harness.cells.provenance import provenance
@@ -69,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--members", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--data-dir", type=Path, default=HERE.parent / "shared" / "data")
+    parser.add_argument("--data-dir", type=Path, default=DATA)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {}

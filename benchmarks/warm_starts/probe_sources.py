@@ -1,8 +1,9 @@
 """Where may the scale of the learning rate come from? Four sources against the rate that turned out best.
 
-    HYPERNUDGE_DATA=... hypernudge run config/prior.yaml --results-dir results/prior
-    HYPERNUDGE_DATA=... hypernudge run config/raw_inputs.yaml --results-dir results/raw_inputs
-    HYPERNUDGE_DATA=... python -m benchmarks.probe_sources results/prior results/raw_inputs --output FOLDER
+    export HYPERNUDGE_DATA=...
+    hypernudge run config/prior.yaml --results-dir results/prior
+    hypernudge run config/raw_inputs.yaml --results-dir results/raw_inputs
+    python -m benchmarks.warm_starts.probe_sources results/prior results/raw_inputs --output FOLDER
 
 The records tell the best effective rate of every task: the median of the best tenth of its configurations.
 A source is good if its distance from that is the same on every task and at every seed.

@@ -1,10 +1,10 @@
 """Final regret of BOHB and DyHPO beside their references, 20 seeds on shared learning curves.
 
-    python -m benchmarks.scheduler_regret run ours-bohb --units 400 --output ours.json
-    SYNE_PYTHON -m benchmarks.scheduler_regret run syne-bohb --units 400 --output syne.json  # 0.14.2
-    python -m benchmarks.scheduler_regret run ours-dyhpo --units 60 --output dyhpo.json
-    PYTHON -m benchmarks.scheduler_regret run authors-dyhpo --units 60 --code FOLDER --output authors.json
-    python -m benchmarks.scheduler_regret compare ours.json syne.json [--output FILE.md]
+    python -m benchmarks.schedulers.regret run ours-bohb --units 400 --output ours.json
+    SYNE_PYTHON -m benchmarks.schedulers.regret run syne-bohb --units 400 --output syne.json  # 0.14.2
+    python -m benchmarks.schedulers.regret run ours-dyhpo --units 60 --output dyhpo.json
+    PYTHON -m benchmarks.schedulers.regret run authors-dyhpo --units 60 --code FOLDER --output authors.json
+    python -m benchmarks.schedulers.regret compare ours.json syne.json [--output FILE.md]
 
 All propose points of one unit cube, which belong to the nearest configuration of the table, and learn from
 that configuration. The regret is the best validation loss that was seen minus the best of the table, both
@@ -27,8 +27,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data import DATA
+
 MAX_UNITS = 27
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "hpo_taskset"
+CURVES = DATA / "hpo_taskset"
 FILES = (
     "patch32_GRU128_bs128",
     "patch32_LSTM128_bs128",
@@ -268,7 +270,7 @@ def main() -> None:
     one.add_argument("--seeds", type=int, nargs=2, default=(0, 20), metavar=("FIRST", "END"))
     one.add_argument("--files", type=int, default=len(FILES), help="how many of the curve files")
     one.add_argument("--most", type=int, help="stop after so many runs; the same command goes on from there")
-    one.add_argument("--data", type=Path, default=SHARED)
+    one.add_argument("--data", type=Path, default=CURVES)
     one.add_argument("--code", help="checkout of releaunifreiburg/DyHPO")
     one.add_argument("--output", type=Path, required=True)
     one.set_defaults(work=run)

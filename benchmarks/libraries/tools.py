@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.job import ETA, SPACE, TRIALS, UNITS, Training, task
+from benchmarks.libraries.job import ETA, SPACE, TRIALS, UNITS, Training, task
 
 Outcome = tuple[int, float]
 
@@ -142,7 +142,7 @@ def syne_python(workers: int) -> Outcome:
     """`PythonBackend`: a process for every trial, from a function."""
     from syne_tune.backend import PythonBackend
 
-    from benchmarks.peers.syne_entry import train
+    from benchmarks.libraries.syne_entry import train
 
     return _syne_tune(workers, lambda space: PythonBackend(tune_function=train, config_space=space))
 
@@ -188,7 +188,7 @@ def _syne_tune(workers: int, make_backend: Callable[[Mapping[str, Any]], Any]) -
 def neps(workers: int) -> Outcome:
     """One process for each worker on a shared directory, as its documentation has it."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, "-m", "benchmarks.peers.neps_worker", directory]
+        command = [sys.executable, "-m", "benchmarks.libraries.neps_worker", directory]
         processes = [
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             for _ in range(workers)

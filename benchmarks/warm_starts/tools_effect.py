@@ -1,6 +1,6 @@
 """The informed warm start inside Optuna and Ray Tune, on an ordinary PyTorch training, and both alone.
 
-    python -m benchmarks.tools_effect --output benchmarks/results/tools_effect
+    python -m benchmarks.warm_starts.tools_effect --output benchmarks/results/tools_effect
 
 A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial; with `--architecture` also
 width, depth and activation, of which the prior knows nothing. The clock counts epochs of training, one trial

@@ -10,7 +10,7 @@ from pathlib import Path
 import neps
 import torch
 
-from benchmarks.peers.job import ETA, SPACE, TRIALS, UNITS, Training
+from benchmarks.libraries.job import ETA, SPACE, TRIALS, UNITS, Training
 
 
 class Space(neps.PipelineSpace):

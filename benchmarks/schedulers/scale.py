@@ -1,6 +1,6 @@
 """How far a scheduler scales: 10,000 trials on tabulated curves, on 1, 8, 64 and 512 simulated workers.
 
-    python -m benchmarks.scheduler_scale [--json] [--trials 10000] [--seeds 3] [--output FOLDER]
+    python -m benchmarks.schedulers.scale [--json] [--trials 10000] [--seeds 3] [--output FOLDER]
 
 The target is the validation loss that one in two hundred configurations of the table reaches within 27 units.
 Time counts units of training; the scheduler's own time is CPU time, and is not charged.
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data import DATA
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.random import Streams
 from hypernudge.registry import resolve
@@ -32,7 +33,7 @@ from hypernudge.tuner import trial_seed, tune
 SCHEDULERS = ("random", "hyperband", "asha", "asha_stopping", "pasha", "bohb")
 WORKERS = (1, 8, 64, 512)
 MAX_UNITS = 27
-SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "hpo_taskset"
+CURVES = DATA / "hpo_taskset"
 
 
 @dataclass
@@ -134,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=int, default=3, help="studies of each kind, of which medians are shown"
     )
-    parser.add_argument("--curves", type=Path, default=SHARED / "patch32_LSTM128_bs128.npz")
+    parser.add_argument("--curves", type=Path, default=CURVES / "patch32_LSTM128_bs128.npz")
     parser.add_argument("--schedulers", nargs="+", default=list(SCHEDULERS))
     parser.add_argument("--output", type=Path, help="folder for scale.json (kept and added to), .md and .pdf")
     options = parser.parse_args(arguments)

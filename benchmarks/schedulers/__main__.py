@@ -7,7 +7,8 @@ scheduler, with what it takes to bring its view of the history up to date; the h
 included. Models meet a history in which each trial is an observation at the first milestone (DyHPO: units
 are), and are timed after they have caught up with it; refits of DyHPO's network, which take place ever more
 seldom, are spread over the decisions between two of them. `--peer NAME=PYTHON` times another library with
-an interpreter that has it (see `benchmarks.scheduler_peers`); Optuna is timed where it is installed.
+an interpreter that has it (see `benchmarks.schedulers.other_libraries`); Optuna is timed where it is
+installed.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def peers(specifications: list[str], trials: tuple[int, ...]) -> dict[str, dict[
     for specification in specifications:
         library, _, python = specification.partition("=")
         for count in trials:
-            command = [python, "-m", "benchmarks.scheduler_peers", library, str(count)]
+            command = [python, "-m", "benchmarks.schedulers.other_libraries", library, str(count)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             for name, value in json.loads(done.stdout.splitlines()[-1]).items():
                 found.setdefault(f"{library} {name}", {})[str(count)] = value

@@ -14,7 +14,7 @@ def train(
     """Train one trial and report after every unit; the library wants all imports inside."""
     from syne_tune import Reporter
 
-    from benchmarks.peers.job import Training
+    from benchmarks.libraries.job import Training
 
     config = {
         "lr": lr,

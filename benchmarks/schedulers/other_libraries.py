@@ -1,9 +1,9 @@
 """Milliseconds per decision of other libraries, each in its own environment.
 
-    PYTHON -m benchmarks.scheduler_peers syne 1000  # 0.14.2, see tests/schedulers/traces/record.py
-    PYTHON -m benchmarks.scheduler_peers syne016 1000
-    PYTHON -m benchmarks.scheduler_peers ray 1000
-    PYTHON -m benchmarks.scheduler_peers optuna 1000
+    PYTHON -m benchmarks.schedulers.other_libraries syne 1000  # 0.14.2, see tests/schedulers/traces/record.py
+    PYTHON -m benchmarks.schedulers.other_libraries syne016 1000
+    PYTHON -m benchmarks.schedulers.other_libraries ray 1000
+    PYTHON -m benchmarks.schedulers.other_libraries optuna 1000
 
 Prints one line of JSON: names and milliseconds from that number of trials on, reports included; null for what
 took longer than `LIMIT` seconds to get there.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 LIMIT, MEASURED, WORKERS = 30.0, 100, 4
-TRACES = Path(__file__).resolve().parent.parent / "tests" / "schedulers" / "traces"
+TRACES = Path(__file__).resolve().parents[2] / "tests" / "schedulers" / "traces"
 NAMES = {
     "syne": ("asha", "pasha", "hyperband", "asha_stopping_quantile"),
     "syne016": ("asha_stopping_rank",),

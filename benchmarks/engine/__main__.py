@@ -17,91 +17,24 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from benchmarks.data import DATA
+from benchmarks.engine.workloads import make_task, members_of, ordinary_loop, timed
 from hypernudge.engine.trainer import Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.provenance import provenance
-from hypernudge.random import Streams
 from hypernudge.task import GradientTask
-from hypernudge.tasks.builtin import supervised
-from hypernudge.tasks.networks import build_network
-from hypernudge.tasks.supervised.augment import translate
-from hypernudge.tasks.supervised.supervised import SupervisedTask
 
 MEMBERS = (1, 16, 64, 256)
 TASKS = ("digits_mlp", "digits_cnn", "resnet20", "lm")
-HERE = Path(__file__).resolve().parent.parent
-
-
-def make_task(name: str, data_dir: Path, batch_size: int) -> tuple[GradientTask, nn.Module]:
-    """Return the task and the module of its ordinary loop."""
-    if name in ("digits_mlp", "digits_cnn"):
-        model = {"name": "mlp", "hidden": [32]} if name == "digits_mlp" else {"name": "cnn"}
-        digits = supervised("digits", model, batch_size=batch_size, steps_per_unit=40, label=name)
-        return digits, build_network(model, digits.dataset.shape, digits.dataset.classes)
-    from benchmarks.networks import LanguageTask, ResNetTask, cifar10, standardised
-
-    if name == "lm":
-        language = LanguageTask(data_dir)
-        return language, language.module
-    x, y = cifar10(data_dir)
-    images = ResNetTask((standardised(x, x), y))
-    return images, images.module
-
-
-def ordinary_loop(task: GradientTask, module: nn.Module, hp: dict[str, float]) -> Callable[[], None]:
-    """Return what trains one trial for one unit and scores it, as one would write it by hand."""
-    optimizer = torch.optim.SGD(
-        module.parameters(), lr=hp["lr"], momentum=hp["momentum"], weight_decay=hp["weight_decay"]
-    )
-    position = 0
-
-    def unit() -> None:
-        nonlocal position
-        module.train()
-        for _ in range(task.steps_per_unit):
-            batch = task.batch(0, position)
-            x = batch["x"]
-            if isinstance(task, SupervisedTask):
-                x = translate(x, batch["noise"], hp["augmentation"])
-            logits = module(x).flatten(0, -2)
-            loss = F.cross_entropy(logits, batch["y"].flatten(), label_smoothing=hp["label_smoothing"])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            position += 1
-        module.eval()
-        with torch.no_grad():
-            params = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-            own = {name: params[name] for name in task.init(0)}
-            task.score(own, "validation")
-            task.score(own, "test")
-
-    return unit
-
-
-def members_of(task: GradientTask, count: int) -> list[Trajectory]:
-    streams = Streams(0)
-    return [
-        Trajectory(task.space.sample(streams("config", i)).replace(lr=0.01), streams.integer("trial", i))
-        for i in range(count)
-    ]
-
-
-def timed(work: Callable[[], Any]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun
 
 
 def measure(
@@ -173,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--members", nargs="+", type=int, default=list(MEMBERS))
     parser.add_argument("--batch-size", type=int, default=32, help="of the digits tasks")
-    parser.add_argument("--data-dir", type=Path, default=HERE.parent / "shared" / "data")
+    parser.add_argument("--data-dir", type=Path, default=DATA)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of the population")
     parser.add_argument("--memory-budget", type=int, default=None, help="bytes")

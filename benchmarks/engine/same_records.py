@@ -1,6 +1,6 @@
 """Compare the records of two runs of one plan, for example with two engines.
 
-    python -m benchmarks.same_records results/serial results/population
+    python -m benchmarks.engine.same_records results/serial results/population
 
 Wall times and what names the engine are left aside. Exit code 0 only if all records that both have agree.
 """

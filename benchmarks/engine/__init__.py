@@ -1,0 +1,1 @@
+"""Training steps per second of the engine, and what its batching may change."""

@@ -1,0 +1,1 @@
+"""What episodes add to the cost of a training step."""

@@ -1,0 +1,1 @@
+"""What decisions of schedulers cost, and how good they are."""
