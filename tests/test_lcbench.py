@@ -35,10 +35,20 @@ def test_trains_a_curve_that_is_the_surrogates():
 
 @needs_files
 @pytest.mark.parametrize("sampler", ["uniform", "kde", "gp"])
-def test_replays_a_study_on_the_surrogate(capsys, sampler):
+def test_simulates_a_study_on_the_surrogate(capsys, sampler):
     pytest.importorskip("onnxruntime", reason="extra surrogates")
     options = ["--lcbench", str(FOLDER), "--instance", "3945", "--max-units", "9", "--budget", "90"]
-    arguments = ["replay", "--scheduler", "asha", *options, "--workers", "4", "--sampler", sampler, "--json"]
+    arguments = [
+        "simulate",
+        "--scheduler",
+        "asha",
+        *options,
+        "--workers",
+        "4",
+        "--sampler",
+        sampler,
+        "--json",
+    ]
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert main(arguments) == 0
@@ -64,7 +74,7 @@ def test_replays_a_study_on_the_surrogate(capsys, sampler):
 def test_an_unknown_instance_is_told_before_anything_runs(capsys):
     if FOLDER.is_dir():
         pytest.importorskip("onnxruntime", reason="extra surrogates")
-    arguments = ["replay", "--scheduler", "asha", "--lcbench", str(FOLDER), "--instance", "1"]
+    arguments = ["simulate", "--scheduler", "asha", "--lcbench", str(FOLDER), "--instance", "1"]
     assert main(arguments) == 2
     captured = capsys.readouterr()
     assert not captured.out and ("instance" if FOLDER.is_dir() else "must hold model.onnx") in captured.err

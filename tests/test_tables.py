@@ -42,8 +42,8 @@ def test_compressed_files_and_several_parts_are_one_table(table):
     assert sum(len(y) for y in whole.y.values()) == 120
 
 
-def test_rows_are_drawn_once_and_labels_may_be_cut(table):
-    spec = {**table, "label": "size", "cut": [10, 20], "rows": 30, "drop": ["id", "answer"]}
+def test_rows_are_drawn_once_and_labels_may_be_binned(table):
+    spec = {**table, "label": "size", "bins": [10, 20], "rows": 30, "drop": ["id", "answer"]}
     spec["table"] = "plain.csv"
     with pytest.raises(InvalidArgumentError, match="must not be missing"):
         load_dataset(spec)
@@ -51,6 +51,10 @@ def test_rows_are_drawn_once_and_labels_may_be_cut(table):
     a, b = load_dataset(spec), load_dataset(spec)
     assert a.classes == 3 and sum(len(y) for y in a.y.values()) == 30
     assert all(np.array_equal(a.x[part], b.x[part]) for part in a.x)
+    former = load_dataset({**{key: value for key, value in spec.items() if key != "bins"}, "cut": [10, 20]})
+    assert all(np.array_equal(a.y[part], former.y[part]) for part in a.y)
+    with pytest.raises(InvalidArgumentError, match="'cut' is its former name"):
+        load_dataset({**spec, "cut": [10, 20]})
 
 
 def test_a_network_learns_it(table):
@@ -70,7 +74,7 @@ def test_a_network_learns_it(table):
         ({"drop": ["colour", 99]}, "must be a column of"),
         ({"lable": "answer"}, "keys must be among"),
         ({"rows": 3}, "must be a whole number >= 10"),
-        ({"cut": [1]}, "needs a numeric label"),
+        ({"bins": [1]}, "needs a numeric label"),
         ({"label": "constant"}, "at least two classes"),
     ],
 )

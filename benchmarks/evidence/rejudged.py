@@ -15,7 +15,7 @@ from hypernudge.evidence.loading.fromtable import study_from_table
 from hypernudge.evidence.loading.longform import read_long_form
 from hypernudge.evidence.loading.outcomes import Curves, incumbents
 from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.statistics.noninferiority import ScoreBounds
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare, facts_of
@@ -47,7 +47,7 @@ def _folder(cells: Path) -> Path:
     return cells.parent if cells.parent.name == name else cells.parent / name
 
 
-def study(block: Block) -> Study:
+def study(block: Block) -> StudyResults:
     """A study of a block's published cells, as far as a verdict needs it.
 
     Raises:
@@ -80,7 +80,9 @@ def study(block: Block) -> Study:
     nothing = np.zeros(0)
     best = incumbents(Curves(np.zeros(0, np.int64), nothing, nothing, nothing), np.zeros(0))
     criteria = Criteria(families="warm_start")
-    return Study(Plan(block.name, "", tuple(variations.values()), criteria), cells, best, pd.DataFrame(), ())
+    return StudyResults(
+        Plan(block.name, "", tuple(variations.values()), criteria), cells, best, pd.DataFrame(), ()
+    )
 
 
 def _run(runs: set[str], task: str, scheduler: str, label: str) -> str:

@@ -1,4 +1,4 @@
-"""The `hypernudge` command: plan, run, pilot, replay, report, compare, import, prior, explain and more."""
+"""The `hypernudge` command: plan, run, pilot, simulate, report, compare, import, prior, explain and more."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _main(given: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     from hypernudge.cli import warm_start_commands as warm_starts
     from hypernudge.cli.evidence_commands import add_commands
-    from hypernudge.cli.replay_command import add_command as add_replay
+    from hypernudge.cli.simulate_command import add_command as add_simulate
 
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
     pilot.set_defaults(run=_pilot, overrides=[])
 
-    add_replay(commands)
+    add_simulate(commands)
     add_commands(commands)
     warm_starts.add_commands(commands)
     commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")

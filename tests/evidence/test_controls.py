@@ -19,7 +19,7 @@ from hypernudge.evidence.verdicts.controls import (
 from tests.evidence.synthetic import write_study
 
 EVIDENCE = {
-    "controls": {"rival": "literal"},
+    "controls": {"gradient_free": "literal"},
     "factorial": [["literal", "random_step", "curvature_band"], ["literal", "absent", "multi_step"]],
 }
 
@@ -40,9 +40,9 @@ def test_every_method_meets_every_control_that_is_there(controlled):
     found = list(against_controls(compare(study), study.plan.criteria))
     met = {(c.comparison.method.warm_start, c.role): c for c in found}
     assert {role for method, role in met if method == "curvature_band"} == {
-        *("random_step", "rival", "several_steps", BUDGET_MATCHED)
+        *("random_step", "gradient_free", "several_steps", BUDGET_MATCHED)
     }
-    assert ("literal", "rival") not in met  # a control is not compared with itself
+    assert ("literal", "gradient_free") not in met  # a control is not compared with itself
     for (method, role), control in met.items():
         if role != BUDGET_MATCHED:
             ratio = np.exp((times(study, method) - times(study, control.label)).mean())

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hypernudge.evidence.figures import anytime, forest, style
-from hypernudge.evidence.figures.material import Material
+from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.jsonio import plain, write_json
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
@@ -103,10 +103,10 @@ def test_a_second_evaluation_gives_the_same_bytes(study_copy):
     for _ in range(2):
         evaluate(study_copy, lambda event: None, figures=False)
         study = load_study(study_copy)
-        material = Material(study, tuple(compare(study)), ())
+        evaluated = EvaluatedStudy(study, tuple(compare(study)), ())
         for topic in (forest.draw, anytime.draw):
             with style.context():
-                drawing = next(topic(material))
+                drawing = next(topic(evaluated))
                 style.save(drawing.figure, study_copy / "figures" / f"{drawing.name}.pdf")
         paths = [study_copy / "evaluation.json", *study_copy.glob("tables/*"), *study_copy.glob("figures/*")]
         written.append({path.name: path.read_bytes() for path in paths})

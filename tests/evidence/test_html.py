@@ -7,7 +7,7 @@ import pytest
 from hypernudge import cli
 from hypernudge.cli.report_command import main
 from hypernudge.evidence.figures import forest, manifest
-from hypernudge.evidence.figures.material import Material
+from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.compact import Page
 from hypernudge.evidence.report.html import report, write_report
@@ -61,7 +61,7 @@ def test_notes_stand_beside_the_verdict(small_study, tmp_path):
     study = load_study(small_study)
     noted, *others = compare(study)
     noted = replace(noted, notes=("the interval <0.9> holds 1",))
-    text = report(small_study, Material(study, (noted, *others), ()), (), Page())
+    text = report(small_study, EvaluatedStudy(study, (noted, *others), ()), (), Page())
     assert text.count("<small>Note: ") == 1 + sum(len(c.notes) for c in others)
     assert "<small>Note: the interval &lt;0.9&gt; holds 1.</small>" in text
     tags = Tags()

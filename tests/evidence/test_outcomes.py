@@ -12,7 +12,7 @@ from hypernudge.evidence.loading.outcomes import (
     outcomes_by_walking,
     rung_survival,
 )
-from hypernudge.evidence.statistics.survival import reached_by
+from hypernudge.evidence.statistics.survival import kaplan_meier_cdf
 
 
 def curves_of(*rows):
@@ -79,10 +79,10 @@ def test_rung_survival():
 def test_reached_share_equals_lifelines():
     rng = np.random.default_rng(0)
     time, event = np.round(rng.exponential(10, 60), 1) + 0.1, rng.uniform(size=60) < 0.6
-    times, share = reached_by(time, event)
+    times, share = kaplan_meier_cdf(time, event)
     fitted = KaplanMeierFitter().fit(time, event).survival_function_at_times(times).to_numpy()
     assert share == pytest.approx(1 - fitted, abs=1e-10)
-    everyone = reached_by(np.array([3.0, 1.0, 2.0]), np.ones(3, dtype=bool))
+    everyone = kaplan_meier_cdf(np.array([3.0, 1.0, 2.0]), np.ones(3, dtype=bool))
     assert everyone[1] == pytest.approx([1 / 3, 2 / 3, 1.0])
 
 

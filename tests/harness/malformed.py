@@ -75,7 +75,7 @@ BASE = {
         "families": "all",
         "bootstrap": 2000,
         "bootstrap_seed": 0,
-        "controls": {"rival": "literal"},
+        "controls": {"gradient_free": "literal"},
         "factorial": [["literal", "none", "literal"]],
     },
     "launcher": {"processes": 2, "attempts": 2},

@@ -7,6 +7,7 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.loading.deviations import deviations, plan_digest
+from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.html import write_report
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
@@ -39,11 +40,15 @@ def test_a_plan_is_written_hashed_and_weighed(tmp_path, capsys):
     assert main(["plan", str(file), "--results-dir", str(results)]) == 0
     said = capsys.readouterr().out
     assert "random: 6 pairs, family of 1, least Holm p 0.031, power" in said
-    assert "control rival is missing in digits_mlp / asha" in said
+    assert "control gradient_free is missing in digits_mlp / asha" in said
     manifest = json.loads((results / "plan.json").read_text())
     assert manifest["hash"] == load_plan(file).hash
     assert manifest["declared"]["tau_rule"] == "set in the configuration"
-    assert {row["role"] for row in manifest["declared"]["controls"]} >= {"placebo", "random_step", "rival"}
+    assert {row["role"] for row in manifest["declared"]["controls"]} >= {
+        "placebo",
+        "random_step",
+        "gradient_free",
+    }
     assert main(["plan", str(file), "--results-dir", str(results)]) == 2
     assert "must be empty" in capsys.readouterr().err
 
@@ -115,7 +120,9 @@ def test_a_manifest_changed_after_hashing_is_flagged(tmp_path):
 def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
     plan = load_plan(write(tmp_path / "e.yaml", more=", controls: {rival: halving}"))
     assert plan_digest({v.run_id: v.spec for v in plan.variations}, plan.evidence) == plan.hash
-    assert plan.evidence["controls"] == {"rival": "halving"}
+    assert plan.evidence["controls"] == {"rival": "halving"}  # as written, for the hash
+    assert Criteria(**plan.evidence).control("gradient_free") == "halving"
+    assert Criteria(controls={"gradient_free": "halving"}).control("gradient_free") == "halving"
     raw = {"variations": {"a": {"task": "digits_mlp", "target": 0.5, "budget": {"units": 3}, "seeds": [0]}}}
     assert "controls" not in resolve_plan(raw, tmp_path).evidence
 
@@ -164,6 +171,7 @@ def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
             ", controls: {rivall: none}",
             r"evidence.controls: keys must be among the known ones, but got 'rivall'; did you mean 'rival'",
         ),
+        (", controls: {rival: none, gradient_free: none}", "gradient_free: must be given once, but 'rival'"),
         (", ratio: fast", r"evidence.ratio: must be a number in \(0, 1\), but got 'fast'"),
     ],
 )

@@ -46,9 +46,9 @@ HARMLESS = {
     "evidence=None": "the defaults",
     "evidence={}": "the defaults",
     "evidence.controls={}": "the usual controls",
-    "evidence.controls.rival='no such thing'": "said by the plan: the control is missing",
-    "evidence.controls.rival='../x'": "said by the plan: the control is missing",
-    "evidence.controls.rival='{a.b}'": "said by the plan: the control is missing",
+    "evidence.controls.gradient_free='no such thing'": "said by the plan: the control is missing",
+    "evidence.controls.gradient_free='../x'": "said by the plan: the control is missing",
+    "evidence.controls.gradient_free='{a.b}'": "said by the plan: the control is missing",
     "evidence.factorial=[]": "no design",
     "launcher=None": "the defaults",
     "launcher={}": "the defaults",
@@ -364,7 +364,7 @@ def test_a_malformed_override_is_refused(run, tmp_path, override):
 
 PLAN = ["plan", "{file}", "--results-dir", "{new}"]
 PILOT = ["pilot", "{file}"]
-REPLAY = ["replay", "--scheduler", "asha", "--curves", "{curves}"]
+SIMULATE = ["simulate", "--scheduler", "asha", "--curves", "{curves}"]
 COMPARE = ["compare", "{csv}", "--baseline", "a"]
 COMMANDS = [
     [],
@@ -374,7 +374,7 @@ COMMANDS = [
         [name]
         for name in ("run", "plan", "pilot", "derive", "status", "explain", "prior", "compare", "import")
     ],
-    *[[name] for name in ("export", "replay", "report", "train")],
+    *[[name] for name in ("export", "simulate", "report", "train")],
     *[
         [*PLAN, "--pilot-seeds", *pair.split()]
         for pair in ("5 0", "5 -1", "-5 3", "5", "x 3", "1.5 3", "nan 3")
@@ -449,25 +449,25 @@ COMMANDS = [
         ["import", tool, "{binary}", "--output", "{new}.csv"]
         for tool in ("optuna", "ray-tune", "wandb", "mlflow")
     ],
-    *[[*REPLAY, "--workers", value] for value in ("0", "-1", "1.5", "x", str(HUGE))],
-    *[[*REPLAY, "--budget", value] for value in ("0", "-1", "nan", "inf", "1e300", "x")],
-    *[[*REPLAY, "--max-units", value] for value in ("0", "-1", "99", "1.5")],
-    *[[*REPLAY, "--seed", value] for value in ("-1", "1.5", "x", str(HUGE))],
+    *[[*SIMULATE, "--workers", value] for value in ("0", "-1", "1.5", "x", str(HUGE))],
+    *[[*SIMULATE, "--budget", value] for value in ("0", "-1", "nan", "inf", "1e300", "x")],
+    *[[*SIMULATE, "--max-units", value] for value in ("0", "-1", "99", "1.5")],
+    *[[*SIMULATE, "--seed", value] for value in ("-1", "1.5", "x", str(HUGE))],
     *[
-        [*REPLAY, "--set", value]
+        [*SIMULATE, "--set", value]
         for value in ("eta", "eta=0", "eta=x", "eta=[", "zzz=1", "space=mid", "=1", "eta=true")
     ],
-    [*REPLAY, "--set", "eta=3", "--set", "eta=2"],
-    [*REPLAY, "--sampler", "zzz"],
-    ["replay", "--scheduler", "zzz", "--curves", "{curves}"],
-    ["replay", "--scheduler", "math:pi", "--curves", "{curves}"],
+    [*SIMULATE, "--set", "eta=3", "--set", "eta=2"],
+    [*SIMULATE, "--sampler", "zzz"],
+    ["simulate", "--scheduler", "zzz", "--curves", "{curves}"],
+    ["simulate", "--scheduler", "math:pi", "--curves", "{curves}"],
     *[
-        ["replay", "--scheduler", "asha", "--curves", place]
+        ["simulate", "--scheduler", "asha", "--curves", place]
         for place in ("{none}", "{folder}", "{binary}", "{file}")
     ],
-    ["replay", "--scheduler", "asha"],
-    ["replay", "--scheduler", "asha", "--curves", "{curves}", "--lcbench", "{folder}"],
-    ["replay", "--scheduler", "asha", "--lcbench", "{none}"],
+    ["simulate", "--scheduler", "asha"],
+    ["simulate", "--scheduler", "asha", "--curves", "{curves}", "--lcbench", "{folder}"],
+    ["simulate", "--scheduler", "asha", "--lcbench", "{none}"],
     ["train", "--run-id", "zzz", "--config-file", "{file}", "--run-dir", "{new}"],
     ["train", "--run-id", "asha", "--config-file", "{none}", "--run-dir", "{new}"],
     ["train", "--run-id", "asha", "--config-file", "{file}", "--run-dir", "{file}"],

@@ -131,7 +131,7 @@ def read(tmp_path_factory):
             *("--figures", f"{output}/compared"),
         ],
         ["import", "ray-tune", f"{foreign}/ray", "--metric", "score", "--output", f"{output}/ray.csv"],
-        ["replay", "--curves", f"{foreign}/curves.npz", "--scheduler", "asha"],
+        ["simulate", "--curves", f"{foreign}/curves.npz", "--scheduler", "asha"],
     ]
     writable = [out, directory / "tables", directory / "figures"]
     writable += [directory / "evaluation.json"]
@@ -245,8 +245,8 @@ def test_other_peoples_files_are_data(read):
     assert drawn["code"] == 0 and list((read["out"] / "compared").glob("*.pdf"))
     (imported,) = of(read, "import")
     assert imported["code"] == 0 and "'=1+1" in (read["out"] / "ray.csv").read_text()
-    (replayed,) = of(read, "replay")
-    assert replayed["code"] == 2 and len(replayed["err"].splitlines()) == 1
+    (simulated,) = of(read, "simulate")
+    assert simulated["code"] == 2 and len(simulated["err"].splitlines()) == 1
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import Record, cell_path, read_record
 
@@ -63,7 +63,7 @@ class CellRun:
     summary: Mapping[str, float]
 
 
-def cell_runs(results_dir: Path, study: Study) -> Iterator[CellRun]:
+def cell_runs(results_dir: Path, study: StudyResults) -> Iterator[CellRun]:
     """Yield every cell that has a usable record, in plan order."""
     manifest = read_manifest(results_dir)
     for row in study.cells[study.cells["status"] != "missing"].to_dict("records"):

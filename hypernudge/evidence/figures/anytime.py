@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
 from hypernudge.evidence.loading.outcomes import incumbent_on_grid
 from hypernudge.evidence.verdicts.comparisons import Comparison
@@ -22,15 +22,15 @@ _DRAWS = 400
 _POINTS = 160
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler), one panel per method.
 
     The band is the baseline's mean curve plus the 95 % bootstrap interval of the paired mean difference:
     where the baseline leaves the band, the difference at that moment is significant on its own (not corrected
     over time).
     """
-    looks = material.looks()
-    for setting in material.settings():
+    looks = evaluated.looks()
+    for setting in evaluated.settings():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.35, sharex=True, sharey=True)
@@ -39,9 +39,9 @@ def draw(material: Material) -> Iterator[Drawing]:
         moments = np.linspace(0.0, budget, _POINTS + 1)[1:]
         low, high = np.inf, -np.inf
         for axes, (method, comparison) in zip(panels, setting.comparisons.items(), strict=True):
-            baseline, own = (_curves(material, comparison, side, moments) for side in ("baseline", "method"))
+            baseline, own = (_curves(evaluated, comparison, side, moments) for side in ("baseline", "method"))
             band = _paired_band(own - baseline, zlib.crc32(comparison.method.run_id.encode()))
-            ends.append(_panel(axes, looks[method], looks[material.baseline], moments, baseline, own, band))
+            ends.append(_panel(axes, looks[method], looks[evaluated.baseline], moments, baseline, own, band))
             # The first tenth is a steep rise from the floor that would squeeze everything of interest.
             late = moments >= 0.1 * budget
             low = min(low, float(baseline.mean(0)[late].min()), float(own.mean(0)[late].min()))
@@ -54,10 +54,10 @@ def draw(material: Material) -> Iterator[Drawing]:
             axes.set_xlim(0, budget)
             axes.set_ylim(low - margin, high + margin)
             axes.axhline(setting.target, color="0.45", linewidth=0.8, linestyle=":")
-            axes.set_xlabel(material.study.plan.clock)
+            axes.set_xlabel(evaluated.study.plan.clock)
             axes.set_ylabel(f"best validation {setting.metric} [-]")
             axes.tick_params(labelbottom=True, labelleft=True)
-        legend_above(figure, _handles(looks[material.baseline], setting.target))
+        legend_above(figure, _handles(looks[evaluated.baseline], setting.target))
         figure.draw_without_rendering()
         for axes, labels in zip(panels, ends, strict=True):
             label_ends(axes, labels)
@@ -68,13 +68,13 @@ def draw(material: Material) -> Iterator[Drawing]:
         )
 
 
-def _curves(material: Material, comparison: Comparison, side: str, moments: Floats) -> Floats:
+def _curves(evaluated: EvaluatedStudy, comparison: Comparison, side: str, moments: Floats) -> Floats:
     """Incumbents of the paired cells, shape (pairs, moments), in the order of the pairs."""
     variation = comparison.method if side == "method" else comparison.baseline
-    cells = material.cells(variation)
+    cells = evaluated.cells(variation)
     index = cells.reset_index().set_index("seed")["index"].loc[comparison.seeds.tolist()]
     floor = float(cells["floor"].iloc[0])
-    return incumbent_on_grid(material.study.incumbents, index.to_numpy(dtype=np.int64), moments, floor)
+    return incumbent_on_grid(evaluated.study.incumbents, index.to_numpy(dtype=np.int64), moments, floor)
 
 
 def _paired_band(difference: Floats, seed: int) -> Floats:

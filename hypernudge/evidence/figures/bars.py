@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.figures.material import Drawing, Material, Setting
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
 from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
 from hypernudge.evidence.loading.plan import Variation
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
@@ -24,11 +24,11 @@ from hypernudge.evidence.verdicts.comparisons import Comparison
 Floats = NDArray[np.float64]
 
 
-def draw_overhead(material: Material) -> Iterator[Drawing]:
+def draw_overhead(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Warm-start share of all compute, one panel per (task, scheduler)."""
 
     def share(variation: Variation) -> float:
-        cells = material.cells(variation)
+        cells = evaluated.cells(variation)
         total = float(cells["total_flops"].sum())
         return 100 * float(cells["warm_start_flops"].sum()) / total if total > 0 else 0.0
 
@@ -38,7 +38,7 @@ def draw_overhead(material: Material) -> Iterator[Drawing]:
         return 5.0
 
     yield from _against_a_limit(
-        material,
+        evaluated,
         share,
         limit,
         lambda v: f"{v:.2f}" if v else "0",
@@ -47,20 +47,20 @@ def draw_overhead(material: Material) -> Iterator[Drawing]:
     )
 
 
-def draw_memory(material: Material) -> Iterator[Drawing]:
+def draw_memory(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Median peak memory per variation, one panel per (task, scheduler), where it was recorded."""
-    if not (material.study.cells["peak_memory_bytes"] > 0).any():
+    if not (evaluated.study.cells["peak_memory_bytes"] > 0).any():
         return
 
     def median(variation: Variation) -> float:
-        return float(material.cells(variation)["peak_memory_bytes"].median()) / 2**20
+        return float(evaluated.cells(variation)["peak_memory_bytes"].median()) / 2**20
 
     def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
         del axes
-        return 1.1 * heights[0] if material.baseline in setting.variations else math.nan
+        return 1.1 * heights[0] if evaluated.baseline in setting.variations else math.nan
 
     yield from _against_a_limit(
-        material,
+        evaluated,
         median,
         limit,
         lambda v: f"{v:.0f}",
@@ -70,18 +70,18 @@ def draw_memory(material: Material) -> Iterator[Drawing]:
 
 
 def _against_a_limit(
-    material: Material,
+    evaluated: EvaluatedStudy,
     height: Callable[[Variation], float],
     limit: Callable[[Axes, Setting, Sequence[float]], float],
     text: Callable[[float], str],
     words: tuple[str, str, str],
-    shows: str,
+    caption: str,
 ) -> Iterator[Drawing]:
     """Bars of one number per variation, and a dotted line that they should stay below.
 
     `words`: the figure's name, the label of the axes, and what the dotted line is.
     """
-    settings, looks = list(material.settings()), material.looks()
+    settings, looks = list(evaluated.settings()), evaluated.looks()
     if not settings:
         return
     name, label, meaning = words
@@ -96,17 +96,17 @@ def _against_a_limit(
         axes.set_ylabel(label)
         axes.tick_params(labelleft=True)
     dotted = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label=meaning)
-    legend_above(figure, [*_handles(material, settings), dotted])
-    yield Drawing(name, shows, figure)
+    legend_above(figure, [*_handles(evaluated, settings), dotted])
+    yield Drawing(name, caption, figure)
 
 
-def draw_final_score(material: Material) -> Iterator[Drawing]:
+def draw_final_score(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Final score of the incumbent, on validation data, and on test data where there are any."""
     for column, words in (("final", "validation"), ("test", "test")):
-        if material.study.cells[column].isna().all():
+        if evaluated.study.cells[column].isna().all():
             continue
         yield from _absolute_and_difference(
-            material,
+            evaluated,
             column,
             f"final_score_{words}",
             f"{words} {{metric}} [-]",
@@ -114,10 +114,10 @@ def draw_final_score(material: Material) -> Iterator[Drawing]:
         )
 
 
-def draw_auc(material: Material) -> Iterator[Drawing]:
+def draw_auc(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Area under the incumbent."""
     yield from _absolute_and_difference(
-        material,
+        evaluated,
         "auc",
         "best_so_far_auc",
         "mean best-so-far {metric} [-]",
@@ -126,9 +126,9 @@ def draw_auc(material: Material) -> Iterator[Drawing]:
 
 
 def _absolute_and_difference(
-    material: Material, column: str, name: str, label: str, shows: str
+    evaluated: EvaluatedStudy, column: str, name: str, label: str, caption: str
 ) -> Iterator[Drawing]:
-    settings, looks = list(material.settings()), material.looks()
+    settings, looks = list(evaluated.settings()), evaluated.looks()
     if not settings:
         return
     columns = min(3, len(settings))
@@ -139,7 +139,8 @@ def _absolute_and_difference(
     for index, setting in enumerate(settings):
         top, bottom = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
         values = [
-            _finite(material.cells(v)[column].to_numpy(dtype=np.float64)) for v in setting.variations.values()
+            _finite(evaluated.cells(v)[column].to_numpy(dtype=np.float64))
+            for v in setting.variations.values()
         ]
         means = [float(v.mean()) if v.size else math.nan for v in values]
         used = [looks[m] for m in setting.variations]
@@ -150,15 +151,15 @@ def _absolute_and_difference(
                 top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
         top.set_title(setting.title)
         top.set_ylabel(label.format(metric=setting.metric))
-        _differences(bottom, setting, looks, column, material.baseline)
+        _differences(bottom, setting, looks, column, evaluated.baseline)
         bottom.set_ylabel("difference to baseline [-]")
     for unused in range(len(settings), blocks * columns):
         for row in (0, 1):
             axes[2 * (unused // columns) + row, unused % columns].set_visible(False)
     quartiles = Line2D([], [], color="0.1", linewidth=1.0, label="quartiles over seeds")
     interval = Line2D([], [], color="0.3", marker="o", markersize=4, label="paired mean, 95 % interval")
-    legend_above(figure, [*_handles(material, settings), quartiles, interval])
-    yield Drawing(name, shows, figure)
+    legend_above(figure, [*_handles(evaluated, settings), quartiles, interval])
+    yield Drawing(name, caption, figure)
 
 
 def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: str, baseline: str) -> None:
@@ -243,8 +244,8 @@ def value_bars(
     axes.grid(axis="x", visible=False)
 
 
-def _handles(material: Material, settings: Sequence[Setting]) -> list[Patch]:
-    looks = material.looks()
+def _handles(evaluated: EvaluatedStudy, settings: Sequence[Setting]) -> list[Patch]:
+    looks = evaluated.looks()
     used = dict.fromkeys(method for setting in settings for method in setting.variations)
     return [
         Patch(

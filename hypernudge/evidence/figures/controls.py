@@ -9,17 +9,17 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import grid, legend_above
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import budget_matched
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One panel per (task, scheduler), a row per variant; two marks per row."""
-    settings = [setting for setting in material.settings() if setting.comparisons]
-    if not settings or material.study.cells["total_flops"].isna().all():
+    settings = [setting for setting in evaluated.settings() if setting.comparisons]
+    if not settings or evaluated.study.cells["total_flops"].isna().all():
         return
     rows = max(len(setting.comparisons) for setting in settings)
     figure, panels = grid(len(settings), columns=2, height=0.36 * rows + 0.85)
@@ -48,8 +48,8 @@ def draw(material: Material) -> Iterator[Drawing]:
         ),
     ]
     legend_above(figure, handles)
-    shows = "every variant and control against baseline and placebo; a method must beat its random control"
-    yield Drawing("ablation_and_placebo", shows, figure)
+    caption = "every variant and control against baseline and placebo; a method must beat its random control"
+    yield Drawing("ablation_and_placebo", caption, figure)
 
 
 def _row(axes: Axes, y: int, comparison: Comparison) -> None:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import WIDTH, legend_above
 from hypernudge.evidence.statistics.intervals import Interval
 
@@ -27,11 +27,11 @@ MARKS: dict[str, dict[str, Any]] = {
 _TICKS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure: comparisons grouped by method, the aggregate over tasks below each group."""
-    if not any(c.seeds.size for c in material.comparisons):
+    if not any(c.seeds.size for c in evaluated.comparisons):
         return
-    rows = _rows(material)
+    rows = _rows(evaluated)
     figure = Figure(figsize=(WIDTH, 0.19 * len(rows) + 1.15), layout="constrained")
     axes = figure.subplots()
     finite = [v for row in rows if row[1] is not None for v in (row[1].low, row[1].high, row[1].estimate)]
@@ -40,7 +40,7 @@ def draw(material: Material) -> Iterator[Drawing]:
     axes.set_xscale("log")
     axes.set_xlim(math.exp(-span), math.exp(span))
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    criteria = material.study.plan.criteria
+    criteria = evaluated.study.plan.criteria
     axes.axvline(1.0, color="0.3", linewidth=0.8)
     axes.axvspan(math.exp(-span), criteria.ratio, color="0.94", zorder=0)
     for y, (label, interval, verdict, note) in enumerate(rows):
@@ -62,21 +62,21 @@ def draw(material: Material) -> Iterator[Drawing]:
         handles.append(Line2D([], [], label="all tasks", **diamond))
     handles.append(Patch(facecolor="0.94", label=f"ratio of at most {criteria.ratio:g}"))
     legend_above(figure, handles)
-    shows = (
+    caption = (
         "ratio of times to target with 95 % intervals per (task, scheduler); left of 1 the method was sooner"
     )
-    yield Drawing("forest_time_to_target", shows, figure)
+    yield Drawing("forest_time_to_target", caption, figure)
 
 
 _Row = tuple[str, Interval | None, str, str]
 
 
-def _rows(material: Material) -> list[_Row]:
+def _rows(evaluated: EvaluatedStudy) -> list[_Row]:
     """(label, interval, verdict, note) from top to bottom; a heading has no interval."""
     rows: list[_Row] = []
-    for method in dict.fromkeys(c.method.warm_start for c in material.comparisons):
+    for method in dict.fromkeys(c.method.warm_start for c in evaluated.comparisons):
         rows.append((method, None, "", ""))
-        for c in material.comparisons:
+        for c in evaluated.comparisons:
             if c.method.warm_start == method:
                 ratio = c.effects.ratio
                 note = f"{_text(ratio)}   {_p(c.p_holm)}   {c.verdict.label}"
@@ -89,7 +89,7 @@ def _rows(material: Material) -> list[_Row]:
                         note,
                     )
                 )
-        for k in material.criteria:
+        for k in evaluated.criteria:
             if k.warm_start == method and k.name == "time_to_target" and k.planned > 1:
                 rows.append(
                     (

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import file_name, grid, legend_above
 from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
 
@@ -19,13 +19,13 @@ Floats = NDArray[np.float64]
 _COLUMNS = 6
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler) with a panel per method that has gradients."""
-    for setting in material.settings():
+    for setting in evaluated.settings():
         found: dict[str, pd.DataFrame] = {}
         for method, comparison in setting.comparisons.items():
             frame = gradient_and_benefit(
-                material.trials(comparison.method), material.trials(comparison.baseline)
+                evaluated.trials(comparison.method), evaluated.trials(comparison.baseline)
             )
             if len(frame) >= 2 * _COLUMNS:
                 found[method] = frame

@@ -10,15 +10,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import WIDTH, legend_above
 
 _STATES = (("completed", "0.82"), ("crashed", "#D55E00"), ("missing", "white"))
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One row per variation, one column per seed."""
-    cells = material.study.cells
+    cells = evaluated.study.cells
     seeds = sorted(set(cells["seed"]))
     runs = list(dict.fromkeys(cells["run_id"]))
     if len(seeds) > 300 or len(runs) > 150:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import grid, label_ends, legend_above, spread_apart
 
 Floats = NDArray[np.float64]
@@ -17,17 +17,17 @@ Floats = NDArray[np.float64]
 _FARTHEST = 4.0
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Share of all (task, scheduler, seed) in which a method needs at most rho times the best method's time.
 
     Source: Dolan & More (2002), "Benchmarking optimization software with performance profiles", Mathematical
         Programming 91.
     """
-    times = _times(material)
+    times = _times(evaluated)
     if times is None:
         return
     methods, table = times
-    looks = material.looks()
+    looks = evaluated.looks()
     best = np.min(table, axis=0)
     solved = np.isfinite(best)
     if not solved.any():
@@ -58,20 +58,20 @@ def draw(material: Material) -> Iterator[Drawing]:
     legend_above(figure, handles)
     figure.draw_without_rendering()
     label_ends(axes, ends)
-    shows = "share of all cells solved within a factor of the fastest method; further up and left is better"
-    yield Drawing("performance_profile", shows, figure)
+    caption = "share of all cells solved within a factor of the fastest method; further up and left is better"
+    yield Drawing("performance_profile", caption, figure)
 
 
-def draw_ranks(material: Material) -> Iterator[Drawing]:
+def draw_ranks(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Mean ranks over tuples with Nemenyi's critical difference.
 
     Source: Demsar (2006), "Statistical comparisons of classifiers over multiple data sets", JMLR 7.
     """
-    methods = list(material.looks())
+    methods = list(evaluated.looks())
     rows = []
-    for setting in material.settings():
+    for setting in evaluated.settings():
         if set(setting.variations) == set(methods):
-            cells = [material.cells(setting.variations[m]) for m in methods]
+            cells = [evaluated.cells(setting.variations[m]) for m in methods]
             rows.append([float(np.log(c["time"].to_numpy(dtype=np.float64)).mean()) for c in cells])
     if len(rows) < 2 or len(methods) < 2:
         return
@@ -82,7 +82,7 @@ def draw_ranks(material: Material) -> Iterator[Drawing]:
     critical = (
         float(studentized_range.ppf(0.95, k, math.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / (6 * n))
     )
-    looks = material.looks()
+    looks = evaluated.looks()
     figure, (axes,) = grid(1, columns=1, height=0.26 * k + 1.0)
     order = np.argsort(ranks, kind="stable")
     heights = spread_apart(np.arange(k, dtype=np.float64), 1.0)
@@ -105,18 +105,18 @@ def draw_ranks(material: Material) -> Iterator[Drawing]:
         [], [], color="0.75", linewidth=3, label=f"critical difference {critical:.2f} (Nemenyi, 95 %)"
     )
     legend_above(figure, [bar])
-    shows = "mean ranks; methods within one grey bar of each other are not told apart (secondary)"
-    yield Drawing("critical_difference", shows, figure)
+    caption = "mean ranks; methods within one grey bar of each other are not told apart (secondary)"
+    yield Drawing("critical_difference", caption, figure)
 
 
-def _times(material: Material) -> tuple[list[str], Floats] | None:
+def _times(evaluated: EvaluatedStudy) -> tuple[list[str], Floats] | None:
     """Times of every method at the cells that all methods have, misses infinite; shape (methods, cells)."""
-    methods = list(material.looks())
+    methods = list(evaluated.looks())
     blocks = []
-    for setting in material.settings():
+    for setting in evaluated.settings():
         if set(setting.variations) != set(methods):
             continue
-        own = [material.cells(setting.variations[m]).set_index("seed") for m in methods]
+        own = [evaluated.cells(setting.variations[m]).set_index("seed") for m in methods]
         seeds = sorted(set.intersection(*(set(cells.index) for cells in own)))
         if seeds:
             blocks.append(

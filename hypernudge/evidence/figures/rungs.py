@@ -9,23 +9,23 @@ from typing import Any
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import Look, grid, label_ends, legend_above
 from hypernudge.evidence.loading.outcomes import rung_survival
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One panel per (task, scheduler), one line per method, the share at the last rung annotated."""
-    looks = material.looks()
+    looks = evaluated.looks()
     survival = [
         (
             setting,
             {
-                m: rung_survival(material.trials(v)["milestones"].tolist())
+                m: rung_survival(evaluated.trials(v)["milestones"].tolist())
                 for m, v in setting.variations.items()
             },
         )
-        for setting in material.settings()
+        for setting in evaluated.settings()
     ]
     survival = [(setting, lines) for setting, lines in survival if any(lines.values())]
     if not survival:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import file_name, grid, label_ends, legend_above
 from hypernudge.evidence.statistics.power import simulated_power
 from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
@@ -20,16 +20,16 @@ _RATIOS: tuple[tuple[float, str, Any], ...] = ((0.85, "#0072B2", "-"), (0.7, "#D
 _SIMULATIONS = 400
 
 
-def draw_targets(material: Material) -> Iterator[Drawing]:
+def draw_targets(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler), a panel per method: ratio and interval over a grid of targets."""
-    looks = material.looks()
-    for setting in material.settings():
+    looks = evaluated.looks()
+    for setting in evaluated.settings():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.2, sharey=True)
         for index, (method, comparison) in enumerate(setting.comparisons.items()):
             axes, look = panels[index], looks[method]
-            frame = target_sensitivity(material.study, comparison)
+            frame = target_sensitivity(evaluated.study, comparison)
             x, low, high = (frame[name].to_numpy(dtype=np.float64) for name in ("target", "low", "high"))
             axes.axhline(1.0, color="0.3", linewidth=0.8)
             axes.axvline(comparison.method.target, color="0.45", linewidth=0.8, linestyle=":")
@@ -54,15 +54,15 @@ def draw_targets(material: Material) -> Iterator[Drawing]:
         )
 
 
-def draw_power(material: Material) -> Iterator[Drawing]:
+def draw_power(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """Power over the number of pairs, at the spread that was observed; one panel per family size."""
-    usable = [c for c in material.comparisons if c.seeds.size >= 6 and float(np.std(c.log_ratio)) > 0]
+    usable = [c for c in evaluated.comparisons if c.seeds.size >= 6 and float(np.std(c.log_ratio)) > 0]
     if not usable:
         return
     # The largest: controls that hardly change anything have hardly any spread, and would flatter the plan.
     spread = float(max(np.std(c.log_ratio, ddof=1) for c in usable))
     family = max(c.family_size for c in usable)
-    alpha = material.study.plan.criteria.alpha
+    alpha = evaluated.study.plan.criteria.alpha
     planned = max(c.planned for c in usable)
     figure, (axes,) = grid(1, columns=1, height=2.8)
     ends, handles = [], []

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import WIDTH, file_name
 from hypernudge.evidence.verdicts.shift import Shift, hyperparameter_shifts
 
@@ -24,10 +24,10 @@ _LINES: tuple[tuple[str, str, Any, float], ...] = (
 _POINTS = 40
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler): a row per method, a column per hyper-parameter, cumulative shares."""
-    for setting in material.settings():
-        rows = {m: hyperparameter_shifts(material.trials(v)) for m, v in setting.variations.items()}
+    for setting in evaluated.settings():
+        rows = {m: hyperparameter_shifts(evaluated.trials(v)) for m, v in setting.variations.items()}
         names = list(dict.fromkeys(shift.name for shifts in rows.values() for shift in shifts))
         if not names:
             continue

@@ -8,23 +8,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
-from hypernudge.evidence.statistics.survival import reached_by
+from hypernudge.evidence.statistics.survival import kaplan_meier_cdf
 from hypernudge.evidence.verdicts.comparisons import Comparison
 
 
-def draw(material: Material) -> Iterator[Drawing]:
+def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler): a step per seed, misses as a tick at the budget."""
-    looks = material.looks()
-    for setting in material.settings():
+    looks = evaluated.looks()
+    for setting in evaluated.settings():
         figure, (axes,) = grid(1, columns=1, height=3.0)
         handles, ends, budget = [], [], 0.0
         for method, variation in setting.variations.items():
-            cells, look = material.cells(variation), looks[method]
+            cells, look = evaluated.cells(variation), looks[method]
             time, reached = cells["time"].to_numpy(dtype=np.float64), cells["reached"].to_numpy(dtype=bool)
             budget = max(budget, float(cells["budget"].max()))
-            events, share = reached_by(time, reached)
+            events, share = kaplan_meier_cdf(time, reached)
             x = np.concatenate([[0.0], events, [budget]])
             y = 100 * np.concatenate([[0.0], share, share[-1:] if share.size else [0.0]])
             style = {"color": look.colour, "linestyle": look.dash, "linewidth": look.width}
@@ -38,7 +38,7 @@ def draw(material: Material) -> Iterator[Drawing]:
         axes.set_xlim(0, budget)
         # Where few reach it the full range would press all steps onto the axis.
         axes.set_ylim(0, min(102.0, 20.0 * np.ceil((max(y for y, _, _ in ends) + 6.0) / 20.0)))
-        axes.set_xlabel(material.study.plan.clock)
+        axes.set_xlabel(evaluated.study.plan.clock)
         axes.set_ylabel("seeds at the target [%]")
         axes.set_title(f"{setting.title}: {setting.metric} of at least {setting.target:g}")
         legend_above(figure, [*handles, missed])
@@ -51,20 +51,20 @@ def draw(material: Material) -> Iterator[Drawing]:
         )
 
 
-def draw_pairs(material: Material) -> Iterator[Drawing]:
+def draw_pairs(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler), one panel per method: the method's time over the baseline's."""
-    looks = material.looks()
-    for setting in material.settings():
+    looks = evaluated.looks()
+    for setting in evaluated.settings():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)
         for index, (method, comparison) in enumerate(setting.comparisons.items()):
             axes, test = panels[index], comparison.test
-            _scatter(axes, comparison, looks[method], _unit(material))
+            _scatter(axes, comparison, looks[method], _unit(evaluated))
             ratio = f"ratio {comparison.effects.ratio.estimate:.2f}"
             axes.set_title(f"{method}\n{test.wins} won, {test.losses} lost, {ratio}", fontsize=7.5)
             if index % 4 == 0:
-                axes.set_ylabel(f"method, time to target {_unit(material)}")
+                axes.set_ylabel(f"method, time to target {_unit(evaluated)}")
         handles = [
             Line2D(
                 [], [], marker=marker, linestyle="", markerfacecolor=face, markeredgecolor="0.2", label=label
@@ -85,9 +85,9 @@ def draw_pairs(material: Material) -> Iterator[Drawing]:
         )
 
 
-def _unit(material: Material) -> str:
+def _unit(evaluated: EvaluatedStudy) -> str:
     """The bracketed unit at the end of the clock's label."""
-    clock = material.study.plan.clock
+    clock = evaluated.study.plan.clock
     return clock[clock.rindex("[") :] if "[" in clock else ""
 
 

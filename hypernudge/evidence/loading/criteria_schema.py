@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from hypernudge.renamed import accepts, present_names
 from hypernudge.schema import Rules, Schema, whole
 
 FAMILIES = ("all", "warm_start", "task")
-CONTROLS = ("random_step", "several_steps", "rival", "placebo")
+CONTROLS = ("random_step", "several_steps", "gradient_free", "placebo")
 """Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
+
+
+@accepts(gradient_free="rival")
+def control_labels(
+    *,
+    random_step: str = "random_step",
+    several_steps: str = "multi_step",
+    gradient_free: str | None = None,
+    placebo: str = "placebo",
+) -> dict[str, str | None]:
+    """Return the label that plays each control; None where nothing does.
+
+    Raises:
+        InvalidArgumentError: A role is given under two names.
+    """
+    return dict(zip(CONTROLS, (random_step, several_steps, gradient_free, placebo), strict=True))
+
 
 LABEL: Schema = {
     "type": "string",
@@ -57,7 +75,7 @@ EVIDENCE: Schema = {
             "type": "object",
             "rule": "must map roles to labels",
             "additionalProperties": False,
-            "properties": dict.fromkeys(CONTROLS, LABEL),
+            "properties": dict.fromkeys((*CONTROLS, *present_names(control_labels)), LABEL),
             "description": "Role of a control -> the label that plays it, where not the usual one.",
         },
         "factorial": {

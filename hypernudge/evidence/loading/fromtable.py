@@ -16,12 +16,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.errors import require, unknown_name
-from hypernudge.evidence.loading.doubts import missing_cells, setting_name, too_few_seeds, unreached
+from hypernudge.evidence.loading.data_checks import missing_cells, setting_name, too_few_seeds, unreached
+from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.longform import LongForm
 from hypernudge.evidence.loading.outcomes import Curves, incumbents, outcomes
 from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
-from hypernudge.evidence.loading.problem import Problem
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ def study_from_table(
     name: str = "comparison",
     clock: str = "time [s]",
     criteria: Criteria | None = None,
-) -> Study:
+) -> StudyResults:
     """Turn checked long-form results into a study of one baseline and its methods.
 
     Args:
@@ -99,22 +99,22 @@ def study_from_table(
     rule = "no row for seed {seeds}, which others of the task have"
     problems += missing_cells(cells, rule, "{count} pairs are missing and left out")
     problems += _unscored(cells, curves, present)
-    horizon = _budgets(cells, curves, budget, problems)
+    budgets = _budgets(cells, curves, budget, problems)
     cells["floor"] = _floors(cells, curves)
-    _add_outcomes(cells, curves, horizon, present)
+    _add_outcomes(cells, curves, budgets, present)
     too_high = list(unreached(cells, sign))
     rules = "; ".join(problem.rule for problem in too_high[:3])
     remedy = "choose one that the baseline can reach"
     goals = cells["target"].to_numpy()[curves.cell]
-    late = (curves.time > horizon[curves.cell]) & (curves.validation >= goals)
+    late = (curves.time > budgets[curves.cell]) & (curves.validation >= goals)
     if late.any():  # the scores that a reader sees in the file lie beyond the cut
-        cut = float(horizon[curves.cell[late]].min())
+        cut = float(budgets[curves.cell[late]].min())
         remedy = f"it was reached after {cut:g}, where all are cut off: pass --budget, or choose another"
     require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
     problems += [*too_high, *too_few_seeds(cells)]
-    best = incumbents(curves, horizon)
+    best = incumbents(curves, budgets)
     trials = pd.DataFrame({name: [] for name in ("cell", "run_id", "seed", "trial", "milestones")})
-    return Study(plan, cells, best, trials, tuple(problems))
+    return StudyResults(plan, cells, best, trials, tuple(problems))
 
 
 def _run_ids(parts: Sequence[tuple[str, str, str]]) -> list[str]:
@@ -180,7 +180,7 @@ def _curves(frame: pd.DataFrame, cells: pd.DataFrame, sign: float) -> tuple[NDAr
     return index, Curves(index, frame["time"].to_numpy(dtype=np.float64), score, score)
 
 
-def _unscored(cells: pd.DataFrame, curves: Curves, present: NDArray[np.bool_]) -> Iterator[Problem]:
+def _unscored(cells: pd.DataFrame, curves: Curves, present: NDArray[np.bool_]) -> Iterator[Issue]:
     """Yield one problem per run with cells that diverged or failed before their first score."""
     scored = np.zeros(len(cells), dtype=bool)
     scored[curves.cell[np.isfinite(curves.validation)]] = True
@@ -190,8 +190,8 @@ def _unscored(cells: pd.DataFrame, curves: Curves, present: NDArray[np.bool_]) -
     )
 
 
-def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems: list[Problem]) -> Floats:
-    """One horizon per (task, scheduler); without a declared one, no cell is given more time than another."""
+def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems: list[Issue]) -> Floats:
+    """One budget per (task, scheduler); without a declared one, no cell is given more time than another."""
     if budget is not None:
         ok = math.isfinite(budget) and budget > 0
         require(ok, "--budget", "must be finite and positive", budget, "give the time that every run had")
@@ -205,7 +205,7 @@ def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems
     at_end = curves.time == end[curves.cell]
     searched[curves.cell[at_end]] = False
     searched[curves.cell[at_end & np.isfinite(curves.validation)]] = True
-    horizon = np.ones(len(cells))
+    budgets = np.ones(len(cells))
     positions: Any = cells.groupby(["task", "scheduler"], sort=False, observed=True).indices
     for (task, scheduler), rows in positions.items():
         had = rows[end[rows] > 0]
@@ -215,17 +215,17 @@ def _budgets(cells: pd.DataFrame, curves: Curves, budget: float | None, problems
         short = had[~reached[had] & searched[had]]
         derived = float(end[short].min() if short.size else end[had].max())
         value = derived if budget is None else float(budget)
-        horizon[rows] = value
+        budgets[rows] = value
         where = setting_name(task, scheduler)
         if budget is None and np.unique(end[short]).size > 1:
             longest = float(end[had].max())
             rule = f"runs that missed the target end between {derived:g} and {longest:g}"
-            problems.append(Problem(where, rule, f"all are censored at {derived:g}; declare --budget"))
+            problems.append(Issue(where, rule, f"all are censored at {derived:g}; declare --budget"))
         elif budget is not None and short.size and derived < value:
             count = int(np.sum(end[short] < value))
             rule = f"{count} runs that missed the target end before the budget of {value:g}"
-            problems.append(Problem(where, rule, "read as if nothing improved until the budget"))
-    return horizon
+            problems.append(Issue(where, rule, "read as if nothing improved until the budget"))
+    return budgets
 
 
 def _floors(cells: pd.DataFrame, curves: Curves) -> Floats:
@@ -236,16 +236,16 @@ def _floors(cells: pd.DataFrame, curves: Curves) -> Floats:
     return np.where(np.isfinite(worst), worst, 0.0)[codes]
 
 
-def _add_outcomes(cells: pd.DataFrame, curves: Curves, horizon: Floats, present: NDArray[np.bool_]) -> None:
+def _add_outcomes(cells: pd.DataFrame, curves: Curves, budgets: Floats, present: NDArray[np.bool_]) -> None:
     target, floor = (cells[name].to_numpy(dtype=np.float64) for name in ("target", "floor"))
-    result = outcomes(curves, target=target, budget=horizon, floor=floor)
+    result = outcomes(curves, target=target, budget=budgets, floor=floor)
     instant = np.flatnonzero(result.reached & (result.time <= 0))
     if instant.size:
         where = f"column time of {cells['run_id'].iloc[instant[0]]}, seed {cells['seed'].iloc[instant[0]]}"
         require(
             False, where, "a target must not be reached at time 0", 0.0, "raise --target, or add an offset"
         )
-    cells["budget"] = np.where(present, horizon, np.nan)
+    cells["budget"] = np.where(present, budgets, np.nan)
     cells["time"] = np.where(present, result.time, np.nan)
     cells["reached"] = result.reached & present
     cells["auc"] = np.where(present, result.auc, np.nan)

@@ -23,8 +23,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.errors import require
+from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.longform_files import REQUIRED, RawRows, check_once, read_rows
-from hypernudge.evidence.loading.problem import Problem
 from hypernudge.evidence.loading.wording import is_text, number_remedy
 
 CELL = ["task", "scheduler", "variation", "seed"]
@@ -42,7 +42,7 @@ class LongForm:
     """
 
     frame: pd.DataFrame
-    flags: tuple[Problem, ...]
+    flags: tuple[Issue, ...]
 
 
 def read_long_form(path: Path, *, wall_clock: bool = True) -> LongForm:
@@ -177,7 +177,7 @@ def _times(values: pd.Series, rows: pd.Series) -> NDArray[np.float64]:
     return numbers
 
 
-def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], list[Problem]]:
+def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], list[Issue]]:
     numbers = _numbers(values, "score", rows)
     unusable = ~np.isfinite(numbers)
     if not unusable.any():
@@ -194,7 +194,7 @@ def _scores(values: pd.Series, rows: pd.Series) -> tuple[NDArray[np.float64], li
     count = int(unusable.sum())
     where = f"row {listed}{', ...' if count > _LISTED else ''}, column score"
     rule = f"{count} of {numbers.size} scores are NaN or infinite"
-    flag = Problem(where, rule, "kept as diverged: such a score never becomes the best so far")
+    flag = Issue(where, rule, "kept as diverged: such a score never becomes the best so far")
     return np.where(unusable, np.nan, numbers), [flag]
 
 
@@ -244,12 +244,12 @@ def _name(frame: pd.DataFrame, at: int) -> str:
     return ", ".join(str(part) for part in parts if str(part))
 
 
-def _hardware(raw: pd.DataFrame, frame: pd.DataFrame, wall_clock: bool) -> list[Problem]:
+def _hardware(raw: pd.DataFrame, frame: pd.DataFrame, wall_clock: bool) -> list[Issue]:
     if not wall_clock:
         return []
     if "hardware" not in raw.columns:
         rule = "is missing: nobody can tell whether all times stem from one machine"
-        return [Problem("column hardware", rule, "compared as if they did")]
+        return [Issue("column hardware", rule, "compared as if they did")]
     kind, task = pd.factorize(raw["hardware"])[0], frame["task"].cat.codes.to_numpy()
     _, begins, of = np.unique(task, return_index=True, return_inverse=True)
     _refuse(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.loading.csvtext import unguarded
-from hypernudge.evidence.loading.problem import Problem
+from hypernudge.evidence.loading.issue import Issue
 
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 REQUIRED = ("task", "variation", "seed", "time", "score")
@@ -46,7 +46,7 @@ class RawRows:
 
     frame: pd.DataFrame
     lines: NDArray[np.int64]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Issue, ...] = ()
 
 
 def read_rows(path: Path) -> RawRows:
@@ -141,7 +141,7 @@ def _read_csv(path: Path) -> RawRows:
     if whole or not len(frame):
         return RawRows(frame, lines)
     rule = "the file does not end with a line break: it may be truncated"
-    return RawRows(frame, lines, (Problem(f"row {lines[-1]}", rule, "read as it stands"),))
+    return RawRows(frame, lines, (Issue(f"row {lines[-1]}", rule, "read as it stands"),))
 
 
 def _line_by_line(

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.evidence.loading.criteria_schema import evidence
+from hypernudge.evidence.loading.criteria_schema import control_labels, evidence
 from hypernudge.results.plan import FILE, Manifest, ResultsError, read_manifest
-
-_USUAL = {"random_step": "random_step", "several_steps": "multi_step", "placebo": "placebo"}
 
 
 @dataclass(frozen=True)
@@ -46,12 +44,13 @@ class Criteria:
         given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         try:
             evidence.check(given, "evidence")
+            control_labels(**self.controls)
         except InvalidArgumentError as error:
             raise ResultsError(str(error)) from None
 
     def control(self, role: str) -> str | None:
         """Label that plays a control, None where nothing does."""
-        return self.controls.get(role, _USUAL.get(role))
+        return control_labels(**self.controls).get(role)
 
     def family_of(self, method: Variation) -> str:
         """Name of the Holm family that a method's comparison belongs to."""

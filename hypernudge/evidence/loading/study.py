@@ -18,11 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hypernudge.evidence.loading.data_checks import missing_cells, settings, too_few_seeds, unreached
 from hypernudge.evidence.loading.deviations import deviations
-from hypernudge.evidence.loading.doubts import missing_cells, settings, too_few_seeds, unreached
+from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.loading.plan import Plan, Variation, plan_of
-from hypernudge.evidence.loading.problem import Problem
 from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
@@ -39,7 +39,7 @@ _COLUMNS = [
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyResults:
     """A results directory in frames.
 
     Attributes:
@@ -57,10 +57,10 @@ class Study:
     cells: pd.DataFrame
     incumbents: Incumbents
     trials: pd.DataFrame
-    problems: tuple[Problem, ...]
+    problems: tuple[Issue, ...]
 
 
-def load_study(results_dir: Path) -> Study:
+def load_study(results_dir: Path) -> StudyResults:
     """Read the plan and every sealed record of a results directory.
 
     Args:
@@ -89,7 +89,7 @@ def load_study(results_dir: Path) -> Study:
                     why = f"{ABSENT}: {failed[seed]}" if seed in failed else ABSENT
                     if seed in failed:
                         kept = f"missing, not a result: {REMEDY}"
-                        problems.append(Problem(where, why, kept, variation.run_id))
+                        problems.append(Issue(where, why, kept, variation.run_id))
                     rows.append({**row, "status": "missing", "reason": why})
                     continue
                 facts, curve = _facts(record), _curve(record, len(rows))
@@ -101,15 +101,13 @@ def load_study(results_dir: Path) -> Study:
             else:
                 why = ""
             if why:
-                problems.append(
-                    Problem(where, why, "kept aside; the cell counts as missing", variation.run_id)
-                )
+                problems.append(Issue(where, why, "kept aside; the cell counts as missing", variation.run_id))
                 rows.append({**row, "status": "missing", "reason": why})
                 continue
             assert record is not None  # for the type checker
             if record["declared"]["target"] != variation.target:
                 rule = f"declared target {record['declared']['target']} is not the plan's {variation.target}"
-                problems.append(Problem(where, rule, "the plan's target is used", variation.run_id))
+                problems.append(Issue(where, rule, "the plan's target is used", variation.run_id))
             rows.append({**row, **facts})
             trials.extend(its_trials)
             parts.append(curve)
@@ -120,29 +118,29 @@ def load_study(results_dir: Path) -> Study:
     frame["winner"] = [
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
-    problems.extend(_doubts(cells))
-    return Study(plan, cells, best, frame, tuple(problems))
+    problems.extend(_data_checks(cells))
+    return StudyResults(plan, cells, best, frame, tuple(problems))
 
 
-def _unplanned_runs(results_dir: Path, plan: Plan) -> Iterator[Problem]:
+def _unplanned_runs(results_dir: Path, plan: Plan) -> Iterator[Issue]:
     known = {variation.run_id for variation in plan.variations}
     for path in sorted(results_dir.glob("*/cells")):
         if path.is_dir() and path.parent.name not in known:
             count = len(list(path.glob("*.json")))
-            yield Problem(
+            yield Issue(
                 f"{path.parent.name}/", "this variation is not in the plan", f"{count} records not evaluated"
             )
 
 
-def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Problem]:
+def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Issue]:
     planned = {f"seed-{seed:04d}.json" for seed in variation.seeds}
     for path in sorted((results_dir / variation.run_id / "cells").glob("*.json")):
         if path.name not in planned:
             where = path.relative_to(results_dir).as_posix()
-            yield Problem(where, "this cell is not in the plan", "not evaluated", variation.run_id)
+            yield Issue(where, "this cell is not in the plan", "not evaluated", variation.run_id)
 
 
-def _doubts(cells: pd.DataFrame) -> Iterator[Problem]:
+def _data_checks(cells: pd.DataFrame) -> Iterator[Issue]:
     """What the records themselves leave open."""
     absent = cells[cells["reason"] == ABSENT]  # those damaged or tried are named where they are read
     yield from missing_cells(absent, "no record of seed {seeds}", "{count} planned cells count as missing")
@@ -152,7 +150,7 @@ def _doubts(cells: pd.DataFrame) -> Iterator[Problem]:
         kinds = sorted(set(group["hardware"].dropna()) - {""})
         if len(kinds) > 1:
             rule = f"wall times stem from {len(kinds)} kinds of hardware: {'; '.join(kinds)}"
-            yield Problem(where, rule, "seconds are compared between like machines only, others not at all")
+            yield Issue(where, rule, "seconds are compared between like machines only, others not at all")
 
 
 def _curve(record: Record, cell: int) -> tuple[Floats, ...]:
@@ -239,7 +237,7 @@ def _floors(cells: pd.DataFrame, parts: list[tuple[Floats, ...]]) -> Floats:
 
 
 def _add_outcomes(
-    cells: pd.DataFrame, parts: list[tuple[Floats, ...]], problems: list[Problem]
+    cells: pd.DataFrame, parts: list[tuple[Floats, ...]], problems: list[Issue]
 ) -> tuple[Incumbents, set[tuple[int, int]]]:
     """Fill the outcome columns in place; a crashed cell is censored at its budget.
 
@@ -248,33 +246,33 @@ def _add_outcomes(
     """
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 5
     curves = Curves(columns[0].astype(np.int64), columns[1], columns[2], columns[3])
-    horizon = _horizons(cells, problems)
+    budget = _budgets(cells, problems)
     target, floor = (cells[name].to_numpy(dtype=np.float64) for name in ("target", "floor"))
-    result = outcomes(curves, target=target, budget=horizon, floor=floor)
+    result = outcomes(curves, target=target, budget=budget, floor=floor)
     missing = (cells["status"] == "missing").to_numpy()
     crashed = (cells["status"] == "crashed").to_numpy()
-    cells["budget"] = np.where(missing, np.nan, horizon)
-    cells["time"] = np.where(missing, np.nan, np.where(crashed, horizon, result.time))
+    cells["budget"] = np.where(missing, np.nan, budget)
+    cells["time"] = np.where(missing, np.nan, np.where(crashed, budget, result.time))
     cells["reached"] = result.reached & ~crashed & ~missing
     cells["auc"] = np.where(missing, np.nan, result.auc)
     # A cell that never saw a score ends where it began, at the floor: leaving it out would reward crashing.
     unseen = np.isnan(result.final)
     cells["final"] = np.where(missing, np.nan, np.where(unseen, floor, result.final))
     cells["test"] = np.where(missing, np.nan, np.where(unseen, floor, result.test))
-    best = incumbents(curves, horizon)
+    best = incumbents(curves, budget)
     last = best.last()
     trial = columns[4][best.entry[last]].astype(np.int64)
     return best, set(zip(best.cell[last].tolist(), trial.tolist(), strict=True))
 
 
-def _horizons(cells: pd.DataFrame, problems: list[Problem]) -> Floats:
-    """One horizon per (task, scheduler): the smallest declared budget, so that nobody is given more time."""
-    horizon = np.ones(len(cells))
+def _budgets(cells: pd.DataFrame, problems: list[Issue]) -> Floats:
+    """One budget per (task, scheduler): the smallest declared budget, so that nobody is given more time."""
+    budget = np.ones(len(cells))
     for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False):
         budgets = np.unique(group["budget"].dropna().to_numpy(dtype=np.float64))
         if budgets.size > 1:
             rule = f"declared budgets differ: {', '.join(f'{b:g}' for b in budgets)} s"
-            problems.append(Problem(f"{task} / {scheduler}", rule, "all are evaluated at the smallest"))
+            problems.append(Issue(f"{task} / {scheduler}", rule, "all are evaluated at the smallest"))
         if budgets.size:
-            horizon[group.index.to_numpy()] = budgets[0]
-    return horizon
+            budget[group.index.to_numpy()] = budgets[0]
+    return budget

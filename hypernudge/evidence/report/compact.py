@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from hypernudge.evidence.figures.material import Drawing
+from hypernudge.evidence.figures.evaluated_study import Drawing
 from hypernudge.evidence.figures.style import as_svg
 
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -59,7 +59,7 @@ class Page:
         """Append a figure."""
         prefix = f"f{len(self.figures) + 1}"
         svg = compact(as_svg(drawing.figure), self.styles, prefix)
-        self.figures.append((drawing.name, drawing.shows, svg))
+        self.figures.append((drawing.name, drawing.caption, svg))
 
 
 def compact(svg: str, styles: Stylesheet, prefix: str) -> str:

@@ -17,10 +17,10 @@ from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.evidence.loading.fromtable import study_from_table
+from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.jsonio import plain
 from hypernudge.evidence.loading.longform import read_long_form
-from hypernudge.evidence.loading.problem import Problem
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.report.summaries import comparison_event, criterion_event
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare
 from hypernudge.evidence.verdicts.criteria import SHARE, Criterion, judge_criteria
@@ -101,7 +101,7 @@ def compare_file(path: Path, request: Request, emit: Callable[[Event], None]) ->
     return compare_study(study, send, request.figures)
 
 
-def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | None) -> list[Event]:
+def compare_study(study: StudyResults, emit: Callable[[Event], None], figures: Path | None) -> list[Event]:
     """Emit everything about a study that was made from a table; return the verdict events."""
 
     def send(event: Event) -> Event:
@@ -118,16 +118,16 @@ def compare_study(study: Study, emit: Callable[[Event], None], figures: Path | N
     for criterion in criteria:
         send(criterion_event(criterion))
     if figures is not None:
-        from hypernudge.evidence.figures.material import Material
+        from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
         from hypernudge.evidence.report.gallery import TABLE_TOPICS, draw_all
 
-        material = Material(study, tuple(comparisons), tuple(criteria))
+        evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(criteria))
         try:
-            for file, shows in draw_all(material, figures, TABLE_TOPICS):
-                send({"event": "figure", "name": file.name, "file": file, "shows": shows})
+            for file, caption in draw_all(evaluated, figures, TABLE_TOPICS):
+                send({"event": "figure", "name": file.name, "file": file, "shows": caption})
         except OSError as error:  # a full disk, say: the verdict is there all the same
             rule = f"cannot be written: {error.strerror or error}"
-            send(Problem(f"--figures {figures}", rule, "the figures from here on are missing").event())
+            send(Issue(f"--figures {figures}", rule, "the figures from here on are missing").event())
     by_method: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         by_method.setdefault(comparison.method.warm_start, []).append(comparison)

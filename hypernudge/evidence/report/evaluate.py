@@ -109,23 +109,25 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
     for table in frames:
         paths = write_table(table, results_dir / "tables")
         files = [path.relative_to(results_dir) for path in paths]
-        tables.append(send({"event": "table", "name": table.name, "shows": table.shows, "files": files}))
+        tables.append(send({"event": "table", "name": table.name, "shows": table.caption, "files": files}))
     drawn = []
     if figures or html is not None:
         # Imported here: a caller who wants numbers only does not pay for Matplotlib.
-        from hypernudge.evidence.figures.material import Material
+        from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
         from hypernudge.evidence.report.compact import Page
         from hypernudge.evidence.report.gallery import TOPICS, draw_all
 
-        material = Material(study, tuple(comparisons), tuple(judged))
+        evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(judged))
         page = None if html is None else Page()
-        for path, shows in draw_all(material, results_dir / "figures", TOPICS if figures else (), page=page):
+        for path, caption in draw_all(
+            evaluated, results_dir / "figures", TOPICS if figures else (), page=page
+        ):
             name = path.relative_to(results_dir)
-            drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": shows}))
+            drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": caption}))
         if html is not None and page is not None:
             from hypernudge.evidence.report.html import report
 
-            write_text(html, report(results_dir, material, frames, page))
+            write_text(html, report(results_dir, evaluated, frames, page))
             send({"event": "report", "file": html, "shows": "everything in one HTML file"})
     missing = int((study.cells["status"] == "missing").sum())
     largest = max((comparison.family_size for comparison in comparisons), default=1)

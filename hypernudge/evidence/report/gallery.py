@@ -22,13 +22,13 @@ from hypernudge.evidence.figures import (
     style,
     time_to_target,
 )
-from hypernudge.evidence.figures.material import Drawing, Material
+from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.report.compact import Page
 from hypernudge.results.files import write_text
 
 T = TypeVar("T")
 M = TypeVar("M")
-Topic = Callable[[Material], Iterator[Drawing]]
+Topic = Callable[[EvaluatedStudy], Iterator[Drawing]]
 
 TOPICS: tuple[Topic, ...] = (
     forest.draw,
@@ -49,7 +49,7 @@ TOPICS: tuple[Topic, ...] = (
     sensitivity.draw_power,
     manifest.draw,
 )
-"""What a results directory has material for."""
+"""What a results directory has the data for."""
 
 TABLE_TOPICS: tuple[Topic, ...] = (
     forest.draw,
@@ -62,21 +62,21 @@ TABLE_TOPICS: tuple[Topic, ...] = (
     profiles.draw,
     sensitivity.draw_power,
 )
-"""What scores over time alone have material for."""
+"""What scores over time alone are enough for."""
 
 
 def draw_all(
-    material: M,
+    evaluated: M,
     directory: Path,
     topics: Sequence[Callable[[M], Iterator[Drawing]]],
     *,
     svg: bool = False,
     page: Page | None = None,
 ) -> Iterator[tuple[Path, str]]:
-    """Draw every figure that the study has material for.
+    """Draw every figure that the study has the data for.
 
     Args:
-        material: An evaluated study, or whatever the topics draw.
+        evaluated: An evaluated study, or whatever the topics draw.
         directory: Where the PDFs go.
         topics: Which figures.
         svg: Write each as SVG too, beside its PDF.
@@ -96,29 +96,29 @@ def draw_all(
             page.add(drawing)
         return path
 
-    for drawing, path in _each(material, topics, save):
-        yield path, drawing.shows
+    for drawing, path in _each(evaluated, topics, save):
+        yield path, drawing.caption
 
 
-def draw_svgs(material: Material, topics: Sequence[Topic] = TOPICS) -> Iterator[tuple[Drawing, str]]:
-    """Yield every figure that the study has material for, with its SVG: equal studies, equal text."""
-    yield from _each(material, topics, lambda drawing: style.as_svg(drawing.figure))
+def draw_svgs(evaluated: EvaluatedStudy, topics: Sequence[Topic] = TOPICS) -> Iterator[tuple[Drawing, str]]:
+    """Yield every figure that the study has the data for, with its SVG: equal studies, equal text."""
+    yield from _each(evaluated, topics, lambda drawing: style.as_svg(drawing.figure))
 
 
-def draw_page(material: Material, topics: Sequence[Topic] = TOPICS) -> Page:
-    """Return every figure that the study has material for, as elements of a page."""
+def draw_page(evaluated: EvaluatedStudy, topics: Sequence[Topic] = TOPICS) -> Page:
+    """Return every figure that the study has the data for, as elements of a page."""
     page = Page()
-    for _ in _each(material, topics, page.add):
+    for _ in _each(evaluated, topics, page.add):
         pass
     return page
 
 
 def _each(
-    material: M, topics: Sequence[Callable[[M], Iterator[Drawing]]], use: Callable[[Drawing], T]
+    evaluated: M, topics: Sequence[Callable[[M], Iterator[Drawing]]], use: Callable[[Drawing], T]
 ) -> Iterator[tuple[Drawing, T]]:
     taken: set[str] = set()
     for topic in topics:
-        drawings = topic(material)
+        drawings = topic(evaluated)
         while True:
             # The context must not stay entered while the consumer of this generator runs.
             with style.context():

@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from hypernudge.evidence.figures.material import Material
-from hypernudge.evidence.loading.study import Study, load_study
+from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
+from hypernudge.evidence.loading.study import StudyResults, load_study
 from hypernudge.evidence.report.compact import Page
 from hypernudge.evidence.report.gallery import TOPICS, Topic, draw_page
 from hypernudge.evidence.report.summaries import summarise
@@ -70,26 +70,26 @@ def write_report(results_dir: Path, path: Path, topics: Sequence[Topic] = TOPICS
     study = load_study(results_dir)
     comparisons = compare(study)
     criteria = judge_criteria(comparisons, study.plan.criteria)
-    material = Material(study, tuple(comparisons), tuple(criteria))
+    evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(criteria))
     summaries = [summarise(study, variation) for variation in study.plan.variations]
     tables = all_tables(study, comparisons, criteria, summaries)
-    write_text(path, report(results_dir, material, tables, draw_page(material, topics)))
+    write_text(path, report(results_dir, evaluated, tables, draw_page(evaluated, topics)))
 
 
-def report(results_dir: Path, material: Material, tables: Sequence[Table], page: Page) -> str:
+def report(results_dir: Path, evaluated: EvaluatedStudy, tables: Sequence[Table], page: Page) -> str:
     """Return the report of what was evaluated and drawn already.
 
     Args:
         results_dir: For the plan and the provenance.
-        material: The evaluated study.
+        evaluated: The evaluated study.
         tables: Its tables, in the order in which they are read.
         page: Its figures.
     """
-    study = material.study
+    study = evaluated.study
     manifest = read_manifest(results_dir).raw
     parts = [
         *_head(study, page.styles.css()),
-        *_verdicts(material),
+        *_verdicts(evaluated),
         *_problems(study),
         "<h2>Figures</h2>",
         *(_figure(*figure) for figure in page.figures),
@@ -106,7 +106,7 @@ def _escape(text: str) -> str:
     return html.escape("\n".join(printable(line) for line in text.split("\n")))
 
 
-def _head(study: Study, styles: str) -> Iterator[str]:
+def _head(study: StudyResults, styles: str) -> Iterator[str]:
     title = _escape(f"{study.plan.name}: evidence")
     missing = int((study.cells["status"] == "missing").sum())
     yield "<!DOCTYPE html>"
@@ -118,15 +118,15 @@ def _head(study: Study, styles: str) -> Iterator[str]:
     yield f"<p>{len(study.cells)} planned cells, {status}. Plan {_escape(study.plan.hash[:16])}.</p>"
 
 
-def _verdicts(material: Material) -> Iterator[str]:
-    criteria = material.study.plan.criteria
+def _verdicts(evaluated: EvaluatedStudy) -> Iterator[str]:
+    criteria = evaluated.study.plan.criteria
     met: dict[str, list[str]] = {}
-    for found in against_controls(material.comparisons, criteria):
+    for found in against_controls(evaluated.comparisons, criteria):
         name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
         text = f"against {_escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
         met.setdefault(found.comparison.method.run_id, []).append(text)
     yield "<h2>Verdicts</h2><ul>"
-    for c in material.comparisons:
+    for c in evaluated.comparisons:
         where = _escape(f"{c.method.warm_start} on {c.method.task}, {c.method.scheduler}")
         controls = "; ".join(met.get(c.method.run_id, []))
         yield f"<li><strong>{where}: {c.verdict.label}</strong> ({_escape(c.verdict.reason)})"
@@ -134,8 +134,8 @@ def _verdicts(material: Material) -> Iterator[str]:
             yield f"<br><small>Note: {_escape(note)}.</small>"
         yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul>"
-    yield from _criteria(material.criteria)
-    designs = list(interactions(material.comparisons, criteria))
+    yield from _criteria(evaluated.criteria)
+    designs = list(interactions(evaluated.comparisons, criteria))
     if designs:
         yield "<ul>"
         for i in designs:
@@ -173,7 +173,7 @@ def _ratio(interval: Interval) -> str:
     return f"{interval.estimate:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def _problems(study: Study) -> Iterator[str]:
+def _problems(study: StudyResults) -> Iterator[str]:
     yield "<h2>Deviations and problems</h2>"
     if not study.problems:
         yield "<p>None: everything is as declared.</p>"
@@ -183,7 +183,7 @@ def _problems(study: Study) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"<h2>{_escape(_title(table.name))}</h2><p>{_escape(table.shows)}</p>"
+    yield f"<h2>{_escape(_title(table.name))}</h2><p>{_escape(table.caption)}</p>"
     yield '<div class="scroll"><table><thead><tr>'
     yield "".join(f"<th>{_escape(str(name))}</th>" for name in table.frame.columns)
     yield "</tr></thead><tbody>"
@@ -196,14 +196,14 @@ def _title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _figure(name: str, shows: str, svg: str) -> str:
-    said = _escape(shows)
+def _figure(name: str, caption: str, svg: str) -> str:
+    said = _escape(caption)
     labelled = svg.replace("<svg", f'<svg role="img" aria-label="{said}"', 1)
     scroll = f'<div class="scroll">{labelled}</div>'
     return f'<figure id="{_escape(name)}">{scroll}<figcaption>{said}</figcaption></figure>'
 
 
-def _plan(study: Study, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _plan(study: StudyResults, manifest: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Plan</h2>"
     rows = [
         {
@@ -223,7 +223,7 @@ def _plan(study: Study, manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"<pre>{_escape(json.dumps(shown, indent=1))}</pre>"
 
 
-def _provenance(results_dir: Path, study: Study) -> Iterator[str]:
+def _provenance(results_dir: Path, study: StudyResults) -> Iterator[str]:
     yield "<h2>Provenance</h2>"
     found: dict[str, list[str]] = {}
     for variation in study.plan.variations:

@@ -26,7 +26,7 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import SVG, Markdown, display
 
-from hypernudge.evidence.figures.material import Material
+from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.gallery import draw_svgs
@@ -68,12 +68,12 @@ display(Markdown("\\n".join(lines)))
     """
 summaries = [summarise(study, variation) for variation in study.plan.variations]
 for table in all_tables(study, comparisons, criteria, summaries):
-    display(Markdown(f"**{table.name}**: {table.shows}"), table.frame)
+    display(Markdown(f"**{table.name}**: {table.caption}"), table.frame)
 """,
     ("## Figures", "Each with one line on what to see in it."),
     """
-for drawing, svg in draw_svgs(Material(study, tuple(comparisons), tuple(criteria))):
-    display(Markdown(f"**{drawing.name}**: {for_markdown(drawing.shows)}"), SVG(svg))
+for drawing, svg in draw_svgs(EvaluatedStudy(study, tuple(comparisons), tuple(criteria))):
+    display(Markdown(f"**{drawing.name}**: {for_markdown(drawing.caption)}"), SVG(svg))
 """,
     (
         "## Every file again",

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hypernudge.evidence.loading.outcomes import rung_survival
 from hypernudge.evidence.loading.plan import Variation
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import AgainstControl, Interaction
@@ -31,7 +31,7 @@ def spread(values: pd.Series) -> dict[str, float | None]:
     return {"median": median, "q25": q25, "q75": q75, "mean": float(finite.mean()), "sd": sd}
 
 
-def summarise(study: Study, variation: Variation) -> Event:
+def summarise(study: StudyResults, variation: Variation) -> Event:
     """The summary event of one variation: counts, outcomes, bill, memory, survival, shifts.
 
     Quantiles of the time to target that fall among the censored cells are null: all that is known is that

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hypernudge.evidence.loading.csvtext import csv_text
 from hypernudge.evidence.loading.plan import Criteria
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import against_controls, interactions
@@ -28,12 +28,12 @@ class Table:
 
     Attributes:
         name: File name without suffix.
-        shows: One line.
+        caption: One line.
         frame: The numbers.
     """
 
     name: str
-    shows: str
+    caption: str
     frame: pd.DataFrame
 
 
@@ -77,13 +77,13 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
         }
         for c in comparisons
     ]
-    shows = (
+    caption = (
         "each method against its baseline: times to target (ratio below 1 is sooner), scores, cost, verdict"
     )
-    return Table("comparisons", shows, pd.DataFrame(rows))
+    return Table("comparisons", caption, pd.DataFrame(rows))
 
 
-def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
+def sensitivity_table(study: StudyResults, comparisons: Sequence[Comparison]) -> Table:
     """One row per comparison and target of its grid: the ratio, and how many reached that target."""
     frames = []
     for c in comparisons:
@@ -103,8 +103,10 @@ def sensitivity_table(study: Study, comparisons: Sequence[Comparison]) -> Table:
     columns = ["task", "scheduler", "method", "target", "declared", "pairs", "reached base"]
     columns += ["reached method", "ratio", "ratio low", "ratio high"]
     frame = pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-    shows = "the ratio of times over a grid of targets, the declared one among them; none should stand alone"
-    return Table("tau_sensitivity", shows, frame)
+    caption = (
+        "the ratio of times over a grid of targets, the declared one among them; none should stand alone"
+    )
+    return Table("tau_sensitivity", caption, frame)
 
 
 def criterion_table(criteria: Sequence[Criterion]) -> Table:
@@ -149,8 +151,8 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
         }
         for s in summaries
     ]
-    shows = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
-    return Table("variations", shows, pd.DataFrame(rows))
+    caption = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
+    return Table("variations", caption, pd.DataFrame(rows))
 
 
 def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
@@ -166,8 +168,8 @@ def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Tabl
         }
         for c in against_controls(comparisons, criteria)
     ]
-    shows = "each method against the controls: above 1 the control was sooner; p values are not corrected"
-    return Table("controls", shows, pd.DataFrame(rows))
+    caption = "each method against the controls: above 1 the control was sooner; p values are not corrected"
+    return Table("controls", caption, pd.DataFrame(rows))
 
 
 def interaction_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
@@ -187,12 +189,12 @@ def interaction_table(comparisons: Sequence[Comparison], criteria: Criteria) -> 
         }
         for i in interactions(comparisons, criteria)
     ]
-    shows = "two factors together against the product of each alone: below 1 they help each other"
-    return Table("interactions", shows, pd.DataFrame(rows))
+    caption = "two factors together against the product of each alone: below 1 they help each other"
+    return Table("interactions", caption, pd.DataFrame(rows))
 
 
 def all_tables(
-    study: Study,
+    study: StudyResults,
     comparisons: Sequence[Comparison],
     criteria: Sequence[Criterion],
     summaries: Sequence[dict[str, Any]],

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def reached_by(
+def kaplan_meier_cdf(
     time: NDArray[np.float64], reached: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share that has reached the target (one minus the Kaplan-Meier survival function).

@@ -14,7 +14,7 @@ def gradient_and_benefit(method: pd.DataFrame, baseline: pd.DataFrame) -> pd.Dat
     """Pair the trials of two variations that share their sampled configuration.
 
     Args:
-        method: Trials of the method (columns of `Study.trials`).
+        method: Trials of the method (columns of `StudyResults.trials`).
         baseline: Trials of its baseline.
 
     Returns:

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.evidence.loading.plan import Criteria, Variation
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.effects import Effects, effects
 from hypernudge.evidence.statistics.intervals import Interval, mean_interval
 from hypernudge.evidence.statistics.multiplicity import holm_by_family
@@ -143,7 +143,7 @@ class Comparison:
         return int(np.count_nonzero(self.columns[name] == value))
 
 
-def compare(study: Study) -> list[Comparison]:
+def compare(study: StudyResults) -> list[Comparison]:
     """All planned comparisons, tested, corrected within their families, and judged.
 
     Raises:

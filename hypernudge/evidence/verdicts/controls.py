@@ -5,7 +5,7 @@ controls are looked for in every (task, scheduler); a fifth, the budget-matched 
 
     random_step     a random step of the same size
     several_steps   more steps of the same kind
-    rival           what needs no gradient
+    gradient_free   what needs no gradient
     placebo         pays for the measurement, changes nothing: its cost alone
 
 The budget-matched placebo: would the baseline do as well with the extra compute? If warm starts took the

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.loading.outcomes import Curves, outcomes
 from hypernudge.evidence.loading.plan import Variation
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 POINTS = 9
 
 
-def target_sensitivity(study: Study, comparison: Comparison, points: int = POINTS) -> pd.DataFrame:
+def target_sensitivity(study: StudyResults, comparison: Comparison, points: int = POINTS) -> pd.DataFrame:
     """Ratio of times to target over a grid of targets.
 
     The grid holds the quantiles .1 to .9 of what the baseline had reached at the end, and the declared target
@@ -52,7 +52,7 @@ def target_sensitivity(study: Study, comparison: Comparison, points: int = POINT
 
 
 def _times(
-    study: Study, run: Variation, frame: pd.DataFrame, grid: Floats
+    study: StudyResults, run: Variation, frame: pd.DataFrame, grid: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Times and hits of the paired cells of a run, shape (targets, pairs), from the improvements alone."""
     cells = study.cells[study.cells["run_id"] == run.run_id]

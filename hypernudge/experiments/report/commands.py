@@ -69,13 +69,13 @@ def _run(
         write_table(table, options.output_dir)
     topics = [FIGURES[topic] for topic in figures]
     drawings = draw_all(runs, options.output_dir, topics, svg=options.svg)
-    drawn = [(path.name, shows) for path, shows in drawings]
+    drawn = [(path.name, caption) for path, caption in drawings]
     if task is not None:
         write_text(options.output_dir / "report.md", _report(runs, made, drawn))
     for table in made:
-        sys.stdout.write(f"{table.name}: {table.shows}\n{to_markdown(table.frame)}\n")
-    for name, shows in drawn:
-        sys.stdout.write(f"figure {name}: {shows}\n")
+        sys.stdout.write(f"{table.name}: {table.caption}\n{to_markdown(table.frame)}\n")
+    for name, caption in drawn:
+        sys.stdout.write(f"figure {name}: {caption}\n")
     return 1 if runs.problems else 0
 
 
@@ -98,6 +98,6 @@ def _report(runs: Runs, tables: Sequence[Table], figures: Sequence[tuple[str, st
     for line in runs.problems:
         lines.append(f"- left out: {for_markdown(line)}")
     for table in tables:
-        lines += ["", f"## {table.name}", "", f"{table.shows}.", "", to_markdown(table.frame)]
-    lines += ["## Figures", "", *(f"- `{name}`: {shows}" for name, shows in figures)]
+        lines += ["", f"## {table.name}", "", f"{table.caption}.", "", to_markdown(table.frame)]
+    lines += ["## Figures", "", *(f"- `{name}`: {caption}" for name, caption in figures)]
     return "\n".join(lines) + "\n"

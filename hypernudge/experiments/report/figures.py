@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from hypernudge.evidence.figures.bars import value_bars
-from hypernudge.evidence.figures.material import Drawing
+from hypernudge.evidence.figures.evaluated_study import Drawing
 from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above, looks
 from hypernudge.experiments.report.comparisons import Difference, paired_differences
 from hypernudge.experiments.report.runs import Run, Runs
@@ -84,10 +84,10 @@ def draw_differences(runs: Runs) -> Iterator[Drawing]:
         Line2D([], [], color="0.3", marker="|", linestyle="none", markersize=6, label="one seed"),
     ]
     legend_above(figure, handles)
-    shows = (
+    caption = (
         "validation accuracy, first minus second, per seed and on average; right of zero the first is better"
     )
-    yield Drawing("paired_differences", shows, figure)
+    yield Drawing("paired_differences", caption, figure)
 
 
 def draw_arms(runs: Runs) -> Iterator[Drawing]:
@@ -217,7 +217,7 @@ def _bar_figure(
 
     if not isinstance(frame, pd.DataFrame) or frame.empty:
         return
-    label, name, shows = words
+    label, name, caption = words
     styles = variant_looks(runs)
     conditions = list(dict.fromkeys(frame["condition"]))
     figure, panels = grid(len(conditions), columns=3, height=2.3)
@@ -231,4 +231,4 @@ def _bar_figure(
         for s in styles.values()
     ]
     legend_above(figure, handles)
-    yield Drawing(name, shows, figure)
+    yield Drawing(name, caption, figure)

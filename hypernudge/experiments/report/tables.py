@@ -50,11 +50,11 @@ def difference_table(runs: Runs) -> Table:
         }
         for d in paired_differences(runs)
     ]
-    shows = (
+    caption = (
         "paired differences of validation accuracy in points (first minus second), 95 % t interval, exact "
         "signed-rank p, Holm per metric; where `least p` is not below .05 nothing could have been significant"
     )
-    return Table("paired_differences", shows, pd.DataFrame(rows))
+    return Table("paired_differences", caption, pd.DataFrame(rows))
 
 
 def overhead_table(runs: Runs) -> Table:
@@ -86,11 +86,11 @@ def overhead_table(runs: Runs) -> Table:
                     "noisy steps": _median_of([entry["noisy_steps"] for entry in metadata]),
                 }
             )
-    shows = (
+    caption = (
         "time of training in seconds, median over seeds (`clock`: CPU time of the process, or wall time), "
         "and its ratio to the baseline's, geometric mean over seeds on equal hardware, 95 % t interval"
     )
-    return Table("overhead", shows, pd.DataFrame(rows))
+    return Table("overhead", caption, pd.DataFrame(rows))
 
 
 def efficiency_table(runs: Runs) -> Table:
@@ -107,8 +107,8 @@ def efficiency_table(runs: Runs) -> Table:
         for condition in runs.conditions
         for name, members in runs.variants(condition).items()
     ]
-    shows = "peak validation accuracy (a share of 1) per TFLOP of training and validation, means over seeds"
-    return Table("accuracy_per_tflop", shows, pd.DataFrame(rows))
+    caption = "peak validation accuracy (a share of 1) per TFLOP of training and validation, means over seeds"
+    return Table("accuracy_per_tflop", caption, pd.DataFrame(rows))
 
 
 def arm_table(runs: Runs) -> Table:
@@ -118,8 +118,8 @@ def arm_table(runs: Runs) -> Table:
         for name, members in runs.variants(condition).items():
             for axis in ("lr", "noise"):
                 rows += [{"condition": condition, "method": name, **row} for row in _arms(members, axis)]
-    shows = "share of episodes and mean reward of every arm of the axes that had a choice, over all seeds"
-    return Table("arms", shows, pd.DataFrame(rows))
+    caption = "share of episodes and mean reward of every arm of the axes that had a choice, over all seeds"
+    return Table("arms", caption, pd.DataFrame(rows))
 
 
 TABLES: dict[str, Callable[[Runs], Table]] = {
@@ -168,11 +168,11 @@ def _accuracies(
         for condition in runs.conditions
         for variant, members in runs.variants(condition).items()
     ]
-    shows = (
+    caption = (
         f"validation accuracy in percent on {what}: mean and standard deviation over seeds, final and peak "
         "(the best epoch, chosen on the same data), and how much the end lies below the peak"
     )
-    return Table(name, shows, pd.DataFrame(rows))
+    return Table(name, caption, pd.DataFrame(rows))
 
 
 def _spread(metric: str, members: Sequence[Run]) -> dict[str, float]:

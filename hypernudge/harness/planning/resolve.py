@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.evidence.loading.criteria_schema import control_labels
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
@@ -230,6 +231,7 @@ def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: b
     absent = named - {variation.labels["warm_start"] for variation in variations}
     rule = "must name labels of variations"
     require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
+    control_labels(**evidence.get("controls", {}))  # refuses one role under two names
     _check_pairs(variations, evidence["baseline"])
     return evidence
 

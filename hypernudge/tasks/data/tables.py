@@ -11,6 +11,7 @@ Numeric columns are kept, every other column is one-hot encoded, missing values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,65 +27,95 @@ from hypernudge.errors import (
     unknown_name,
 )
 from hypernudge.random import stream
+from hypernudge.renamed import accepts, present_names
 from hypernudge.tasks.data.files import find_file
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OPTIONS = ("table", "label", "header", "drop", "rows", "cut", "name")
+
+@accepts(bins="cut")
+@dataclass(frozen=True)
+class Description:
+    """What a configuration says of a table.
+
+    Attributes:
+        table: One file or a list of files with equal columns.
+        label: Name or number (negative from the right) of the column to predict.
+        header: Whether the first line holds names.
+        drop: Columns to leave out.
+        rows: At most so many rows, drawn by the split's seed.
+        bins: Ascending edges that turn a numeric label into classes.
+        name: For records; the file's if empty.
+
+    Raises:
+        InvalidArgumentError: A value is of the wrong kind.
+    """
+
+    table: str | Sequence[str]
+    label: str | int = -1
+    header: bool = True
+    drop: Sequence[str | int] = ()
+    rows: int | None = None
+    bins: Sequence[float] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            require_whole("dataset.rows", self.rows, 10, remedy="raise it, or leave it out")
+        require_flag("dataset.header", self.header)
+        named = isinstance(self.name, str)
+        require(named, "dataset.name", "must be text", self.name, "leave it out for the file's")
+        _check_columns("dataset.label", [self.label])
+        listed = isinstance(self.drop, list | tuple)
+        require(listed, "dataset.drop", "must be a list of columns", self.drop, "write [name]")
+        _check_columns("dataset.drop", self.drop)
+        if (bins := self.bins) is not None:
+            numbers = isinstance(bins, list | tuple) and len(bins) > 0 and all(map(is_real, bins))
+            ascending = numbers and all(a < b for a, b in pairwise(bins))
+            require(ascending, "dataset.bins", "must be a list of ascending numbers", bins, "correct it")
+
+
+OPTIONS = tuple(option.name for option in fields(Description))
+
+
+def described(spec: Mapping[str, Any]) -> Description:
+    """Return the description of a table, checked; the files are not looked for.
+
+    Raises:
+        InvalidArgumentError: It has an unknown key, or a value of the wrong kind.
+    """
+    known = (*OPTIONS, *present_names(Description))
+    for key in spec:
+        if key not in known:
+            raise unknown_name("dataset", key, known, f"keys must be among {list(OPTIONS)}")
+    return Description(**spec)
 
 
 def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarray, np.ndarray]:
     """Return the name, the features `(n, d)` in float64 and the labels `(n,)` in int64 of a table.
 
     Args:
-        spec: `table`: one file or a list of files with equal columns; `label`: the name or number (negative
-            from the right) of the column to predict, the last one if absent; `header`: whether the first line
-            holds names (default true); `drop`: columns to leave out; `rows`: at most so many rows, drawn by
-            `split_seed`; `cut`: ascending edges that turn a numeric label into classes; `name`: for records.
+        spec: See `Description`.
         split_seed: Seed of the draw of rows.
 
     Raises:
         InvalidArgumentError: If the description, a file or a column is not what it must be.
     """
-    unknown = sorted(set(spec) - set(OPTIONS))
-    require(not unknown, "dataset", f"keys must be among {list(OPTIONS)}", unknown, "remove them")
-    _check(spec)
+    of = described(spec)
     paths = files_of(spec)
-    frame = _read(paths, bool(spec.get("header", True)))
-    label = _column(frame, spec.get("label", -1), "label")
-    drop = [_column(frame, column, "drop") for column in spec.get("drop", ())]
-    y = _labels(frame[label], spec.get("cut"))
+    frame = _read(paths, of.header)
+    label = _column(frame, of.label, "label")
+    drop = [_column(frame, column, "drop") for column in of.drop]
+    y = _labels(frame[label], of.bins)
     x = _features(frame.drop(columns=[label, *drop]))
-    rows = spec.get("rows")
-    if rows is not None and rows < len(y):
-        kept = np.sort(stream(split_seed, "rows", len(y)).permutation(len(y))[:rows])
+    if of.rows is not None and of.rows < len(y):
+        kept = np.sort(stream(split_seed, "rows", len(y)).permutation(len(y))[: of.rows])
         x, y = x[kept], y[kept]
     classes, y = np.unique(y, return_inverse=True)
     require(len(classes) > 1, "dataset.label", "must have at least two classes", label, "choose another")
     varying = x.max(0) > x.min(0)
-    return str(spec.get("name", paths[0].name.split(".")[0])), x[:, varying], y.astype(np.int64)
-
-
-def _check(spec: Mapping[str, Any]) -> None:
-    """Refuse a description with unknown keys, or values of the wrong kind."""
-    for key in spec:
-        if key not in OPTIONS:
-            raise unknown_name("dataset", key, OPTIONS, f"keys must be among {list(OPTIONS)}")
-    if spec.get("rows") is not None:
-        require_whole("dataset.rows", spec["rows"], 10, remedy="raise it, or leave it out")
-    require_flag("dataset.header", spec.get("header", True))
-    name, label = spec.get("name", "table"), spec.get("label", -1)
-    require(isinstance(name, str), "dataset.name", "must be text", name, "leave it out for the file's")
-    _check_columns("dataset.label", [label])
-    drop = spec.get("drop", ())
-    require(isinstance(drop, list | tuple), "dataset.drop", "must be a list of columns", drop, "write [name]")
-    _check_columns("dataset.drop", drop)
-    cut = spec.get("cut")
-    if cut is not None:
-        numbers = isinstance(cut, list | tuple) and len(cut) > 0 and all(map(is_real, cut))
-        ascending = numbers and all(a < b for a, b in pairwise(cut))
-        require(ascending, "dataset.cut", "must be a list of ascending numbers", cut, "correct it")
+    return of.name or paths[0].name.split(".")[0], x[:, varying], y.astype(np.int64)
 
 
 def _check_columns(where: str, columns: Sequence[object]) -> None:
@@ -136,15 +167,15 @@ def _column(frame: pd.DataFrame, column: str | int, option: str) -> Any:
     )
 
 
-def _labels(column: pd.Series[Any], cut: Sequence[float] | None) -> np.ndarray:
+def _labels(column: pd.Series[Any], bins: Sequence[float] | None) -> np.ndarray:
     import pandas as pd
 
     missing = int(column.isna().sum())
     require(missing == 0, "dataset.label", "must not be missing", f"{missing} rows", "remove those rows")
-    if cut is not None:
+    if bins is not None:
         numeric = pd.api.types.is_numeric_dtype(column)
-        require(numeric, "dataset.cut", "needs a numeric label", str(column.dtype), "leave it out")
-        return np.asarray(np.digitize(column.to_numpy(dtype=float), np.asarray(cut, dtype=float)))
+        require(numeric, "dataset.bins", "needs a numeric label", str(column.dtype), "leave it out")
+        return np.asarray(np.digitize(column.to_numpy(dtype=float), np.asarray(bins, dtype=float)))
     if pd.api.types.is_numeric_dtype(column):
         return np.asarray(column.to_numpy())
     # Some public files end the labels of one of their parts in a full stop.

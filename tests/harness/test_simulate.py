@@ -1,4 +1,4 @@
-"""The replay command, on a table written for the purpose."""
+"""The simulate command, on a table written for the purpose."""
 
 import json
 import math
@@ -30,8 +30,8 @@ def curves(tmp_path):
 QUICK = {"dyhpo": ("--set", "fitting={epochs: 5, refinement: 2, fit_points: 16}")}
 
 
-def replayed(capsys, *arguments):
-    assert main(["replay", *map(str, arguments), "--json"]) == 0
+def simulated(capsys, *arguments):
+    assert main(["simulate", *map(str, arguments), "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -39,8 +39,8 @@ def replayed(capsys, *arguments):
 def test_prints_decisions_and_the_incumbent_curve(capsys, curves, scheduler):
     arguments = ("--scheduler", scheduler, "--curves", curves, "--workers", 4, "--seed", 3, "--budget", 90)
     arguments += QUICK.get(scheduler, ())
-    events = replayed(capsys, *arguments)
-    assert events == replayed(capsys, *arguments)
+    events = simulated(capsys, *arguments)
+    assert events == simulated(capsys, *arguments)
     decisions = [event for event in events if event["event"] == "decision"]
     reached = {}
     for event in decisions:
@@ -63,8 +63,10 @@ def test_prints_decisions_and_the_incumbent_curve(capsys, curves, scheduler):
 
 def test_prints_for_people_and_takes_scheduler_options(capsys, curves):
     arguments = ["--scheduler", "asha", "--curves", str(curves), "--set", "eta=2", "--set", "max_trials=4"]
-    assert main(["replay", *arguments, "--max-units", "4"]) == 0
+    assert main(["simulate", *arguments, "--max-units", "4"]) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert main(["replay", *arguments, "--max-units", "4"]) == 0  # its former name
+    assert capsys.readouterr().out.splitlines() == lines
     assert "4 trials" in lines[-1] and any("to unit 2" in line for line in lines)
 
 
@@ -86,7 +88,7 @@ def test_prints_for_people_and_takes_scheduler_options(capsys, curves):
     ],
 )
 def test_mistakes_are_told_before_anything_runs(capsys, curves, arguments, words):
-    assert main(["replay", "--curves", str(curves), *arguments]) == 2
+    assert main(["simulate", "--curves", str(curves), *arguments]) == 2
     captured = capsys.readouterr()
     assert not captured.out and all(word in captured.err for word in words)
 
@@ -138,7 +140,7 @@ def test_odd_tables(capsys, tmp_path, name, scheduler):
     hp, valid = ODD[name]
     path = table_of(tmp_path / "odd.npz", hp, valid)
     arguments = ("--scheduler", scheduler, "--curves", path, "--workers", 3, *QUICK.get(scheduler, ()))
-    events = replayed(capsys, *arguments, "--budget", 12 * valid.shape[1])
+    events = simulated(capsys, *arguments, "--budget", 12 * valid.shape[1])
     result = events[-1]
     assert 0 < result["units"] <= 12 * valid.shape[1]
     assert (result["score"] is None) == (name == "all diverge")
@@ -152,8 +154,8 @@ def test_odd_tables(capsys, tmp_path, name, scheduler):
 @pytest.mark.parametrize("sampler", REGISTRY["sampler"])
 def test_samplers_may_be_chosen(capsys, curves, sampler):
     arguments = ("--scheduler", "asha", "--curves", curves, "--workers", 4, "--budget", 90)
-    uniform = replayed(capsys, *arguments)
-    events = replayed(capsys, *arguments, "--sampler", sampler)
+    uniform = simulated(capsys, *arguments)
+    events = simulated(capsys, *arguments, "--sampler", sampler)
     assert events[-1]["trials"] > 10
     assert (events == uniform) == (sampler == "uniform")
 

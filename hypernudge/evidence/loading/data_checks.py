@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from hypernudge.evidence.loading.problem import Problem
+from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
 
 _LISTED = 10
 
 
-def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[Problem]:
+def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[Issue]:
     """Yield one problem per run with cells that are not there.
 
     Args:
@@ -25,7 +25,7 @@ def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[
     for run_id, group in gone.groupby("run_id", sort=False, observed=True):
         seeds = ", ".join(str(seed) for seed in group["seed"].iloc[:_LISTED])
         more = ", ..." if len(group) > _LISTED else ""
-        yield Problem(
+        yield Issue(
             f"cells {run_id}",
             rule.format(seeds=seeds + more),
             consequence.format(count=len(group)),
@@ -33,7 +33,7 @@ def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[
         )
 
 
-def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Problem]:
+def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Issue]:
     """Yield one problem per (task, scheduler) with scores, none of which is as good as the target.
 
     Args:
@@ -44,10 +44,10 @@ def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Problem]:
         if group["final"].notna().any() and not group["reached"].any():
             best, goal = sign * float(group["final"].max()), sign * float(group["target"].iloc[0])
             rule = f"no run reached the target {goal:g}; the best score is {best:g}"
-            yield Problem(where, rule, "judged by final scores alone; times say nothing")
+            yield Issue(where, rule, "judged by final scores alone; times say nothing")
 
 
-def too_few_seeds(cells: pd.DataFrame) -> Iterator[Problem]:
+def too_few_seeds(cells: pd.DataFrame) -> Iterator[Issue]:
     """Yield one problem per (task, scheduler) with fewer seeds than any significant result needs."""
     for where, group in settings(cells):
         seeds = group["seed"].nunique()
@@ -55,7 +55,7 @@ def too_few_seeds(cells: pd.DataFrame) -> Iterator[Problem]:
             rule = (
                 f"{seeds} seed{'s' if seeds > 1 else ''}: no result could be significant, six are the least"
             )
-            yield Problem(where, rule, "the verdict is unpowered; run more seeds")
+            yield Issue(where, rule, "the verdict is unpowered; run more seeds")
 
 
 def setting_name(task: Any, scheduler: Any) -> str:

@@ -1,4 +1,4 @@
-"""The command `hypernudge replay`: a scheduler on known learning curves."""
+"""The command `hypernudge simulate`, formerly `replay`: a scheduler on known learning curves."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from hypernudge.registry import build, check_name
 
 
 def add_command(commands: Any) -> None:
-    """Add `replay` to the command line."""
-    parser = commands.add_parser("replay", help="run a scheduler on known learning curves")
+    """Add `simulate` to the command line."""
+    parser = commands.add_parser(
+        "simulate", aliases=["replay"], help="run a scheduler on known learning curves"
+    )
     parser.add_argument(
         "--scheduler", required=True, metavar="NAME", help="registry name or module:attribute"
     )
@@ -45,10 +47,10 @@ def add_command(commands: Any) -> None:
 
 
 def command(options: argparse.Namespace) -> int:
-    """Carry out `replay`."""
+    """Carry out `simulate`."""
     import yaml
 
-    from hypernudge.harness.inspection.replay import replay
+    from hypernudge.harness.inspection.simulate import simulate
     from hypernudge.harness.planning.experiment_schema import MAX_UNITS, MAX_WORKERS
     from hypernudge.harness.running.train import emit
     from hypernudge.tasks.curves.lcbench import LCBench
@@ -84,7 +86,7 @@ def command(options: argparse.Namespace) -> int:
         spec["sampler"] = check_name("sampler", options.sampler, "--sampler")
     scheduler = build("scheduler", spec, space=task.space)
     show = emit if options.json else _show
-    replay(task, scheduler, options.workers, options.seed, units, show)
+    simulate(task, scheduler, options.workers, options.seed, units, show)
     return 0
 
 

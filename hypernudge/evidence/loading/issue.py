@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Problem:
+class Issue:
     """Something that was kept or set aside, and that a reader of the verdict must know.
 
     Attributes:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from hypernudge.evidence.figures.style import Look, looks
 from hypernudge.evidence.loading.plan import Variation
-from hypernudge.evidence.loading.study import Study
+from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.criteria import Criterion
 
@@ -25,12 +25,12 @@ class Drawing:
 
     Attributes:
         name: File name without suffix: `<figure_topic>[_<condition>]`.
-        shows: One line on what to see in it.
+        caption: One line on what to see in it.
         figure: The figure.
     """
 
     name: str
-    shows: str
+    caption: str
     figure: Figure
 
 
@@ -67,7 +67,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Material:
+class EvaluatedStudy:
     """An evaluated study. In it, names too long for any figure are shortened.
 
     Attributes:
@@ -76,7 +76,7 @@ class Material:
         criteria: All criteria.
     """
 
-    study: Study
+    study: StudyResults
     comparisons: tuple[Comparison, ...]
     criteria: tuple[Criterion, ...]
 
@@ -148,7 +148,7 @@ def _renamed(variation: Variation, names: Mapping[str, str]) -> Variation:
     return replace(variation, **{key: names.get(value, value) for key, value in fields.items()})
 
 
-def _renamed_study(study: Study, names: Mapping[str, str]) -> Study:
+def _renamed_study(study: StudyResults, names: Mapping[str, str]) -> StudyResults:
     columns = [name for name in ("task", "scheduler", "warm_start") if name in study.cells]
     cells = study.cells.assign(**{c: study.cells[c].map(lambda v: names.get(v, v)) for c in columns})
     columns = [name for name in ("task", "scheduler", "warm_start") if name in study.trials]

@@ -1,4 +1,4 @@
-"""Replay: run a scheduler on known learning curves, and print what it decides and how the incumbent fares."""
+"""Simulation of a scheduler on known learning curves: what it decides, and how the incumbent fares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypernudge.trial import Event, Job
 from hypernudge.tuner import Study, trial_seed, tune
 
 
-def replay(
+def simulate(
     task: Tabulated | LCBench,
     scheduler: Scheduler,
     workers: int,
