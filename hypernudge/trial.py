@@ -14,10 +14,11 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from hypernudge.renamed import accepts
 from hypernudge.space import Config
 
 Status = Literal["running", "paused", "diverged", "failed", "stopped"]
-Outcome = Literal["ok", "diverged", "failed", "cut"]
+Outcome = Literal["ok", "diverged", "failed", "truncated"]
 
 
 @dataclass(frozen=True)
@@ -115,17 +116,18 @@ class Started:
 Event = Started | Job | Report
 
 
-class Fold(Protocol):
-    """Something computed from a history by taking in its events one after the other."""
+class Projection(Protocol):
+    """What is computed from a history by applying its events one after the other, as in event sourcing."""
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in the next event; only the event may be looked at, not the history."""
         ...
 
 
-F = TypeVar("F", bound=Fold)
+F = TypeVar("F", bound=Projection)
 
 
+@accepts(max_units="horizon")
 class History:
     """Append-only table of a study, with the indices that schedulers ask for.
 
@@ -133,23 +135,24 @@ class History:
     equal. All queries cost O(1), O(log n) or O(answer).
 
     Args:
-        horizon: Units of the longest training in the study, where it is known.
+        max_units: Units of the longest training in the study, where it is known.
     """
 
-    def __init__(self, horizon: int | None = None) -> None:
-        self.horizon = horizon
+    def __init__(self, max_units: int | None = None) -> None:
+        self.max_units = max_units
         self.events: list[Event] = []
         self.trials: list[Trial] = []
         self._rungs: dict[int, list[tuple[float, int, int]]] = {}
         self._paused: dict[int, list[tuple[float, int, int]]] = {}
         self._running: set[int] = set()
         self._arrivals = 0
-        self._folds: dict[Hashable, tuple[Any, int]] = {}
+        self._projections: dict[Hashable, tuple[Any, int]] = {}
 
     @classmethod
-    def replay(cls, events: Iterable[Event], horizon: int | None = None) -> History:
+    @accepts(max_units="horizon")
+    def replay(cls, events: Iterable[Event], max_units: int | None = None) -> History:
         """Rebuild a history from its events."""
-        history = cls(horizon)
+        history = cls(max_units)
         for event in events:
             history.append(event)
         return history
@@ -188,7 +191,7 @@ class History:
         if trial.status != "running":
             raise ValueError(f"report: trial {number} must be running, but is {trial.status}")
         self._running.discard(number)
-        if event.outcome == "cut":  # the study's budget ended while it ran: no milestone was reached
+        if event.outcome == "truncated":  # the study's budget ended while it ran: no milestone was reached
             trial.status = "stopped"
             return
         trial.status = "paused" if event.outcome == "ok" else event.outcome
@@ -223,13 +226,13 @@ class History:
             heapq.heappop(heap)  # went on since
         return None
 
-    def fold(self, key: Hashable, make: Callable[[], F]) -> F:
-        """Return `make()` after it took in all events; kept under `key`, so that each is taken in once."""
-        fold, taken = self._folds.get(key) or (make(), 0)
-        for event in self.events[taken:]:
-            fold.take(event)
-        self._folds[key] = (fold, len(self.events))
-        return fold
+    def project(self, key: Hashable, make: Callable[[], F]) -> F:
+        """Return `make()` with all events applied; kept under `key`, so that each is applied once."""
+        projection, applied = self._projections.get(key) or (make(), 0)
+        for event in self.events[applied:]:
+            projection.apply(event)
+        self._projections[key] = (projection, len(self.events))
+        return projection
 
     def milestones(self) -> list[int]:
         """Return the milestones that were reached at least once, ascending."""

@@ -12,12 +12,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from hypernudge.engine.base import Engine
+from hypernudge.engine.base import Engine, SpeculativeEngine
 from hypernudge.errors import is_whole, require
 from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
 from hypernudge.registry import instance
-from hypernudge.schedulers.base import Done, Foresees, Resume, Scheduler, Start
+from hypernudge.renamed import accepts
+from hypernudge.schedulers.base import Done, Resume, Scheduler, Start, SupportsSpeculation
 from hypernudge.task import GradientTask, Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
 from hypernudge.warmstart.ahead import Nudger
@@ -26,7 +27,7 @@ from hypernudge.warmstart.failures import total_failure
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
 logger = logging.getLogger("hypernudge")
-Observer = Callable[[Event], None]
+Callback = Callable[[Event], None]
 TASK = ("name", "space", "start", "advance", "evaluate", "unit_flops")
 
 
@@ -67,6 +68,7 @@ class Study:
         return self.history.trials[number], unit
 
 
+@accepts(callback="observe", resume_from="past")
 def tune(
     task: Task | str | Mapping[str, Any],
     scheduler: Scheduler | str | Mapping[str, Any],
@@ -77,8 +79,8 @@ def tune(
     workers: int = 1,
     flops_per_second: float = 1e9,
     engine: Engine | str | Mapping[str, Any] | None = None,
-    observe: Observer | None = None,
-    past: Iterable[Event] = (),
+    callback: Callback | None = None,
+    resume_from: Iterable[Event] = (),
 ) -> Study:
     """Tune `task` with `scheduler`, nudging each new configuration with `warm_start`.
 
@@ -96,9 +98,10 @@ def tune(
         flops_per_second: Declared speed of a worker (ignored likewise).
         engine: What trains: a name such as `"population"`, which trains many trials as one computation, or an
             engine; the serial engine by default.
-        observe: Called with every new event as it enters the history.
-        past: The events of an earlier run of this study that was interrupted, in their order: it goes on from
-            there, and decides, trains and charges as it would have. The other arguments must be as they were.
+        callback: Called with every new event as it enters the history.
+        resume_from: The events of an earlier run of this study that was interrupted, in their order: it goes
+            on from there, and decides, trains and charges as it would have. The other arguments must be as
+            they were.
 
     Raises:
         ValueError: If the events contradict each other.
@@ -113,22 +116,22 @@ def tune(
     trains: Engine = instance(
         "engine",
         "serial" if engine is None else engine,
-        has=("submit", "next", "now", "free"),
+        has=("submit", "next", "now", "free", "restore"),
         task=trained,
         seed_of=trial_seed(Streams(seed)),
         workers=workers,
         flops_per_second=flops_per_second,
         deadline=budget,
     )
-    steps = tuning(
+    steps = iter_study(
         trained,
         decides,
         trains,
         seed=seed,
         budget=budget,
         warm_start=warm_start,
-        observe=observe,
-        past=past,
+        callback=callback,
+        resume_from=resume_from,
     )
     while True:
         try:
@@ -138,7 +141,7 @@ def tune(
             return study
 
 
-def tuning(
+def iter_study(
     task: Task,
     scheduler: Scheduler,
     engine: Engine,
@@ -146,12 +149,12 @@ def tuning(
     seed: int,
     budget: float = math.inf,
     warm_start: WarmStart | str | Mapping[str, Any] | None = None,
-    observe: Observer | None = None,
-    past: Iterable[Event] = (),
+    callback: Callback | None = None,
+    resume_from: Iterable[Event] = (),
 ) -> Generator[None, None, Study]:
     """Tune step by step: yields whenever it needs a completion, and asks the engine for it when resumed.
 
-    Several studies that share a population are driven together by `hypernudge.engine.together`. Arguments,
+    Several studies that share a population are driven together by `hypernudge.engine.multi_study`. Arguments,
     result and errors are those of `tune`.
     """
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
@@ -160,11 +163,13 @@ def tuning(
     streams = Streams(seed)
     policy = NoWarmStart() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
-    nudger = Nudger(policy, task, scheduler, streams, engine.abreast)
+    ahead = engine if isinstance(engine, SpeculativeEngine) else None
+    nudger = Nudger(policy, task, scheduler, streams, ahead.measurement_batch_size if ahead else 1)
+    speculate = _speculation(ahead, scheduler, nudger, streams)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
     with begun:
-        history = _restored(past, engine, scheduler.max_units)
-        yield from _decided(scheduler, engine, nudger, history, streams, budget, observe)
+        history = _restored(resume_from, engine, scheduler.max_units)
+        yield from _decided(scheduler, engine, nudger, history, streams, budget, callback, speculate)
     study = Study(history, seed, budget)
     for warning in study.warnings:
         logger.warning(warning)
@@ -178,21 +183,22 @@ def _decided(
     history: History,
     streams: Streams,
     budget: float,
-    observe: Observer | None,
+    callback: Callback | None,
+    speculate: Callable[[History], None],
 ) -> Generator[None, None, None]:
     """Decide, nudge, submit and report until nothing runs any more."""
 
     def note(event: Event) -> None:
         history.append(event)
-        if observe is not None:
-            observe(event)
+        if callback is not None:
+            callback(event)
 
     done = False
     while True:
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
             if isinstance(decision, Start):
-                nudge = nudger(decision.config, history, modelled=decision.modelled)
+                nudge = nudger(decision.config, history, model_based_pick=decision.model_based_pick)
                 note(Started(len(history.trials), decision.config, nudge, engine.now))
                 trial = history.trials[-1]
                 job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)
@@ -206,15 +212,15 @@ def _decided(
             engine.submit(job)
         if not history.n_running:
             return
-        if engine.foresight and not done:
-            engine.foresee(_likely(scheduler, nudger, history, streams, engine))
+        if not done:
+            speculate(history)
         yield
         note(engine.next())
 
 
-def _restored(past: Iterable[Event], engine: Engine, max_units: int) -> History:
+def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> History:
     """Return the history of an interrupted study, after bringing a fresh engine to where it was."""
-    events = list(past)
+    events = list(resume_from)
     if events and isinstance(events[-1], Started):  # had not been submitted yet: is decided on again
         events.pop()
     now, running = 0.0, {}
@@ -230,24 +236,33 @@ def _restored(past: Iterable[Event], engine: Engine, max_units: int) -> History:
     return history
 
 
-def _likely(
-    scheduler: Scheduler, nudger: Nudger, history: History, streams: Streams, engine: Engine
-) -> list[Job]:
-    """Return jobs that will probably be submitted; new trials where it is known what they are nudged to."""
-    if not isinstance(scheduler, Foresees):
-        return []
-    jobs: list[Job] = []
-    number = len(history.trials)
-    for decision in scheduler.foresee(history, streams, engine.foresight, engine.known):
-        if isinstance(decision, Resume):
-            trial = history.trials[decision.trial]
-            jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
-            continue
-        config = nudger.expected(decision.config, number, history)
-        if config is not None:
-            jobs.append(Job(number, config, 0, decision.until))
-        number += 1
-    return jobs
+def _speculation(
+    engine: SpeculativeEngine | None, scheduler: Scheduler, nudger: Nudger, streams: Streams
+) -> Callable[[History], None]:
+    """Return what tells the engine which jobs will probably come; nothing where it or the scheduler cannot.
+
+    New trials are among them as far as it is known what they will be nudged to.
+    """
+    if engine is None or not isinstance(scheduler, SupportsSpeculation):
+        return lambda history: None
+
+    def speculate(history: History) -> None:
+        jobs: list[Job] = []
+        number, capacity = len(history.trials), engine.speculation_capacity
+        if not capacity:
+            return
+        for decision in scheduler.propose_speculative(history, streams, capacity, engine.speculative_scores):
+            if isinstance(decision, Resume):
+                trial = history.trials[decision.trial]
+                jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
+                continue
+            config = nudger.expected(decision.config, number, history)
+            if config is not None:
+                jobs.append(Job(number, config, 0, decision.until))
+            number += 1
+        engine.speculate(jobs)
+
+    return speculate
 
 
 def trial_seed(streams: Streams) -> Callable[[int], int]:

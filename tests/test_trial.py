@@ -31,7 +31,7 @@ def test_ranking_is_best_first_and_first_come_on_ties_and_divergence_loses():
 def test_a_cut_trial_reaches_no_milestone():
     history = History()
     begin(history, 0)
-    report(history, 0, 0.5, "cut")
+    report(history, 0, 0.5, "truncated")
     assert history.trials[0].status == "stopped" and not history.ranked(1) and not history.n_running
 
 
@@ -47,3 +47,8 @@ def test_contradictions_are_refused():
         report(history, 0, 0.5)
     with pytest.raises(ValueError, match="go on from 1"):
         history.append(Job(0, history.trials[0].config, 0, 3))
+
+
+def test_the_former_name_of_the_longest_training_is_accepted():
+    history = History(horizon=9)
+    assert history.max_units == History.replay([], horizon=9).max_units == 9

@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.data import DATA
 from benchmarks.engine.workloads import make_task, members_of, timed
 from hypernudge.engine.cohort import stacked_values
-from hypernudge.engine.routes import VmapRoute
+from hypernudge.engine.routes import VmapTask
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.optimizers import Params
 from hypernudge.task import GradientTask, Route
@@ -47,7 +47,7 @@ def ways(task: GradientTask, members: int) -> dict[str, Callable[[], Any]]:
         batch = next(iter(route.batches(seeds, steps, 1, hp, work)))
         return lambda: route.gradients(params, {}, batch, hp, work)
 
-    own, general = task.route(CPU, {}), VmapRoute(task, CPU, {})
+    own, general = task.route(CPU, {}), VmapTask(task, CPU, {})
     if own is not None:
         found["by hand"] = through(own)
     found["vmap, autograd"] = through(general)

@@ -114,7 +114,7 @@ def refits(study: Study, scheduler: Any) -> float:
     """Return milliseconds per observation that refitting DyHPO's network costs at this size."""
     fitting, seed = scheduler.fitting, study.streams.seed
     key = ("dyhpo", SPACE, MAX_UNITS, fitting, seed)
-    model = study.history.fold(key, lambda: CurveModel(SPACE, MAX_UNITS, fitting, seed))
+    model = study.history.project(key, lambda: CurveModel(SPACE, MAX_UNITS, fitting, seed))
     begun = time.perf_counter()
     model._fit()
     return 1e3 * (time.perf_counter() - begun) / (float(fitting.growth - 1) * model._size)

@@ -1,9 +1,12 @@
-"""The engine protocol: jobs in, reports out in the order of a clock."""
+"""The engine protocols: jobs in, reports out in the order of a clock; and what an engine may offer besides.
+
+Training ahead of demand is known as speculative execution (Smith 1981; in MapReduce, Dean and Ghemawat 2004).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hypernudge.trial import Job, Report
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:  # plans look at engines' classes; PyTorch would take three se
 
 
 class Engine(Protocol):
-    """Trains jobs on `workers` simulated or real workers.
+    """Trains jobs on simulated or real workers.
 
     `submit` may simply queue the job. Trials do not influence each other, so queued jobs may be trained
     together later, if reports come back in clock order; on ties the job submitted first comes first.
@@ -29,27 +32,12 @@ class Engine(Protocol):
         """Number of idle workers."""
         ...
 
-    @property
-    def foresight(self) -> int:
-        """How many more jobs the engine would like to know of before they are submitted."""
-        ...
-
-    @property
-    def abreast(self) -> int:
-        """For how many trials at once a warm start should measure; 1 for one when it starts."""
-        ...
-
-    @property
-    def known(self) -> Mapping[int, Sequence[float]]:
-        """Validation scores, unit by unit, of trials that were foreseen and trained ahead of demand."""
-        ...
-
-    def foresee(self, jobs: Sequence[Job]) -> None:
-        """Take note of jobs that may be submitted later; this must change no report."""
-        ...
-
     def submit(self, job: Job) -> None:
         """Hand `job` to an idle worker."""
+        ...
+
+    def next(self) -> Report:
+        """Move the clock to the earliest completion and return its report."""
         ...
 
     def restore(self, running: Sequence[tuple[Job, float]], now: float) -> None:
@@ -60,8 +48,28 @@ class Engine(Protocol):
         """
         ...
 
-    def next(self) -> Report:
-        """Move the clock to the earliest completion and return its report."""
+
+@runtime_checkable
+class SpeculativeEngine(Engine, Protocol):
+    """An engine that trains ahead of demand, and wants warm starts measured for several trials at once."""
+
+    @property
+    def measurement_batch_size(self) -> int:
+        """For how many trials at once a warm start should measure; 1 for one when it starts."""
+        ...
+
+    @property
+    def speculation_capacity(self) -> int:
+        """How many more jobs the engine would like to know of before they are submitted."""
+        ...
+
+    @property
+    def speculative_scores(self) -> Mapping[int, Sequence[float]]:
+        """Validation scores, unit by unit, of trials that were trained ahead of demand."""
+        ...
+
+    def speculate(self, jobs: Sequence[Job]) -> None:
+        """Take note of jobs that may be submitted later; this must change no report."""
         ...
 
 

@@ -80,15 +80,15 @@ class VirtualClock(Generic[T]):
 
 
 @dataclass(eq=False)
-class Clocked(ABC):
-    """What every engine on the virtual clock has.
+class SimulatedEngine(ABC):
+    """Base of the engines on the virtual clock.
 
     Args:
         task: What is trained.
         seed_of: Maps a trial's number to the seed of its initialisation and data order.
         workers: Simulated workers.
         flops_per_second: Declared speed of one worker.
-        deadline: Seconds on the clock after which no unit counts; a job that runs into it is cut there.
+        deadline: Seconds on the clock after which no unit counts; a job that runs into it is truncated there.
 
     Raises:
         InvalidArgumentError: For a number of workers below 1 or a speed that is not positive.

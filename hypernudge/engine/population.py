@@ -18,16 +18,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from hypernudge.engine.clock import Clocked
+from hypernudge.engine.clock import SimulatedEngine
 from hypernudge.engine.trainer import FILL, Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require
+from hypernudge.renamed import accepts
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
 @dataclass(frozen=True)
 class _Order:
-    """A job on the clock. `times[k]` and `flops[k]` are the clock and the bill after its `k`-th unit."""
+    """A job on the clock. `times[k]` and `flops[k]` are clock and cost after its `k`-th unit."""
 
     job: Job
     number: int
@@ -35,11 +36,12 @@ class _Order:
     trajectory: Trajectory
     times: tuple[float, ...]
     flops: tuple[float, ...]
-    cut: bool
+    truncated: bool
 
 
+@accepts(max_batched_flops="alone_above")
 @dataclass(eq=False)
-class PopulationEngine(Clocked):
+class PopulationEngine(SimulatedEngine):
     """Trains all queued jobs together; the same reports as `SerialEngine` but for wall times.
 
     A task without gradients, or one that cannot be batched, is trained one trial at a time.
@@ -50,7 +52,7 @@ class PopulationEngine(Clocked):
         memory_budget: Bytes of working memory that bound the size of a cohort; see `Population`.
         device: Where members are trained, for example `"cuda"`.
         threads: CPU threads that share the operations of a cohort; see `Population`.
-        alone_above: FLOPs of a step above which members are trained one by one; see `Population`.
+        max_batched_flops: FLOPs of a step above which members are trained one by one; see `Population`.
 
     Raises:
         InvalidArgumentError: For a population of another task, or a value that breaks a rule.
@@ -60,7 +62,7 @@ class PopulationEngine(Clocked):
     memory_budget: int | None = None
     device: str = "cpu"
     threads: int = 1
-    alone_above: float | None = None
+    max_batched_flops: float | None = None
 
     shares: ClassVar[bool] = True  # several studies may have one population
 
@@ -72,7 +74,7 @@ class PopulationEngine(Clocked):
                 memory_budget=self.memory_budget,
                 device=self.device,
                 threads=self.threads,
-                alone_above=self.alone_above,
+                max_batched_flops=self.max_batched_flops,
             )
         same = self.population.task is self.task
         require(
@@ -80,15 +82,15 @@ class PopulationEngine(Clocked):
         )
         self._orders: list[_Order] = []
         self._trajectories: dict[int, Trajectory] = {}
-        self._foreseen: set[int] = set()
+        self._speculative: set[int] = set()
 
     @property
-    def abreast(self) -> int:
+    def measurement_batch_size(self) -> int:
         """A third of a usual study: with more, much would be measured for nothing at its end."""
         return 16
 
     @property
-    def foresight(self) -> int:
+    def speculation_capacity(self) -> int:
         """How many more jobs could be trained now at little cost, before they are asked for."""
         return max(0, FILL - int(self.population.demand))
 
@@ -96,43 +98,43 @@ class PopulationEngine(Clocked):
         """Queue `job`; it starts now on the clock."""
         number = self._clock.occupy()
         unit_flops = self.task.unit_flops(job.config)
-        flops, times, bills = job.warm_start_flops, [self.now], [job.warm_start_flops]
+        flops, times, costs = job.warm_start_flops, [self.now], [job.warm_start_flops]
         times[0] += self._clock.seconds(flops)
-        cut = False
+        truncated = False
         for _ in range(job.since, job.until):
             if self.now + self._clock.seconds(flops + unit_flops) > self.deadline:
-                cut = True
+                truncated = True
                 break
             flops += unit_flops
             times.append(self.now + self._clock.seconds(flops))
-            bills.append(flops)
+            costs.append(flops)
         trajectory = self._trajectory(job)
-        order = _Order(job, number, self.now, trajectory, tuple(times), tuple(bills), cut)
+        order = _Order(job, number, self.now, trajectory, tuple(times), tuple(costs), truncated)
         self._orders.append(order)
-        self.population.want(trajectory, job.since + len(times) - 1)
-        if job.until >= trajectory.hoped:
-            self._foreseen.discard(job.trial)
+        self.population.request(trajectory, job.since + len(times) - 1)
+        if job.until >= trajectory.speculative_units:
+            self._speculative.discard(job.trial)
 
     @property
-    def known(self) -> Mapping[int, Sequence[float]]:
+    def speculative_scores(self) -> Mapping[int, Sequence[float]]:
         """Validation scores of trials trained ahead, those without any or that diverged left out."""
         return {
             number: [validation for validation, _ in trajectory.scores]
-            for number in self._foreseen
+            for number in self._speculative
             if (trajectory := self._trajectories[number]).scores and not trajectory.ended
         }
 
-    def foresee(self, jobs: Sequence[Job]) -> None:
+    def speculate(self, jobs: Sequence[Job]) -> None:
         """Train `jobs` ahead where there is room; whether they are ever submitted changes no result."""
         for job in jobs:
-            self._foreseen.add(job.trial)
-            self.population.hope(self._trajectory(job), job.until)
+            self._speculative.add(job.trial)
+            self.population.speculate(self._trajectory(job), job.until)
 
     def _trajectory(self, job: Job) -> Trajectory:
         known = self._trajectories.get(job.trial)
-        if known is None or known.config != job.config:  # foreseen with another configuration: start anew
+        if known is None or known.config != job.config:  # trained ahead with another configuration: anew
             if known is not None:
-                self.population.forget(known)
+                self.population.cancel(known)
             known = Trajectory(job.config, self.seed_of(job.trial))
             self._trajectories[job.trial] = known
         return known
@@ -148,9 +150,9 @@ class PopulationEngine(Clocked):
                 continue
             self._clock.complete_at(report.finished, order.number, report)
             if report.outcome != "ok":
-                self.population.forget(order.trajectory)
+                self.population.cancel(order.trajectory)
                 self._trajectories.pop(order.job.trial, None)
-                self._foreseen.discard(order.job.trial)
+                self._speculative.discard(order.job.trial)
         self._orders = waiting
         first = self._clock.earliest()
         if first is None:
@@ -178,12 +180,12 @@ class PopulationEngine(Clocked):
                 break
         charged, error = len(units), None
         if outcome is None and charged == fits:
-            outcome = "cut" if order.cut else "ok"
+            outcome = "truncated" if order.truncated else "ok"
         elif outcome is None and trajectory.error is not None:
             outcome, error, charged = "failed", trajectory.error, charged + 1
         if outcome is None:
             return None
-        finished = self.deadline if outcome == "cut" else order.times[charged]
+        finished = self.deadline if outcome == "truncated" else order.times[charged]
         wall = sum(trajectory.seconds[since : since + charged])
         return Report(
             order.job, outcome, order.started, finished, tuple(units), order.flops[charged], wall, error

@@ -1,7 +1,7 @@
 """How a gradient task is trained for many members at once.
 
 A route answers for a cohort what the task answers for one trial: the next mini-batches, the losses, the
-scores. `VmapRoute` serves every task. A task that knows better returns a route of its own from
+scores. `VmapTask` serves every task. A task that knows better returns a route of its own from
 `GradientTask.route`; the two must agree, and a law test holds them together.
 """
 
@@ -20,7 +20,7 @@ from hypernudge.workspace import Workspace
 DATA_BYTES = 64 * 2**20  # mini-batches of a cohort that are held at a time
 
 
-class VmapRoute:
+class VmapTask:
     """Any task whose loss consists of tensor operations without branches on values, through `torch.vmap`.
 
     Scores are computed member by member, for `score` returns a float and may do anything.

@@ -8,18 +8,17 @@ from __future__ import annotations
 import math
 import time
 import traceback
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypernudge.engine.base import advanced
-from hypernudge.engine.clock import Clocked
+from hypernudge.engine.clock import SimulatedEngine
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
 @dataclass(eq=False)
-class SerialEngine(Clocked):
-    """Trains queued jobs one after the other; arguments are those of `Clocked`.
+class SerialEngine(SimulatedEngine):
+    """Trains queued jobs one after the other; arguments are those of `SimulatedEngine`.
 
     A trial that diverges stops at the end of that unit and is charged for it. A trial that raises is reported
     as failed with its traceback, charged for the unit in which it raised; the study goes on.
@@ -27,25 +26,6 @@ class SerialEngine(Clocked):
 
     _queue: list[tuple[Job, float, int]] = field(default_factory=list, init=False)
     _states: dict[int, Any] = field(default_factory=dict, init=False)
-
-    @property
-    def abreast(self) -> int:
-        """One: warm starts are measured one at a time, too."""
-        return 1
-
-    @property
-    def foresight(self) -> int:
-        """None: to train ahead what may never be asked for is a loss here."""
-        return 0
-
-    @property
-    def known(self) -> Mapping[int, Sequence[float]]:
-        """Nothing."""
-        return {}
-
-    def foresee(self, jobs: Sequence[Job]) -> None:
-        """Ignore `jobs`."""
-        del jobs
 
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts now on the clock."""
@@ -69,7 +49,7 @@ class SerialEngine(Clocked):
         try:
             for unit in range(job.since + 1, job.until + 1):
                 if started + self._clock.seconds(flops + unit_flops) > self.deadline:
-                    outcome = "cut"
+                    outcome = "truncated"
                     break
                 flops += unit_flops
                 units.append(self._unit(job, unit, started + self._clock.seconds(flops)))
@@ -79,7 +59,7 @@ class SerialEngine(Clocked):
         except Exception:  # whatever a user's training raises belongs into the record, not into our stack
             outcome, error = "failed", traceback.format_exc()
         finished = started + self._clock.seconds(flops)
-        if outcome == "cut":
+        if outcome == "truncated":
             finished = self.deadline
         if outcome != "ok":
             self._states.pop(job.trial, None)

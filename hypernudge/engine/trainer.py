@@ -17,11 +17,12 @@ import torch
 
 from hypernudge.engine.base import advanced
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
-from hypernudge.engine.routes import VmapRoute
+from hypernudge.engine.routes import VmapTask
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import is_real, require, require_whole
 from hypernudge.parameters import hashable
 from hypernudge.registry import check_instance
+from hypernudge.renamed import accepts
 from hypernudge.task import GradientTask, Route, Task
 from hypernudge.workspace import Workspace
 
@@ -31,7 +32,7 @@ CPU_BUDGET = 32 * 2**20
 GPU_SHARE = 0.5
 # FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
 # with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
-ALONE_ABOVE = 2e7
+MAX_BATCHED_FLOPS = 2e7
 # Members for each thread of a cohort. Fewer are not worth a thread, and the products of one member would be
 # split between threads, which changes their last bits.
 PER_THREAD = 4
@@ -69,6 +70,7 @@ def _holds_numbers(device: torch.device) -> bool:
     return True
 
 
+@accepts(max_batched_flops="alone_above")
 class Population:
     """Trains trajectories of one task, unit by unit, in cohorts of like shape.
 
@@ -79,8 +81,9 @@ class Population:
         device: Where members are trained.
         threads: CPU threads that share the operations of a cohort, or train members beside each other where
             they are trained alone. Those of PyTorch are set to it while a cohort is trained.
-        alone_above: FLOPs of a training step above which a gradient task without a route of its own is
-            trained member by member, `threads` at a time. `ALONE_ABOVE` on a CPU, never on a GPU, if absent.
+        max_batched_flops: FLOPs of a training step above which a gradient task without a batched form of its
+            own is trained member by member, `threads` at a time. If absent, `MAX_BATCHED_FLOPS` on a CPU, no
+            limit on a GPU.
 
     Raises:
         InvalidArgumentError: For a budget or a number of threads below 1, or a device that is not there.
@@ -93,24 +96,24 @@ class Population:
         memory_budget: int | None = None,
         device: str = "cpu",
         threads: int = 1,
-        alone_above: float | None = None,
+        max_batched_flops: float | None = None,
     ) -> None:
         check_instance("task", task)
         if memory_budget is not None:
             require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
         require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")
-        if alone_above is not None:
-            number = (is_real(alone_above) and alone_above >= 0) or alone_above == math.inf
+        if max_batched_flops is not None:
+            number = (is_real(max_batched_flops) and max_batched_flops >= 0) or max_batched_flops == math.inf
             rule = "must be a number of FLOPs >= 0, infinity for never"
-            require(number, "alone_above", rule, alone_above, "leave it out")
+            require(number, "max_batched_flops", rule, max_batched_flops, "leave it out")
         self.task, self.device, self.threads = task, device_of(device), threads
         self._budget = memory_budget
-        self._wanted: dict[Trajectory, None] = {}
-        self._hoped: dict[Trajectory, None] = {}
+        self._requested: dict[Trajectory, None] = {}
+        self._speculative: dict[Trajectory, None] = {}
         self._routes: dict[Shared, Route] = {}
-        limit = alone_above
+        limit = max_batched_flops
         if limit is None:
-            limit = ALONE_ABOVE if self.device.type == "cpu" else math.inf
+            limit = MAX_BATCHED_FLOPS if self.device.type == "cpu" else math.inf
         self._large = isinstance(task, GradientTask) and _is_large(task, self.device, limit)
         self._alone = self._large
         tasks = self._copies() if self._large else [task]
@@ -123,38 +126,38 @@ class Population:
     @property
     def demand(self) -> int:
         """Trajectories that are waited for."""
-        return len(self._wanted)
+        return len(self._requested)
 
-    def want(self, trajectory: Trajectory, units: int) -> None:
+    def request(self, trajectory: Trajectory, units: int) -> None:
         """Have `trajectory` trained up to `units`."""
-        trajectory.wanted = max(trajectory.wanted, units)
-        if len(trajectory.scores) < trajectory.wanted and not trajectory.ended:
-            self._wanted[trajectory] = None
+        trajectory.requested_units = max(trajectory.requested_units, units)
+        if len(trajectory.scores) < trajectory.requested_units and not trajectory.ended:
+            self._requested[trajectory] = None
 
-    def hope(self, trajectory: Trajectory, units: int) -> None:
-        """Have `trajectory` trained up to `units` when there is room."""
-        trajectory.hoped = max(trajectory.hoped, units)
-        if len(trajectory.scores) < trajectory.hoped and not trajectory.ended:
-            self._hoped[trajectory] = None
+    def speculate(self, trajectory: Trajectory, units: int) -> None:
+        """Have `trajectory` trained up to `units` when there is room, before it is requested."""
+        trajectory.speculative_units = max(trajectory.speculative_units, units)
+        if len(trajectory.scores) < trajectory.speculative_units and not trajectory.ended:
+            self._speculative[trajectory] = None
 
-    def forget(self, trajectory: Trajectory) -> None:
+    def cancel(self, trajectory: Trajectory) -> None:
         """Drop `trajectory`."""
-        self._wanted.pop(trajectory, None)
-        self._hoped.pop(trajectory, None)
+        self._requested.pop(trajectory, None)
+        self._speculative.pop(trajectory, None)
 
     def step(self) -> None:
         """Train everything that is waited for, and what fits beside it, for one unit."""
-        chosen = list(self._wanted)
+        chosen = list(self._requested)
         if not self._alone and isinstance(self.task, GradientTask):
-            spare = (t for t in self._hoped if t not in self._wanted)
+            spare = (t for t in self._speculative if t not in self._requested)
             chosen += [t for t, _ in zip(spare, range(FILL - len(chosen)), strict=False)]
         self.train(chosen)
         for trajectory in chosen:
             done = len(trajectory.scores)
-            if trajectory.ended or done >= trajectory.wanted:
-                self._wanted.pop(trajectory, None)
-            if trajectory.ended or done >= trajectory.hoped:
-                self._hoped.pop(trajectory, None)
+            if trajectory.ended or done >= trajectory.requested_units:
+                self._requested.pop(trajectory, None)
+            if trajectory.ended or done >= trajectory.speculative_units:
+                self._speculative.pop(trajectory, None)
 
     def train(self, trajectories: Sequence[Trajectory]) -> None:
         """Train every one of `trajectories` for one unit and score it."""
@@ -243,7 +246,7 @@ class Population:
             assert isinstance(self.task, GradientTask)  # only those have members
             shared = {name: v for name, v in trajectory.config.items() if not isinstance(v, float)}
             own = self.task.route(self.device, shared)
-            self._routes[key] = own or VmapRoute(self.task, self.device, shared)
+            self._routes[key] = own or VmapTask(self.task, self.device, shared)
         return self._routes[key]
 
     def _train_block(self, key: Key, block: list[Trajectory]) -> None:

@@ -21,8 +21,8 @@ class Trajectory:
     error: str | None = None
     state: Any = None  # a Member, or the task's own state if it is trained alone
     shape: Shape | None = None
-    wanted: int = 0
-    hoped: int = 0
+    requested_units: int = 0
+    speculative_units: int = 0
 
     @property
     def ended(self) -> bool:

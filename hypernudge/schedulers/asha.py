@@ -16,9 +16,9 @@ from hypernudge.errors import require_choice
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
-    Known,
-    OnRungs,
     Resume,
+    RungScheduler,
+    SpeculativeScores,
     Start,
     start_or_end,
     starts_ahead,
@@ -29,7 +29,7 @@ RULES = ("top", "quantile")
 
 
 @dataclass(frozen=True)
-class ASHA(OnRungs):
+class ASHA(RungScheduler):
     """Promotes a trial as soon as it is in the top `1/eta` of its rung; starts a new one otherwise.
 
     Who is in the top of a rung of `n` results is said by `rule`. `"top"` is the paper's: the best
@@ -37,13 +37,13 @@ class ASHA(OnRungs):
     the linearly interpolated `1/eta` quantile, once there are two results; it lets the better of two go on at
     once, and all of a tie.
 
-    Args, besides those of `OnRungs`:
+    Args, besides those of `RungScheduler`:
         rule: `"top"` or `"quantile"`.
 
     A decision costs O(rungs * log n).
 
     Raises:
-        InvalidArgumentError: As `OnRungs`, or for an unknown rule.
+        InvalidArgumentError: As `RungScheduler`, or for an unknown rule.
     """
 
     rule: str = "top"
@@ -57,18 +57,18 @@ class ASHA(OnRungs):
         found = promotion(history, self.rungs, self.eta, self.rule)
         return found or start_or_end(self, self.rungs[0], history, streams)
 
-    def foresee(
-        self, history: History, streams: Streams, count: int, known: Known
+    def propose_speculative(
+        self, history: History, streams: Streams, count: int, scores: SpeculativeScores
     ) -> Sequence[Start | Resume]:
         """Return up to `count` likely decisions: who leads its rung, then the next trials if known.
 
-        Who leads is judged among all scores there are, `known` ones too: a trial that will lead its rung is
+        Who leads is judged among all scores there are, `scores` too: a trial that will lead its rung is
         trained on before it, or even its start, has been reported.
         """
         likely: list[Start | Resume] = []
         until: dict[int, int] = {}
         for rung, above in zip(self.rungs[-2::-1], self.rungs[:0:-1], strict=True):
-            for number in self._leaders(rung, history, known):
+            for number in self._leaders(rung, history, scores):
                 if number >= len(history.trials):
                     until.setdefault(number, above)
                 elif history.trials[number].until == rung:
@@ -78,12 +78,12 @@ class ASHA(OnRungs):
             likely.append(Start(start.config, until.get(number, start.until)))
         return likely[:count]
 
-    def _leaders(self, rung: int, history: History, known: Known) -> list[int]:
+    def _leaders(self, rung: int, history: History, speculative: SpeculativeScores) -> list[int]:
         """Return the trials in the top of a rung, and the one that comes next."""
         ranked, n = history.ranked(rung), len(history.trials)
         ahead = [
             (-scores[rung - 1], number)
-            for number, scores in known.items()
+            for number, scores in speculative.items()
             if len(scores) >= rung and (number >= n or rung not in history.trials[number].milestones)
         ]
         top = (len(ranked) + len(ahead)) // self.eta + 1

@@ -19,8 +19,8 @@ from hypernudge.random import Streams
 from hypernudge.schedulers.asha import within_quantile
 from hypernudge.schedulers.base import (
     Decision,
-    OnRungs,
     Resume,
+    RungScheduler,
     start_or_end,
 )
 from hypernudge.trial import Event, History, Job, Report
@@ -29,7 +29,7 @@ RULES = ("quantile", "rank", "earlier")
 
 
 @dataclass(frozen=True)
-class StoppingASHA(OnRungs):
+class StoppingASHA(RungScheduler):
     """Goes on with a trial that is good enough when it arrives at a rung; otherwise it is over for good.
 
     Of `n` results in the rung, the new one included, `b` of them better than it, the trial goes on if, by
@@ -37,11 +37,11 @@ class StoppingASHA(OnRungs):
     alone (Syne Tune up to 0.14); `"rank"`: `b / n <= 1 / eta` (Syne Tune from 0.14 on); `"earlier"`: it is
     not worse than the `1/eta` quantile of the `n - 1` others, or it is alone (Ray Tune).
 
-    Args, besides those of `OnRungs`:
+    Args, besides those of `RungScheduler`:
         rule: `"quantile"`, `"rank"` or `"earlier"`.
 
     Raises:
-        InvalidArgumentError: As `OnRungs`, or for an unknown rule.
+        InvalidArgumentError: As `RungScheduler`, or for an unknown rule.
     """
 
     rule: str = "quantile"
@@ -53,7 +53,7 @@ class StoppingASHA(OnRungs):
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: who passed its rung first goes on first."""
         key = ("stopping", self.max_units, self.eta, self.rule)
-        passed = history.fold(key, lambda: _Passed(self.max_units, self.eta, self.rule)).waiting
+        passed = history.project(key, lambda: _Passed(self.max_units, self.eta, self.rule)).waiting
         if passed:
             trial, rung = passed[0]
             return Resume(trial, self.rungs[self.rungs.index(rung) + 1])
@@ -69,10 +69,10 @@ class _Passed:
         self._rungs: dict[int, list[tuple[float, int, int]]] = {}
         self._arrivals = 0
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         if isinstance(event, Job) and event.since > 0:
             self.waiting.remove((event.trial, event.since))
-        elif isinstance(event, Report) and event.outcome != "cut" and event.job.until < self.max_units:
+        elif isinstance(event, Report) and event.outcome != "truncated" and event.job.until < self.max_units:
             rung = self._rungs.setdefault(event.job.until, [])
             entry = (-event.score, self._arrivals, event.job.trial)
             self._arrivals += 1

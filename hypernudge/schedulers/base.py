@@ -18,13 +18,13 @@ from hypernudge.trial import History
 class Start:
     """Begin a new trial with `config` and train it to `until` units.
 
-    `modelled` says that the scheduler's own model of the scores preferred `config` to going on with a trial:
-    another configuration in its place would not be what was compared.
+    With `model_based_pick` the scheduler's own model of the scores preferred `config` to going on with a
+    trial: another configuration in its place would not be what was compared.
     """
 
     config: Config
     until: int
-    modelled: bool = False
+    model_based_pick: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,19 @@ class Scheduler(Protocol):
 
 
 # Validation scores, unit by unit, of trials that an engine trained ahead, by their present or future number.
-Known = Mapping[int, Sequence[float]]
+SpeculativeScores = Mapping[int, Sequence[float]]
 
 
 @runtime_checkable
-class Foresees(Protocol):
+class SupportsSpeculation(Protocol):
     """What a scheduler may offer besides: decisions it will probably take, so that an engine trains ahead."""
 
-    def foresee(
-        self, history: History, streams: Streams, count: int, known: Known
+    def propose_speculative(
+        self, history: History, streams: Streams, count: int, scores: SpeculativeScores
     ) -> Sequence[Start | Resume]:
         """Return up to `count` of them; starts in the order of the trials to come.
 
-        `known` are scores that the history will only show later; they serve to guess well and nothing else.
+        The history will only show `scores` later; they serve to guess well and nothing else.
         """
         ...
 
@@ -116,7 +116,7 @@ MAX_CANDIDATES = 1_000_000  # that are held in memory at a time
 SamplerSpec = Sampler | str | Mapping[str, Any]
 
 
-class Starts(Protocol):
+class SamplingScheduler(Protocol):
     """What schedulers that start trials have in common."""
 
     @property
@@ -136,11 +136,11 @@ class Starts(Protocol):
 
     @property
     def sampler(self) -> SamplerSpec:
-        """What proposes configurations; after `check_starts`, the sampler itself."""
+        """What proposes configurations; after `check_sampling`, the sampler itself."""
         ...
 
 
-def check_starts(scheduler: Starts) -> None:
+def check_sampling(scheduler: SamplingScheduler) -> None:
     """Check the common arguments, and put the sampler itself where its name was given.
 
     Raises:
@@ -161,7 +161,7 @@ def check_starts(scheduler: Starts) -> None:
 
 
 @dataclass(frozen=True)
-class OnRungs:
+class RungScheduler:
     """What schedulers on a ladder of rungs share: a sampler, and milestones that grow by `eta`.
 
     Args:
@@ -186,20 +186,20 @@ class OnRungs:
     rungs: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        check_starts(self)
+        check_sampling(self)
         object.__setattr__(self, "rungs", geometric_rungs(self.min_units, self.max_units, self.eta))
 
 
-def start_or_end(scheduler: Starts, until: int, history: History, streams: Streams) -> Decision:
+def start_or_end(scheduler: SamplingScheduler, until: int, history: History, streams: Streams) -> Decision:
     """Start a new trial; where there may be none, wait for what is running, and then be done."""
     if scheduler.max_trials is None or len(history.trials) < scheduler.max_trials:
-        assert not isinstance(scheduler.sampler, str | Mapping)  # `check_starts` has built it
+        assert not isinstance(scheduler.sampler, str | Mapping)  # `check_sampling` has built it
         return Start(scheduler.sampler(scheduler.space, history, streams), until)
     return Wait() if history.n_running else Done()
 
 
 def starts_ahead(
-    scheduler: Starts, until: int, history: History, streams: Streams, count: int
+    scheduler: SamplingScheduler, until: int, history: History, streams: Streams, count: int
 ) -> list[Start]:
     """Return up to `count` of the next starts, none where the sampler learns until then."""
     if scheduler.max_trials is not None:

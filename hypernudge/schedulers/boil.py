@@ -20,7 +20,7 @@ from hypernudge.schedulers.base import (
     Decision,
     SamplerSpec,
     Start,
-    check_starts,
+    check_sampling,
     start_or_end,
 )
 from hypernudge.space import SearchSpace
@@ -76,7 +76,7 @@ class BOIL:
     candidates: int = 384
 
     def __post_init__(self) -> None:
-        check_starts(self)
+        check_sampling(self)
         require_whole("min_units", self.min_units, 1, self.max_units)
         require_whole("initial", self.initial)
         for name in ("points", "fit_points", "virtual", "candidates"):
@@ -85,7 +85,7 @@ class BOIL:
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""
         start = start_or_end(self, self.max_units, history, streams)
-        curves = history.fold("curves", Curves)
+        curves = history.project("curves", Curves)
         if not isinstance(start, Start) or len(history.trials) < self.initial or len(curves) < 2:
             return start
         units = trained(self.space, history)
@@ -108,7 +108,7 @@ class BOIL:
         gain = expected_improvement(*gp.predict(points), gp.predict(at)[0].max())
         cost = self._cost(seen, curves.seconds(chosen), points)
         best = int(np.argmax(np.log(np.maximum(gain, 1e-300)) - np.log(np.maximum(cost, 0.0) + 0.1)))
-        return Start(self.space.decode(picks[best]), int(until[best]), modelled=True)
+        return Start(self.space.decode(picks[best]), int(until[best]), model_based_pick=True)
 
     def _fitted(self, x: np.ndarray, scores: Sequence[np.ndarray]) -> np.ndarray:
         """Return (l_x, l_t, m0, g0) of the largest marginal likelihood among fixed points of their box."""

@@ -20,7 +20,7 @@ from hypernudge.schedulers.base import (
     Resume,
     SamplerSpec,
     Start,
-    check_starts,
+    check_sampling,
     start_or_end,
 )
 from hypernudge.space import SearchSpace
@@ -63,7 +63,7 @@ class DyHPO:
     fitting: Fitting | Mapping[str, Any] = field(default_factory=Fitting)
 
     def __post_init__(self) -> None:
-        check_starts(self)
+        check_sampling(self)
         if not isinstance(self.fitting, Fitting):
             object.__setattr__(self, "fitting", fitting_from(self.fitting))
         require_whole("step", self.step, 1, self.max_units, "1 is the paper's")
@@ -79,7 +79,7 @@ class DyHPO:
         assert isinstance(self.fitting, Fitting)  # made so at construction
         fitting = self.fitting
         key = ("dyhpo", self.space, self.max_units, fitting, streams.seed)
-        model = history.fold(key, lambda: CurveModel(self.space, self.max_units, fitting, streams.seed))
+        model = history.project(key, lambda: CurveModel(self.space, self.max_units, fitting, streams.seed))
         unfinished = model.unfinished(history, self.candidates)
         if not model.ready:
             if may_start or not unfinished:
@@ -95,7 +95,7 @@ class DyHPO:
         best = int(np.argmax(gain))
         if best < len(unfinished):
             return Resume(unfinished[best], self._next(history, unfinished[best]))
-        return Start(self.space.decode(fresh[best - len(unfinished)]), self.step, modelled=True)
+        return Start(self.space.decode(fresh[best - len(unfinished)]), self.step, model_based_pick=True)
 
     def _next(self, history: History, trial: int) -> int:
         return min(history.trials[trial].until + self.step, self.max_units)

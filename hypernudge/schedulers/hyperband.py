@@ -13,41 +13,43 @@ from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
     Done,
-    OnRungs,
     Resume,
+    RungScheduler,
     Wait,
     start_or_end,
 )
-from hypernudge.schedulers.brackets import Brackets, Ladder, ladders
+from hypernudge.schedulers.brackets import Brackets, BracketSpec, bracket_specs
 from hypernudge.trial import History
 
 
 @dataclass(frozen=True)
-class Hyperband(OnRungs):
+class Hyperband(RungScheduler):
     """Cycles through brackets of synchronous successive halving, from the most to the least aggressive.
 
     No worker waits: while a bracket's results are outstanding, free workers begin the next bracket.
 
-    Args, besides those of `OnRungs`:
+    Args, besides those of `RungScheduler`:
         brackets: How many of the brackets to cycle through; None for all, 1 is successive halving.
 
     Raises:
-        InvalidArgumentError: As `OnRungs`, or for `brackets` outside `[1, number of rungs]`.
+        InvalidArgumentError: As `RungScheduler`, or for `brackets` outside `[1, number of rungs]`.
     """
 
     brackets: int | None = None
-    cycle: tuple[Ladder, ...] = field(init=False, repr=False)
+    cycle: tuple[BracketSpec, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.brackets is not None:
             require_whole("brackets", self.brackets, 1, len(self.rungs), "leave it out for all")
-        object.__setattr__(self, "cycle", ladders(self.min_units, self.max_units, self.eta)[: self.brackets])
+        object.__setattr__(
+            self, "cycle", bracket_specs(self.min_units, self.max_units, self.eta)[: self.brackets]
+        )
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: the next slot of the earliest bracket that has one."""
         key = ("brackets", self.cycle, self.max_trials)
-        slot = history.fold(key, lambda: Brackets(self.cycle, self.max_trials)).next()
+        slot = history.project(key, lambda: Brackets(self.cycle, self.max_trials)).next()
         if slot is None:
             return Wait() if history.n_running else Done()
         if slot.trial is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hypernudge.errors import require_whole
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Wait, check_starts, start_or_end
+from hypernudge.schedulers.base import Decision, Resume, SamplerSpec, Wait, check_sampling, start_or_end
 from hypernudge.space import SearchSpace
 from hypernudge.trial import History
 
@@ -40,7 +40,7 @@ class OneEpoch:
     sampler: SamplerSpec = "uniform"
 
     def __post_init__(self) -> None:
-        check_starts(self)
+        check_sampling(self)
         require_whole("max_trials", self.max_trials)  # here it may not be absent
         require_whole("min_units", self.min_units, 1, self.max_units)
         require_whole("keep", self.keep, 1, self.max_trials)

@@ -15,14 +15,14 @@ import numpy as np
 from hypernudge.errors import require_choice
 from hypernudge.random import Streams
 from hypernudge.schedulers.asha import RULES, promotion
-from hypernudge.schedulers.base import Decision, OnRungs, start_or_end
+from hypernudge.schedulers.base import Decision, RungScheduler, start_or_end
 from hypernudge.trial import Event, History, Report
 
 PERCENTILE = 0.9  # of the differences between trials that overtake each other; section 4.2
 
 
 @dataclass(frozen=True)
-class PASHA(OnRungs):
+class PASHA(RungScheduler):
     """Promotes as ASHA does, at first up to the second rung only.
 
     Another rung is opened when the ranking of the trials in the highest open rung disagrees with their
@@ -30,7 +30,7 @@ class PASHA(OnRungs):
     swapped places and swapped back while they were trained. A ranking that has settled needs no longer
     training.
 
-    Args, besides those of `OnRungs`:
+    Args, besides those of `RungScheduler`:
         rule: Who is promoted: `"top"` or `"quantile"`, as in `ASHA`.
 
     A decision costs O(rungs * log n), a report to the highest open rung O(units * trials in that rung).
@@ -47,12 +47,12 @@ class PASHA(OnRungs):
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker: the highest promotion that is open, else a new trial."""
-        growth = history.fold(("pasha", self.rungs), lambda: Growth(self.rungs))
-        found = promotion(history, self.rungs[: growth.top + 1], self.eta, self.rule)
+        resource = history.project(("pasha", self.rungs), lambda: ProgressiveResource(self.rungs))
+        found = promotion(history, self.rungs[: resource.top + 1], self.eta, self.rule)
         return found or start_or_end(self, self.rungs[0], history, streams)
 
 
-class Growth:
+class ProgressiveResource:
     """Which rung is the highest open one (`rungs[top]`), and the epsilon that decides about the next.
 
     Trials that diverged or failed are not ranked here.
@@ -73,7 +73,7 @@ class Growth:
         self._before_sorted = np.empty(0)
         self._distances = _RunningQuantile(PERCENTILE)
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in a report; a later one may find another rung open."""
         if not isinstance(event, Report) or event.outcome != "ok":
             return

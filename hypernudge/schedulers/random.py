@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import (
     Decision,
-    Known,
     Resume,
     SamplerSpec,
+    SpeculativeScores,
     Start,
-    check_starts,
+    check_sampling,
     start_or_end,
     starts_ahead,
 )
@@ -43,14 +43,14 @@ class RandomSearch:
     sampler: SamplerSpec = "uniform"
 
     def __post_init__(self) -> None:
-        check_starts(self)
+        check_sampling(self)
 
     def __call__(self, history: History, streams: Streams) -> Decision:
         """Return the decision for one free worker."""
         return start_or_end(self, self.max_units, history, streams)
 
-    def foresee(
-        self, history: History, streams: Streams, count: int, known: Known
+    def propose_speculative(
+        self, history: History, streams: Streams, count: int, scores: SpeculativeScores
     ) -> Sequence[Start | Resume]:
         """Return the next `count` decisions, as far as they are known."""
         return starts_ahead(self, self.max_units, history, streams, count)

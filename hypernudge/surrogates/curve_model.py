@@ -1,4 +1,4 @@
-"""The deep-kernel surrogate as a fold over a study: which observations it rests on, and when it is refitted.
+"""The deep-kernel surrogate of a study: which observations it rests on, and when it is refitted.
 
 Its parameters are a chain of fits, each to the first so many observations, started from the one before. So
 they depend on the observations alone, not on when somebody asked for a prediction.
@@ -83,14 +83,14 @@ class CurveModel:
         self._improved = 0  # observations when the best of all was found
         self._scale = (0.0, 1.0)
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in an event; a fit that becomes due takes place at once."""
         if isinstance(event, Started):
             self._units.append(self.space.encode(event.nudge.config))
             return
         known = len(self.curves.observations)
         before = max(self._best.values(), default=-math.inf)
-        self.curves.take(event)
+        self.curves.apply(event)
         for number, unit in self.curves.observations[known:]:
             curve = self.curves.of[number]
             score = curve[unit - 1] if unit <= len(curve) else math.nan  # lost meanwhile

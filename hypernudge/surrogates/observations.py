@@ -21,7 +21,7 @@ class _Rows:
         self._rows = np.empty((16, len(space)))
         self.count = 0
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         if isinstance(event, Started):
             if self.count == len(self._rows):
                 self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
@@ -36,7 +36,7 @@ class _Rows:
 class Curves:
     """The learning curves of the trials that were reported: finite scores, unit by unit.
 
-    A fold over the history. A trial that diverged or failed is lost, whatever scores it had before.
+    A projection of the history. A trial that diverged or failed is lost, whatever scores it had before.
     """
 
     def __init__(self) -> None:
@@ -49,9 +49,9 @@ class Curves:
     def __len__(self) -> int:
         return len(self.of)
 
-    def take(self, event: Event) -> None:
+    def apply(self, event: Event) -> None:
         """Take in a report."""
-        if not isinstance(event, Report) or event.outcome == "cut":
+        if not isinstance(event, Report) or event.outcome == "truncated":
             return
         number = event.job.trial
         curve = self.of.setdefault(number, [])
@@ -91,7 +91,7 @@ class Curves:
 
 def trained(space: SearchSpace, history: History) -> np.ndarray:
     """Return the unit coordinates of what is trained, `(trials, len(space))`; inactive ones are .5."""
-    return history.fold(("trained", space), lambda: _Rows(space)).matrix
+    return history.project(("trained", space), lambda: _Rows(space)).matrix
 
 
 def highest_milestone(history: History, least: int) -> int | None:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from hypernudge.random import Streams
-from hypernudge.schedulers.base import Foresees, Scheduler, Start
+from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
@@ -27,26 +27,27 @@ class Nudger:
         task: What is tuned.
         scheduler: Asked for the configurations to come.
         streams: Of the study.
-        abreast: For how many trials at once to measure.
+        batch_size: For how many trials at once to measure.
     """
 
     def __init__(
-        self, policy: WarmStart, task: Task, scheduler: Scheduler, streams: Streams, abreast: int
+        self, policy: WarmStart, task: Task, scheduler: Scheduler, streams: Streams, batch_size: int
     ) -> None:
         self.policy = policy
-        self._task, self._scheduler, self._streams, self._abreast = task, scheduler, streams, abreast
+        self._task, self._streams, self._batch_size = task, streams, batch_size
         self._measured: dict[int, tuple[Config, Any, float]] = {}
-        # Found out once: asking a protocol takes microseconds, and it is asked for every trial foreseen.
+        # Found out once: asking a protocol takes microseconds, and it is asked for every trial to come.
         self._measuring: SupportsBatchMeasurement[Any] | None = (
             policy if isinstance(policy, SupportsBatchMeasurement) else None
         )
+        self._scheduler = scheduler if isinstance(scheduler, SupportsSpeculation) else None
 
-    def __call__(self, sampled: Config, history: History, modelled: bool = False) -> Nudge:
+    def __call__(self, sampled: Config, history: History, model_based_pick: bool = False) -> Nudge:
         """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled.
 
-        What the scheduler's own model chose (`modelled`) also starts so, where the policy yields to models.
+        What the scheduler's own model chose also starts so, where the policy yields to models.
         """
-        if modelled and isinstance(self.policy, Yielding):
+        if model_based_pick and isinstance(self.policy, Yielding):
             return Nudge(sampled, policy=self.policy.yields, reason=YIELDED)
         number, begun, spent = len(history.trials), time.perf_counter(), 0.0
         try:
@@ -101,8 +102,8 @@ class Nudger:
 
     def _coming(self, sampled: Config, history: History) -> list[Config]:
         """Return `sampled` and the configurations after it, as far as they are known."""
-        if self._abreast < 2 or not isinstance(self._scheduler, Foresees):
+        if self._batch_size < 2 or self._scheduler is None:
             return [sampled]
-        likely = self._scheduler.foresee(history, self._streams, 2 * self._abreast, {})
+        likely = self._scheduler.propose_speculative(history, self._streams, 2 * self._batch_size, {})
         starts = [decision.config for decision in likely if isinstance(decision, Start)]
-        return starts[: self._abreast] if starts[:1] == [sampled] else [sampled]
+        return starts[: self._batch_size] if starts[:1] == [sampled] else [sampled]

@@ -57,7 +57,7 @@ class SupportsBatchMeasurement(Protocol[M]):
 
 @runtime_checkable
 class Yielding(Protocol):
-    """Never changes a configuration that the scheduler's own model proposed (`Start.modelled`).
+    """Never changes a configuration that the scheduler's own model proposed (`Start.model_based_pick`).
 
     Otherwise the model never sees that point's score and proposes the region again; DyHPO spent its budget
     this way (`benchmarks/results/confirmation`). `yields` is the policy's name, for the record.

@@ -54,18 +54,18 @@ def in_float64(task):
 
 @pytest.mark.parametrize("make", [resnet, language])
 @pytest.mark.parametrize(
-    ("alone_above", "dtype", "tolerance"),
+    ("max_batched_flops", "dtype", "tolerance"),
     [(math.inf, "float64", 1e-10), (math.inf, "float32", 1e-3), (0.0, "float64", 1e-12)],
 )
-def test_population_is_serial(make, alone_above, dtype, tolerance):
+def test_population_is_serial(make, max_batched_flops, dtype, tolerance):
     task = in_float64(make()) if dtype == "float64" else make()
     configs = [task.space.sample(STREAMS("config", i)).replace(lr=0.01) for i in range(3)]
     seeds = [STREAMS.integer("trial", i) for i in range(3)]
     members = [Trajectory(config, seed) for config, seed in zip(configs, seeds, strict=True)]
-    Population(task, alone_above=alone_above, threads=2).train(members)
+    Population(task, max_batched_flops=max_batched_flops, threads=2).train(members)
     for member, config, seed in zip(members, configs, seeds, strict=True):
         assert member.error is None
-        assert (member.shape is None) == (alone_above == 0.0)  # trained alone, or in a cohort
+        assert (member.shape is None) == (max_batched_flops == 0.0)  # trained alone, or in a cohort
         state = task.start(seed)
         assert GradientTask.advance(task, state, config)
         expected = task.evaluate(state, "validation")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hypernudge.engine.population import PopulationEngine
-from hypernudge.engine.routes import VmapRoute
+from hypernudge.engine.routes import VmapTask
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.engine.trainer import PER_THREAD, Population
 from hypernudge.engine.trajectory import Trajectory
@@ -127,7 +127,7 @@ def test_the_general_route_agrees_with_the_hand_batched_one(name):
     a, b = states(fast, 4, lr=0.05), states(slow, 4, lr=0.05)
     trained(fast, a, 2)
     population = trained(slow, b, 2)
-    assert all(isinstance(route, VmapRoute) for route in population._routes.values())
+    assert all(isinstance(route, VmapTask) for route in population._routes.values())
     for x, y in zip(a, b, strict=True):
         assert torch.allclose(x.state.params, y.state.params, atol=1e-10)
         assert x.scores == y.scores
@@ -183,14 +183,14 @@ def test_a_job_is_cut_at_the_deadline():
         reports.append(run(engine, [Job(i, config(task, i), 0, units) for i, units in ((0, 4), (1, 2))]))
     for a, b in zip(*reports, strict=True):
         same(a, b, 1e-10)
-    assert [report.outcome for report in reports[1]] == ["ok", "cut"]
+    assert [report.outcome for report in reports[1]] == ["ok", "truncated"]
 
 
 def test_what_was_foreseen_wrongly_is_trained_anew():
     task = Quadratic()
     right, wrong = config(task, 0), config(task, 1)
     engine = PopulationEngine(task, SEED_OF, workers=2)
-    engine.foresee([Job(0, wrong, 0, 2), Job(3, wrong, 0, 2)])
+    engine.speculate([Job(0, wrong, 0, 2), Job(3, wrong, 0, 2)])
     engine.submit(Job(1, wrong, 0, 1))
     engine.next()
     (report,) = run(engine, [Job(0, right, 0, 2)])

@@ -65,7 +65,7 @@ BASE = {
         },
     },
     "seeds": {"first": 0, "count": 6},
-    "engine": {"name": "population", "threads": 1, "memory_budget": 1000000, "alone_above": 1e9},
+    "engine": {"name": "population", "threads": 1, "memory_budget": 1000000, "max_batched_flops": 1e9},
     "evidence": {
         "baseline": "none",
         "alpha": 0.05,

@@ -43,7 +43,7 @@ ALLOWED = {
     ("warm_start", "newton", "mean"): [-1],
     ("warm_start", "literal", "policy"): ["no such thing"],
     ("engine", "population", "memory_budget"): [10**30],
-    ("engine", "population", "alone_above"): [math.inf],
+    ("engine", "population", "max_batched_flops"): [math.inf],
     ("engine", "serial", "deadline"): [math.inf],
     ("engine", "population", "deadline"): [math.inf],
 }

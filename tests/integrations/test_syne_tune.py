@@ -79,7 +79,7 @@ def test_rungs_and_equal_seeds():
         return scheduler.history
 
     history = run()
-    assert history.horizon == asha().max_t == 4
+    assert history.max_units == asha().max_t == 4
     assert [bool(trial.nudge.measurements) for trial in history.trials] == [True] * 3 + [False] * 5
     assert any(trial.nudge.changed for trial in history.trials)
     assert [trial.milestones.keys() for trial in history.trials] == [{1, 2}] * 8

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
+from hypernudge.engine.base import SpeculativeEngine
+from hypernudge.engine.multi_study import run_studies
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.serial import SerialEngine
-from hypernudge.engine.together import together
 from hypernudge.engine.trainer import Population
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams, stream
 from hypernudge.registry import REGISTRY, resolve
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.trial import Report, Started
-from hypernudge.tuner import trial_seed, tune, tuning
+from hypernudge.tuner import iter_study, trial_seed, tune
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.literal import Literal
 from hypernudge.warmstart.policies.random_step import RandomStep
@@ -54,8 +57,8 @@ def test_asha_decides_the_same_over_20_seeds(model):
     studies = {}
     for seed in seeds:
         engine = engine_for(task, seed, budget, population)
-        studies[seed] = tuning(task, scheduler, engine, seed=seed, budget=budget), engine
-    results = dict(together(studies, population))
+        studies[seed] = iter_study(task, scheduler, engine, seed=seed, budget=budget), engine
+    results = dict(run_studies(studies, population))
     for seed in seeds:
         expected = tune(task, scheduler, seed=seed, budget=budget, workers=4)
         assert course(results[seed]) == course(expected)
@@ -100,8 +103,8 @@ def test_one_study_that_raises_leaves_the_others():
     studies = {}
     for seed, decide in ((0, scheduler), (1, broken), (2, scheduler)):
         engine = engine_for(task, seed, float("inf"), population)
-        studies[seed] = tuning(task, decide, engine, seed=seed), engine
-    results = dict(together(studies, population))
+        studies[seed] = iter_study(task, decide, engine, seed=seed), engine
+    results = dict(run_studies(studies, population))
     assert isinstance(results[1], OSError)
     for seed in (0, 2):
         assert course(results[seed]) == course(tune(task, scheduler, seed=seed, workers=4))
@@ -112,7 +115,33 @@ OPTIONS = {
     "dyhpo": {"initial": 3, "candidates": 8, "fitting": {"first": 4, "epochs": 3, "refinement": 1}},
     "boil": {"points": 16, "candidates": 16},
 }
-ENGINES = {"serial": SerialEngine, "population": PopulationEngine}
+
+
+class MinimalEngine:
+    """The five members of `Engine` and nothing else, as an engine of real workers may have them."""
+
+    def __init__(self, task, seed_of, workers, flops_per_second, deadline):
+        self._inner = SerialEngine(task, seed_of, workers, flops_per_second, deadline)
+
+    @property
+    def now(self):
+        return self._inner.now
+
+    @property
+    def free(self):
+        return self._inner.free
+
+    def submit(self, job):
+        self._inner.submit(job)
+
+    def next(self):
+        return self._inner.next()
+
+    def restore(self, running, now):
+        self._inner.restore(running, now)
+
+
+ENGINES = {"serial": SerialEngine, "population": PopulationEngine, "minimal": MinimalEngine}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -132,10 +161,39 @@ def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine)
     whole = course(tune(task, decide, engine=make(), **options))
     for cut in stream(seed, engine).integers(0, len(whole), 4):
         events, seen = whole[:cut], []
-        again = tune(task, decide, engine=make(), past=events, observe=seen.append, **options)
+        again = tune(task, decide, engine=make(), resume_from=events, callback=seen.append, **options)
         assert course(again) == whole
         redone = bool(cut) and isinstance(events[-1], Started)  # nobody knows whether it was submitted
         assert [plain(event) for event in seen] == whole[cut - redone :]
+
+
+@pytest.mark.parametrize("warm_start", [None, CurvatureBand(), Literal(eta_h=0.1)])
+@pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
+def test_five_members_make_an_engine(scheduler, warm_start):
+    task = digits("mlp", steps_per_unit=2)
+    budget = budget_of(task, 16)
+    decide = scheduler(task.space, max_units=9)
+    engine = MinimalEngine(task, trial_seed(Streams(2)), 4, 1e9, budget)
+    found = tune(task, decide, seed=2, budget=budget, engine=engine, warm_start=warm_start)
+    expected = tune(task, decide, seed=2, budget=budget, workers=4, warm_start=warm_start)
+    assert course(found) == course(expected)
+    assert len(found.reports) >= 4
+
+
+def test_only_the_population_speculates():
+    task = digits("mlp", steps_per_unit=1)
+    arguments = (task, trial_seed(Streams(0)), 1, 1e9, float("inf"))
+    speculates = {name: isinstance(engine(*arguments), SpeculativeEngine) for name, engine in ENGINES.items()}
+    assert speculates == {"serial": False, "population": True, "minimal": False}
+
+
+@pytest.mark.parametrize("missing", ["submit", "next", "now", "free", "restore"])
+def test_an_engine_that_lacks_a_member_is_refused(missing):
+    members = {name: None for name in ("submit", "next", "now", "free", "restore") if name != missing}
+    with pytest.raises(
+        InvalidArgumentError, match=r"^engine: must have \['submit', 'next', 'now', 'free', 'restore'\]"
+    ):
+        tune(digits("mlp"), "random", seed=0, engine=SimpleNamespace(**members))
 
 
 def test_events_that_contradict_each_other_are_refused():
@@ -143,7 +201,7 @@ def test_events_that_contradict_each_other_are_refused():
     scheduler = ASHA(task.space, max_units=3, max_trials=4)
     events = tune(task, scheduler, seed=0).history.events
     with pytest.raises(ValueError, match="must be running"):
-        tune(task, scheduler, seed=0, past=[*events[:3], events[2]])
+        tune(task, scheduler, seed=0, resume_from=[*events[:3], events[2]])
 
 
 @pytest.mark.parametrize("engine", ["serial", "population"])

@@ -205,7 +205,7 @@ def test_a_probe_fails_three_times_at_most(bowl):
 def test_where_nobody_knows_the_horizon_it_is_a_hundred_units_or_the_longest_so_far(bowl):
     def chosen(horizon=None, known=None, milestone=1):
         history = with_results(bowl, lambda config: -config["weight_decay"], milestone)
-        history.horizon = known
+        history.max_units = known
         policy, sampled = Informed(horizon=horizon), bowl.space.decode([0.5] * 5)
         return policy(bowl, sampled, history, Streams(0)).config
 

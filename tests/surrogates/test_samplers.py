@@ -123,7 +123,7 @@ def test_curves_follow_resumed_and_lost_trials():
             units = tuple(UnitResult(i, 0.0, v, v) for i, v in enumerate(scores, since + 1))
             outcome = "ok" if math.isfinite(scores[-1]) else "diverged"
             history.append(Report(job, outcome, 1.0, 3.0, units, 1.0))
-    curves = history.fold("curves", Curves)
+    curves = history.project("curves", Curves)
     assert curves.of == {0: [0.1, 0.2, 0.3], 1: [0.5, 0.4], 2: []} and curves.lost == {2}
     assert curves.some(3) == [1, 0, 2] and curves.some(2) == [1, 2]
     assert curves.seconds([0, 1]).tolist() == [4.0, 2.0]

@@ -83,7 +83,7 @@ def _record(variation: Variation, seed: int, prepared: Prepared, append: Appende
         budget=prepared.declared["budget_seconds"],
         warm_start=prepared.warm_start,
         engine=engine_of(variation.spec, prepared, seed),
-        observe=lambda event: append(logged(event)),
+        callback=lambda event: append(logged(event)),
     )
     return record_of(variation, seed, prepared, study)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from hypernudge.engine.multi_study import run_studies
 from hypernudge.engine.population import PopulationEngine
-from hypernudge.engine.together import together
 from hypernudge.harness.cells.build import Prepared, prepare
 from hypernudge.harness.cells.cell import engine_of, logged, peak_memory, record_of
 from hypernudge.harness.cells.described import describe
@@ -27,7 +27,7 @@ from hypernudge.harness.cells.records import (
 )
 from hypernudge.harness.planning.plan import Variation
 from hypernudge.results.records import cell_path, read_record
-from hypernudge.tuner import tuning
+from hypernudge.tuner import iter_study
 
 
 def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None:
@@ -67,7 +67,7 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
             engine = engine_of(variation.spec, prepared, seed, population=population)
             assert isinstance(engine, PopulationEngine)  # as above
             studies[seed] = _study(prepared, engine, seed, appender), engine
-        for seed, result in together(studies, population):
+        for seed, result in run_studies(studies, population):
             if isinstance(result, StorageError):  # says nothing about the method
                 failed.append(result)
                 continue
@@ -89,12 +89,12 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
 
 
 def _study(prepared: Prepared, engine: PopulationEngine, seed: int, append: Appender) -> Any:
-    return tuning(
+    return iter_study(
         prepared.task,
         prepared.scheduler,
         engine,
         seed=seed,
         budget=prepared.declared["budget_seconds"],
         warm_start=prepared.warm_start,
-        observe=lambda event: append(logged(event)),
+        callback=lambda event: append(logged(event)),
     )

@@ -36,7 +36,7 @@ def simulate(
         if isinstance(event, Job):
             show(_decision(event, engine.now))
 
-    study = tune(task, scheduler, seed=seed, budget=deadline, engine=engine, observe=observe)
+    study = tune(task, scheduler, seed=seed, budget=deadline, engine=engine, callback=observe)
     best = -math.inf
     scored = sorted(
         (unit.time, report.job.trial, unit.unit, unit.validation)

@@ -156,7 +156,7 @@ class Informed:
         return priors.fitted(self.prior, (*self.without, *own), rates.rule_of(task))
 
     def _steps(self, task: Task, history: History) -> float:
-        units = self.horizon or history.horizon or max([USUAL_UNITS, *history.milestones()])
+        units = self.horizon or history.max_units or max([USUAL_UNITS, *history.milestones()])
         return steps_of(task, units)
 
 

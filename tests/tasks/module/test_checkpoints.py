@@ -149,10 +149,10 @@ def test_a_study_that_is_interrupted_goes_on_from_disk(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(Training, "advance", counting(Training.advance, calls))
     with pytest.raises(KeyboardInterrupt):
-        study(plain_task(checkpoint_dir=tmp_path), observe=stop)
+        study(plain_task(checkpoint_dir=tmp_path), callback=stop)
     done = len(calls)
     assert list(tmp_path.glob("*.pt"))
-    resumed = study(plain_task(checkpoint_dir=tmp_path), past=events)
+    resumed = study(plain_task(checkpoint_dir=tmp_path), resume_from=events)
     reports = [(r.job, r.units, r.outcome) for r in resumed.reports]
     assert reports == [(r.job, r.units, r.outcome) for r in plain.reports]
     assert len(calls) == sum(len(r.units) for r in plain.reports) and done < len(calls)

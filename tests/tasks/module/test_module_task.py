@@ -94,7 +94,9 @@ def reports(task, **options):
     return [(r.job, r.units, r.outcome) for r in found.reports]
 
 
-@pytest.mark.parametrize("engine", ["population", {"name": "population", "threads": 2, "alone_above": 0.0}])
+@pytest.mark.parametrize(
+    "engine", ["population", {"name": "population", "threads": 2, "max_batched_flops": 0.0}]
+)
 def test_engines_agree_to_the_bit(engine):
     assert reports(plain_task(), engine=engine) == reports(plain_task())
     assert reports(plain_task(), engine=engine, warm_start="informed") == reports(

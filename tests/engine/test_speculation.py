@@ -33,11 +33,13 @@ def history_of(asha, reported):
 def test_scores_that_are_known_ahead_count_among_the_leaders():
     asha = ASHA(Quadratic().space, max_units=9, eta=3, max_trials=8)
     history = history_of(asha, 3)
-    blind = asha.foresee(history, STREAMS, 20, {})
+    blind = asha.propose_speculative(history, STREAMS, 20, {})
     assert blind[:2] == [Resume(1, 3), Resume(2, 3)]
     assert all(isinstance(decision, Start) and decision.until == 1 for decision in blind[2:])
     # Six scores, of which the best two and the next lead: trials 4 (to come), 1 and 5 (to come).
-    seeing = asha.foresee(history, STREAMS, 20, {number: SCORES[number : number + 1] for number in (3, 4, 5)})
+    seeing = asha.propose_speculative(
+        history, STREAMS, 20, {number: SCORES[number : number + 1] for number in (3, 4, 5)}
+    )
     assert seeing[0] == Resume(1, 3) and Resume(2, 3) not in seeing
     assert [decision.until for decision in seeing[1:]] == [1, 3, 3, 1, 1]
     assert [decision.config for decision in seeing[1:]] == [decision.config for decision in blind[2:]]
@@ -47,14 +49,16 @@ def test_what_is_reported_counts_once():
     asha = ASHA(Quadratic().space, max_units=9, eta=3, max_trials=8)
     history = history_of(asha, 6)
     known = {number: SCORES[number : number + 1] for number in range(6)}
-    assert asha.foresee(history, STREAMS, 20, known) == asha.foresee(history, STREAMS, 20, {})
+    assert asha.propose_speculative(history, STREAMS, 20, known) == asha.propose_speculative(
+        history, STREAMS, 20, {}
+    )
 
 
 class Blind(ASHA):
     """Sees nothing but the history."""
 
-    def foresee(self, history, streams, count, known):
-        return super().foresee(history, streams, count, {})
+    def propose_speculative(self, history, streams, count, scores):
+        return super().propose_speculative(history, streams, count, {})
 
 
 @pytest.mark.parametrize("make", [Quadratic, lambda: digits("mlp")], ids=["quadratic", "digits"])
@@ -80,4 +84,4 @@ def test_it_saves_rounds_and_changes_no_decision(make, workers, monkeypatch):
     assert decisions[0] == decisions[1] == decisions[2]
     # A chain of 27 units cannot be shortened.
     assert 27 <= rounds[1] < 0.8 * rounds[0]
-    assert all(not engine.known for engine in (PopulationEngine(task, seed_of), SerialEngine(task, seed_of)))
+    assert not PopulationEngine(task, seed_of).speculative_scores

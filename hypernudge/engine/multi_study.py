@@ -12,7 +12,7 @@ K = TypeVar("K")
 R = TypeVar("R")
 
 
-def together(
+def run_studies(
     studies: Mapping[K, tuple[Generator[None, None, R], PopulationEngine]], population: Population
 ) -> Iterator[tuple[K, R | Exception]]:
     """Run studies to their ends; yield each result, or what the study raised, as it comes.
@@ -21,7 +21,7 @@ def together(
     everything that all of them wait for by one unit; so 30 studies on 4 workers give cohorts of 120 members.
 
     Args:
-        studies: By key, the steps of a study (`hypernudge.tuner.tuning`) and its engine.
+        studies: By key, the steps of a study (`hypernudge.tuner.iter_study`) and its engine.
         population: What the engines share.
     """
     active = dict(studies)
