@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hypernudge.tuner import tune as tune
     from hypernudge.warmstart.policies.curvature_band import CurvatureBand as CurvatureBand
     from hypernudge.warmstart.policies.informed import Informed as Informed
-    from hypernudge.warmstart.policies.literal import Literal as Literal
+    from hypernudge.warmstart.policies.ohgw import OHGW as OHGW
     from hypernudge.warmstart.policies.probe_band import ProbeBand as ProbeBand
     from hypernudge.warmstart.policies.random_step import RandomStep as RandomStep
 
@@ -77,18 +77,20 @@ _HOME = {
     "tune": "tuner",
     "CurvatureBand": "warmstart.policies.curvature_band",
     "Informed": "warmstart.policies.informed",
-    "Literal": "warmstart.policies.literal",
+    "OHGW": "warmstart.policies.ohgw",
     "ProbeBand": "warmstart.policies.probe_band",
     "RandomStep": "warmstart.policies.random_step",
 }
+_HOME_OF_FORMER = {"Literal": _HOME["OHGW"]}  # modules that know a former name themselves
 
 __all__ = sorted(_HOME)  # noqa: PLE0605 -- a list of strings, built from the one table above
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    home = _HOME.get(name) or _HOME_OF_FORMER.get(name)
+    if home is None:
         raise AttributeError(f"module 'hypernudge' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hypernudge.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"hypernudge.{home}"), name)
 
 
 def __dir__() -> list[str]:

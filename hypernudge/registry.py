@@ -54,15 +54,15 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "warm_start": {
         "none": "hypernudge.warmstart.base:NoWarmStart",
-        "literal": "hypernudge.warmstart.policies.literal:Literal",
-        "multi_step": "hypernudge.warmstart.policies.literal:multi_step",
+        "literal": "hypernudge.warmstart.policies.ohgw:OHGW",
+        "multi_step": "hypernudge.warmstart.policies.ohgw:multi_step",
         "random_step": "hypernudge.warmstart.policies.random_step:RandomStep",
         "placebo": "hypernudge.warmstart.policies.placebo:Placebo",
         "fixed_band": "hypernudge.warmstart.policies.fixed_band:FixedBand",
         "curvature_band": "hypernudge.warmstart.policies.curvature_band:CurvatureBand",
         "newton": "hypernudge.warmstart.policies.newton:Newton",
         "probe_band": "hypernudge.warmstart.policies.probe_band:ProbeBand",
-        "density": "hypernudge.warmstart.policies.density:Density",
+        "density": "hypernudge.warmstart.policies.learning_rate_tpe:LearningRateTPE",
         "informed": "hypernudge.warmstart.policies.informed:Informed",
     },
     "optimizer": {
@@ -86,6 +86,9 @@ REGISTRY: dict[str, dict[str, str]] = {
 FAMILIES: dict[str, dict[str, str]] = {"model": {"timm/": "hypernudge.tasks.vision.networks:timm_network"}}
 """What knows all names with a prefix: `timm/resnet50` is `timm_network("resnet50", ...)`."""
 
+ALIASES: dict[str, dict[str, str]] = {"warm_start": {"ohgw": "literal", "learning_rate_tpe": "density"}}
+"""Second names. Plans and labels hold the registered one, whichever was written."""
+
 _registered_only: ContextVar[bool] = ContextVar("registered_only", default=False)
 
 
@@ -99,19 +102,25 @@ def registered_only() -> Iterator[None]:
         _registered_only.reset(token)
 
 
+def registered(kind: str, name: Any) -> Any:
+    """Return the registered name for a second one, anything else as it is."""
+    return ALIASES.get(kind, {}).get(name, name) if isinstance(name, str) else name
+
+
 def check_name(kind: str, name: object, where: str | None = None) -> str:
-    """Return `name` if it is registered under `kind` or has the form `module:attribute`.
+    """Return the registered name, or `name` itself where it has the form `module:attribute`.
 
     Raises:
         InvalidArgumentError: Otherwise, with the nearest names; within `registered_only`, for any name that
             is not registered.
     """
+    name = registered(kind, name)
     if _registered_only.get() and not (name in REGISTRY[kind] or _family(kind, name)):
         raise unknown_name(where or kind, name, REGISTRY[kind], "must be a known name where results are read")
     if isinstance(name, str) and (name in REGISTRY[kind] or name.count(":") == 1 or _family(kind, name)):
         return name
     rule = "must be one of the known names or 'module:attribute'"
-    known = [*REGISTRY[kind], *(f"{prefix}NAME" for prefix in FAMILIES.get(kind, ()))]
+    known = [*REGISTRY[kind], *ALIASES.get(kind, ()), *(f"{prefix}NAME" for prefix in FAMILIES.get(kind, ()))]
     raise unknown_name(where or kind, name, known, rule)
 
 
@@ -125,7 +134,8 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
     Raises:
         InvalidArgumentError: If the name is unknown, or its module or attribute does not exist.
     """
-    prefix = _family(kind, check_name(kind, name))
+    name = check_name(kind, name)
+    prefix = _family(kind, name)
     target = FAMILIES[kind][prefix] if prefix else REGISTRY[kind].get(name, name)
     module, attribute = target.split(":")
     try:

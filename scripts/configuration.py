@@ -18,7 +18,7 @@ from hypernudge.harness.planning import experiment_schema as experiment
 from hypernudge.harness.planning.plan import ATTEMPTS
 from hypernudge.harness.planning.resolve import DEFAULTS
 from hypernudge.harness.planning.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES
-from hypernudge.registry import REGISTRY, resolve
+from hypernudge.registry import ALIASES, REGISTRY, resolve
 from hypernudge.results.names import LONGEST
 from hypernudge.schema import described
 from hypernudge.tasks.spaces import SPACES
@@ -96,7 +96,8 @@ def _components() -> Iterator[str]:
                 for p in parameters
                 if p.name not in SUPPLIED and not (kind == "scheduler" and p.name == "space")
             ]
-            yield f"- `{name}`" + (f": `{', '.join(options)}`" if options else "")
+            second = "".join(f" or `{a}`" for a, of in ALIASES.get(kind, {}).items() if of == name)
+            yield f"- `{name}`{second}" + (f": `{', '.join(options)}`" if options else "")
         yield ""
 
 

@@ -5,7 +5,7 @@
 A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial; with `--architecture` also
 width, depth and activation, of which the prior knows nothing. The clock counts epochs of training, one trial
 at a time, and charges a warm start with the epochs that its FLOPs would have bought.
-Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`without=("digits",)`).
+Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
 Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
 """
@@ -144,9 +144,9 @@ class Clock:
         return max(score for at, score in self.scores if at <= share * BUDGET)
 
 
-def policy(horizon: int | None = None) -> Informed:
+def policy(max_units: int | None = None) -> Informed:
     """Return the warm start, with a prior that knows nothing of digits."""
-    return Informed(without=("digits",), horizon=horizon)
+    return Informed(exclude_families=("digits",), max_units=max_units)
 
 
 def measured() -> ModuleLoss:

@@ -57,7 +57,7 @@ BASE = {
                 "name": "literal",
                 "eta_h": 0.001,
                 "batch_size": 64,
-                "form": "lookahead",
+                "objective": "lookahead",
                 "steps": 1,
                 "only": ["lr"],
                 "label": "literal",

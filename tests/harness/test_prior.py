@@ -53,8 +53,8 @@ def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {row["task"]: row["configurations"] for row in rows} == {"breast_cancer_mlp": 12, "other": 14}
     assert all(row["family"] == "breast_cancer" and row["optimizer"] == "SGD" for row in rows)
-    policy = build("warm_start", {"name": "informed", "prior": str(path), "own_family": True})
-    assert policy.own_family
+    policy = build("warm_start", {"name": "informed", "prior": str(path), "include_own_family": True})
+    assert policy.include_own_family
     assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 2  # it is there already
 
 

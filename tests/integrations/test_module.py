@@ -18,7 +18,7 @@ from hypernudge.trial import History
 from hypernudge.warmstart.measurement.features import USUAL_STEPS, steps_of
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.informed import Informed
-from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.policies.ohgw import OHGW
 from tests.integrations.helpers import X, Y, loss, model
 
 SPACE = SearchSpace([Real("lr", 1e-4, 1.0, log=True), Real("weight_decay", 1e-6, 1e-1, log=True)])
@@ -151,7 +151,7 @@ def test_hyper_parameters_reach_model_and_loss_under_the_users_names():
     assert seen == [{"classes": 2, "learning_rate": 1e-3}, {"classes", "learning_rate"}]
 
 
-@pytest.mark.parametrize("policy", [CurvatureBand(), Informed(), Literal(), Literal(form="direct")])
+@pytest.mark.parametrize("policy", [CurvatureBand(), Informed(), OHGW(), OHGW(objective="direct")])
 def test_policies_run_on_it(policy):
     task = ModuleLoss(model, (X, Y), loss).task(SPACE, CONFIG, {})
     nudge = policy(task, SPACE.decode([0.1, 0.5]), History(), Streams(0))

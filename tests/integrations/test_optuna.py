@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
-from hypernudge.warmstart.policies.density import Density
+from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, loss, model, no_model, score, training
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -246,7 +246,7 @@ def test_values_that_somebody_chose_are_left_alone():
     assert study.trials[2].user_attrs[RECORD]["trial"] == 2
 
 
-@pytest.mark.parametrize("policy", [Informed(), Density(least=4)])
+@pytest.mark.parametrize("policy", [Informed(), LearningRateTPE(min_results=4)])
 def test_trials_without_values_and_beyond_the_bounds_do_not_stop_a_policy_that_learns(policy, caplog):
     def fragile(trial):
         if trial.number in (2, 3):

@@ -19,7 +19,7 @@ from optuna.samplers import (
 )
 from optuna.trial import TrialState
 
-from hypernudge import Informed, Literal
+from hypernudge import OHGW, Informed
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
 from hypernudge.trial import Nudge
@@ -198,7 +198,7 @@ def test_whole_numbers_and_floats_stay_on_their_grid():
         lambda: lambda seed: PartialFixedSampler({"momentum": 0.9}, TPESampler(seed=seed)),
     ],
 )
-@pytest.mark.parametrize("policy", [Informed(), Literal(eta_h=10.0)])
+@pytest.mark.parametrize("policy", [Informed(), OHGW(eta_h=10.0)])
 def test_what_is_fixed_stays_fixed(make, policy):
     study = run(usual, make(), policy=policy, n=8)
     all_true(study)
@@ -211,7 +211,7 @@ def test_a_policy_that_could_only_move_what_is_fixed_is_refused():
     fixed = PartialFixedSampler({"lr": 0.01}, RandomSampler(seed=0))
     with pytest.raises(InvalidArgumentError, match=r"continuous 'lr'.*\(fixed by the sampler: \['lr'\]\)"):
         WarmStartSampler(fixed, training(), SPACE)
-    study = run(usual, fixed, policy=Literal(eta_h=10.0))
+    study = run(usual, fixed, policy=OHGW(eta_h=10.0))
     assert {trial.params["lr"] for trial in study.trials} == {0.01}
     assert any(record["changed"] for record in records(study))
 

@@ -20,7 +20,7 @@ from hypernudge.schedulers.random import RandomSearch
 from hypernudge.trial import Report, Started
 from hypernudge.tuner import iter_study, trial_seed, tune
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
-from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.policies.ohgw import OHGW
 from hypernudge.warmstart.policies.random_step import RandomStep
 from tests.engine.tasks import digits
 
@@ -64,7 +64,7 @@ def test_asha_decides_the_same_over_20_seeds(model):
         assert course(results[seed]) == course(expected)
 
 
-@pytest.mark.parametrize("warm_start", [Literal(), RandomStep(eta_h=0.1), CurvatureBand()])
+@pytest.mark.parametrize("warm_start", [OHGW(), RandomStep(eta_h=0.1), CurvatureBand()])
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
 def test_warm_starts_decide_the_same_in_float32(model, warm_start):
     """They are measured for many trials at once by one engine and one by one by the other."""
@@ -75,7 +75,7 @@ def test_warm_starts_decide_the_same_in_float32(model, warm_start):
     assert course(fast) == course(slow)
 
 
-@pytest.mark.parametrize("warm_start", [None, Literal(eta_h=0.1), CurvatureBand()])
+@pytest.mark.parametrize("warm_start", [None, OHGW(eta_h=0.1), CurvatureBand()])
 @pytest.mark.parametrize("limit", [{"max_trials": 12}, {"budget": 20}])
 @pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
 def test_one_study_alone(scheduler, limit, warm_start):

@@ -25,7 +25,6 @@ from hypernudge.warmstart.measurement.probe import (
     Probe,
     shrunk_scale,
 )
-from hypernudge.warmstart.policies.density import Density, log_density
 from hypernudge.warmstart.policies.informed import (
     USUAL_UNITS,
     Informed,
@@ -33,6 +32,7 @@ from hypernudge.warmstart.policies.informed import (
     normal_scores,
     scores_within_milestones,
 )
+from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE, log_density
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):
@@ -103,11 +103,11 @@ def test_the_prior_finds_what_tasks_share_and_forgets_a_family(tmp_path):
     truth, other = rng.standard_normal(SIZE), rng.standard_normal(SIZE)
     rows = [statistics(f"a{i}", "a", truth, rng) for i in range(3)] + [statistics("b", "b", other, rng)]
     file = priors.PriorFile(tuple(rows), {"by": "a test"})
-    alone = file.prior(without=["b"])
+    alone = file.prior(exclude_families=["b"])
     assert np.abs(alone.mean - truth).max() < 0.2 and alone.tasks == ("a0", "a1", "a2")
     assert np.linalg.eigvalsh(alone.covariance).min() > 0
     with pytest.raises(InvalidArgumentError, match="family"):
-        file.prior(without=["a", "b"])
+        file.prior(exclude_families=["a", "b"])
     file.dump(tmp_path / "prior.json")
     again = priors.load(str(tmp_path / "prior.json"))
     assert np.allclose(again.prior().mean, file.prior().mean, atol=1e-3)
@@ -129,7 +129,7 @@ def test_its_own_family_never_informs_a_task(bowl):
         for task in priors.load(priors.SHIPPED).tasks
         if task.task in Informed()._prior(bowl).tasks
     }
-    assert Informed(own_family=True)._prior(bowl).tasks != Informed()._prior(bowl).tasks
+    assert Informed(include_own_family=True)._prior(bowl).tasks != Informed()._prior(bowl).tasks
 
 
 def space_around(task, low, high):
@@ -206,7 +206,7 @@ def test_where_nobody_knows_the_horizon_it_is_a_hundred_units_or_the_longest_so_
     def chosen(horizon=None, known=None, milestone=1):
         history = with_results(bowl, lambda config: -config["weight_decay"], milestone)
         history.max_units = known
-        policy, sampled = Informed(horizon=horizon), bowl.space.decode([0.5] * 5)
+        policy, sampled = Informed(max_units=horizon), bowl.space.decode([0.5] * 5)
         return policy(bowl, sampled, history, Streams(0)).config
 
     assert chosen() == chosen(horizon=USUAL_UNITS) == chosen(known=USUAL_UNITS) != chosen(horizon=1)
@@ -262,7 +262,7 @@ def test_density_goes_where_good_trials_are_and_leaves_every_fourth_alone(bowl):
     def score(config):
         return -abs(math.log10(config["lr"] / (1 - config["momentum"])) - 0.5)
 
-    history = with_results(bowl, score, policy=Density())
+    history = with_results(bowl, score, policy=LearningRateTPE())
     moved = [t for t in history.trials if t.nudge.changed]
     late = [abs(score(t.config)) for t in moved if t.number > 30]
     assert moved and moved[0].number >= 10 and np.median(late) < 0.5

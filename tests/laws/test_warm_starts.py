@@ -13,13 +13,13 @@ from hypernudge.registry import REGISTRY, build
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.ahead import YIELDED
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
-from hypernudge.warmstart.policies.literal import Literal, multi_step
+from hypernudge.warmstart.policies.ohgw import OHGW, multi_step
 from hypernudge.warmstart.policies.random_step import RandomStep
 
 POLICIES = {
     "none": {"name": "none"},
     "literal": {"name": "literal"},
-    "literal, direct": {"name": "literal", "form": "direct"},
+    "literal, direct": {"name": "literal", "objective": "direct"},
     "literal, huge": {"name": "literal", "eta_h": 1e3},
     "multi_step": {"name": "multi_step"},
     "random_step": {"name": "random_step", "eta_h": 10.0},
@@ -28,7 +28,7 @@ POLICIES = {
     "fixed_band": {"name": "fixed_band"},
     "newton": {"name": "newton"},
     "probe_band": {"name": "probe_band"},
-    "density": {"name": "density", "least": 4},
+    "density": {"name": "density", "min_results": 4},
     "informed": {"name": "informed", "prior": "none"},
     "informed, shipped": {"name": "informed"},
 }
@@ -79,7 +79,7 @@ def test_a_gradient_that_is_not_finite_leaves_the_configuration_alone_and_is_fla
 @pytest.mark.parametrize(
     "policy",
     [
-        Literal(eta_h=1e-300),
+        OHGW(eta_h=1e-300),
         RandomStep(eta_h=1e-300),
         multi_step(eta_h=1e-300),
         CurvatureBand(low=-1e9, high=0.0),
@@ -155,14 +155,14 @@ def test_what_a_warm_start_raises_is_recorded_and_the_study_goes_on(bowl):
 
 
 def test_literal_moves_by_eta_times_the_gradient_in_warped_coordinates(bowl):
-    trial = nudges(bowl, Literal(eta_h=1e-3), n=1)[0]
+    trial = nudges(bowl, OHGW(eta_h=1e-3), n=1)[0]
     for p in bowl.space.continuous:
         moved = p.warp(trial.config[p.name]) - p.warp(trial.sampled[p.name])
         assert moved == pytest.approx(-1e-3 * trial.nudge.gradient[p.name], rel=1e-6, abs=1e-12)
 
 
 def test_random_step_has_the_length_of_the_literal_step_in_another_direction(bowl):
-    literal, control = (nudges(bowl, policy, n=1)[0] for policy in (Literal(), RandomStep()))
+    literal, control = (nudges(bowl, policy, n=1)[0] for policy in (OHGW(), RandomStep()))
     assert literal.sampled == control.sampled
     assert control.nudge.gradient_norm == literal.nudge.gradient_norm
 
@@ -175,11 +175,11 @@ def test_random_step_has_the_length_of_the_literal_step_in_another_direction(bow
 
 
 def test_only_moves_what_it_names(bowl):
-    trial = nudges(bowl, Literal(eta_h=1.0, only=["weight_decay"]), n=1)[0]
+    trial = nudges(bowl, OHGW(eta_h=1.0, only=["weight_decay"]), n=1)[0]
     changed = [name for name in trial.sampled if trial.sampled[name] != trial.config[name]]
     assert changed == ["weight_decay"]
     with pytest.raises(InvalidArgumentError, match="only"):
-        nudges(bowl, Literal(only=["lrr"]), n=1)
+        nudges(bowl, OHGW(only=["lrr"]), n=1)
 
 
 def test_curvature_band_measures_thrice_raises_the_slow_and_leaves_the_rest(bowl):
@@ -227,7 +227,7 @@ def test_layers_without_second_derivatives_fall_back_to_finite_differences_and_a
     results = {}
     for name, square in {"smooth": torch.square, "once": Once.apply}.items():
         bowl.loss = loss_with(square)
-        results[name] = (nudges(bowl, Literal(), n=1)[0].nudge, nudges(bowl, CurvatureBand(), n=1)[0].nudge)
+        results[name] = (nudges(bowl, OHGW(), n=1)[0].nudge, nudges(bowl, CurvatureBand(), n=1)[0].nudge)
     exact, fallen = results["smooth"][0], results["once"][0]
     assert fallen.flagged and "finite differences" in fallen.reason and not exact.flagged
     assert fallen.gradient == pytest.approx(exact.gradient, rel=1e-4, abs=1e-6)
@@ -240,16 +240,16 @@ def test_a_black_box_task_is_refused_by_name():
         space = None
 
     with pytest.raises(InvalidArgumentError, match="needs a GradientTask"):
-        Literal()(BlackBox(), None, History(), Streams(0))
+        OHGW()(BlackBox(), None, History(), Streams(0))
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Literal(eta_h=0),
-        lambda: Literal(batch_size=0),
-        lambda: Literal(steps=0),
-        lambda: Literal(form="sideways"),
+        lambda: OHGW(eta_h=0),
+        lambda: OHGW(batch_size=0),
+        lambda: OHGW(steps=0),
+        lambda: OHGW(objective="sideways"),
         lambda: RandomStep(eta_h=-1),
         lambda: CurvatureBand(low=1, high=0),
         lambda: CurvatureBand(measure_trials=0),
@@ -257,9 +257,9 @@ def test_a_black_box_task_is_refused_by_name():
         lambda: build("warm_start", {"name": "fixed_band", "low": 1, "high": 0}),
         lambda: build("warm_start", {"name": "probe_band", "skip": 8}),
         lambda: build("warm_start", {"name": "placebo", "batch_size": 0}),
-        lambda: build("warm_start", {"name": "density", "good": 1.0}),
+        lambda: build("warm_start", {"name": "density", "gamma": 1.0}),
         lambda: build("warm_start", {"name": "informed", "prior": "no/such/file.json"}),
-        lambda: build("warm_start", {"name": "informed", "prior": "none", "horizon": 0}),
+        lambda: build("warm_start", {"name": "informed", "prior": "none", "max_units": 0}),
     ],
 )
 def test_bad_arguments_are_refused(make):

@@ -16,12 +16,12 @@ from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import SupportsBatchMeasurement
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
-from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.policies.ohgw import OHGW
 from tests.engine.tasks import Branching, Quadratic, digits, table
 
 POLICIES = {
     "literal": {"name": "literal", "eta_h": 0.1},
-    "literal, direct": {"name": "literal", "eta_h": 0.1, "form": "direct"},
+    "literal, direct": {"name": "literal", "eta_h": 0.1, "objective": "direct"},
     "literal, one": {"name": "literal", "only": ["weight_decay"]},
     "multi_step": {"name": "multi_step", "steps": 3, "eta_h": 0.05},
     "random_step": {"name": "random_step", "eta_h": 1.0},
@@ -65,8 +65,8 @@ def test_together_is_one_by_one(name, kind):
 def test_company_changes_no_measurement(chosen):
     task, streams = digits("mlp"), Streams(1)
     configs = [task.space.sample(streams("config", number)) for number in range(6)]
-    everyone = Literal().measure(task, configs, range(6), streams)
-    some = Literal().measure(task, [configs[i] for i in chosen], chosen, streams)
+    everyone = OHGW().measure(task, configs, range(6), streams)
+    some = OHGW().measure(task, [configs[i] for i in chosen], chosen, streams)
     for i, descent in zip(chosen, some, strict=True):
         assert close(descent, everyone[i])
 
@@ -75,9 +75,9 @@ def test_a_gradient_that_is_not_finite_spoils_only_its_own_measurement():
     task, streams = digits("mlp"), Streams(1)
     configs = [task.space.sample(streams("config", number)) for number in range(4)]
     configs[2] = configs[2].replace(lr=1e300)
-    descents = Literal(steps=2).measure(task, configs, range(4), streams)
+    descents = OHGW(steps=2).measure(task, configs, range(4), streams)
     assert [descent.finite for descent in descents] == [True, True, False, True]
-    alone = one_by_one(Literal(steps=2), task, configs, range(4), streams)
+    alone = one_by_one(OHGW(steps=2), task, configs, range(4), streams)
     for a, b in zip(descents, alone, strict=True):
         assert close(a, b)
 
@@ -85,10 +85,9 @@ def test_a_gradient_that_is_not_finite_spoils_only_its_own_measurement():
 def test_a_task_that_cannot_be_batched_is_measured_one_by_one():
     task, streams = Branching(), Streams(0)
     configs = [task.space.sample(streams("config", number)) for number in range(4)]
-    fast = Literal().measure(task, configs, range(4), streams)
+    fast = OHGW().measure(task, configs, range(4), streams)
     assert all(
-        close(a, b)
-        for a, b in zip(fast, one_by_one(Literal(), task, configs, range(4), streams), strict=True)
+        close(a, b) for a, b in zip(fast, one_by_one(OHGW(), task, configs, range(4), streams), strict=True)
     )
 
 
@@ -100,13 +99,13 @@ def test_one_that_raises_fails_alone():
             return super().batch(seed, step)
 
     task, streams = Picky(), Streams(0)
-    nudger = Nudger(Literal(), task, ASHA(task.space, max_trials=6), streams, 4)
+    nudger = Nudger(OHGW(), task, ASHA(task.space, max_trials=6), streams, 4)
     history = History()
     nudge = nudger(task.space.sample(streams("config", 0)), history)
     assert nudge.changed and not nudge.flagged
 
 
-@pytest.mark.parametrize("policy", [Literal(eta_h=0.1), CurvatureBand()])
+@pytest.mark.parametrize("policy", [OHGW(eta_h=0.1), CurvatureBand()])
 @pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
 def test_a_study_measures_few_times_and_pays_for_every_trial(policy, scheduler):
     """Its nudges, bill and course are those of measuring one by one."""

@@ -69,7 +69,7 @@ def test_a_prior_of_which_nothing_is_left_is_refused_before_the_first_trial(bowl
     families = tuple({task.family for task in load("shipped").tasks})
     bowl.family = families[0]
     with pytest.raises(InvalidArgumentError, match=r"^prior: needs a family"):
-        tune(bowl, search(bowl.space), seed=0, warm_start=Informed(without=families[1:]))
+        tune(bowl, search(bowl.space), seed=0, warm_start=Informed(exclude_families=families[1:]))
 
 
 def test_a_policy_of_ones_own_need_not_say_anything(bowl):

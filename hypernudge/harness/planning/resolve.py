@@ -24,7 +24,8 @@ from hypernudge.harness.planning.config import compose, config_root, load_yaml, 
 from hypernudge.harness.planning.grid import expand
 from hypernudge.harness.planning.plan import ATTEMPTS, Plan, Variation, digest, unlabelled
 from hypernudge.harness.planning.values import read_seeds, read_target
-from hypernudge.registry import REGISTRY, check_name, check_options, resolve
+from hypernudge.registry import REGISTRY, check_name, check_options, registered, resolve
+from hypernudge.renamed import present_names
 from hypernudge.results.names import broken_rule
 from hypernudge.schema import check_plain, rule_of
 from hypernudge.tasks.spaces import build_space
@@ -171,12 +172,26 @@ def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> d
     base = {"name": shared} if isinstance(shared, str) else dict(shared or {})
     name = own.get("name", base.get("name"))
     require(name is not None, where, "must have a name", value, "add `name:`")
-    from_file = seen.group_file(kind, name)
-    inherited = base if base.get("name") == name else {}
-    given = {key: value for key, value in {**inherited, **own}.items() if key != "name"}
-    component = {"name": name, **from_file, **given}  # a file may stand for another name, with options
-    check_name(kind, component["name"], where)
+    from_file = seen.group_file(kind, name) or seen.group_file(kind, registered(kind, name))
+    same = registered(kind, base.get("name")) == registered(kind, name)
+    # A file may stand for another name, with options.
+    component: dict[str, Any] = {"name": check_name(kind, from_file.get("name", name), where)}
+    former = _former_names(kind, component["name"])
+    for layer in (from_file, base if same else {}, own):
+        options = {key: value for key, value in layer.items() if key != "name"}
+        replaced = {former.get(key, key) for key in options}
+        component = {k: v for k, v in component.items() if former.get(k, k) not in replaced} | options
     return component
+
+
+def _former_names(kind: str, name: str) -> Mapping[str, str]:
+    """Return the options' present names by their former ones; either replaces a default under the other."""
+    if kind not in ("scheduler", "warm_start", "engine"):  # importing a task or a model takes seconds
+        return {}
+    try:
+        return present_names(resolve(kind, name))
+    except InvalidArgumentError:  # said where the component is built
+        return {}
 
 
 def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any) -> None:

@@ -64,28 +64,30 @@ def selected(task: Task, config: Config, only: tuple[str, ...] | None) -> tuple[
 
 
 @dataclass(frozen=True)
-class Form:
-    """Which hyper-gradient: `"direct"` or `"lookahead"`, from batches of `batch_size` samples.
+class HyperGradientSpec:
+    """Which hyper-gradient: of a `"direct"` or `"lookahead"` loss, from batches of `batch_size` samples.
 
     Step `index` uses the batches after those of the steps before it; `only` as in `selected`.
     """
 
-    form: str
+    objective: str
     batch_size: int
     index: int = 0
     only: tuple[str, ...] | None = None
 
-    def objective(self, task: HasLoss, params: Params, batch: Callable[[int], Batch], used: int) -> Objective:
+    def objective_on(
+        self, task: HasLoss, params: Params, batch: Callable[[int], Batch], used: int
+    ) -> Objective:
         """Return what is differentiated; `batch(k)` returns the samples from step `k` on, `used` steps."""
         first_step = 2 * used * self.index
         first = batch(first_step)
-        if self.form == "direct":
+        if self.objective == "direct":
             return direct(task, params, first)
         return lookahead(task, params, (first, batch(first_step + used)))
 
 
 def hyper_gradients(
-    task: GradientTask, configs: Sequence[Config], seeds: Sequence[int], form: Form
+    task: GradientTask, configs: Sequence[Config], seeds: Sequence[int], spec: HyperGradientSpec
 ) -> list[Measurement]:
     """Measure a hyper-gradient at the initialisation of every trial: those of like shape at once.
 
@@ -93,43 +95,43 @@ def hyper_gradients(
     """
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[Measurement]:
-        parameters = selected(task, configs[0], form.only)
+        parameters = selected(task, configs[0], spec.only)
         at = task.at(configs[0])
         params = stacked_params(at, seeds)
 
         def batch(step: int) -> Batch:
-            return stacked_batch(at, seeds, step, form.batch_size)
+            return stacked_batch(at, seeds, step, spec.batch_size)
 
-        flops = at.flops_of(_name(form, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], form))
-        objective = form.objective(_stack(at, configs[0]), params, batch, _used(at, form))
+        flops = at.flops_of(_name(spec, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], spec))
+        objective = spec.objective_on(_stack(at, configs[0]), params, batch, _used(at, spec))
         gradients = reverse_many(objective, configs, parameters, _dtype_of(params))
         return [Measurement(gradient, flops, False) for gradient in gradients]
 
-    return _alike(configs, seeds, together, lambda config, seed: hyper_gradient(task, config, seed, form))
+    return _alike(configs, seeds, together, lambda config, seed: hyper_gradient(task, config, seed, spec))
 
 
-def hyper_gradient(task: GradientTask, config: Config, seed: int, form: Form) -> Measurement:
+def hyper_gradient(task: GradientTask, config: Config, seed: int, spec: HyperGradientSpec) -> Measurement:
     """Measure one hyper-gradient at the initialisation of the trial with `seed`.
 
     Layers without second derivatives make reverse mode raise; finite differences then serve, and the
     measurement says so.
     """
-    parameters = selected(task, config, form.only)
+    parameters = selected(task, config, spec.only)
     task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
     dtype = _dtype_of(params)
 
     def batch(step: int) -> Batch:
-        return gather_batch(task, seed, step, form.batch_size)
+        return gather_batch(task, seed, step, spec.batch_size)
 
     def work() -> tuple[dict[str, float], bool]:
-        objective = form.objective(task, params, batch, _used(task, form))
+        objective = spec.objective_on(task, params, batch, _used(task, spec))
         try:
             return reverse(objective, config, parameters, dtype), False
         except (RuntimeError, NotImplementedError):
             return finite_differences(objective, config, parameters, dtype), True
 
-    (gradient, fallback), flops = task.counted(_name(form, parameters), work)
+    (gradient, fallback), flops = task.counted(_name(spec, parameters), work)
     return Measurement(gradient, flops, fallback)
 
 
@@ -230,12 +232,12 @@ def _stack(task: GradientTask, config: Config) -> Stack:
     return Stack(task, {name: value for name, value in config.items() if not isinstance(value, float)})
 
 
-def _used(task: GradientTask, form: Form) -> int:
-    return math.ceil(form.batch_size / task.batch_size)
+def _used(task: GradientTask, spec: HyperGradientSpec) -> int:
+    return math.ceil(spec.batch_size / task.batch_size)
 
 
-def _name(form: Form, parameters: Sequence[Real]) -> str:
-    return f"{form.form} of {form.batch_size}, {len(parameters)}"
+def _name(spec: HyperGradientSpec, parameters: Sequence[Real]) -> str:
+    return f"{spec.objective} of {spec.batch_size}, {len(parameters)}"
 
 
 def stepped(

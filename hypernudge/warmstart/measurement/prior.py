@@ -56,8 +56,8 @@ class PriorFile:
     tasks: tuple[TaskStatistics, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def prior(self, without: Sequence[str] = (), optimizer: str = "SGD") -> Prior:
-        """Fit the prior to the tasks of `optimizer` whose family is not in `without`.
+    def prior(self, exclude_families: Sequence[str] = (), optimizer: str = "SGD") -> Prior:
+        """Fit the prior to the tasks of `optimizer` whose family is not in `exclude_families`.
 
         A rule that no task was trained with borrows the prior of the others: rates are seen from the probe,
         which is along that rule's own direction.
@@ -65,9 +65,9 @@ class PriorFile:
         Raises:
             InvalidArgumentError: If no task is left.
         """
-        left = [task for task in self.tasks if task.family not in without]
+        left = [task for task in self.tasks if task.family not in exclude_families]
         remedy = f"the file holds {sorted({t.family for t in self.tasks})}; choose another prior, or 'none'"
-        require(bool(left), "prior", "needs a family that is not left out", list(without), remedy)
+        require(bool(left), "prior", "needs a family that is not left out", list(exclude_families), remedy)
         return fit([task for task in left if task.optimizer == optimizer] or left)
 
     def dump(self, path: Path) -> None:
@@ -112,13 +112,13 @@ def load(name: str) -> PriorFile:
 
 
 @lru_cache(maxsize=64)
-def fitted(name: str, without: tuple[str, ...], optimizer: str) -> Prior:
+def fitted(name: str, exclude_families: tuple[str, ...], optimizer: str) -> Prior:
     """Read a prior's file and fit it without some families; remembered.
 
     Raises:
         InvalidArgumentError: As `load` and `PriorFile.prior`.
     """
-    return load(name).prior(without, optimizer)
+    return load(name).prior(exclude_families, optimizer)
 
 
 def _row(task: TaskStatistics) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from scipy.special import ndtri
 
 from hypernudge.errors import require, require_flag, require_names, require_whole
 from hypernudge.random import Streams
+from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import prior as priors
@@ -39,41 +40,42 @@ USUAL_UNITS = 100  # ten times too many cost little, ten times too few let throu
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
 
 
+@accepts(include_own_family="own_family", exclude_families="without", max_units="horizon")
 @dataclass(frozen=True)
 class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
         prior: `"shipped"`, `"none"`, or a file written by `hypernudge prior build`.
-        own_family: Whether the prior may have seen tasks of this task's family. Never in a comparison.
-        without: Further families to leave out of the prior.
+        include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
+        exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
-        horizon: Units of the longest training: what a weight decay does grows with it. If absent, the
+        max_units: Units of the longest training: what a weight decay does grows with it. If absent, the
             scheduler's; in other tools, whose schedulers do not say, 100, or the longest so far.
 
     Raises:
-        InvalidArgumentError: If the prior cannot be read, or nothing is left of it, or `horizon` is below 1.
+        InvalidArgumentError: If the prior cannot be read, nothing is left of it, or `max_units` is below 1.
     """
 
     yields: ClassVar[str] = "informed"  # to a model of the scheduler's own
 
     prior: str = priors.SHIPPED
-    own_family: bool = False
-    without: tuple[str, ...] = ()
+    include_own_family: bool = False
+    exclude_families: tuple[str, ...] = ()
     probe: bool = True
-    horizon: int | None = None
+    max_units: int | None = None
 
     def __post_init__(self) -> None:
-        require_names("without", self.without)
-        object.__setattr__(self, "without", tuple(self.without))  # YAML has lists
-        for name in ("own_family", "probe"):
+        require_names("exclude_families", self.exclude_families)
+        object.__setattr__(self, "exclude_families", tuple(self.exclude_families))  # YAML has lists
+        for name in ("include_own_family", "probe"):
             require_flag(name, getattr(self, name))
-        if self.horizon is not None:
-            require_whole("horizon", self.horizon, remedy="leave it out")
+        if self.max_units is not None:
+            require_whole("max_units", self.max_units, remedy="leave it out")
         text = isinstance(self.prior, str)
         require(text, "prior", "must be 'shipped', 'none' or a file", self.prior, "correct it")
         if self.prior != priors.NONE:
-            priors.fitted(self.prior, self.without, "SGD")
+            priors.fitted(self.prior, self.exclude_families, "SGD")
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
@@ -152,11 +154,11 @@ class Informed:
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
             return priors.flat()
-        own = () if self.own_family else (family_of(task),)
-        return priors.fitted(self.prior, (*self.without, *own), rates.rule_of(task))
+        own = () if self.include_own_family else (family_of(task),)
+        return priors.fitted(self.prior, (*self.exclude_families, *own), rates.rule_of(task))
 
     def _steps(self, task: Task, history: History) -> float:
-        units = self.horizon or history.max_units or max([USUAL_UNITS, *history.milestones()])
+        units = self.max_units or history.max_units or max([USUAL_UNITS, *history.milestones()])
         return steps_of(task, units)
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypernudge.random import Streams
+from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import measure_and_nudge
-from hypernudge.warmstart.policies.literal import Literal
+from hypernudge.warmstart.policies.ohgw import OHGW
 from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
 
 if TYPE_CHECKING:
@@ -25,22 +26,23 @@ if TYPE_CHECKING:
     from hypernudge.warmstart.measurement.measure import Measurement
 
 
+@accepts(objective="form")
 @dataclass(frozen=True)
 class RandomStep:
     """Moves by `eta_h * |dL/dpsi|` in warped coordinates, in a uniformly random direction.
 
     Args:
-        eta_h: Step size, as in `Literal`.
+        eta_h: Step size, as in `OHGW`.
         batch_size: Samples per mini-batch of the measurement.
-        form: Form of the hyper-gradient whose length is taken.
+        objective: Of the hyper-gradient whose length is taken, as in `OHGW`.
     """
 
     eta_h: float = 1e-3
     batch_size: int = 128
-    form: str = "lookahead"
+    objective: str = "lookahead"
 
     def __post_init__(self) -> None:
-        Literal(self.eta_h, self.batch_size, self.form)  # the same rules, the same errors
+        OHGW(self.eta_h, self.batch_size, self.objective)  # the same rules, the same errors
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without anything continuous, and a task that cannot be differentiated."""
@@ -59,8 +61,8 @@ class RandomStep:
 
         differentiable = needs_gradient(task, "random_step")
         seeds = [measure.trial_seed_of(streams, number) for number in numbers]
-        form = measure.Form(self.form, self.batch_size)
-        return measure.hyper_gradients(differentiable, configs, seeds, form)
+        spec = measure.HyperGradientSpec(self.objective, self.batch_size)
+        return measure.hyper_gradients(differentiable, configs, seeds, spec)
 
     def nudge(
         self,
@@ -88,7 +90,7 @@ class RandomStep:
             "random_step",
             changed=config != sampled,
             flagged=m.fallback,
-            reason=f"random direction, length of the {self.form} hyper-gradient step",
+            reason=f"random direction, length of the {self.objective} hyper-gradient step",
             gradient=m.gradient,
             gradient_norm=m.norm,
             flops=m.flops,

@@ -28,7 +28,7 @@ from hypernudge.hypergradient import objectives
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.trial import History
-from hypernudge.warmstart.measurement.measure import Form, hyper_gradient, hyper_gradients
+from hypernudge.warmstart.measurement.measure import HyperGradientSpec, hyper_gradient, hyper_gradients
 from tests.laws.test_warm_starts import POLICIES, nudges
 from tests.tasks.module.small import (
     CONFIG,
@@ -107,13 +107,13 @@ def test_engines_agree_to_the_bit(engine):
 def test_trials_measured_together_are_those_measured_alone():
     task = plain_task(model=lambda hp: Plain(dropout=0.0), optimizer=SGD(decay="matrices"))
     configs = [Config({**CONFIG, "lr": lr}) for lr in (0.01, 0.1)]
-    form = Form("lookahead", 8)
-    together = hyper_gradients(task, configs, [1, 2], form)
+    spec = HyperGradientSpec("lookahead", 8)
+    together = hyper_gradients(task, configs, [1, 2], spec)
     for config, seed, found in zip(configs, [1, 2], together, strict=True):
-        alone = hyper_gradient(task, config, seed, form)
+        alone = hyper_gradient(task, config, seed, spec)
         assert found.gradient == pytest.approx(alone.gradient, rel=1e-3, abs=1e-6)
         assert found.flops == alone.flops
-    everything = hyper_gradient(plain_task(model=lambda hp: Plain(dropout=0.0)), configs[0], 1, form)
+    everything = hyper_gradient(plain_task(model=lambda hp: Plain(dropout=0.0)), configs[0], 1, spec)
     assert everything.gradient["weight_decay"] != together[0].gradient["weight_decay"]
 
 
@@ -125,10 +125,10 @@ def test_frozen_weights_that_differ_between_trials_are_measured_one_by_one():
 
     task = plain_task(model=half)
     configs = [Config(CONFIG)] * 2
-    form = Form("lookahead", 8)
-    together = hyper_gradients(task, configs, [1, 2], form)
+    spec = HyperGradientSpec("lookahead", 8)
+    together = hyper_gradients(task, configs, [1, 2], spec)
     assert [found.gradient for found in together] == [
-        hyper_gradient(task, config, seed, form).gradient
+        hyper_gradient(task, config, seed, spec).gradient
         for config, seed in zip(configs, [1, 2], strict=True)
     ]
 
@@ -404,5 +404,5 @@ def test_module_loss_measures_what_module_task_measures():
     task = ModuleTask(
         lambda hp: Plain(), (IMAGES, IMAGES), classify, "accuracy", space, batch_size=8, device="cpu"
     )
-    form = Form("lookahead", 8)
-    assert hyper_gradient(loss, Config(CONFIG), 4, form) == hyper_gradient(task, Config(CONFIG), 4, form)
+    spec = HyperGradientSpec("lookahead", 8)
+    assert hyper_gradient(loss, Config(CONFIG), 4, spec) == hyper_gradient(task, Config(CONFIG), 4, spec)

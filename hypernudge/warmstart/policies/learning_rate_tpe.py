@@ -1,4 +1,4 @@
-"""Density: learning rates that look like those of the good trials so far. No gradient: the cheap rival.
+"""Learning rates that look like those of the good trials so far: the control that needs no gradient.
 
 The ratio of two kernel densities, as in the tree-structured Parzen estimator (Bergstra et al. 2011), on one
 coordinate only: the decades of the effective learning rate.
@@ -14,6 +14,7 @@ import numpy as np
 
 from hypernudge.errors import require_between, require_whole
 from hypernudge.random import Streams
+from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import rates
@@ -23,32 +24,33 @@ if TYPE_CHECKING:
     from hypernudge.task import Task
 
 
+@accepts(min_results="least", gamma="good", n_ei_candidates="candidates", passthrough_every="vanilla_every")
 @dataclass(frozen=True)
-class Density:
+class LearningRateTPE:
     """Sets the rate to the candidate where good trials are densest against the rest.
 
     Args:
-        least: Results that a milestone must have before it is learned from; the highest such one is.
-        good: Share of its trials that count as good.
-        candidates: Rates drawn from the space, of which the best is taken.
-        vanilla_every: Every so many-th trial is left as it was sampled.
+        min_results: Results that a milestone must have before it is learned from; the highest such one is.
+        gamma: Share of its trials that count as good.
+        n_ei_candidates: Rates drawn from the space, of which the best is taken.
+        passthrough_every: Every so many-th trial is left as it was sampled.
 
     Raises:
-        InvalidArgumentError: If `least < 4`, `good` is not in (0, 1), or a count is below 1.
+        InvalidArgumentError: If `min_results < 4`, `gamma` is not in (0, 1), or a count is below 1.
     """
 
     yields: ClassVar[str] = "density"  # to a model of the scheduler's own
 
-    least: int = 10
-    good: float = 0.25
-    candidates: int = 24
-    vanilla_every: int = 4
+    min_results: int = 10
+    gamma: float = 0.25
+    n_ei_candidates: int = 24
+    passthrough_every: int = 4
 
     def __post_init__(self) -> None:
-        require_whole("least", self.least, 4, remedy="10 is usual")
-        require_between("good", self.good, 0, 1, remedy="0.25 is usual")
-        require_whole("candidates", self.candidates, 1, 1_000_000)
-        require_whole("vanilla_every", self.vanilla_every)
+        require_whole("min_results", self.min_results, 4, remedy="10 is usual")
+        require_between("gamma", self.gamma, 0, 1, remedy="0.25 is usual")
+        require_whole("n_ei_candidates", self.n_ei_candidates, 1, 1_000_000)
+        require_whole("passthrough_every", self.passthrough_every)
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`."""
@@ -59,16 +61,18 @@ class Density:
         """Return the configuration at the best candidate rate; unchanged while too little is known."""
         needs_rate(task.space, "density")
         number = len(history.trials)
-        if number % self.vanilla_every == self.vanilla_every - 1:
-            return Nudge(sampled, "density", reason=f"every {self.vanilla_every}th trial is left as sampled")
+        if number % self.passthrough_every == self.passthrough_every - 1:
+            return Nudge(
+                sampled, "density", reason=f"every {self.passthrough_every}th trial is left as sampled"
+            )
         unit, ranked = self._furthest(task, history)
         if not ranked:
-            reason = f"no milestone has {self.least} results yet: left as sampled"
+            reason = f"no milestone has {self.min_results} results yet: left as sampled"
             return Nudge(sampled, "density", reason=reason)
         seen = np.array([rates.log_rate(task, config) for config in ranked])
-        count = max(2, math.ceil(self.good * len(seen)))
+        count = max(2, math.ceil(self.gamma * len(seen)))
         rng = streams("density", number)
-        drawn = rng.choice(rates.log_rates(task), self.candidates)
+        drawn = rng.choice(rates.log_rates(task), self.n_ei_candidates)
         advantage = log_density(drawn, seen[:count]) - log_density(drawn, seen[count:])
         best = float(drawn[int(np.argmax(advantage))])
         config = rates.at_rate(task, sampled, best)
@@ -80,7 +84,7 @@ class Density:
         for unit in reversed(history.milestones()):
             configs = [history.trials[trial].config for _, _, trial in history.ranked(unit)]
             ranked = [config for config in configs if rates.has_rate(task, config)]
-            if len(ranked) >= self.least:
+            if len(ranked) >= self.min_results:
                 return unit, ranked
         return 0, []
 

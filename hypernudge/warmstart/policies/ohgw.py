@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hypernudge.errors import require, require_between, require_choice, require_names, require_whole
 from hypernudge.random import Streams
+from hypernudge.renamed import accepts, attributes
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, measure_and_nudge
@@ -24,26 +25,30 @@ if TYPE_CHECKING:
     from hypernudge.warmstart.measurement.measure import Measurement
 
 
+__getattr__ = attributes(__name__, OHGW="Literal")
+
+
+@accepts(objective="form")
 @dataclass(frozen=True)
-class Literal:
+class OHGW:
     """One or several hyper-gradient steps before training.
 
     Args:
         eta_h: Step size in warped coordinates.
         batch_size: Samples per mini-batch of the measurement.
-        form: `"lookahead"` (loss on a second batch after one step on the first) or `"direct"` (loss of one
-            batch; learning rate and momentum then have gradient zero).
+        objective: `"lookahead"` (loss on a second batch after one step on the first) or `"direct"` (loss of
+            one batch; learning rate and momentum then have gradient zero).
         steps: Number of hyper-gradient steps, each on fresh batches at the same initialisation.
         only: Names of the hyper-parameters to move; None for every continuous one.
         policy: The name under which it is recorded.
 
     Raises:
-        InvalidArgumentError: For a non-positive `eta_h`, `batch_size` or `steps`, or an unknown `form`.
+        InvalidArgumentError: For a non-positive `eta_h`, `batch_size` or `steps`, or an unknown `objective`.
     """
 
     eta_h: float = 1e-3
     batch_size: int = 128
-    form: str = "lookahead"
+    objective: str = "lookahead"
     steps: int = 1
     only: tuple[str, ...] | None = None
     policy: str = "literal"
@@ -52,7 +57,7 @@ class Literal:
         require_between("eta_h", self.eta_h, 0, 1e6, remedy="it must be positive: 1e-3 is the proposal")
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
         require_whole("steps", self.steps, 1, MAX_STEPS, remedy="1 is the proposal")
-        require_choice("form", self.form, ("lookahead", "direct"))
+        require_choice("objective", self.objective, ("lookahead", "direct"))
         require(isinstance(self.policy, str), "policy", "must be a name", self.policy, "leave it out")
         if self.only is not None:
             require_names("only", self.only)
@@ -83,7 +88,7 @@ class Literal:
                 differentiable,
                 [descents[i].config for i in going],
                 [seeds[i] for i in going],
-                measure.Form(self.form, self.batch_size, index, self.only),
+                measure.HyperGradientSpec(self.objective, self.batch_size, index, self.only),
             )
             for i, m in zip(going, found, strict=True):
                 descents[i] = descents[i].after(task, m, self.eta_h)
@@ -97,7 +102,7 @@ class Literal:
         if not measured.finite:
             reason = f"hyper-gradient is not finite at step {measured.steps}: left as sampled"
             return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=measured.flops)
-        reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.form} hyper-gradient"
+        reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.objective} hyper-gradient"
         return Nudge(
             measured.config,
             self.policy,
@@ -135,15 +140,16 @@ class Descent:
         )
 
 
+@accepts(objective="form")
 def multi_step(
     steps: int = 5,
     eta_h: float = 1e-3,
     batch_size: int = 128,
-    form: str = "lookahead",
+    objective: str = "lookahead",
     only: tuple[str, ...] | None = None,
-) -> Literal:
+) -> OHGW:
     """Several hyper-gradient steps instead of one: the control that shows whether more of it helps.
 
-    Arguments and errors are those of `Literal`.
+    Arguments and errors are those of `OHGW`.
     """
-    return Literal(eta_h, batch_size, form, steps, only, policy="multi_step")
+    return OHGW(eta_h, batch_size, objective, steps, only, policy="multi_step")
