@@ -167,7 +167,7 @@ def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine)
         assert [plain(event) for event in seen] == whole[cut - redone :]
 
 
-@pytest.mark.parametrize("warm_start", [None, CurvatureBand(), Literal(eta_h=0.1)])
+@pytest.mark.parametrize("warm_start", [None, CurvatureBand(), OHGW(eta_h=0.1)])
 @pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
 def test_five_members_make_an_engine(scheduler, warm_start):
     task = digits("mlp", steps_per_unit=2)
