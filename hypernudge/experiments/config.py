@@ -119,7 +119,7 @@ class RunConfig:
 
     @property
     def episodes(self) -> dict[str, Any]:
-        """Keyword arguments of :class:`~hypernudge.episodes.AEES`, but for what is put in at run time."""
+        """Keyword arguments of `AEES`, but for what is put in at run time."""
         return {
             "lr_candidates": self.lr_candidates,
             "noise_candidates": self.noise_candidates,
@@ -136,6 +136,11 @@ class RunConfig:
             "ema_alpha": self.ema_alpha,
             "seed": self.seed,
         }
+
+    def limit(self, part: str) -> int | None:
+        """Return at most how many samples of a part are used; None for all."""
+        most: int | None = self.data["max_train_samples" if part == "train" else "max_eval_samples"]
+        return most
 
     @property
     def noisy(self) -> bool:

@@ -12,7 +12,7 @@ from torch import nn
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.experiments.config import RunConfig
-from hypernudge.experiments.problem import Problem, Samples
+from hypernudge.experiments.task_data import Samples, TaskData
 
 
 class UnavailableError(InvalidArgumentError):
@@ -45,7 +45,7 @@ class Experiment(Protocol):
         """Do what is separate from the measured run, if that is asked for; return what was done."""
         ...
 
-    def problem(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> Problem:
+    def load_data(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> TaskData:
         """Load the data.
 
         Raises:
@@ -73,9 +73,5 @@ class Experiment(Protocol):
 
 def limited(rows: Mapping[str, int], config: RunConfig) -> dict[str, int]:
     """Return the sizes of parts after the subsets that the configuration asks for."""
-    limits = {"train": config.data["max_train_samples"]}
-    found = {}
-    for part, size in rows.items():
-        limit = limits.get(part, config.data["max_eval_samples"])
-        found[part] = size if limit is None else min(size, limit)
-    return found
+    limits = {part: config.limit(part) for part in rows}
+    return {part: min(size, size if (most := limits[part]) is None else most) for part, size in rows.items()}

@@ -15,7 +15,7 @@ from hypernudge.experiments.batches import subset
 from hypernudge.experiments.config import RunConfig
 from hypernudge.experiments.experiment import UnavailableError
 from hypernudge.experiments.labels import NoisyLabels, cifar100_noise
-from hypernudge.experiments.problem import Inputs, Problem
+from hypernudge.experiments.task_data import Inputs, TaskData
 from hypernudge.tasks.vision.augment import crop_and_flip
 from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
 from hypernudge.tasks.vision.images import held_out
@@ -71,8 +71,8 @@ def _digest(files: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
     return sha.hexdigest()
 
 
-class Images:
-    """Images in memory; see :class:`~hypernudge.experiments.problem.Samples`.
+class ImageSamples:
+    """Images in memory; see `Samples`.
 
     Args:
         images: uint8 `(n, 3, 32, 32)` by part.
@@ -119,7 +119,7 @@ def random_crop_and_flip(images: Tensor, generator: np.random.Generator) -> Tens
     return crop_and_flip(images, offsets.to(images.device), flips.to(images.device), PADDING)
 
 
-def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Problem:
+def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> TaskData:
     """Read the files, split, take subsets, corrupt the training labels.
 
     `validation="split"` holds a tenth of the training file out; `"test"` validates on the test file, as the
@@ -138,11 +138,7 @@ def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Prob
             "validation": (images[out], labels[out]),
             "test": files["test"],
         }
-    limits = {"train": config.data["max_train_samples"]}
-    taken = {
-        part: subset(len(y), limits.get(part, config.data["max_eval_samples"]), part)
-        for part, (_, y) in parts.items()
-    }
+    taken = {part: subset(len(y), config.limit(part), part) for part, (_, y) in parts.items()}
     images_of = {part: np.ascontiguousarray(parts[part][0][rows]) for part, rows in taken.items()}
     labels_of = {part: parts[part][1][rows] for part, rows in taken.items()}
     noise: NoisyLabels | None = None
@@ -151,4 +147,5 @@ def load_images(config: RunConfig, data_dir: Path, device: torch.device) -> Prob
             labels_of["train"].tolist(), config.label_noise_type, config.label_noise_rate, config.seed
         )
         labels_of["train"] = np.array(noise.labels, dtype=np.int64)
-    return Problem("CIFAR-100", "resnet18", Images(images_of, labels_of, device), _digest(files), noise)
+    samples = ImageSamples(images_of, labels_of, device)
+    return TaskData("CIFAR-100", "resnet18", samples, _digest(files), noise)

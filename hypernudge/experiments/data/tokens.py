@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.experiments.data.texts import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
+from hypernudge.experiments.data.text_sources import AGNEWS_SPLIT_SEED, AGNEWS_VALIDATION, Texts, TextTask
 from hypernudge.results.files import write_text
 from hypernudge.tasks.data.cache import Chunk, Field, cached_arrays, open_arrays
 

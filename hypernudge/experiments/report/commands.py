@@ -36,30 +36,50 @@ def report_command(task: str, arguments: Sequence[str] | None = None) -> int:
     """Write every table and figure of one task, and `report.md` over them; returns the exit code."""
     description = f"Every table and figure of the {task} runs, and report.md over them."
     options = _parser(description, "report").parse_args(arguments)
-    return _run(options, list(TABLES), list(FIGURES), task)
+    return _run(options, list(TABLES), list(FIGURES), task, report=True)
+
+
+@console.forgiving()
+def clean_tables_command(task: str, arguments: Sequence[str] | None = None) -> int:
+    """Write every table of one task's runs on clean labels; returns the exit code."""
+    options = _parser(f"Every table of the {task} runs on clean labels.", "tables").parse_args(arguments)
+    return _run(options, [topic for topic in TABLES if topic != "noisy"], [], task, clean=True)
+
+
+@console.forgiving()
+def all_plots_command(task: str, arguments: Sequence[str] | None = None) -> int:
+    """Draw every figure of one task's runs; returns the exit code."""
+    options = _parser(f"Every figure of the {task} runs.", "figures").parse_args(arguments)
+    return _run(options, [], list(FIGURES), task)
 
 
 def _parser(description: str | None, what: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=f"{description} Reads saved results; never trains.")
     parser.add_argument("results", type=Path, nargs="+", help="result files, or folders that hold them")
-    parser.add_argument(
-        "--output-dir", type=Path, default=Path("results/report"), help=f"where the {what} goes"
-    )
+    parser.add_argument("--output-dir", type=Path, default=Path("results/report"), help=f"for the {what}")
     parser.add_argument("--svg", action="store_true", help="figures as SVG too, for pages that show no PDF")
     return parser
 
 
 def _run(
-    options: argparse.Namespace, tables: Sequence[str], figures: Sequence[str], task: str | None = None
+    options: argparse.Namespace,
+    tables: Sequence[str],
+    figures: Sequence[str],
+    task: str | None = None,
+    *,
+    clean: bool = False,
+    report: bool = False,
 ) -> int:
     """Exit code 0: all is well; 1: written, but files were left out; 2: nothing to read."""
     runs = load_runs(options.results)
     if task is not None:
         runs = runs.where(run for run in runs.runs if run.result.task_name == task)
+    if clean:
+        runs = runs.where(run for run in runs.runs if run.noise == "clean")
     for line in runs.problems:
         sys.stderr.write(f"left out: {line}\n")
     if not runs.runs:
-        of = f" of {task}" if task else ""
+        of = (f" of {task}" if task else "") + (" on clean labels" if clean else "")
         sys.stderr.write(
             f"error: results: must hold at least one result{of}, but got none; run an experiment first\n"
         )
@@ -70,7 +90,7 @@ def _run(
     topics = [FIGURES[topic] for topic in figures]
     drawings = draw_all(runs, options.output_dir, topics, svg=options.svg)
     drawn = [(path.name, caption) for path, caption in drawings]
-    if task is not None:
+    if report:
         write_text(options.output_dir / "report.md", _report(runs, made, drawn))
     for table in made:
         sys.stdout.write(f"{table.name}: {table.caption}\n{to_markdown(table.frame)}\n")

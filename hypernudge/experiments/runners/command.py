@@ -99,39 +99,39 @@ def _warn(config: RunConfig, steps: int) -> list[str]:
 def _train(experiment: Experiment, options: argparse.Namespace, config: RunConfig, output: Path) -> None:
     import torch
 
-    from hypernudge.experiments.problem import StepCosts
+    from hypernudge.experiments.task_data import StepCosts
     from hypernudge.experiments.training.checkpoints import checkpoint_path
     from hypernudge.experiments.training.hardware import choose_device
-    from hypernudge.experiments.training.loop import Loop, Saving
+    from hypernudge.experiments.training.trainer import CheckpointConfig, Trainer
 
     device = choose_device(options.device)
-    problem = experiment.problem(options, config, device)
+    data = experiment.load_data(options, config, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = experiment.model(options, skeleton=False).to(device)
-    costs = StepCosts(experiment.model(options, skeleton=True), problem.samples, experiment.lengths)
+    costs = StepCosts(experiment.model(options, skeleton=True), data.samples, experiment.lengths)
     checkpoint = checkpoint_path(output)
-    loop = Loop(
+    trainer = Trainer(
         config,
-        problem,
+        data,
         model,
         costs,
         device,
-        saving=Saving(checkpoint, options.checkpoint_steps, options.resume),
+        checkpoints=CheckpointConfig(checkpoint, options.checkpoint_steps, options.resume),
         evaluate_test=options.evaluate_test,
         emit=emit,
     )
-    total = config.epochs * loop.steps_per_epoch
-    warnings = _warn(config, loop.steps_per_epoch)
+    total = config.epochs * trainer.steps_per_epoch
+    warnings = _warn(config, trainer.steps_per_epoch)
     with Progress(total, unit="steps") as progress:
         progress.running(f"{config.task_name} {config.method_name} seed {config.seed}")
 
         def on_step(steps: int) -> None:
             progress.advance(steps - progress.done)
 
-        loop.on_step = on_step
-        seen = loop.run()
-    result = _result(config, loop, seen, options, warnings)
+        trainer.on_step = on_step
+        seen = trainer.run()
+    result = _result(config, trainer, seen, options, warnings)
     if not options.overwrite:
         _set_aside(output)
     save_run_result(result, output)
@@ -149,20 +149,20 @@ def _train(experiment: Experiment, options: argparse.Namespace, config: RunConfi
 
 
 def _result(
-    config: RunConfig, loop: Any, seen: Any, options: argparse.Namespace, warnings: list[str]
+    config: RunConfig, trainer: Any, seen: Any, options: argparse.Namespace, warnings: list[str]
 ) -> RunResult:
-    from hypernudge.experiments.training.measures import runtime_metrics
+    from hypernudge.experiments.training.runtime_metrics import runtime_metrics
     from hypernudge.harness.cells.provenance import provenance
 
-    episodes, controllers = loop.regime.logs()
+    episodes, controllers = trainer.stepper.logs()
     flops = sum(seen.epoch_flops)
     best = max(seen.val_accuracies)
     return RunResult(
         method_name=config.method_name,
         task_name=config.task_name,
         seed=config.seed,
-        model_name=loop.problem.model_name,
-        dataset_name=loop.problem.dataset_name,
+        model_name=trainer.data.model_name,
+        dataset_name=trainer.data.dataset_name,
         config=config.as_dict(),
         best_val_accuracy=best,
         final_val_accuracy=seen.val_accuracies[-1],
@@ -180,7 +180,7 @@ def _result(
         episode_logs=episodes,
         controller_logs=controllers,
         run_tag=options.run_tag,
-        runtime_metrics=runtime_metrics(loop, warnings),
+        runtime_metrics=runtime_metrics(trainer, warnings),
         provenance={
             **provenance(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -193,16 +193,16 @@ def _dry_run(experiment: Experiment, options: argparse.Namespace, config: RunCon
     import torch
 
     from hypernudge.experiments.batches import steps_per_epoch
-    from hypernudge.experiments.problem import StepCosts
+    from hypernudge.experiments.task_data import StepCosts
     from hypernudge.experiments.training.checkpoints import checkpoint_path
-    from hypernudge.experiments.training.loop import planned_flops
+    from hypernudge.experiments.training.trainer import planned_flops
 
     experiment.prepare(options)
     plan: dict[str, Any] = {"event": "dry_run", "config": config.as_dict()}
-    problem = None
+    data = None
     try:
-        problem = experiment.problem(options, config, torch.device("cpu"))
-        rows = {part: problem.size(part) for part in problem.samples.labels}
+        data = experiment.load_data(options, config, torch.device("cpu"))
+        rows = {part: data.size(part) for part in data.samples.labels}
         plan["data"] = {"rows": rows, "source": "files"}
     except UnavailableError as error:
         rows, longest = experiment.declared(config)
@@ -211,8 +211,8 @@ def _dry_run(experiment: Experiment, options: argparse.Namespace, config: RunCon
     plan["total_steps"] = config.epochs * plan["steps_per_epoch"]
     try:
         costs = StepCosts(experiment.model(options, skeleton=True), experiment.blank(), experiment.lengths)
-        if problem is not None:
-            flops, basis = sum(planned_flops(config, problem, costs)), "every batch"
+        if data is not None:
+            flops, basis = sum(planned_flops(config, data, costs)), "every batch"
         else:
             each = costs(rows["train"], longest, training=True)
             flops = config.epochs * (each + costs(rows["validation"], longest, training=False))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from hypernudge.experiments.data.texts import AGNEWS, SST2
+from hypernudge.experiments.data.text_sources import AGNEWS, SST2
 from hypernudge.experiments.experiment import Experiment
-from hypernudge.experiments.runners.cifar100 import Cifar100
+from hypernudge.experiments.runners.cifar100_experiment import Cifar100Experiment
 from hypernudge.experiments.runners.command import main
-from hypernudge.experiments.runners.text import Text
+from hypernudge.experiments.runners.text_experiment import TextExperiment
 
 EXPERIMENTS: dict[str, Callable[[], Experiment]] = {
-    "cifar100": Cifar100,
-    "sst2": lambda: Text(SST2),
-    "agnews": lambda: Text(AGNEWS),
+    "cifar100": Cifar100Experiment,
+    "sst2": lambda: TextExperiment(SST2),
+    "agnews": lambda: TextExperiment(AGNEWS),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks.language.data import load_text
 from hypernudge.tasks.language.kneser_ney import KneserNey, discounts
-from tests.aees.tools import DATA
+from tests.experiments.tools import DATA
 
 TINY = np.array([0, 1, 2, 0, 1, 3, 0, 1, 2])  # a b c a b d a b c, and one word that never occurs
 

@@ -11,7 +11,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks.language import data as data_module
 from hypernudge.tasks.language.data import load_text
 from hypernudge.tasks.language.tokenizers import KINDS, loads, train_tokenizer
-from tests.aees.tools import DATA
+from tests.experiments.tools import DATA
 
 LINES = [
     " = Lobsters = \n",

@@ -18,7 +18,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.tasks.vision import sources
 from hypernudge.tasks.vision.decode import Decoder, Encoded
 from hypernudge.tasks.vision.images import held_out, load_images, read_part
-from tests.aees.tools import DATA
+from tests.experiments.tools import DATA
 from tests.tasks.vision.tools import encoded, pixels, write_batches, write_folder, write_parquet
 
 N = 60

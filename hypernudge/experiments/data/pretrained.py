@@ -1,85 +1,20 @@
-"""SST-2 and AG News for a pretrained transformer: batches padded to their longest text."""
+"""Pretrained transformers and tokenizers: from the Hugging Face hub, a folder or an installed package."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from torch import nn
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.experiments.batches import subset
-from hypernudge.experiments.config import RunConfig
-from hypernudge.experiments.data.texts import TextTask, hub_mode
-from hypernudge.experiments.data.tokens import Tokens
+from hypernudge.experiments.data.text_sources import hub_mode
 from hypernudge.experiments.experiment import UnavailableError
-from hypernudge.experiments.labels import NoisyLabels, agnews_noise
-from hypernudge.experiments.problem import Inputs, Problem
 
 PACKAGED = "package:"
-
-
-class Sentences:
-    """Token ids in memory; see :class:`~hypernudge.experiments.problem.Samples`.
-
-    Args:
-        ids: Token ids of every sample by part.
-        labels: int64 `(n,)` by part.
-        pad: Id that shorter texts are padded with.
-        device: Where the model is.
-    """
-
-    def __init__(
-        self,
-        ids: dict[str, Sequence[Sequence[int]]],
-        labels: dict[str, np.ndarray],
-        pad: int,
-        device: torch.device,
-    ) -> None:
-        self.ids = {part: [torch.tensor(row) for row in rows] for part, rows in ids.items()}
-        self.labels = {part: torch.from_numpy(array) for part, array in labels.items()}
-        self._pad, self._device = pad, device
-
-    def batch(self, part: str, rows: Tensor, augmentation: np.random.Generator | None) -> Inputs:
-        """Return ids and mask, int64 `(b, longest)`; text is not augmented."""
-        del augmentation
-        chosen = [self.ids[part][row] for row in rows.tolist()]
-        ids = pad_sequence(chosen, batch_first=True, padding_value=self._pad)
-        lengths = torch.tensor([len(row) for row in chosen])
-        mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        return {"input_ids": ids.to(self._device), "attention_mask": mask.to(self._device)}
-
-    def length(self, part: str, rows: Tensor) -> int:
-        """Return the length of the longest text."""
-        return max(len(self.ids[part][row]) for row in rows.tolist())
-
-    def example(self, size: int, length: int) -> Inputs:
-        """Return ids without data."""
-        # A mask would be looked into, which cannot be done without data, and costs no FLOPs that are counted.
-        return {"input_ids": torch.ones(size, length, dtype=torch.int64, device="meta")}
-
-
-def load_sentences(task: TextTask, config: RunConfig, tokens: Tokens, device: torch.device) -> Problem:
-    """Take subsets of the tokenised parts and corrupt the training labels."""
-    limits = {"train": config.data["max_train_samples"]}
-    ids: dict[str, Sequence[Sequence[int]]] = {}
-    labels: dict[str, np.ndarray] = {}
-    for part, (rows, given) in tokens.parts.items():
-        taken = subset(len(given), limits.get(part, config.data["max_eval_samples"]), part)
-        ids[part] = [rows[row] for row in taken]
-        labels[part] = np.asarray(given, dtype=np.int64)[taken]
-    noise: NoisyLabels | None = None
-    if config.noisy:
-        seed = config.seed if config.label_noise_seed is None else config.label_noise_seed
-        noise = agnews_noise(labels["train"].tolist(), config.label_noise_rate, seed, task.classes)
-        labels["train"] = np.array(noise.labels, dtype=np.int64)
-    samples = Sentences(ids, labels, tokens.of.pad_token_id, device)
-    return Problem(task.title, config.data["model_name"], samples, tokens.of.digest, noise)
 
 
 def model_location(name: str) -> str:

@@ -22,7 +22,7 @@ def build_optimizer(parameters: Iterable[nn.Parameter], config: RunConfig) -> Op
     )
 
 
-class Regime:
+class SteppedOptimizer:
     """Steps an optimizer, with or without episodes.
 
     Decisions are those of the published package. A loss that is not finite does not end the run: the baseline

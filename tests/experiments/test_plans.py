@@ -8,8 +8,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.experiments.runners.plans import load_run_plan, main, manifest, state_of
 from hypernudge.experiments.runners.tasks import EXPERIMENTS
 from hypernudge.experiments.training.results import save_run_result
-from tests.aees.synthetic import result_of
-from tests.aees.tools import common_words, real_sst2, tiny_bert
+from tests.experiments.synthetic import result_of
+from tests.experiments.tools import common_words, real_sst2, tiny_bert
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,11 +8,11 @@ import torch
 from hypernudge.episodes import AEES
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.experiments.batches import augmentation, epoch_order, seed_dropout, subset
-from hypernudge.experiments.problem import StepCosts
+from hypernudge.experiments.task_data import StepCosts
 from hypernudge.experiments.training.checkpoints import checkpoint_path
-from hypernudge.experiments.training.loop import Saving, planned_flops
 from hypernudge.experiments.training.schedules import build_schedule, schedule_warnings
-from tests.aees.tools import Points, config_of, loop_of, network, steered
+from hypernudge.experiments.training.trainer import CheckpointConfig, planned_flops
+from tests.experiments.tools import Points, config_of, network, steered, trainer_of
 
 CONDITIONS = {
     "baseline": config_of(),
@@ -44,22 +44,24 @@ def killed_at(step):
     return on_step
 
 
-def seen(loop):
-    progress = dataclasses.asdict(loop.run())
+def seen(trainer):
+    progress = dataclasses.asdict(trainer.run())
     counters = {key: value for key, value in progress.items() if key not in CLOCKS}
-    return counters, loop.regime.logs(), [parameter.detach().clone() for parameter in loop.model.parameters()]
+    parameters = [parameter.detach().clone() for parameter in trainer.model.parameters()]
+    return counters, trainer.stepper.logs(), parameters
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
 def test_a_killed_run_resumes_to_bit_equal_results(name, tmp_path):
     config, path = CONDITIONS[name], tmp_path / "run.checkpoint.pt"
-    counters, logs, parameters = seen(loop_of(config))
+    counters, logs, parameters = seen(trainer_of(config))
     assert counters["step"] == 15 and len(counters["val_accuracies"]) == 3
     for kill, at in ((3, 2), (9, 8)):  # inside an epoch and an episode; then again, in the next epoch
         with pytest.raises(KilledError):
-            loop_of(config, saving=Saving(path, 2, resume=True), on_step=killed_at(kill)).run()
+            checkpoints = CheckpointConfig(path, 2, resume=True)
+            trainer_of(config, checkpoints=checkpoints, on_step=killed_at(kill)).run()
         assert torch.load(path, weights_only=True)["state"]["progress"]["step"] == at
-    again = loop_of(config, saving=Saving(path, 2, resume=True))
+    again = trainer_of(config, checkpoints=CheckpointConfig(path, 2, resume=True))
     resumed = seen(again)
     assert again.resumed_at == 8
     assert resumed[0] == counters and resumed[1] == logs
@@ -67,15 +69,15 @@ def test_a_killed_run_resumes_to_bit_equal_results(name, tmp_path):
 
 
 def test_the_regimes_differ_and_the_neutral_arm_is_the_bare_optimizer():
-    results = {name: seen(loop_of(config))[0]["train_losses"] for name, config in CONDITIONS.items()}
+    results = {name: seen(trainer_of(config))[0]["train_losses"] for name, config in CONDITIONS.items()}
     assert len({tuple(losses) for losses in results.values()}) == len(CONDITIONS)
     neutral = steered(lr_candidates=(1.0,), noise_candidates=(0.0,))
-    assert seen(loop_of(neutral))[0]["train_losses"] == results["baseline"]
+    assert seen(trainer_of(neutral))[0]["train_losses"] == results["baseline"]
 
 
 def test_the_loop_is_the_loop_that_one_would_write_by_hand():
     config = steered(episode_length=3)
-    counters, logs, parameters = seen(loop_of(config))
+    counters, logs, parameters = seen(trainer_of(config))
     samples = Points()
     torch.manual_seed(0)
     model = network()
@@ -105,48 +107,48 @@ def test_the_loop_is_the_loop_that_one_would_write_by_hand():
 
 
 def test_controller_logs_tell_what_the_controller_knows():
-    loop = loop_of(steered(noise_candidates=(0.0,)))
-    loop.run()
-    episodes, controllers = loop.regime.logs()
+    trainer = trainer_of(steered(noise_candidates=(0.0,)))
+    trainer.run()
+    episodes, controllers = trainer.stepper.logs()
     log = controllers["lr_controller_logs"]
     assert (
         log["controller_type"] == "DiscountedUCB"
         and sum(log["pulls"]) == len(episodes["episode_rewards"]) == 4
     )
-    (bandit,) = loop.regime.aees.episodes.controller.state_dict()["bandits"][0]
+    (bandit,) = trainer.stepper.aees.episodes.controller.state_dict()["bandits"][0]
     expected = [s / n for s, n in zip(bandit["sums"], bandit["counts"], strict=True)]
     assert log["value_estimates_history"][-1] == expected
     assert controllers["noise_controller_logs"]["controller_type"] == "FixedAxis"
 
 
 def test_a_diverged_run_goes_on_and_says_so():
-    progress = loop_of(steered(lr_candidates=(1e30, 1e31), optimizer="SGD")).run()
+    progress = trainer_of(steered(lr_candidates=(1e30, 1e31), optimizer="SGD")).run()
     assert math.isnan(progress.train_losses[-1]) and len(progress.val_accuracies) == 3
 
 
 def test_planned_flops_are_those_of_the_run():
-    loop = loop_of(config_of())
-    assert planned_flops(loop.config, loop.problem, loop.costs) == loop.run().epoch_flops
+    trainer = trainer_of(config_of())
+    assert planned_flops(trainer.config, trainer.data, trainer.costs) == trainer.run().epoch_flops
 
 
 def test_the_test_part_is_evaluated_where_validation_is_best():
-    loop = loop_of(config_of(), evaluate_test=True)
-    progress = loop.run()
+    trainer = trainer_of(config_of(), evaluate_test=True)
+    progress = trainer.run()
     assert 0.5 < progress.test_at_best <= 1.0
-    assert loop_of(config_of()).run().test_at_best is None
+    assert trainer_of(config_of()).run().test_at_best is None
 
 
 def test_a_checkpoint_of_other_settings_or_a_damaged_one_is_refused(tmp_path):
     path = checkpoint_path(tmp_path / "run.json")
     with pytest.raises(KilledError):
-        loop_of(config_of(), saving=Saving(path, 2), on_step=killed_at(4)).run()
+        trainer_of(config_of(), checkpoints=CheckpointConfig(path, 2), on_step=killed_at(4)).run()
     with pytest.raises(InvalidArgumentError, match=r"lr: saved 0\.02, here 0\.03"):
-        loop_of(config_of(lr=0.03), saving=Saving(path, 2, resume=True)).run()
+        trainer_of(config_of(lr=0.03), checkpoints=CheckpointConfig(path, 2, resume=True)).run()
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InvalidArgumentError, match="must be a checkpoint"):
-        loop_of(config_of(), saving=Saving(path, 2, resume=True)).run()
+        trainer_of(config_of(), checkpoints=CheckpointConfig(path, 2, resume=True)).run()
     path.unlink()
-    assert loop_of(config_of(), saving=Saving(path, 0, resume=True)).run().step == 15
+    assert trainer_of(config_of(), checkpoints=CheckpointConfig(path, 0, resume=True)).run().step == 15
 
 
 def factors(config, steps_per_epoch, count):

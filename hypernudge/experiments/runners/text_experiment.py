@@ -13,18 +13,19 @@ from torch import nn
 
 from hypernudge.errors import require
 from hypernudge.experiments.config import RunConfig
-from hypernudge.experiments.data.sentences import Sentences, load_model, load_sentences, load_tokenizer
-from hypernudge.experiments.data.texts import AGNEWS, TextTask, local_files, read_hub, read_local
+from hypernudge.experiments.data.pretrained import load_model, load_tokenizer
+from hypernudge.experiments.data.text_batches import TextSamples, load_texts
+from hypernudge.experiments.data.text_sources import AGNEWS, TextTask, local_files, read_hub, read_local
 from hypernudge.experiments.data.tokens import Tokens, load_tokens, save_tokens, source_of, tokenize
 from hypernudge.experiments.experiment import limited
-from hypernudge.experiments.problem import Problem, Samples
 from hypernudge.experiments.runners.arguments import Option, build_parser, config_arguments, count, subsets
+from hypernudge.experiments.task_data import Samples, TaskData
 
 METHODS = {"AdamW": "baseline", "AdaptiveScheduler": "adaptive", "RandomScheduler": "random"}
 
 
-class Text:
-    """The experiments on text; see :class:`~hypernudge.experiments.experiment.Experiment`.
+class TextExperiment:
+    """The experiments on text; see `Experiment`.
 
     Args:
         task: Which data set.
@@ -122,17 +123,17 @@ class Text:
             "max_length": tokens.of.max_length,
         }
 
-    def problem(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> Problem:
+    def load_data(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> TaskData:
         """Load the tokens, or make them."""
-        return load_sentences(self.task, config, self._tokens(options)[0], device)
+        return load_texts(self.task, config, self._tokens(options)[0], device)
 
     def model(self, options: argparse.Namespace, *, skeleton: bool) -> nn.Module:
         """Return the encoder with a new head."""
         return load_model(options.model_name, self.task.classes, skeleton=skeleton, **_fetching(options))
 
     def blank(self) -> Samples:
-        """Return no sentences."""
-        return Sentences({}, {}, 0, torch.device("cpu"))
+        """Return no texts."""
+        return TextSamples({}, {}, 0, torch.device("cpu"))
 
     def declared(self, config: RunConfig) -> tuple[dict[str, int], int]:
         """Return the published sizes, and the length that texts are cut to."""

@@ -1,4 +1,4 @@
-"""A problem that trains in milliseconds, a tiny transformer on disk, and small files of real text."""
+"""Data that train in milliseconds, a tiny transformer on disk, and small files of real text."""
 
 import gzip
 import json
@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from hypernudge.experiments.config import RunConfig
-from hypernudge.experiments.problem import Problem, StepCosts
-from hypernudge.experiments.training.loop import Loop
+from hypernudge.experiments.task_data import StepCosts, TaskData
+from hypernudge.experiments.training.trainer import Trainer
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CPU = torch.device("cpu")
@@ -66,12 +66,12 @@ def steered(mode="adaptive", **changes):
     return config_of(control_mode=mode, method_name=names[mode], **{**arms, **changes})
 
 
-def loop_of(config, **options):
+def trainer_of(config, **options):
     samples = Points()
     torch.manual_seed(0)
     model = network()
     costs = StepCosts(network("meta"), samples)
-    return Loop(config, Problem("points", "mlp", samples, "0" * 64), model, costs, CPU, **options)
+    return Trainer(config, TaskData("points", "mlp", samples, "0" * 64), model, costs, CPU, **options)
 
 
 def tiny_bert(folder, words, hidden=32):

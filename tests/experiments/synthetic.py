@@ -3,7 +3,7 @@
 import numpy as np
 
 from hypernudge.experiments.training.results import RunResult, save_run_result
-from tests.aees.tools import config_of, steered
+from tests.experiments.tools import config_of, steered
 
 HARDWARE = {
     "device": "cpu",

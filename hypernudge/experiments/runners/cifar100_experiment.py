@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from hypernudge.experiments.config import MODES, NOISE_TYPES, OPTIMIZERS, RunConfig
-from hypernudge.experiments.data.images import Images, download, load_images
+from hypernudge.experiments.data.images import ImageSamples, download, load_images
 from hypernudge.experiments.experiment import limited
-from hypernudge.experiments.problem import Problem, Samples
 from hypernudge.experiments.runners.arguments import Option, build_parser, config_arguments, subsets
+from hypernudge.experiments.task_data import Samples, TaskData
 from hypernudge.tasks.vision.cifar import LAYOUTS
 from hypernudge.tasks.vision.resnet import resnet18_cifar
 
 METHOD_NAMES = {"baseline": "Baseline", "adaptive": "AdaptiveScheduler", "random": "RandomScheduler"}
 
 
-class Cifar100:
-    """The experiment on images; see :class:`~hypernudge.experiments.experiment.Experiment`."""
+class Cifar100Experiment:
+    """The experiment on images; see `Experiment`."""
 
     name = "cifar100"
     lengths: tuple[int, ...] = (1,)
@@ -90,7 +90,7 @@ class Cifar100:
             download(options.data_dir)
         return None
 
-    def problem(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> Problem:
+    def load_data(self, options: argparse.Namespace, config: RunConfig, device: torch.device) -> TaskData:
         """Load the images."""
         return load_images(config, options.data_dir, device)
 
@@ -102,7 +102,7 @@ class Cifar100:
 
     def blank(self) -> Samples:
         """Return no images."""
-        return Images({}, {}, torch.device("cpu"))
+        return ImageSamples({}, {}, torch.device("cpu"))
 
     def declared(self, config: RunConfig) -> tuple[dict[str, int], int]:
         """Return the sizes of CIFAR-100's parts."""

