@@ -68,6 +68,18 @@ def attributes(module: str, **former: str) -> Callable[[str], Any]:
     return find
 
 
+def adopt(subclass: type, **former: str) -> None:
+    """Take methods that a subclass defines by their former names for what they are called now.
+
+    Args:
+        subclass: Whose own definitions are looked at.
+        **former: The former name of each method, by its present one.
+    """
+    for new, old in former.items():
+        if old in vars(subclass) and new not in vars(subclass):
+            setattr(subclass, new, vars(subclass)[old])
+
+
 def _translating(function: Callable[..., Any], present: Mapping[str, str]) -> Any:
     @functools.wraps(function)
     def call(*positional: Any, **named: Any) -> Any:

@@ -29,12 +29,14 @@ from torch import Tensor
 from hypernudge.errors import require
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
+from hypernudge.renamed import adopt, attributes
 from hypernudge.space import SearchSpace, Value
 from hypernudge.workspace import Workspace
 
 Batch = dict[str, Tensor]
 Split = Literal["validation", "test"]
 T = TypeVar("T")
+__getattr__ = attributes(__name__, BatchedTask="Route")
 
 
 @runtime_checkable
@@ -75,8 +77,8 @@ class Studied(Protocol):
         ...
 
 
-class Route(Protocol):
-    """A gradient task for cohorts; every tensor has the member dimension first."""
+class BatchedTask(Protocol):
+    """A gradient task for many trials at once, its members; every tensor has the member dimension first."""
 
     def batches(
         self,
@@ -173,7 +175,11 @@ class GradientTask(ABC):
         del config
         return self
 
-    def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        adopt(cls, batched="route")
+
+    def batched(self, device: torch.device, shared: Mapping[str, Value]) -> BatchedTask | None:
         """Return a faster way to train many members at once; None for the general one, `torch.vmap`.
 
         Args:

@@ -21,7 +21,7 @@ PACKAGE = "hypernudge"
 # A room may import the rooms of its own row and of those above it; the longest prefix names a module's room.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "renamed", "random", "parameters", "space", "flops", "workspace"),
-    ("results", "trial", "registry", "optimizers", "task"),
+    ("results", "trial", "registry", "optimizers", "task", "batching"),
     ("hypergradient", "schedulers", "surrogates", "engine", "episodes"),
     ("warmstart", "tuner"),
     ("tasks", "integrations", "schema"),

@@ -11,6 +11,7 @@ import pytest
 
 from hypernudge import registry, renamed
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.task import BatchedTask, GradientTask
 
 
 @renamed.accepts(max_units="horizon", objective="form")
@@ -71,3 +72,28 @@ def test_imports_find_attributes_by_their_former_names(monkeypatch: pytest.Monke
     assert Gauge is Probe
     with pytest.raises(AttributeError, match="'moved_names' has no attribute 'Gage'"):
         module.Gage  # noqa: B018
+
+
+class OwnTask(GradientTask):
+    """Written when the batched form of a task was called its route."""
+
+    init = batch = loss = score = None
+
+    def route(self, device, shared):
+        return "by hand"
+
+
+def test_a_subclass_may_define_a_method_by_its_former_name() -> None:
+    assert OwnTask().batched(None, {}) == "by hand"
+
+    class Both(OwnTask):
+        def route(self, device: object, shared: object) -> str:
+            return "old"
+
+        def batched(self, device: object, shared: object) -> str:
+            return "new"
+
+    assert Both().batched(None, {}) == "new"
+    from hypernudge.task import Route  # type: ignore[attr-defined]
+
+    assert Route is BatchedTask

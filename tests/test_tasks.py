@@ -109,7 +109,7 @@ def test_functional_network_equals_its_slow_twin(spec, shape):
     params = dict(network.named_parameters())
     x = torch.randn(5, *shape)
     fast = as_function(network)
-    assert "functional_call" not in fast.__code__.co_names  # it took the fast route
+    assert "functional_call" not in fast.__code__.co_names  # it took the fast way
     torch.testing.assert_close(fast(params, x), functional_call(network, params, (x,)))
     odd = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
     params = dict(odd.named_parameters())

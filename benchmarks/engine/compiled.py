@@ -2,8 +2,8 @@
 
     python -m benchmarks.engine.compiled [--json] [--tasks digits_mlp digits_cnn lm] [--members 64]
 
-By hand (the route that the population takes, where the task has one), `torch.vmap` with autograd (the route
-of every other task), `torch.func` with `vmap` over `grad_and_value`, and the same compiled by Inductor. Runs
+By hand (how the population trains, where the task can), `torch.vmap` with autograd (how it trains
+every other task), `torch.func` with `vmap` over `grad_and_value`, and the same compiled by Inductor. Runs
 are interleaved and medians reported; the first compiled call is timed apart. Inductor needs a C++ compiler.
 """
 
@@ -23,14 +23,11 @@ from torch import Tensor
 
 from benchmarks.data import DATA
 from benchmarks.engine.workloads import make_task, members_of, timed
-from hypernudge.engine.cohort import stacked_values
-from hypernudge.engine.routes import VmapTask
+from hypernudge.batching import CPU, VmapTask, stacked_values
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.optimizers import Params
-from hypernudge.task import GradientTask, Route
+from hypernudge.task import BatchedTask, GradientTask
 from hypernudge.workspace import Workspace
-
-CPU = torch.device("cpu")
 
 
 def ways(task: GradientTask, members: int) -> dict[str, Callable[[], Any]]:
@@ -39,15 +36,16 @@ def ways(task: GradientTask, members: int) -> dict[str, Callable[[], Any]]:
     inits = [task.init(trajectory.seed) for trajectory in trajectories]
     params = {name: torch.stack([init[name] for init in inits]) for name in inits[0]}
     seeds, steps = [trajectory.seed for trajectory in trajectories], [0] * members
-    hp = stacked_values([trajectory.config for trajectory in trajectories], next(iter(params.values())))
+    dtype = next(iter(params.values())).dtype
+    hp = stacked_values([trajectory.config for trajectory in trajectories], dtype)
     found: dict[str, Callable[[], Any]] = {}
 
-    def through(route: Route) -> Callable[[], Any]:
+    def through(batched: BatchedTask) -> Callable[[], Any]:
         work = Workspace()
-        batch = next(iter(route.batches(seeds, steps, 1, hp, work)))
-        return lambda: route.gradients(params, {}, batch, hp, work)
+        batch = next(iter(batched.batches(seeds, steps, 1, hp, work)))
+        return lambda: batched.gradients(params, {}, batch, hp, work)
 
-    own, general = task.route(CPU, {}), VmapTask(task, CPU, {})
+    own, general = task.batched(CPU, {}), VmapTask(task, CPU, {})
     if own is not None:
         found["by hand"] = through(own)
     found["vmap, autograd"] = through(general)

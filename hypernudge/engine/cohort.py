@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hypernudge.batching import stacked_values
 from hypernudge.engine.layout import Layout
 from hypernudge.optimizers import SGD, Optimizer, Params
-from hypernudge.task import GradientTask, Route, TrainingState
+from hypernudge.space import Value
+from hypernudge.task import BatchedTask, GradientTask, TrainingState
 from hypernudge.workspace import Workspace
 
 
@@ -78,10 +80,10 @@ def state_of(member: Member, shape: Shape) -> TrainingState:
 
 def train_unit(
     task: GradientTask,
-    route: Route,
+    batched: BatchedTask,
     shape: Shape,
     members: Sequence[Member],
-    configs: Sequence[Mapping[str, object]],
+    configs: Sequence[Mapping[str, Value]],
     work: Workspace,
 ) -> list[bool]:
     """Train every member for one unit; return which of them have finite losses.
@@ -92,7 +94,7 @@ def train_unit(
     params = torch.stack([member.params for member in members])
     moments = torch.stack([member.moments for member in members])
     buffers = torch.stack([member.buffers for member in members])
-    hp = stacked_values(configs, params)
+    hp = stacked_values(configs, params.dtype, params.device, int | float)
     floats = {name: hp[name] for name, value in configs[0].items() if isinstance(value, float)}
     rule = task.optimizer
     sgd = rule if type(rule) is SGD and rule.decay == "all" else None  # rows do not know dimensions
@@ -100,8 +102,8 @@ def train_unit(
     total = params.new_zeros(len(members))
     gradient = torch.empty_like(params)
     seeds, steps = [member.seed for member in members], [member.step for member in members]
-    for batch in route.batches(seeds, steps, task.steps_per_unit, floats, work):
-        losses, grads, changed = route.gradients(named, named_buffers, batch, floats, work)
+    for batch in batched.batches(seeds, steps, task.steps_per_unit, floats, work):
+        losses, grads, changed = batched.gradients(named, named_buffers, batch, floats, work)
         with torch.no_grad():
             idle = _idle(shape, params, moments, grads) if len(grads) < len(named) else []
             parts = [grads[name] if name in grads else torch.zeros_like(w) for name, w in named.items()]
@@ -133,7 +135,7 @@ def _idle(shape: Shape, params: Tensor, moments: Tensor, grads: Params) -> list[
 
 
 def train_single(
-    task: GradientTask, route: Route, state: TrainingState, config: Mapping[str, object]
+    task: GradientTask, batched: BatchedTask, state: TrainingState, config: Mapping[str, Value]
 ) -> bool:
     """Train one trial's state in place for one unit as a cohort of one; return False if it diverged.
 
@@ -142,21 +144,12 @@ def train_single(
     """
     shape = shape_of(task, state)
     if shape is None:
-        raise TypeError(f"{task.name}: parameters must have one floating-point type to be trained by a route")
+        raise TypeError(f"{task.name}: parameters must have one floating-point type to be trained in a batch")
     member = member_of(state, shape, torch.device("cpu"))
-    (finite,) = train_unit(task, route, shape, [member], [config], Workspace())
+    (finite,) = train_unit(task, batched, shape, [member], [config], Workspace())
     after = state_of(member, shape)
     state.params, state.optimizer_state, state.step = after.params, after.optimizer_state, after.step
     return finite
-
-
-def stacked_values(configs: Sequence[Mapping[str, object]], like: Tensor) -> Params:
-    """Return the numbers in the members' configurations by name, `(members,)`, as `like`."""
-    numeric = [name for name, value in configs[0].items() if isinstance(value, int | float)]
-    return {
-        name: torch.tensor([config[name] for config in configs], dtype=torch.float64).to(like)
-        for name in numeric
-    }
 
 
 def sgd_step_(sgd: SGD, w: Tensor, g: Tensor, v: Tensor, hp: Params) -> None:

@@ -4,7 +4,7 @@ Trials do not influence each other. So training (a `Trajectory` of scores, unit 
 accounting (an order on a virtual clock): a trajectory may be trained together with any others, in any order,
 and ahead of demand; a study's clock is charged when it asks.
 
-Rounding: a task with a batched route of its own, as `SupervisedTask` has for chains of linear and convolution
+Rounding: a task with a batched form of its own, as `SupervisedTask` has for chains of linear and convolution
 layers, trains through it under the serial engine too. Both engines then give the same records, bit for bit
 (but for wall times). A task without one is batched by `torch.vmap`: its scores agree up to rounding, and
 where a decision hangs on a tie that float32 breaks otherwise, a study may take another course; float64 makes

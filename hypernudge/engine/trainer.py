@@ -15,15 +15,14 @@ from queue import SimpleQueue
 
 import torch
 
+from hypernudge.batching import VmapTask, batch_key, shared_values
 from hypernudge.engine.base import advanced
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
-from hypernudge.engine.routes import VmapTask
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import is_real, require, require_whole
-from hypernudge.parameters import hashable
 from hypernudge.registry import check_instance
 from hypernudge.renamed import accepts
-from hypernudge.task import GradientTask, Route, Task
+from hypernudge.task import BatchedTask, GradientTask, Task
 from hypernudge.workspace import Workspace
 
 FILL = 64  # members that are worth having in a step before anything is trained ahead of demand
@@ -31,16 +30,13 @@ FILL = 64  # members that are worth having in a step before anything is trained 
 CPU_BUDGET = 32 * 2**20
 GPU_SHARE = 0.5
 # FLOPs of a step from which `torch.vmap` on a CPU only loses: one member keeps a core busy by then. Measured
-# with `benchmarks.engine`; declared rather than timed, for the route taken may change a float's last bit.
+# with `benchmarks.engine`; declared rather than timed, for the choice may change a float's last bit.
 MAX_BATCHED_FLOPS = 2e7
 # Members for each thread of a cohort. Fewer are not worth a thread, and the products of one member would be
 # split between threads, which changes their last bits.
 PER_THREAD = 4
-Shared = tuple[tuple[str, Hashable], ...]
-Key = tuple[Shape, Shared, tuple[str, ...]]
-
-
 MAX_THREADS = 1024
+Key = tuple[Shape, Hashable]  # what a cohort has in common
 
 
 def device_of(name: object) -> torch.device:
@@ -76,8 +72,8 @@ class Population:
 
     Args:
         task: What is trained.
-        memory_budget: Bytes of working memory of one cohort; its size is this over `Route.member_bytes`.
-            By default 32 MiB on a CPU and half of the free memory of a GPU.
+        memory_budget: Bytes of working memory of one cohort, whose size is this over
+            `BatchedTask.member_bytes`. By default 32 MiB on a CPU and half of the free memory of a GPU.
         device: Where members are trained.
         threads: CPU threads that share the operations of a cohort, or train members beside each other where
             they are trained alone. Those of PyTorch are set to it while a cohort is trained.
@@ -110,7 +106,7 @@ class Population:
         self._budget = memory_budget
         self._requested: dict[Trajectory, None] = {}
         self._speculative: dict[Trajectory, None] = {}
-        self._routes: dict[Shared, Route] = {}
+        self._batched: dict[Hashable, BatchedTask] = {}
         limit = max_batched_flops
         if limit is None:
             limit = MAX_BATCHED_FLOPS if self.device.type == "cpu" else math.inf
@@ -171,7 +167,8 @@ class Population:
                 if trajectory.shape is None:
                     alone.append(trajectory)
                 else:
-                    groups.setdefault(_key(trajectory, trajectory.shape), []).append(trajectory)
+                    key = trajectory.shape, batch_key(trajectory.config)
+                    groups.setdefault(key, []).append(trajectory)
         # Black boxes may be anything, so they are trained one at a time; a large gradient task is pure.
         self._each([partial(self._train_alone, t) for t in alone], self._at_a_time)
         for key, group in groups.items():
@@ -234,20 +231,20 @@ class Population:
             **trajectory.shape.buffers.views(member.buffers),
         }
         try:
-            needed = self._route(trajectory).member_bytes(params)
+            needed = self._batched_task(trajectory).member_bytes(params)
         except Exception:  # a task that raises here will raise in training, where it is reported
             needed = 1
         return max(1, (budget or CPU_BUDGET) // max(needed, 1))
 
-    def _route(self, trajectory: Trajectory) -> Route:
-        """Return the route of a cohort, given one of its members."""
-        key = _shared(trajectory)
-        if key not in self._routes:
+    def _batched_task(self, trajectory: Trajectory) -> BatchedTask:
+        """Return what trains a cohort, given one of its members."""
+        key = batch_key(trajectory.config)
+        if key not in self._batched:
             assert isinstance(self.task, GradientTask)  # only those have members
-            shared = {name: v for name, v in trajectory.config.items() if not isinstance(v, float)}
-            own = self.task.route(self.device, shared)
-            self._routes[key] = own or VmapTask(self.task, self.device, shared)
-        return self._routes[key]
+            shared = shared_values(trajectory.config)
+            own = self.task.batched(self.device, shared)
+            self._batched[key] = own or VmapTask(self.task, self.device, shared)
+        return self._batched[key]
 
     def _train_block(self, key: Key, block: list[Trajectory]) -> None:
         begun = time.perf_counter()
@@ -255,15 +252,15 @@ class Population:
         assert isinstance(task, GradientTask)  # only those have members
         members: list[Member] = [replace(trajectory.state) for trajectory in block]
         try:
-            route = self._route(block[0])
-            finite = train_unit(task, route, shape, members, [t.config for t in block], self._work)
+            batched = self._batched_task(block[0])
+            finite = train_unit(task, batched, shape, members, [t.config for t in block], self._work)
             with torch.no_grad():
                 params = {
                     **shape.params.views(torch.stack([m.params for m in members])),
                     **shape.buffers.views(torch.stack([m.buffers for m in members])),
                 }
-                validation = route.scores(params, "validation", self._work)
-                test = route.scores(params, "test", self._work)
+                validation = batched.scores(params, "validation", self._work)
+                test = batched.scores(params, "test", self._work)
         except torch.OutOfMemoryError:
             self._work = Workspace()
             if len(block) == 1:
@@ -326,19 +323,9 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _key(trajectory: Trajectory, shape: Shape) -> Key:
-    """What a cohort has in common: shape, values that are not continuous, names of those that are."""
-    floats = tuple(n for n, v in trajectory.config.items() if isinstance(v, float))
-    return shape, _shared(trajectory), floats
-
-
-def _shared(trajectory: Trajectory) -> Shared:
-    return tuple((n, hashable(v)) for n, v in trajectory.config.items() if not isinstance(v, float))
-
-
 def _is_large(task: GradientTask, device: torch.device, limit: float) -> bool:
     """Whether only `torch.vmap` could batch the task and it has more than `limit` FLOPs in a step."""
     try:
-        return task.route(device, {}) is None and task.step_flops > limit
+        return task.batched(device, {}) is None and task.step_flops > limit
     except Exception:  # a task that raises here will raise in training, where it is reported
         return False

@@ -57,7 +57,7 @@ def hessian_vector(task: HasLoss, params: Params, batch: Batch, hp: Mapping[str,
 def hessian_vector_many(
     stack: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
 ) -> list[Curvature]:
-    """Return `hessian_vector` of every member of a `Stack`; all tensors are stacked, `(members, ...)`.
+    """Return `hessian_vector` of every member of a `VmapTask`; all tensors are stacked, `(members, ...)`.
 
     Raises:
         RuntimeError: If a layer has no second derivative.

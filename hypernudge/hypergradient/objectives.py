@@ -24,7 +24,7 @@ Objective = Callable[[Mapping[str, Any]], Tensor]
 
 
 class HasLoss(Protocol):
-    """A `GradientTask`, or many trials of one as one (`Stack`): then every tensor has the member first."""
+    """A `GradientTask`, or many trials of one as one (`VmapTask`): then every tensor has the member first."""
 
     optimizer: Optimizer
 

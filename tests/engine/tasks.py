@@ -1,4 +1,4 @@
-"""Tasks that misbehave, or that only the general route can batch."""
+"""Tasks that misbehave, or that only `torch.vmap` can batch."""
 
 from __future__ import annotations
 

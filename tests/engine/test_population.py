@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
+from hypernudge.batching import VmapTask
 from hypernudge.engine.population import PopulationEngine
-from hypernudge.engine.routes import VmapTask
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.engine.trainer import PER_THREAD, Population
 from hypernudge.engine.trajectory import Trajectory
@@ -123,11 +123,11 @@ def test_buffers_are_state_of_the_member():
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_the_general_route_agrees_with_the_hand_batched_one(name):
     fast, slow = digits(name), digits(name)
-    slow.route = lambda device, shared: None
+    slow.batched = lambda device, shared: None
     a, b = states(fast, 4, lr=0.05), states(slow, 4, lr=0.05)
     trained(fast, a, 2)
     population = trained(slow, b, 2)
-    assert all(isinstance(route, VmapTask) for route in population._routes.values())
+    assert all(isinstance(batched, VmapTask) for batched in population._batched.values())
     for x, y in zip(a, b, strict=True):
         assert torch.allclose(x.state.params, y.state.params, atol=1e-10)
         assert x.scores == y.scores

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from hypernudge import ModuleLoss, tune
+from hypernudge.batching import VmapTask
 from hypernudge.engine.cohort import member_of, shape_of, state_of, train_unit
 from hypernudge.engine.population import PopulationEngine
-from hypernudge.engine.routes import VmapTask
 from hypernudge.engine.trainer import Population
 from hypernudge.hypergradient.curvature import gradient_difference, hessian_vector, loss_difference
 from hypernudge.hypergradient.differentiate import finite_differences, forward, reverse
@@ -96,8 +96,8 @@ def test_what_the_loss_does_not_use_stays_as_it_is_under_every_engine(rule):
     fresh = [task.start(3), task.start(4)]
     shape = shape_of(task, fresh[0])
     members = [member_of(one, shape, torch.device("cpu")) for one in fresh]
-    route = VmapTask(task, torch.device("cpu"), {})
-    assert train_unit(task, route, shape, members, [hp, hp], Workspace()) == [True, True]
+    batched = VmapTask(task, torch.device("cpu"), {})
+    assert train_unit(task, batched, shape, members, [hp, hp], Workspace()) == [True, True]
     for after in (state, state_of(members[0], shape)):
         for name in initial:
             assert torch.equal(after.params[name], initial[name]) == ("pooler" in name)

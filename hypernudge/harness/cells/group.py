@@ -34,7 +34,7 @@ def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None
     """Seal the record of every seed that has none yet; each as its study ends.
 
     Records are those that `run_cell` would seal with the serial engine, but for wall times and, for a task
-    without a batched route of its own, rounding (see `hypernudge.engine.population`): `total_seconds`
+    without a batched form of its own, rounding (see `hypernudge.engine.population`): `total_seconds`
     runs from the beginning of the group, `cells_together` says how many it trained.
 
     Raises:

@@ -34,24 +34,24 @@ SCORE_BYTES = 16 * 2**20  # widest activation of an evaluation that is held at a
 Drawn = tuple[Tensor, Tensor]  # sample order and augmentation noise of an epoch
 
 
-def supervised_route(
+def batched_supervised(
     task: SupervisedTask, device: torch.device, shared: Mapping[str, Value]
-) -> SupervisedRoute | None:
-    """Return the hand-batched route; None if the network or the size of the data rules it out."""
+) -> BatchedSupervisedTask | None:
+    """Return the task batched by hand; None if the network or the size of the data rules it out."""
     known = not {"augmentation", "label_smoothing"} & set(shared)
     neighbours = 9 if task.dataset.kind == "images" else 1
     size = neighbours * task.inputs("train").nbytes
     if not known or size > TABLE_BYTES or batched_chain(task.network) is None:
         return None
-    return SupervisedRoute(task, device)
+    return BatchedSupervisedTask(task, device)
 
 
-class SupervisedRoute:
-    """The hand-batched route of a supervised task; made by `supervised_route`."""
+class BatchedSupervisedTask:
+    """A supervised task batched by hand; made by `batched_supervised`."""
 
     def __init__(self, task: SupervisedTask, device: torch.device) -> None:
         network = batched_chain(task.network)
-        assert network is not None  # `supervised_route` made sure
+        assert network is not None  # `batched_supervised` made sure
         self.task, self.device, self.network = task, device, network
         self.images = task.dataset.kind == "images"
         x = task.inputs("train")

@@ -14,17 +14,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
+from hypernudge.batching import CPU, shared_values
 from hypernudge.engine.cohort import train_single
 from hypernudge.errors import require, require_whole
 from hypernudge.optimizers import SGD, Optimizer, Params, setting
 from hypernudge.random import stream, torch_stream
 from hypernudge.space import SearchSpace, Value
-from hypernudge.task import Batch, GradientTask, Route, Split, TrainingState
+from hypernudge.task import Batch, BatchedTask, GradientTask, Split, TrainingState
 from hypernudge.tasks.data.datasets import Dataset
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.networks.functional import as_function
 from hypernudge.tasks.supervised.augment import jitter, translate, translation_taps
-from hypernudge.tasks.supervised.batched import supervised_route
+from hypernudge.tasks.supervised.batched import batched_supervised
 from hypernudge.workspace import Workspace
 
 _KEPT_EPOCHS = 4
@@ -40,7 +41,7 @@ def nll(log_p: Tensor, y: Tensor) -> Tensor:
     return -log_p.gather(-1, y.unsqueeze(-1)).sum() / len(y)
 
 
-# What the hand-batched route computes in the place of these methods.
+# What the form batched by hand computes in the place of these methods.
 BATCHED_BY_HAND = ("loss", "loss_and_buffers", "batch", "draws", "logits", "score")
 
 
@@ -95,7 +96,7 @@ class SupervisedTask(GradientTask):
         self.network.requires_grad_(False)
         self._apply = as_function(self.network)
         self._epochs: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
-        self._routes: dict[tuple[torch.device, frozenset[str]], Route | None] = {}
+        self._batched: dict[tuple[torch.device, frozenset[str]], BatchedTask | None] = {}
 
     def init(self, seed: int) -> Params:
         """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""
@@ -149,37 +150,33 @@ class SupervisedTask(GradientTask):
         """Return the labels of a split, `(n,)`."""
         return self._y[split]
 
-    def route(self, device: torch.device, shared: Mapping[str, Value]) -> Route | None:
-        """Return the hand-batched route for plain chains of linear and convolution layers.
+    def batched(self, device: torch.device, shared: Mapping[str, Value]) -> BatchedTask | None:
+        """Return the form batched by hand, for plain chains of linear and convolution layers.
 
         None where a subclass computes anything of it otherwise.
         """
         key = (device, frozenset(shared))
-        if key not in self._routes:
+        if key not in self._batched:
             own = all(getattr(type(self), name) is getattr(SupervisedTask, name) for name in BATCHED_BY_HAND)
-            self._routes[key] = supervised_route(self, device, shared) if own else None
-        return self._routes[key]
+            self._batched[key] = batched_supervised(self, device, shared) if own else None
+        return self._batched[key]
 
     def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
-        """Train a cohort of one where there is a route: every engine then has the same arithmetic.
+        """Train a cohort of one where that is batched by hand: every engine then has the same arithmetic.
 
         `GradientTask.advance` is the reference implementation.
         """
-        route = self._own_route(hp)
-        return super().advance(state, hp) if route is None else train_single(self, route, state, hp)
+        batched = self.batched(CPU, shared_values(hp))
+        return super().advance(state, hp) if batched is None else train_single(self, batched, state, hp)
 
     def evaluate(self, state: TrainingState, split: Split) -> float:
-        """Score a cohort of one where there is a route, as `advance` trains it."""
-        route = self._own_route({})
-        if route is None:
+        """Score a cohort of one where that is batched by hand, as `advance` trains it."""
+        batched = self.batched(CPU, {})
+        if batched is None:
             return super().evaluate(state, split)
         with torch.no_grad():
             params = {name: value.unsqueeze(0) for name, value in state.params.items()}
-            return route.scores(params, split, Workspace())[0]
-
-    def _own_route(self, hp: Mapping[str, Value]) -> Route | None:
-        shared = {name: value for name, value in hp.items() if not isinstance(value, float)}
-        return self.route(torch.device("cpu"), shared)
+            return batched.scores(params, split, Workspace())[0]
 
     def logits(self, params: Params, x: Tensor) -> Tensor:
         """Return the network's outputs, `(n, classes)`."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from hypernudge.batching import CPU, VmapTask, batch_groups, shared_values, stacked_values
 from hypernudge.hypergradient import (
-    Stack,
     direct,
     finite_differences,
     gather_batch,
@@ -22,9 +22,8 @@ from hypernudge.hypergradient import (
 )
 from hypernudge.hypergradient.curvature import gradient_difference, loss_difference
 from hypernudge.hypergradient.objectives import HasLoss, Objective
-from hypernudge.hypergradient.stacked import stacked_batch, stacked_config, stacked_params
+from hypernudge.hypergradient.stacked import stacked_batch, stacked_params
 from hypernudge.optimizers import Params
-from hypernudge.parameters import hashable
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.task import Batch, GradientTask, Task
@@ -147,7 +146,7 @@ def curvature_rates(
         at = task.at(configs[0])
         params = stacked_params(at, seeds)
         batch = stacked_batch(at, seeds, 0, batch_size)
-        hp = stacked_config(configs, _dtype_of(params))
+        hp = {**shared_values(configs[0]), **stacked_values(configs, _dtype_of(params))}
         found = hessian_vector_many(_stack(at, configs[0]), params, batch, hp)
         flops = at.flops_of(
             f"curvature of {batch_size}", lambda: curvature_rate(task, configs[0], seeds[0], batch_size)
@@ -211,14 +210,8 @@ def _alike(
     One is measured as a pair with itself: what a batched operation of two computes does not depend on how
     many more there are, so a measurement has the same bits in any company; a batch of one may differ.
     """
-    groups: dict[object, list[int]] = {}
-    for i, config in enumerate(configs):
-        key = tuple(
-            (n, float if isinstance(value, float) else hashable(value)) for n, value in config.items()
-        )
-        groups.setdefault(key, []).append(i)
     result: dict[int, R] = {}
-    for members in groups.values():
+    for members in batch_groups(configs):
         several = members if len(members) > 1 else members * 2
         try:
             found = together([configs[i] for i in several], [seeds[i] for i in several])
@@ -228,8 +221,8 @@ def _alike(
     return [result[i] for i in range(len(configs))]
 
 
-def _stack(task: GradientTask, config: Config) -> Stack:
-    return Stack(task, {name: value for name, value in config.items() if not isinstance(value, float)})
+def _stack(task: GradientTask, config: Config) -> VmapTask:
+    return VmapTask(task, CPU, shared_values(config))
 
 
 def _used(task: GradientTask, spec: HyperGradientSpec) -> int:

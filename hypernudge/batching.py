@@ -1,33 +1,94 @@
-"""How a gradient task is trained for many members at once.
+"""Trials in batches: which may be computed together, their values stacked, any task through `torch.vmap`.
 
-A route answers for a cohort what the task answers for one trial: the next mini-batches, the losses, the
-scores. `VmapTask` serves every task. A task that knows better returns a route of its own from
-`GradientTask.route`; the two must agree, and a law test holds them together.
+Engines train so, and warm starts measure so. A `BatchedTask` answers for many trials what the task answers
+for one. `VmapTask` serves every task; a task that knows better returns its own from `GradientTask.batched`.
+The two must agree, and a law test holds them together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hypernudge.optimizers import Params
+from hypernudge.parameters import hashable
 from hypernudge.space import Value
 from hypernudge.task import Batch, GradientTask, Split
 from hypernudge.workspace import Workspace
 
+CPU = torch.device("cpu")
 DATA_BYTES = 64 * 2**20  # mini-batches of a cohort that are held at a time
+
+
+def batch_key(config: Mapping[str, Value]) -> Hashable:
+    """Return what configurations have in common that can be computed together.
+
+    They hold the same names, and equal values of everything that is not continuous.
+    """
+    return tuple((n, float if isinstance(value, float) else hashable(value)) for n, value in config.items())
+
+
+def batch_groups(configs: Iterable[Mapping[str, Value]]) -> list[list[int]]:
+    """Return groups of positions in `configs` that can be computed together."""
+    groups: dict[Hashable, list[int]] = {}
+    for i, config in enumerate(configs):
+        groups.setdefault(batch_key(config), []).append(i)
+    return list(groups.values())
+
+
+def shared_values(config: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the values that all configurations like `config` share: those that are not continuous."""
+    return {name: value for name, value in config.items() if not isinstance(value, float)}
+
+
+def stacked_values(
+    configs: Sequence[Mapping[str, Value]],
+    dtype: torch.dtype,
+    device: torch.device = CPU,
+    kinds: type | UnionType = float,
+) -> Params:
+    """Return the values of `configs` that are of `kinds`, by name, `(members,)`."""
+    return {
+        name: torch.tensor([config[name] for config in configs], dtype=torch.float64).to(device, dtype)
+        for name, value in configs[0].items()
+        if isinstance(value, kinds)
+    }
 
 
 class VmapTask:
     """Any task whose loss consists of tensor operations without branches on values, through `torch.vmap`.
 
-    Scores are computed member by member, for `score` returns a float and may do anything.
+    Scores are computed member by member, for `score` returns a float and may do anything. With `loss`, a sum
+    over members, many trials are one task for the objectives of hyper-gradients.
+
+    Args:
+        task: What is trained.
+        device: Where its tensors are.
+        shared: Values of the hyper-parameters that are not continuous, equal for all members.
     """
+
+    extra_dimensions = 1  # of every tensor: the members
 
     def __init__(self, task: GradientTask, device: torch.device, shared: Mapping[str, Value]) -> None:
         self.task, self.device, self.shared = task, device, dict(shared)
+        self.optimizer = task.optimizer
+
+    def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        """Return the sum of the members' losses: each gets its own gradient, for none depends on the others.
+
+        All tensors are stacked, `(members, ...)`; of `hp` only tensors are read.
+        """
+
+        def one(params: Params, batch: Batch, hp: dict[str, Any]) -> Tensor:
+            return self.task.loss(params, batch, {**self.shared, **hp})
+
+        continuous = {name: value for name, value in hp.items() if isinstance(value, Tensor)}
+        total: Tensor = torch.vmap(one)(params, batch, continuous).sum()
+        return total
 
     def batches(
         self,
