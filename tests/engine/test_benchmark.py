@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks import engine
+from benchmarks.engine import __main__ as engine
 
 
 def test_the_last_line_is_the_result(capsys):
