@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.space import Real, SearchSpace
-from hypernudge.tasks.language.transformer import transformer_lm
+from hypernudge.tasks.language.transformer import TransformerLM
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.vision.resnet import resnet20
 
@@ -45,7 +45,7 @@ def workload(name: str) -> tuple[Callable[[Any], nn.Module], Data, Callable[...,
         return lambda hp: resnet20(), (x, torch.randint(10, (2048,), generator=drawn)), classify, "sgd"
     tokens = torch.randint(2048, (1024, 129), generator=drawn)
     windows = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-    return lambda hp: transformer_lm(2048, 128, 4, 4, dropout=0.1, length=128), windows, predict, "adamw"
+    return lambda hp: TransformerLM((128,), 2048, 128, 4, 4, dropout=0.1), windows, predict, "adamw"
 
 
 def classify(model: nn.Module, batch: Any, hp: Any) -> Tensor:

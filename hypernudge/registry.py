@@ -23,6 +23,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "digits_mlp": "hypernudge.tasks.builtin:digits_mlp",
         "digits_cnn": "hypernudge.tasks.builtin:digits_cnn",
         "breast_cancer_mlp": "hypernudge.tasks.builtin:breast_cancer_mlp",
+        "image_classification": "hypernudge.tasks.vision.task:ImageClassification",
+        "language_model": "hypernudge.tasks.language.task:LanguageModel",
     },
     "model": {
         "mlp": "hypernudge.tasks.networks.mlp:MLP",
@@ -34,6 +36,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "resnet110": "hypernudge.tasks.vision.networks:resnet110",
         "resnet18_cifar": "hypernudge.tasks.vision.networks:resnet18_cifar",
         "vit": "hypernudge.tasks.vision.networks:vit",
+        "transformer_lm": "hypernudge.tasks.language.transformer:TransformerLM",
     },
     "scheduler": {
         "random": "hypernudge.schedulers.random:RandomSearch",

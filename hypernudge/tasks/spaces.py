@@ -61,6 +61,16 @@ SPACES["mixed"] = SearchSpace(
         Integer("focal_gamma", 0, 3),
     ]
 )
+# A language model under AdamW, whose rate lies lower and whose momentum is the decay of the first moment.
+SPACES["language"] = SearchSpace(
+    [
+        Real("lr", 1e-5, 1e-1, log=True),
+        Real("weight_decay", 1e-4, 1.0, log=True),
+        Real("momentum", 0.5, 0.99),
+        Real("dropout", 0.0, 0.3),
+        Real("label_smoothing", 0.0, 0.3),
+    ]
+)
 
 
 def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:

@@ -36,6 +36,8 @@ ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline",
 # No defaults for the other two: plans without them keep their hash.
 _OPTIONAL = ("controls", "factorial")
 EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
+# Of registered tasks, where not accuracy: a plan is read without importing what trains them.
+OTHER_METRICS: dict[str, tuple[str, list[float | None]]] = {"language_model": ("negative loss", [None, 0.0])}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -222,8 +224,9 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
             from hypernudge.tasks.data.tables import files_of
 
             files_of(task["dataset"])
-        task.setdefault("metric", "accuracy")
-        task.setdefault("metric_range", [0.0, 1.0])
+        metric, bounds_of = OTHER_METRICS.get(task["name"], ("accuracy", [0.0, 1.0]))
+        task.setdefault("metric", metric)
+        task.setdefault("metric_range", list(bounds_of))
         return
     built = resolve("task", task["name"])
     task.setdefault("metric", getattr(built, "metric", "score"))

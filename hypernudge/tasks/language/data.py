@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernudge.errors import require, require_whole
+from hypernudge.errors import is_real, require, require_whole
 from hypernudge.random import torch_stream
 from hypernudge.tasks.data.cache import (
     CachedArrays,
@@ -52,7 +52,7 @@ class TokenPart:
         Raises:
             InvalidArgumentError: The part is not longer than a window.
         """
-        self._require(length)
+        self.check_length(length)
         starts = torch.randint(0, len(self) - length, (n, 1), generator=torch_stream(seed, "windows", step))
         rows = self.tokens[(starts + torch.arange(length + 1)).numpy()]
         windows = torch.from_numpy(rows.astype(np.int64))
@@ -64,7 +64,7 @@ class TokenPart:
         Raises:
             InvalidArgumentError: The part is not longer than a window.
         """
-        self._require(length)
+        self.check_length(length)
         whole = (len(self) - 1) // length
         for first in range(0, whole, n):
             last = min(first + n, whole)
@@ -82,7 +82,12 @@ class TokenPart:
         """Return the bits per byte for a mean loss per token in nats."""
         return bits_per_byte(loss, len(self), self.size)
 
-    def _require(self, length: int) -> None:
+    def check_length(self, length: int) -> None:
+        """Refuse windows that do not fit.
+
+        Raises:
+            InvalidArgumentError: The part is not longer than a window.
+        """
         require_whole("length", length)
         require(len(self) > length, "length", f"must be below the {len(self)} tokens", length, "lower it")
 
@@ -116,7 +121,8 @@ def load_text(
     tokens: str = "word",
     vocabulary: int | None = None,
     train_on: str = "train",
-    held_out: tuple[float, float] = (0.05, 0.05),
+    held_out: Sequence[float] = (0.05, 0.05),
+    limit: Mapping[str, int] | None = None,
     cache: Path | None = None,
 ) -> TextData:
     """Return a text as tokens, made at the first call and memory-mapped afterwards.
@@ -131,13 +137,16 @@ def load_text(
             hand, validation is the end.
         held_out: Shares of validation and test, from the end, of a text that is published in one piece; the
             first one also of a part that is trained on instead.
+        limit: Tokens at most of `"train"`, its first ones; the other parts are scored whole.
         cache: Where tokens are kept; `$HYPERNUDGE_CACHE` if absent.
 
     Raises:
         InvalidArgumentError: The text is not there, of another layout or damaged, or an argument wrong.
     """
-    ok = min(held_out) >= 0 and sum(held_out) < 1
+    listed = isinstance(held_out, Sequence) and len(held_out) == 2 and all(map(is_real, held_out))
+    ok = listed and min(held_out) >= 0 and sum(held_out) < 1
     require(ok, "held_out", "must be two shares that leave something to train on", held_out, "(0.05, 0.05)")
+    at_most = _limit(limit)
     texts = _parts(name, find_text(name, folder), train_on, held_out)
     place = cache or cache_directory()
     digests = {part: [text.digest(), text.start, text.stop] for part, text in texts.items()}
@@ -159,12 +168,28 @@ def load_text(
         words, size = kept.arrays["counts"].sum(0).tolist() if len(kept.arrays["counts"]) else (0, 0)
         parts[part] = TokenPart(kept.arrays["tokens"], words, size)
         sources[part] = source
+    if at_most is not None:
+        parts["train"] = _first_tokens(parts["train"], at_most)
     return TextData(name, tokenizer, parts, sources)
 
 
-def _parts(
-    name: str, found: dict[str, Text], train_on: str, held_out: tuple[float, float]
-) -> dict[str, Text]:
+def _first_tokens(part: TokenPart, count: int) -> TokenPart:
+    """Return the beginning of a part; words and bytes are its share of them."""
+    share = min(count / max(len(part), 1), 1.0)
+    return TokenPart(part.tokens[:count], round(share * part.words), round(share * part.size))
+
+
+def _limit(limit: Mapping[str, int] | None) -> int | None:
+    rule = "must be a mapping with tokens of the training part"
+    ok = limit is None or (isinstance(limit, Mapping) and set(limit) == {"train"})
+    require(ok, "limit", rule, limit, "write {train: 1000000}")
+    if limit is None:
+        return None
+    require_whole("limit.train", limit["train"])
+    return limit["train"]
+
+
+def _parts(name: str, found: dict[str, Text], train_on: str, held_out: Sequence[float]) -> dict[str, Text]:
     """Return train, validation and test."""
     how = KNOWN[name][1] if name in KNOWN else "add it"
     if "whole" in found:

@@ -106,6 +106,7 @@ def find_text(name: str, folder: str | Path | None) -> dict[str, Text]:
     if folder is None:
         place = find_folder(folders, name, "its text", how)
     else:
+        require(isinstance(folder, str | Path), "folder", "must be text", folder, how)
         places = [Path(folder), data_directory() / folder]
         found = next((path for path in places if path.is_dir()), None)
         require(found is not None, name, "folder must exist, here or in $HYPERNUDGE_DATA", str(folder), how)
@@ -114,7 +115,8 @@ def find_text(name: str, folder: str | Path | None) -> dict[str, Text]:
     if not parts:
         whole = _first(place, WHOLE)
         there = ", ".join(sorted(path.name for path in place.iterdir())[:6]) or "nothing"
-        rule = f"its files in {place} must be wiki.train.tokens, wiki.train.raw, train.txt, train-*.parquet"
+        at = place.resolve()
+        rule = f"its files in {at} must be wiki.train.tokens, wiki.train.raw, train.txt, train-*.parquet"
         require(bool(whole), name, f"{rule} (likewise valid, test) or input.txt", there, how)
         parts = {"whole": Text(whole)}
     return parts

@@ -51,18 +51,18 @@ def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 class TransformerLM(nn.Module):
     """A language model: token embedding, pre-norm blocks, normalisation, the embedding again as output.
 
-    About `vocabulary * width + 12 * depth * width ** 2` parameters: 1 million with a vocabulary of 2,048,
+    About `classes * width + 12 * depth * width ** 2` parameters: 1 million with a vocabulary of 2,048,
     width 128 and depth 4, 124 million with 50,257, 768 and 12. Linear layers have no biases. Weights are
     drawn from N(0, 0.02^2), those that end a branch divided by sqrt(2 depth) (Radford et al. 2019). Attention
     can be differentiated twice within `hypernudge.hypergradient.attention.twice_differentiable`.
 
     Args:
-        vocabulary: Number of tokens.
+        shape: `(length,)`, tokens of a window at most.
+        classes: Number of tokens in the vocabulary.
         width: Size of an embedding, a multiple of `2 * heads`.
         depth: Number of blocks.
         heads: Attention heads.
         dropout: Share of the embeddings and of each branch's outputs that is dropped in training.
-        length: Tokens of a window at most.
 
     Raises:
         InvalidArgumentError: A value out of range, or a width that does not divide.
@@ -70,21 +70,23 @@ class TransformerLM(nn.Module):
 
     def __init__(
         self,
-        vocabulary: int,
+        shape: tuple[int, ...],
+        classes: int,
         width: int = 128,
         depth: int = 4,
         heads: int = 4,
         dropout: float = 0.0,
-        length: int = 1024,
     ) -> None:
         super().__init__()
-        counts = {"vocabulary": vocabulary, "width": width, "depth": depth, "heads": heads, "length": length}
+        require(len(shape) == 1, "shape", "a language model needs (length,)", shape, "use another network")
+        length = shape[0]
+        counts = {"classes": classes, "width": width, "depth": depth, "heads": heads, "shape": length}
         for argument, value in counts.items():
             require_whole(argument, value)
         even = width % (2 * heads) == 0
         require(even, "width", f"must be a multiple of twice the {heads} heads", width, "change one of them")
         require_between("dropout", dropout, 0.0, 1.0, ends=True, remedy="0.1 is usual")
-        self.embedding = nn.Embedding(vocabulary, width)
+        self.embedding = nn.Embedding(classes, width)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(depth))
         self.norm = nn.LayerNorm(width, bias=False)
@@ -101,45 +103,15 @@ class TransformerLM(nn.Module):
                 nn.init.normal_(weight, std=0.02 / (2 * depth) ** 0.5 if ends else 0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Map tokens int64 `(n, length)` to logits of the next ones, `(n, length, vocabulary)`.
+        """Map tokens int64 `(n, length)` to logits of the next ones, `(n, length, classes)`.
 
         Raises:
             InvalidArgumentError: The window is longer than the model was made for.
         """
         length, most = tokens.shape[-1], len(self.cosine)
-        require(
-            length <= most, "length", f"must be at most {most}", length, "make the model with this length"
-        )
+        require(length <= most, "length", f"must be at most {most}", length, "make the model with this shape")
         x = self.dropout(self.embedding(tokens))
         cosine, sine = self.cosine[:length].to(x.dtype), self.sine[:length].to(x.dtype)
         for block in self.blocks:
             x = block(x, cosine, sine)
         return F.linear(self.norm(x), self.embedding.weight)
-
-
-def transformer_lm(
-    vocabulary: int,
-    width: int = 128,
-    depth: int = 4,
-    heads: int = 4,
-    dropout: float = 0.0,
-    length: int = 1024,
-) -> TransformerLM:
-    """Return a `TransformerLM`."""
-    return TransformerLM(vocabulary, width, depth, heads, dropout, length)
-
-
-def next_token_loss(logits: Tensor, targets: Tensor, label_smoothing: float | Tensor = 0.0) -> Tensor:
-    """Return the mean cross-entropy per token, nats; differentiable in the label smoothing.
-
-    Args:
-        logits: `(n, length, vocabulary)`.
-        targets: int64 `(n, length)`.
-        label_smoothing: Weight of the uniform distribution (Szegedy et al. 2016).
-    """
-    log_p = F.log_softmax(logits, dim=-1)
-    hit = -log_p.gather(-1, targets.unsqueeze(-1)).mean()
-    if isinstance(label_smoothing, float | int) and label_smoothing == 0:
-        return hit
-    loss: Tensor = (1.0 - label_smoothing) * hit - label_smoothing * log_p.mean()
-    return loss

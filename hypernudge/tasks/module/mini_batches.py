@@ -34,7 +34,8 @@ class MiniBatches:
     """Mini-batches of whatever training reads: a loader, a data set, tensors, or a function.
 
     Args:
-        data: As for `ModuleLoss`.
+        data: As for `ModuleLoss`. A data set may have a method `read_batch(rows, seed, step)`, which returns
+            a whole mini-batch: a function of its arguments alone, for it finds no seeded generator.
         batch_size: Samples per mini-batch; those of the loader where None, else 128.
         trained_on: Whether a loader's own order counts, as it does in training: one that does not shuffle is
             read as it is, one that draws in another way is refused. What is only measured is shuffled.
@@ -76,6 +77,7 @@ class MiniBatches:
         )
         require(not readable or len(data) > 0, "data", "must not be empty", data, "fill it")
         self._data, self._readable = data, readable
+        self._reads = readable and loader is None and hasattr(data, "read_batch")
         # Without a batch sampler, an element of the data set is a batch already.
         self._whole = loader is not None and readable and loader.batch_sampler is None
         if batch_size is None and loader is not None and readable:
@@ -104,6 +106,8 @@ class MiniBatches:
         if type(self._data) is TensorDataset and self._collate is default_collate and not self._whole:
             rows = torch.from_numpy(self._rows_of(seed, step))
             return [part[rows.to(part.device)] for part in self._data.tensors]  # as `default_collate` would
+        if self._reads:
+            return self._data.read_batch(self._rows_of(seed, step), seed, step)
         with seeded(seed + step):
             if not self._readable:
                 return self._data(seed, step)

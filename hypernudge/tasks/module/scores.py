@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from hypernudge.tasks.module.held_out import HeldOut
 from hypernudge.tasks.module.measuring import Loss, Score
 
 
-def accuracy(model: nn.Module, split: HeldOut) -> float:
+def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
     """Return the share of samples whose largest output is at the label; NaN if an output is not finite.
 
     Args:

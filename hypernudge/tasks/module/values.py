@@ -22,8 +22,15 @@ LIMITS = {
 """Of what the training face reads, by name."""
 
 
-def check_values(space: SearchSpace, fixed: Mapping[str, Any]) -> None:
+def check_values(
+    space: SearchSpace, fixed: Mapping[str, Any], limits: Mapping[str, tuple[float, float]] = LIMITS
+) -> None:
     """Refuse values that training cannot work with.
+
+    Args:
+        space: What is tuned.
+        fixed: What is not.
+        limits: Least and largest value by name.
 
     Raises:
         InvalidArgumentError: Naming the value, or a name that is both tuned and fixed.
@@ -36,9 +43,10 @@ def check_values(space: SearchSpace, fixed: Mapping[str, Any]) -> None:
     both = sorted(set(space.names) & set(fixed))
     require(not both, "fixed", "must not name what is tuned", both, "drop it from one of the two")
     for parameter in space:
-        _check(f"space.{parameter.name}", parameter.name, _values(parameter), not isinstance(parameter, Real))
+        name, discrete = parameter.name, not isinstance(parameter, Real)
+        _check(f"space.{name}", name, _values(parameter), limits, discrete)
     for name, value in fixed.items():
-        _check(f"fixed.{name}", name, [value], True)
+        _check(f"fixed.{name}", name, [value], limits, True)
 
 
 def _values(parameter: HyperParameter) -> Iterable[Any]:
@@ -47,15 +55,17 @@ def _values(parameter: HyperParameter) -> Iterable[Any]:
     return parameter.low, parameter.high
 
 
-def _check(where: str, name: str, values: Iterable[Any], discrete: bool) -> None:
+def _check(
+    where: str, name: str, values: Iterable[Any], limits: Mapping[str, tuple[float, float]], discrete: bool
+) -> None:
     if name == "batch_size":
         wrong = [v for v in values if not (is_whole(v) and v >= 1)]
         ok = discrete and not wrong
         require(
             ok, where, "must be whole numbers, at least 1", wrong or "a range", "use Integer or Categorical"
         )
-    elif name in LIMITS:
-        low, high = LIMITS[name]
+    elif name in limits:
+        low, high = limits[name]
         unset = name != "lr"  # None leaves the others at their defaults
         wrong = [v for v in values if not ((is_real(v) and low <= v <= high) or (v is None and unset))]
         require(not wrong, where, f"must lie in [{low:g}, {high:g}]", wrong, "correct it")

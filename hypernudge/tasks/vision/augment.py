@@ -50,6 +50,11 @@ class Augmentation:
         require_between("colour", self.colour, 0.0, 1.0, ends=True)
         require_between("shift", self.shift, 0.0, 1e6, ends=True)
 
+    @property
+    def magnified(self) -> bool:
+        """Whether the magnitude changes anything."""
+        return bool(self.colour or self.shift or self.cutout)
+
     def draw(self, seed: int, step: int, n: int) -> dict[str, Tensor]:
         """Return the random numbers of `n` images, first dimension n, on the CPU."""
         generator = torch_stream(seed, "augmentation", step)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hypernudge.errors import InvalidArgumentError, require, require_between, require_whole
+from hypernudge.errors import InvalidArgumentError, require, require_between, require_flag, require_whole
 from hypernudge.random import stream
 from hypernudge.tasks.data.cache import (
     CachedArrays,
@@ -141,6 +141,10 @@ def load_images(
     if size is not None:
         require_whole("size", size, remedy="leave it out to keep images as they are")
     require(validation < 1, "validation", "must be below 1", validation, "0.1 is usual")
+    require_flag("stratified", stratified)
+    require_whole("split_seed", split_seed, 0)
+    mapping = limit is None or isinstance(limit, Mapping)
+    require(mapping, "limit", "must be a mapping of parts to images at most", limit, "write {train: 10000}")
     place = _folder(name, folder)
     found = {part: _found(name, place, part) for part in ("train", "test")}  # both, before one is decoded
     names = found["train"].classes
@@ -253,6 +257,7 @@ def _folder(name: str, folder: str | Path | None) -> Path:
     folders, _, how = KNOWN.get(name, ((name,), 0, "name another folder"))
     if folder is None:
         return find_folder(folders, name, "its images", how)
+    require(isinstance(folder, str | Path), "folder", "must be text", folder, how)
     for place in (Path(folder), data_directory() / folder):
         if place.is_dir():
             return place
@@ -266,7 +271,7 @@ def _absent(name: str, place: Path, part: str) -> InvalidArgumentError:
     spelled = "|".join(PARTS[part])
     return InvalidArgumentError(
         f"{name}: its {part} part must be {spelled}/CLASS/*.jpeg, {spelled}-*.parquet or batches of CIFAR in "
-        f"{place}, which holds {there}; {how}"
+        f"{place.resolve()}, which holds {there}; {how}"
     )
 
 

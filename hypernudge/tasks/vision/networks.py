@@ -44,9 +44,9 @@ def resnet110(shape: Shape, classes: int, width: int = 16) -> nn.Module:
     return resnet.resnet110(classes, width, _channels(shape))
 
 
-def resnet18_cifar(shape: Shape, classes: int) -> nn.Module:
+def resnet18_cifar(shape: Shape, classes: int, width: int = 64) -> nn.Module:
     """Return ResNet-18 with a stem for small images; see `hypernudge.tasks.vision.resnet`."""
-    return resnet.resnet18_cifar(classes, _channels(shape))
+    return resnet.resnet18_cifar(classes, _channels(shape), width)
 
 
 def vit(

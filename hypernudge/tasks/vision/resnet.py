@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor, nn
 
@@ -105,19 +107,37 @@ def resnet110(num_classes: int = 10, width: int = 16, channels: int = 3) -> Cifa
     return CifarResNet(110, num_classes, width, channels)
 
 
-def resnet18_cifar(num_classes: int = 100, channels: int = 3) -> nn.Module:
+def resnet18_cifar(num_classes: int = 100, channels: int = 3, width: int = 64) -> nn.Module:
     """Return torchvision's ResNet-18 with a stem for small images: a 3x3 convolution of stride 1, no pooling.
 
+    Args:
+        num_classes: Number of outputs.
+        channels: Of the images.
+        width: Channels of the first stage; each of the other three has twice as many as the one before.
+
     Raises:
-        InvalidArgumentError: torchvision is not installed.
+        InvalidArgumentError: torchvision is not installed, or `width` is below 1.
     """
+    require_whole("width", width, 1, WIDEST)
     try:
-        from torchvision.models import resnet18
+        from torchvision.models import ResNet
+        from torchvision.models.resnet import BasicBlock
     except ImportError:
         raise InvalidArgumentError(
             "resnet18_cifar: needs torchvision, which is not installed; pip install 'hypernudge[vision]'"
         ) from None
-    network: nn.Module = resnet18(weights=None, num_classes=num_classes)
-    network.conv1 = nn.Conv2d(channels, 64, 3, stride=1, padding=1, bias=False)
+
+    class Narrowed(ResNet):  # type: ignore[misc]  # widths are no arguments of torchvision's
+        def _make_layer(self, block: Any, planes: int, *rest: Any, **options: Any) -> nn.Sequential:
+            if planes == 64:
+                self.inplanes = width
+            made: nn.Sequential = super()._make_layer(block, planes * width // 64, *rest, **options)
+            return made
+
+    network: nn.Module = Narrowed(BasicBlock, [2, 2, 2, 2], num_classes=num_classes)
+    network.conv1 = nn.Conv2d(channels, width, 3, stride=1, padding=1, bias=False)
     network.maxpool = nn.Identity()
+    if width != 64:
+        network.bn1 = nn.BatchNorm2d(width)
+        network.fc = nn.Linear(8 * width, num_classes)
     return network

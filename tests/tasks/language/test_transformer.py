@@ -6,7 +6,9 @@ from torch.func import functional_call
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.tasks.decay import decayed, parameter_groups
-from hypernudge.tasks.language.transformer import TransformerLM, next_token_loss, rotated, transformer_lm
+from hypernudge.tasks.language.transformer import TransformerLM, rotated
+from hypernudge.tasks.module.losses import cross_entropy
+from hypernudge.tasks.networks import build_network
 
 
 def size(model):
@@ -19,7 +21,9 @@ def tokens(*shape, vocabulary=11):
 
 def small(**options):
     torch.manual_seed(0)
-    return transformer_lm(11, **{"width": 16, "depth": 2, "heads": 2, "length": 12, **options})
+    length = options.pop("length", 12)
+    spec = {"name": "transformer_lm", "width": 16, "depth": 2, "heads": 2, **options}
+    return build_network(spec, (length,), 11)
 
 
 def test_sizes_reach_from_one_million_to_125_million():
@@ -27,7 +31,7 @@ def test_sizes_reach_from_one_million_to_125_million():
         return vocabulary * width + 12 * depth * width**2 + (2 * depth + 1) * width
 
     for shape in ((11, 16, 2), (50, 24, 1), (2048, 128, 4)):
-        assert size(transformer_lm(*shape)) == expected(*shape)
+        assert size(TransformerLM((64,), *shape)) == expected(*shape)
     assert expected(2048, 128, 4) == 1_049_728 and expected(50_257, 768, 12) == 123_551_232
 
 
@@ -93,7 +97,7 @@ def test_second_derivatives_are_right():
     def slope(step):
         moved = {name: (value + step * direction[name]).requires_grad_() for name, value in params.items()}
         with twice_differentiable():
-            loss = next_token_loss(functional_call(model, moved, (x,)), y, torch.tensor(0.1))
+            loss = cross_entropy(functional_call(model, moved, (x,)), y, torch.tensor(0.1))
         gradients = torch.autograd.grad(loss, list(moved.values()), create_graph=True)
         return moved, sum((g * d).sum() for g, d in zip(gradients, direction.values(), strict=True))
 
@@ -108,10 +112,10 @@ def test_the_loss_is_pytorchs_and_has_a_derivative_in_the_smoothing():
     logits, y = torch.randn(3, 4, 11, dtype=torch.float64), tokens(3, 4)
     for smoothing in (0.0, 0.2):
         expected = nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), label_smoothing=smoothing)
-        torch.testing.assert_close(next_token_loss(logits, y, smoothing), expected)
+        torch.testing.assert_close(cross_entropy(logits, y, smoothing), expected)
     smoothing = torch.tensor(0.0, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(next_token_loss(logits, y, smoothing), smoothing)
-    difference = next_token_loss(logits, y, 1e-6) - next_token_loss(logits, y)
+    (slope,) = torch.autograd.grad(cross_entropy(logits, y, smoothing), smoothing)
+    difference = cross_entropy(logits, y, 1e-6) - cross_entropy(logits, y)
     assert slope.item() == pytest.approx(difference.item() / 1e-6, rel=1e-6)
 
 
@@ -135,7 +139,7 @@ def test_it_learns_a_pattern():
     x = torch.arange(13).remainder(5).expand(4, 13)
     optimizer = torch.optim.AdamW(parameter_groups(model, 0.01), lr=1e-2)
     for _ in range(40):
-        loss = next_token_loss(model(x[:, :-1]), x[:, 1:])
+        loss = cross_entropy(model(x[:, :-1]), x[:, 1:])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from hypernudge import ModuleTask, Real, SearchSpace
-from hypernudge.tasks.language.transformer import next_token_loss, transformer_lm
+from hypernudge.tasks.language.transformer import TransformerLM
+from hypernudge.tasks.module.losses import cross_entropy
 from hypernudge.tasks.vision.resnet import CifarResNet
 from hypernudge.tasks.vision.vit import VisionTransformer
 
@@ -25,11 +26,11 @@ SIZE, STEPS = 8, 3  # samples of a batch, batches of an epoch
 
 
 def classify(model, batch, hp):
-    return next_token_loss(model(batch[0]).unsqueeze(1), batch[1].unsqueeze(1), hp["label_smoothing"])
+    return cross_entropy(model(batch[0]), batch[1], hp["label_smoothing"])
 
 
 def predict(model, batch, hp):
-    return next_token_loss(model(batch[0]), batch[1], hp["label_smoothing"])
+    return cross_entropy(model(batch[0]), batch[1], hp["label_smoothing"])
 
 
 def frozen_start(hp):
@@ -43,7 +44,7 @@ NETWORKS = {
     "resnet": (lambda hp: CifarResNet(8, 10, 4), IMAGES, classify),
     "frozen": (frozen_start, IMAGES, classify),
     "vit": (lambda hp: VisionTransformer(10, 8, 4, 16, 2, 2, dropout=0.1), IMAGES, classify),
-    "lm": (lambda hp: transformer_lm(16, 16, 2, 2, dropout=0.1, length=8), WINDOWS, predict),
+    "lm": (lambda hp: TransformerLM((8,), 16, 16, 2, 2, dropout=0.1), WINDOWS, predict),
 }
 
 

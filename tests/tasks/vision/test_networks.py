@@ -85,6 +85,11 @@ def test_resnet18_keeps_the_resolution_in_its_stem():
     with torch.no_grad():
         assert network(torch.zeros(2, *SHAPE)).shape == (2, 100)
     assert seen == [(2, 64, 32, 32)]
+    narrow = build_network({"name": "resnet18_cifar", "width": 8}, SHAPE, 100)
+    assert narrow(torch.zeros(2, *SHAPE)).shape == (2, 100)
+    stages = [narrow.layer1, narrow.layer2, narrow.layer3, narrow.layer4]
+    assert [stage[-1].conv2.out_channels for stage in stages] == [8, 16, 32, 64]
+    assert 174_000 < size(narrow) < 11_220_132 / 50
 
 
 def test_vit_is_a_small_one():
