@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from hypernudge.errors import require_whole
 from hypernudge.optimizers import setting
 from hypernudge.task import Split
 from hypernudge.tasks.language.data import TokenPart, load_text
-from hypernudge.tasks.module.losses import cross_entropy
-from hypernudge.tasks.module.named import NamedParts, options_for
 from hypernudge.tasks.module.task import ModuleTask
+from hypernudge.tasks.named import NamedParts, options_for
+from hypernudge.tasks.networks.losses import cross_entropy
 
 SCORED = 8192  # tokens of a batch that is scored, at least one window
 LIMITS = {"label_smoothing": (0.0, 1.0)}
+ADAMW = {"name": "adamw", "decay": "matrices"}
 
 
 class Windows:
@@ -99,21 +100,20 @@ class LanguageModel(ModuleTask):
         length: int = 256,
         label: str | None = None,
         space: str | Mapping[str, Any] = "language",
-        optimizer: str | Mapping[str, Any] | None = None,
+        optimizer: str | Mapping[str, Any] = ADAMW,
         schedule: str | Mapping[str, Any] = "cosine",
         fixed: Mapping[str, Any] | None = None,
         batch_size: int = 16,
         steps_per_unit: int | None = None,
         units: int | None = None,
         device: str = "auto",
-        precision: Literal["float32", "float64", "bf16"] = "float32",
+        precision: str = "float32",
         compile: bool = False,
         resident: int = 1,
         score_test: bool = False,
     ) -> None:
         name, options = options_for("dataset", load_text, dataset)
-        rule = {"name": "adamw", "decay": "matrices"} if optimizer is None else optimizer
-        plan = NamedParts(model, space, rule, schedule, fixed, LIMITS)
+        plan = NamedParts(model, space, optimizer, schedule, fixed, LIMITS)
         require_whole("length", length)
         require_whole("batch_size", batch_size)
         text = load_text(name, **options)
@@ -139,7 +139,7 @@ class LanguageModel(ModuleTask):
             steps_per_unit=steps_per_unit,
             units=units,
             device=device,
-            precision=precision,
+            precision=precision,  # type: ignore[arg-type]  # the name is checked there
             compile=compile,
             resident=resident,
             score_test=score_test,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from hypernudge.errors import require, require_whole, unknown_name
 from hypernudge.optimizers import setting
 from hypernudge.tasks.module.devices import device_of
-from hypernudge.tasks.module.losses import cross_entropy
-from hypernudge.tasks.module.named import NamedParts, options_for
 from hypernudge.tasks.module.scores import accuracy
 from hypernudge.tasks.module.task import ModuleTask
+from hypernudge.tasks.named import NamedParts, options_for
+from hypernudge.tasks.networks.losses import cross_entropy
 from hypernudge.tasks.vision.augment import Augmentation, standardised
 from hypernudge.tasks.vision.images import ImageData, ImagePart, load_images
 
@@ -115,7 +115,7 @@ class ImageClassification(ModuleTask):
         steps_per_unit: int | None = None,
         units: int | None = None,
         device: str = "auto",
-        precision: Literal["float32", "float64", "bf16"] = "float32",
+        precision: str = "float32",
         channels_last: bool = False,
         compile: bool = False,
         resident: int = 1,
@@ -153,7 +153,7 @@ class ImageClassification(ModuleTask):
             steps_per_unit=steps_per_unit,
             units=units,
             device=device,
-            precision=precision,
+            precision=precision,  # type: ignore[arg-type]  # the name is checked there
             channels_last=channels_last,
             compile=compile,
             resident=resident,

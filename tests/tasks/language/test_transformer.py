@@ -7,8 +7,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient.attention import twice_differentiable
 from hypernudge.tasks.decay import decayed, parameter_groups
 from hypernudge.tasks.language.transformer import TransformerLM, rotated
-from hypernudge.tasks.module.losses import cross_entropy
 from hypernudge.tasks.networks import build_network
+from hypernudge.tasks.networks.losses import cross_entropy
 
 
 def size(model):

@@ -5,7 +5,7 @@ from torch import nn
 
 from hypernudge import ModuleTask, Real, SearchSpace
 from hypernudge.tasks.language.transformer import TransformerLM
-from hypernudge.tasks.module.losses import cross_entropy
+from hypernudge.tasks.networks.losses import cross_entropy
 from hypernudge.tasks.vision.resnet import CifarResNet
 from hypernudge.tasks.vision.vit import VisionTransformer
 
