@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from hypernudge.results.printable import printable
+
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
@@ -33,6 +35,23 @@ def forgiving() -> Iterator[None]:
             if given is None:
                 stream.close()
         sys.stdout, sys.stderr = before
+
+
+def refuse(error: ValueError | OSError) -> int:
+    """Say on one line why it could not go on; return the exit code.
+
+    Raises:
+        OSError: One that names no file: that is a defect.
+    """
+    if isinstance(error, OSError):
+        if error.filename is None:
+            raise error
+        where = printable(str(error.filename))
+        line = f"{where}: {error.strerror}; check the path, its permissions and the space left"
+    else:
+        line = printable(str(error))
+    sys.stderr.write(f"error: {line}\n")
+    return 2
 
 
 class _Pipe(io.RawIOBase):

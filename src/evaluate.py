@@ -7,9 +7,9 @@ from hypernudge.harness.running.interruption import orderly
 
 def main() -> int:
     """Return the exit code of the evaluation."""
-    from hypernudge.cli import report_command as evaluate  # takes long, and Ctrl-C is listened to by now
+    from hypernudge.cli.evidence import report  # takes long, and Ctrl-C is listened to by now
 
-    return evaluate.main(program="python -m src.evaluate")
+    return report(program="python -m src.evaluate")
 
 
 if __name__ == "__main__":

@@ -35,10 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from hypernudge.harness.running.run import (  # takes long, and Ctrl-C is listened to by now
-        refuse,
-        run_experiment,
-    )
+    from hypernudge.harness.running.run import run_experiment  # takes long, and Ctrl-C is listened to by now
 
     try:
         return run_experiment(
@@ -49,7 +46,7 @@ def _run(options: argparse.Namespace) -> int:
             [sys.executable, "-m", "src.evaluate"],
         )
     except (InvalidArgumentError, OSError) as error:
-        return refuse(error)
+        return console.refuse(error)
 
 
 if __name__ == "__main__":

@@ -6,22 +6,19 @@ import argparse
 import sys
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from hypernudge import console
-from hypernudge.errors import InvalidArgumentError, require, require_whole
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.running.interruption import orderly
 
 # All that takes long to import is imported where Ctrl-C is already listened to.
-
-SELF = [sys.executable, "-m", "hypernudge.cli"]
 
 
 @console.forgiving()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 130 after Ctrl-C, 143 after SIGTERM."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # The two workers of `run` are not for people: they keep their own parsers.
+    # The worker of `run` is not for people: it keeps its own parser.
     if given[:1] == ["train"]:
         return orderly(partial(_train, given[1:]))
     return orderly(partial(_main, given), "the same command goes on" if given[:1] == ["run"] else "")
@@ -34,10 +31,6 @@ def _train(given: list[str]) -> int:
 
 
 def _main(given: list[str]) -> int:
-    from hypernudge.harness.running.run import parse_with_overrides, refuse
-
-    if given[:1] == ["report"]:
-        return _report(given[1:])
     parser = _parser()
     options, overrides = parse_with_overrides(parser, given)
     if overrides and not hasattr(options, "overrides"):
@@ -46,180 +39,29 @@ def _main(given: list[str]) -> int:
     try:
         return int(options.run(options))
     except (InvalidArgumentError, OSError) as error:
-        return refuse(error)
+        return console.refuse(error)
 
 
 def _parser() -> argparse.ArgumentParser:
-    from hypernudge.cli import warm_start_commands as warm_starts
-    from hypernudge.cli.evidence_commands import add_commands
-    from hypernudge.cli.simulate_command import add_command as add_simulate
+    from hypernudge.cli import evidence, experiment, inspection
 
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    run = commands.add_parser(
-        "run", help="run an experiment, with KEY=VALUE overrides: all variations, then the evaluation"
-    )
-    run.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
-    run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
-    run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
-    run.set_defaults(run=_run, overrides=[])
-
-    derive = commands.add_parser("derive", help="fill the placeholders of a template")
-    derive.add_argument("config_file", type=Path, metavar="FILE", help="template YAML")
-    derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="values")
-    derive.add_argument("--output", type=Path, help="new file; stdout if absent")
-    derive.set_defaults(run=_derive)
-
-    plan = commands.add_parser(
-        "plan", help="write, hash and weigh a plan before anything runs (takes KEY=VALUE too)"
-    )
-    plan.add_argument(
-        "config_file", type=Path, metavar="FILE", help="experiment YAML; targets may be `pilot`"
-    )
-    plan.add_argument("--results-dir", type=Path, required=True, help="empty; the plan is written there")
-    plan.add_argument(
-        "--pilot-seeds",
-        type=int,
-        nargs=2,
-        default=(100_000, 10),
-        metavar=("FIRST", "COUNT"),
-        help="for targets that are `pilot` (default: 100000 10)",
-    )
-    plan.add_argument("--log-sd", type=float, default=0.4, help="of the paired log time ratio, for the power")
-    plan.add_argument("--exploratory", action="store_true", help="accept a plan that can show nothing")
-    plan.add_argument("--json", action="store_true", help="the manifest on one line")
-    plan.set_defaults(run=_plan, overrides=[])
-
-    pilot = commands.add_parser(
-        "pilot", help="targets from pilot seeds of the baselines (takes KEY=VALUE too)"
-    )
-    pilot.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
-    pilot.add_argument("--first-seed", type=int, default=100_000, help="first pilot seed (default 100000)")
-    pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
-    pilot.set_defaults(run=_pilot, overrides=[])
-
-    add_simulate(commands)
-    add_commands(commands)
-    warm_starts.add_commands(commands)
-    commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
-
-    status = commands.add_parser("status", help="what is done, running and missing")
-    status.add_argument("results_dir", type=Path, metavar="DIR")
-    status.add_argument("--json", action="store_true", help="one JSON line per variation")
-    status.set_defaults(run=_status)
+    for group in (experiment, evidence, inspection):
+        group.add_commands(commands)
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
-    from hypernudge.harness.running.run import run_experiment
+def parse_with_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse a command line whose `KEY=VALUE` and `~KEY` overrides may stand anywhere among its options.
 
-    return run_experiment(
-        options.config_file,
-        options.results_dir,
-        options.overrides,
-        None,
-        [*SELF, "report"],
-        options.deviate,
-    )
-
-
-def _plan(options: argparse.Namespace) -> int:
-    import json
-
-    from hypernudge.harness.planning.experiment_schema import MAX_SEED, MAX_SEEDS
-    from hypernudge.harness.planning.resolve import load_plan
-    from hypernudge.harness.running.declare import declare
-    from hypernudge.harness.running.dry_build import check_buildable
-
-    first, count = options.pilot_seeds
-    require_whole("--pilot-seeds: FIRST", first, 0, MAX_SEED)
-    require_whole("--pilot-seeds: COUNT", count, 1, MAX_SEEDS, "10 is usual")
-    plan = load_plan(options.config_file, options.overrides)
-    check_buildable(plan)
-    manifest = declare(
-        plan,
-        options.results_dir,
-        pilot_seeds=range(first, first + count),
-        log_sd=options.log_sd,
-        exploratory=options.exploratory,
-    )
-    if options.json:
-        sys.stdout.write(json.dumps(manifest) + "\n")
-        return 0
-    for row in manifest["declared"]["power"]["comparisons"]:
-        power = ", ".join(f"{share:.0%} at ratio {ratio}" for ratio, share in row["power_at_ratio"].items())
-        sys.stdout.write(
-            f"{row['run_id']}: {row['pairs']} pairs, family of {row['family_size']}, "
-            f"least Holm p {row['least_p_holm']:.2g}, power {power}\n"
-        )
-    for row in manifest["declared"]["controls"]:
-        if row["missing"]:
-            sys.stdout.write(f"control {row['role']} is missing in {', '.join(row['missing'])}\n")
-    sys.stdout.write(f"plan {manifest['hash']} written to {options.results_dir / 'plan.json'}\n")
-    return 0
-
-
-def _pilot(options: argparse.Namespace) -> int:
-    import tempfile
-
-    from hypernudge.harness.planning.experiment_schema import MAX_SEED, MAX_SEEDS
-    from hypernudge.harness.planning.resolve import load_plan
-    from hypernudge.harness.running.dry_build import check_buildable
-    from hypernudge.harness.running.pilot import pilot
-    from hypernudge.harness.running.train import emit
-
-    require_whole("--first-seed", options.first_seed, 0, MAX_SEED)
-    require_whole("--count", options.count, 1, MAX_SEEDS, "10 is usual")
-    plan = load_plan(options.config_file, options.overrides)
-    check_buildable(plan)
-    seeds = range(options.first_seed, options.first_seed + options.count)
-    with tempfile.TemporaryDirectory() as folder:
-        for event in pilot(plan, seeds, Path(folder)):
-            emit(event)
-    return 0
-
-
-def _report(arguments: Sequence[str]) -> int:
-    from hypernudge.cli import report_command as evaluate
-
-    return evaluate.main(arguments, "hypernudge report")
-
-
-def _derive(options: argparse.Namespace) -> int:
-    from hypernudge.harness.planning.config import fill_placeholders
-    from hypernudge.harness.planning.derive import check_derived
-    from hypernudge.harness.planning.yaml_text import read_text
-    from hypernudge.results.files import write_text
-
-    values = {}
-    for assignment in options.values:
-        name, separator, value = assignment.partition("=")
-        require(separator == "=", "--set", "must have the form NAME=VALUE", assignment, "add the value")
-        require(name not in values, "--set", "must name a placeholder once", name, "remove one of the two")
-        values[name] = value
-    text = fill_placeholders(read_text(options.config_file, "FILE"), values)
-    check_derived(text, options.config_file)
-    if options.output is None:
-        try:
-            text.encode(sys.stdout.encoding or "utf-8")
-        except UnicodeEncodeError as error:
-            rule = f"standard output ({error.encoding}) must know every letter"
-            require(False, "--output", rule, error.object[error.start], "name a file, which is UTF-8")
-        sys.stdout.write(text)
-        return 0
-    free = not options.output.exists()
-    require(free, "--output", "must not exist yet", str(options.output), "choose another name")
-    write_text(options.output, text)
-    return 0
-
-
-def _status(options: argparse.Namespace) -> int:
-    from hypernudge.harness.inspection.status import as_json, print_table, status
-
-    rows = status(options.results_dir)
-    if options.json:
-        sys.stdout.write(as_json(rows) + "\n")
-    else:
-        print_table(rows)
-    return 0
+    `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
+    """
+    options, rest = parser.parse_known_args(arguments)
+    stray = [a for a in rest if a.startswith("-") or ("=" not in a and not a.startswith("~"))]
+    if stray:
+        form = "overrides have the form KEY=VALUE, or ~KEY to remove one"
+        parser.error(f"unrecognized arguments: {' '.join(stray)}; {form}")
+    return options, rest

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from hypernudge import cli
-from hypernudge.cli.report_command import main
+from hypernudge.cli.evidence import report as main
 from hypernudge.evidence.figures import forest, manifest
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study

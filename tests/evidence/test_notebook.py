@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hypernudge.cli.report_command import main
+from hypernudge.cli.evidence import report as main
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.notebook import notebook, write_notebook
 
@@ -46,7 +46,7 @@ def test_it_regenerates_everything_from_the_records(evaluated, tmp_path):
 
 
 def test_the_report_command_writes_it(study_copy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hypernudge.cli.report_command.evaluate", partial(evaluate, figures=False))
+    monkeypatch.setattr("hypernudge.evidence.report.evaluate.evaluate", partial(evaluate, figures=False))
     file = tmp_path / "n.ipynb"
     assert main(["--results-dir", str(study_copy), "--notebook", str(file)]) == 0
     assert '"event": "notebook"' in capsys.readouterr().out

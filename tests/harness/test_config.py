@@ -3,6 +3,7 @@ import argparse
 import numpy as np
 import pytest
 
+from hypernudge.cli.app import parse_with_overrides
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning import experiment_schema
 from hypernudge.harness.planning.config import (
@@ -12,7 +13,6 @@ from hypernudge.harness.planning.config import (
     load_yaml,
 )
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
-from hypernudge.harness.running.run import parse_with_overrides
 
 BASE = {
     "common": {

@@ -130,7 +130,7 @@ def test_both_sides_hash_alike_and_controls_are_named(tmp_path):
 def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
     tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("hypernudge.cli.app.SELF", ["true"])  # the evaluation would draw every figure
+    monkeypatch.setattr("hypernudge.cli.experiment.SELF", ["true"])  # the evaluation would draw every figure
     monkeypatch.setattr("hypernudge.harness.running.declare.PILOT_SEEDS", (100, 2))
     file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
     arguments = ["run", str(file), "--results-dir", str(results)]

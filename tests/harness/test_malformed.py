@@ -530,7 +530,7 @@ def test_a_corrected_command_is_not_another_plan(run, tmp_path):
 
 
 def test_the_front_doors_refuse_as_the_command_does(tmp_path, capsys, monkeypatch):
-    from hypernudge.cli import report_command as evaluate
+    from hypernudge.cli.evidence import report
     from hypernudge.harness.running import train
     from src import main as front
 
@@ -549,7 +549,7 @@ def test_the_front_doors_refuse_as_the_command_does(tmp_path, capsys, monkeypatc
     for arguments in ([], ["--run-id", "a"], ["--zzz", "1"]):
         assert_refused(_called(train.main, arguments, capsys), arguments)
     for arguments in ([], ["--results-dir", str(results)], ["--results-dir", "/dev/null"], ["--zzz"]):
-        assert_refused(_called(evaluate.main, arguments, capsys), arguments)
+        assert_refused(_called(report, arguments, capsys), arguments)
     assert not results.exists()
 
 

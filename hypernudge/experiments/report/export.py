@@ -85,6 +85,5 @@ def export_command(arguments: Sequence[str] | None = None) -> int:
     try:
         whole = export_runs(map(tracked, runs.runs), options.study, options.to, options.store, emit)
     except InvalidArgumentError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return console.refuse(error)
     return 0 if whole and not runs.problems else 1

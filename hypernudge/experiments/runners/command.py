@@ -44,8 +44,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
                 return 0
             _train(experiment, options, config, output)
     except (InvalidArgumentError, UnreadableResultError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return console.refuse(error)
     return 0
 
 

@@ -253,8 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         plan = load_run_plan(options.plan)
     except InvalidArgumentError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+        return console.refuse(error)
     failed = 0
     if options.action == "run":
         failed = run_missing(plan, options.results_dir, options.most, one_process=options.one_process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -30,23 +29,7 @@ from hypernudge.registry import REGISTRY
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
 from hypernudge.results.plan import ResultsError, read_manifest
-from hypernudge.results.printable import printable
 from hypernudge.results.records import cell_path
-
-
-def parse_with_overrides(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> tuple[argparse.Namespace, list[str]]:
-    """Parse a command line whose `KEY=VALUE` and `~KEY` overrides may stand anywhere among its options.
-
-    `argparse` cannot: once it has met an option it takes a list of positional arguments for finished.
-    """
-    options, rest = parser.parse_known_args(arguments)
-    stray = [a for a in rest if a.startswith("-") or ("=" not in a and not a.startswith("~"))]
-    if stray:
-        form = "overrides have the form KEY=VALUE, or ~KEY to remove one"
-        parser.error(f"unrecognized arguments: {' '.join(stray)}; {form}")
-    return options, rest
 
 
 def run_experiment(
@@ -176,19 +159,3 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
     free, rule = not is_occupied(results_dir), "must be empty or hold this plan"
     require(free, "--results-dir", rule, str(results_dir), "choose another")
     write_text(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
-
-
-def refuse(error: InvalidArgumentError | OSError) -> int:
-    """Say on one line why it could not go on; return the exit code.
-
-    Raises:
-        OSError: One that names no file: that is a defect.
-    """
-    if isinstance(error, OSError):
-        if error.filename is None:
-            raise error
-        where = printable(str(error.filename))
-        _say(f"error: {where}: {error.strerror}; check the path, its permissions and the space left")
-    else:
-        _say(f"error: {printable(str(error))}")
-    return 2

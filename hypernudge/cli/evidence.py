@@ -1,4 +1,4 @@
-"""Command lines of the evidence: compare, import, export.
+"""The commands of the evidence: report, compare, import, export.
 
 Parsers only; the work is imported when it is asked for.
 """
@@ -9,9 +9,12 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from hypernudge import console
 from hypernudge.errors import require
 
 TOOLS = ("optuna", "syne-tune", "ray-tune", "mlflow", "wandb")
@@ -19,6 +22,10 @@ TOOLS = ("optuna", "syne-tune", "ray-tune", "mlflow", "wandb")
 
 def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
+    evaluation = commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
+    _add_report_options(evaluation)
+    evaluation.set_defaults(run=partial(_report, evaluation))
+
     compare = commands.add_parser("compare", help="a verdict on anybody's results: CSV, Parquet or JSONL")
     compare.add_argument(
         "file", type=Path, metavar="FILE", help="columns task, variation, seed, time, score [trial, hardware]"
@@ -162,3 +169,46 @@ def _import(options: argparse.Namespace) -> int:
     )
     sys.stderr.write(summary + "\n")
     return 0
+
+
+@console.forgiving()
+def report(arguments: Sequence[str] | None = None, program: str = "evaluate") -> int:
+    """Evaluate a results directory; return the exit code: 0 if nothing was missing or unreadable."""
+    parser = argparse.ArgumentParser(prog=program, description="Evaluate saved results; train nothing.")
+    _add_report_options(parser)
+    return _report(parser, parser.parse_args(arguments))
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory", nargs="?", type=Path, metavar="DIR", help="directory that holds plan.json"
+    )
+    parser.add_argument("--results-dir", type=Path, metavar="DIR", help="the same, as an option")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained HTML report")
+    parser.add_argument(
+        "--notebook", type=Path, metavar="FILE", help="also write a notebook that regenerates everything"
+    )
+
+
+def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    from hypernudge.evidence.report.evaluate import evaluate
+    from hypernudge.harness.running.launch import die_with_parent
+    from hypernudge.harness.running.train import emit
+    from hypernudge.results.printable import printable
+
+    given = [place for place in (options.directory, options.results_dir) if place is not None]
+    if len(given) != 1:
+        parser.error("needs one results directory: DIR, or --results-dir DIR")
+    (results_dir,) = given
+    die_with_parent()
+    try:
+        evaluation = evaluate(results_dir, emit, html=options.html)
+        if options.notebook is not None:
+            from hypernudge.evidence.report.notebook import write_notebook
+
+            write_notebook(results_dir, options.notebook)
+            emit({"event": "notebook", "file": str(options.notebook), "shows": "all of it, from the records"})
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
+        return 2
+    return 0 if evaluation.status == "complete" else 1

@@ -1,0 +1,187 @@
+"""The commands that look closely: explain, doctor, prior, simulate.
+
+Parsers only; the work is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from hypernudge.errors import require, require_between, require_whole
+from hypernudge.registry import build, check_name
+from hypernudge.results.attempts import REMEDY
+from hypernudge.results.reading import check_output
+
+
+def add_commands(commands: Any) -> None:
+    """Add the parsers to the sub-commands of `hypernudge`."""
+    prior = commands.add_parser("prior", help="learn the prior of `informed` from finished studies")
+    actions = prior.add_subparsers(required=True, metavar="ACTION")
+    learn = actions.add_parser("build", help="write a prior from results directories")
+    learn.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="of `hypernudge run`")
+    learn.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON, for `prior: FILE`")
+    learn.add_argument("--add-to", metavar="PRIOR", help="'shipped' or a file: keep its tasks, add these")
+    learn.set_defaults(run=_build)
+
+    explain = commands.add_parser("explain", help="what a warm start did to each trial, and why")
+    explain.add_argument("results_dir", type=Path, metavar="DIR")
+    explain.add_argument("--run-id", metavar="ID", help="all variations with a warm start if absent")
+    explain.add_argument("--seed", type=int, help="the first seed that has a record if absent")
+    explain.add_argument("--trial", type=int, metavar="N", help="all trials if absent")
+    explain.add_argument("--figures", type=Path, metavar="DIR", help="draw each cell's decisions (PDF)")
+    explain.add_argument("--json", action="store_true", help="one JSON object per trial")
+    explain.set_defaults(run=_explain)
+
+    doctor = commands.add_parser("doctor", help="what is damaged, foreign, missing or left over; --fix")
+    doctor.add_argument("results_dir", type=Path, metavar="DIR")
+    doctor.add_argument(
+        "--fix", action="store_true", help="remove leftovers, move what is not believed to DIR/quarantine"
+    )
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.set_defaults(run=_doctor)
+
+    simulate = commands.add_parser(
+        "simulate", aliases=["replay"], help="run a scheduler on known learning curves"
+    )
+    simulate.add_argument(
+        "--scheduler", required=True, metavar="NAME", help="registry name or module:attribute"
+    )
+    source = simulate.add_mutually_exclusive_group(required=True)
+    source.add_argument("--curves", type=Path, metavar="FILE", help="npz with hp, hp_names and valid")
+    source.add_argument(
+        "--lcbench", type=Path, metavar="DIR", help="YAHPO's lcbench folder (extra surrogates)"
+    )
+    simulate.add_argument("--instance", default="3945", help="OpenML task of --lcbench (default 3945)")
+    simulate.add_argument("--workers", type=int, default=1, help="simulated workers (default 1)")
+    simulate.add_argument("--seed", type=int, default=0)
+    simulate.add_argument(
+        "--max-units", type=int, help="units of the longest training (default: the curves')"
+    )
+    simulate.add_argument(
+        "--budget", type=float, help="units in all (default: --max-units times 20 or twice the workers)"
+    )
+    simulate.add_argument(
+        "--sampler", metavar="NAME", help="what proposes configurations: uniform, kde, gp or module:attribute"
+    )
+    simulate.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="options",
+        help="scheduler option, as YAML",
+    )
+    simulate.add_argument("--json", action="store_true", help="JSON lines")
+    simulate.set_defaults(run=_simulate)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from hypernudge.harness.inspection.doctor import as_dict, examine, fix
+    from hypernudge.results.printable import printable
+
+    findings = fix(options.results_dir) if options.fix else examine(options.results_dir)
+    faults = sum(finding.is_fault for finding in findings)
+    if options.json:
+        sys.stdout.write(json.dumps(as_dict(findings)) + "\n")
+        return 1 if faults else 0
+    for found in findings:
+        done = f"; {found.done}" if found.done else ""
+        sys.stdout.write(printable(f"{found.kind}: {found.path}: {found.rule}{done}") + "\n")
+    missing = sum(finding.kind == "missing" for finding in findings)
+    if missing:
+        sys.stdout.write(f"{missing} cells missing: {REMEDY}\n")
+    mendable = sum(finding.is_fault and finding.fix != "none" for finding in findings)
+    advice = f"; {mendable} can be mended with --fix" if mendable and not options.fix else ""
+    sys.stdout.write(f"{faults} faults{advice}\n" if faults else "healthy\n")
+    return 1 if faults else 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    from hypernudge.harness.inspection.prior import build_prior
+
+    require(not options.output.exists(), "--output", "must not exist yet", str(options.output), "move it")
+    for directory in options.directories:
+        check_output(options.output, directory)
+    file = build_prior(options.directories, options.add_to)
+    file.dump(options.output)
+    for task in file.tasks:
+        row = {
+            "task": task.task,
+            "family": task.family,
+            "optimizer": task.optimizer,
+            "configurations": task.configurations,
+            "log10_probe": round(task.scale, 3),
+        }
+        sys.stdout.write(json.dumps(row) + "\n")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from hypernudge.harness.inspection.explain import draw_cells, explanations, sentence
+
+    rows = explanations(options.results_dir, options.run_id, options.seed, options.trial)
+    for row in rows:
+        sys.stdout.write((json.dumps(row) if options.json else sentence(row)) + "\n")
+    for path in draw_cells(rows, options.figures, options.results_dir) if options.figures is not None else ():
+        sys.stderr.write(f"figure: {path}\n")
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    import yaml
+
+    from hypernudge.harness.inspection.simulate import simulate
+    from hypernudge.harness.planning.experiment_schema import MAX_UNITS, MAX_WORKERS
+    from hypernudge.harness.running.train import emit
+    from hypernudge.tasks.curves.lcbench import LCBench
+    from hypernudge.tasks.curves.tabulated import Tabulated
+
+    given = {}
+    for assignment in options.options:
+        key, separator, value = assignment.partition("=")
+        require(separator == "=", "--set", "must have the form KEY=VALUE", assignment, "add the value")
+        require(key not in given, "--set", "must set an option once", key, "remove one of the two")
+        try:
+            given[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            require(False, "--set", "values must be YAML", assignment, "quote it")
+    if options.curves is not None:
+        task: Tabulated | LCBench = Tabulated(options.curves)
+    else:
+        task = LCBench(options.lcbench, options.instance)
+    longest = task.max_units if options.max_units is None else options.max_units
+    rule = f"must be in [1, {task.max_units}], the length of the curves"
+    require(1 <= longest <= task.max_units, "--max-units", rule, longest, "lower it")
+    require_whole("--workers", options.workers, 1, MAX_WORKERS)
+    require_whole("--seed", options.seed, 0)
+    # Many workers share the budget: each should be able to finish a training.
+    enough = longest * max(20.0, 2.0 * options.workers)
+    units = enough if options.budget is None else options.budget
+    require_between("--budget", units, 0, MAX_UNITS, ends=False)
+    check_name("scheduler", options.scheduler, "--scheduler")
+    for option, instead in (("max_units", "--max-units"), ("space", "the file")):
+        require(option not in given, "--set", f"must leave {option} to {instead}", given, "remove it")
+    spec = {"name": options.scheduler, "max_units": longest, **given}
+    if options.sampler is not None:
+        spec["sampler"] = check_name("sampler", options.sampler, "--sampler")
+    scheduler = build("scheduler", spec, space=task.space)
+    show = emit if options.json else _show
+    simulate(task, scheduler, options.workers, options.seed, units, show)
+    return 0
+
+
+def _show(event: dict[str, Any]) -> None:
+    time = f"{event['time']:10.2f}  "
+    if event["event"] == "decision":
+        text = f"{event['action']:7}trial {event['trial']:<5} to unit {event['until']}"
+    elif event["event"] == "incumbent":
+        text = f"best   {event['score']:.6g}, trial {event['trial']} after unit {event['unit']}"
+    else:
+        best = "none" if event["score"] is None else f"{event['score']:.6g}"
+        spent = f"{event['trials']} trials, {event['units']} units of {event['task']}"
+        text = f"end    best {best}, {spent}"
+    sys.stdout.write(time + text + "\n")

@@ -1,0 +1,59 @@
+"""Every group's commands answer, and saying what they take loads nothing heavy."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hypernudge.cli import evidence, experiment, inspection, main
+
+GROUPS = {
+    experiment: ("run", "derive", "plan", "pilot", "status"),
+    evidence: ("report", "compare", "import", "export"),
+    inspection: ("prior", "explain", "doctor", "simulate"),
+}
+COMMANDS = [command for commands in GROUPS.values() for command in commands]
+
+
+class Names:
+    """Stands for the sub-parsers: collects what is added."""
+
+    def __init__(self, parser):
+        self.parser, self.added = parser, []
+
+    def add_parser(self, name, **options):
+        self.added.append(name)
+        return self.parser.add_parser(name, **options)
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group.__name__.rsplit(".", 1)[-1])
+def test_a_group_adds_its_commands(group):
+    import argparse
+
+    names = Names(argparse.ArgumentParser().add_subparsers())
+    group.add_commands(names)
+    assert tuple(names.added) == GROUPS[group]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "replay", "train"])
+def test_every_command_says_what_it_takes(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    present = {"replay": "simulate"}.get(command, command)
+    assert capsys.readouterr().out.startswith(f"usage: hypernudge {present}")
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import contextlib, sys; from hypernudge.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['report', '--help'])\n"
+        "sys.exit(sorted({'torch', 'pandas', 'matplotlib', 'omegaconf'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_word_that_no_command_takes_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "somewhere", "key=value"])
+    assert "unrecognized arguments: key=value" in capsys.readouterr().err
