@@ -14,7 +14,8 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     """Return the network that `config` describes.
 
     Args:
-        config: `name` ("mlp", "cnn"), `shape` of one sample, `classes`, and the network's own options.
+        config: `name` ("mlp", "resnet20", "vit", "timm/resnet50", "transformer_lm", ...), `shape` of one
+            sample, `classes` (of a language model: its vocabulary), and the network's own options.
 
     Raises:
         InvalidArgumentError: For an unknown name or option.

@@ -15,11 +15,14 @@ import torch
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import build_task
 from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.planning.config import fill_placeholders
 from hypernudge.harness.planning.resolve import OTHER_METRICS, load_plan
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.registry import REGISTRY, build
 from hypernudge.tasks.language.task import LanguageModel, mean_loss
 from hypernudge.tasks.vision.task import ImageClassification
+from src import preprocess
+from src.model import build_model
 from tests.harness.tools import ROOT, hypernudge
 from tests.tasks.data_sets import write_all
 
@@ -306,3 +309,53 @@ def test_a_language_models_score_is_that_of_the_whole_part_and_says_more():
         "perplexity_per_word": part.perplexity(-score),
         "bits_per_byte": part.bits_per_byte(-score),
     }
+
+
+NETWORKS_OF = {
+    "digits": ("mlp", 0.5),
+    "breast_cancer": ("mlp", 0.5),
+    "cifar10": ("resnet20", 0.2),
+    "cifar100": ("resnet18_cifar", 0.2),
+    "wikitext2": ("transformer_lm", -5),
+    "wikitext103": ("transformer_lm", -5),
+}
+
+
+@pytest.mark.parametrize("dataset", NETWORKS_OF)
+def test_the_shipped_template_is_filled_with_every_name(dataset, tmp_path):
+    model, target = NETWORKS_OF[dataset]
+    values = {"DATASET_PLACEHOLDER": dataset, "MODEL_PLACEHOLDER": model}
+    values["SPECIFIC_CONFIG_PLACEHOLDER"] = str(target)
+    text = (ROOT / "config" / "template.yaml").read_text()
+    for group in ("task", "engine", "launcher", "scheduler", "warm_start"):
+        (tmp_path / group).symlink_to(ROOT / "config" / group)
+    path = tmp_path / "mine.yaml"
+    path.write_text(fill_placeholders(text, values))
+    plan = load_plan(path)
+    check_buildable(plan)
+    task = build_task(plan.variations[0].spec)
+    assert task.family == dataset
+    assert plan.variations[0].spec["task"]["metric"] == task.metric
+
+
+def test_the_front_doors_know_every_data_set_and_network(place):
+    for dataset in ("cifar10", "cifar100"):
+        data = preprocess.load_dataset(dataset, validation=0.2)
+        assert set(data.parts) == {"train", "validation", "test"} and data.classes in (10, 100)
+    text = preprocess.load_dataset("wikitext2", tokens="byte")
+    assert text.vocabulary == 256
+    assert preprocess.load_dataset("digits").classes == 10
+    with pytest.raises(InvalidArgumentError, match="did you mean 'cifar10'"):
+        preprocess.load_dataset("cifar")
+    with pytest.raises(InvalidArgumentError, match="write the task image_classification"):
+        build("task", {"name": "supervised", "dataset": "cifar10", "model": "cnn"})
+    for spec, shape, classes in (
+        ({"name": "resnet20", "width": 2}, (3, 32, 32), 10),
+        ({"name": "vit", "width": 8, "depth": 1, "heads": 2}, (3, 32, 32), 10),
+    ):
+        assert build_model({**spec, "shape": shape, "classes": classes})(torch.rand(2, *shape)).shape == (
+            2,
+            10,
+        )
+    model = build_model({"name": "transformer_lm", "width": 8, "heads": 2, "shape": [16], "classes": 256})
+    assert model(torch.zeros(1, 16, dtype=torch.long)).shape == (1, 16, 256)

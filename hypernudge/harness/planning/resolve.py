@@ -28,6 +28,7 @@ from hypernudge.registry import REGISTRY, check_name, check_options, registered,
 from hypernudge.renamed import present_names
 from hypernudge.results.names import broken_rule
 from hypernudge.schema import check_plain, rule_of
+from hypernudge.tasks.data.catalogue import builder_for
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
@@ -36,8 +37,10 @@ ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline",
 # No defaults for the other two: plans without them keep their hash.
 _OPTIONAL = ("controls", "factorial")
 EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
-# Of registered tasks, where not accuracy: a plan is read without importing what trains them.
+# Of registered tasks, where not accuracy in [0, 1], and not the space "mid": a plan is read without importing
+# what trains them.
 OTHER_METRICS: dict[str, tuple[str, list[float | None]]] = {"language_model": ("negative loss", [None, 0.0])}
+OTHER_SPACES = {"language_model": "language"}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -141,13 +144,15 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
         if kind in given:
             spec[kind] = _component(kind, given[kind], common.get(kind), seen, f"{where}.{kind}")
     task = spec["task"]
+    if task["name"] == "supervised":  # one name for all data sets, so that a template may leave them open
+        task["name"] = builder_for(task.get("dataset")) or "supervised"
     for key in ("target", "space", "model", "training"):
         inherited = task.pop(key, None)
         if inherited is not None and key not in merged:
             given[key] = inherited
     if "model" in given:
         spec["model"] = _component("model", given["model"], common.get("model"), seen, f"{where}.model")
-    spec["space"] = given.get("space", "mid")
+    spec["space"] = given.get("space", OTHER_SPACES.get(task["name"], "mid"))
     spec["training"] = {**(common.get("training") or {}), **(given["training"] or {})}
     _check_task(spec, where)
     for key in ("target", "budget", "seeds"):

@@ -19,6 +19,7 @@ import numpy as np
 
 from hypernudge.errors import require, require_choice, require_whole, unknown_name
 from hypernudge.random import stream
+from hypernudge.tasks.data.catalogue import builder_for
 
 SPLIT = (0.6, 0.2, 0.2)
 
@@ -134,6 +135,9 @@ def _loaded(name: str | Mapping[str, Any], split_seed: int, inputs: str) -> Data
         from hypernudge.tasks.data.tables import read_table
 
         return _table(*read_table(name, split_seed), split_seed, inputs)
+    task = builder_for(name)
+    rule = "must be a table or a small data set"
+    require(task is None, "dataset", rule, name, f"write the task {task}, which trains on it")
     if not isinstance(name, str) or name not in LOADERS:
         raise unknown_name("dataset", name, LOADERS)
     return LOADERS[name](split_seed, inputs)

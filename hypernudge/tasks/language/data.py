@@ -22,8 +22,9 @@ from hypernudge.tasks.data.cache import (
     fingerprint,
     kept_text,
 )
+from hypernudge.tasks.data.catalogue import TEXTS
 from hypernudge.tasks.language.measures import bits_per_byte, perplexity_per_word
-from hypernudge.tasks.language.text import KNOWN, Text, find_text
+from hypernudge.tasks.language.text import Text, find_text
 from hypernudge.tasks.language.tokenizers import Tokenizer, loads, train_tokenizer
 
 SHARD, CHUNK = 1 << 22, 1 << 16  # characters that are sealed at once, and that are held in memory
@@ -128,7 +129,7 @@ def load_text(
     """Return a text as tokens, made at the first call and memory-mapped afterwards.
 
     Args:
-        name: A key of `hypernudge.tasks.language.text.KNOWN`, or any name for a text in `folder`.
+        name: A key of `hypernudge.tasks.data.catalogue.TEXTS`, or any name for a text in `folder`.
         folder: Where it lies; looked for in the working directory and `$HYPERNUDGE_DATA` if absent.
         tokens: `"word"` (as published), `"byte"`, `"char"`, or `"bpe"`, byte-level and trained on the
             training part; the tokenizer is kept beside the tokens.
@@ -191,7 +192,7 @@ def _limit(limit: Mapping[str, int] | None) -> int | None:
 
 def _parts(name: str, found: dict[str, Text], train_on: str, held_out: Sequence[float]) -> dict[str, Text]:
     """Return train, validation and test."""
-    how = KNOWN[name][1] if name in KNOWN else "add it"
+    how = TEXTS[name].how if name in TEXTS else "add it"
     if "whole" in found:
         require(
             train_on == "train",

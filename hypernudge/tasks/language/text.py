@@ -11,33 +11,9 @@ from typing import IO, cast
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.tasks.data.cache import listing_digest
+from hypernudge.tasks.data.catalogue import TEXTS, KnownData
 from hypernudge.tasks.data.files import data_directory, find_folder
 from hypernudge.tasks.data.parquet import open_parquet, parquet_files
-
-_GET = "get {0}-v1 (tokenised) or {0}-raw-v1 from the Hugging Face hub (Salesforce/wikitext)"
-
-
-def _wikitext(size: str) -> tuple[str, ...]:
-    name = f"wikitext-{size}"
-    published = (name, f"wikitext{size}", f"{name}-v1", f"wikitext/{name}-v1")
-    return (*published, f"{name}-raw", f"{name}-raw-v1", f"wikitext/{name}-raw-v1")
-
-
-KNOWN: dict[str, tuple[tuple[str, ...], str]] = {
-    "wikitext2": (
-        _wikitext("2"),
-        _GET.format("wikitext-2"),
-    ),
-    "wikitext103": (
-        _wikitext("103"),
-        _GET.format("wikitext-103"),
-    ),
-    "tinyshakespeare": (
-        ("tinyshakespeare",),
-        "get data/tinyshakespeare/input.txt of github.com/karpathy/char-rnn",
-    ),
-}
-"""Folders that may hold a text, the tokenised first; how to get it."""
 
 PARTS = {"train": ("train",), "validation": ("valid", "validation"), "test": ("test",)}
 NAMES = ("wiki.{}.tokens", "wiki.{}.raw", "{}.txt", "{}.tokens", "{}.raw")
@@ -96,13 +72,14 @@ def find_text(name: str, folder: str | Path | None) -> dict[str, Text]:
     """Return the parts of a text that are there; one file that is to be split is "whole".
 
     Args:
-        name: A key of `KNOWN`, or any name for a text in `folder`.
+        name: A key of `hypernudge.tasks.data.catalogue.TEXTS`, or any name for a text in `folder`.
         folder: Where it lies; looked for in the working directory and `$HYPERNUDGE_DATA` if absent.
 
     Raises:
         InvalidArgumentError: There is none; the line says what was looked for, where, and how to get it.
     """
-    folders, how = KNOWN.get(name, ((name,), "name the folder that holds it"))
+    known = TEXTS.get(name, KnownData((name,), "name the folder that holds it"))
+    folders, how = known.folders, known.how
     if folder is None:
         place = find_folder(folders, name, "its text", how)
     else:

@@ -22,25 +22,10 @@ from hypernudge.tasks.data.cache import (
     fingerprint,
     open_arrays,
 )
+from hypernudge.tasks.data.catalogue import IMAGES, KnownData
 from hypernudge.tasks.data.files import DATA_DIRECTORY, data_directory, find_folder
 from hypernudge.tasks.vision.decode import Decoder
 from hypernudge.tasks.vision.sources import PARTS, Source, find_source
-
-GET = "get it with torchvision.datasets.{}(root=..., download=True), or as Parquet from the hub ({})"
-KNOWN: dict[str, tuple[tuple[str, ...], int, str]] = {
-    "cifar10": (
-        ("cifar-10-batches-py", "cifar10", "cifar10_jpeg"),
-        10,
-        GET.format("CIFAR10", "uoft-cs/cifar10"),
-    ),
-    "cifar100": (("cifar-100-python", "cifar100"), 100, GET.format("CIFAR100", "uoft-cs/cifar100")),
-    "imagenet": (
-        ("imagenet", "imagenet-1k", "ILSVRC/Data/CLS-LOC"),
-        1000,
-        "get it from image-net.org (folders train/CLASS and val/CLASS) or from the hub (ILSVRC/imagenet-1k)",
-    ),
-}
-"""Folders that may hold a data set, the lossless first; its number of classes; how to get it."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ def load_images(
     (`train-*.parquet`).
 
     Args:
-        name: A key of `KNOWN`, or any name for images in `folder`.
+        name: A key of `hypernudge.tasks.data.catalogue.IMAGES`, or any name for images in `folder`.
         folder: Where the data set lies; looked for in the working directory and `$HYPERNUDGE_DATA` if absent.
         size: Side that images are resized to and cropped at, pixels; None where all are equally large.
         validation: Share of the training part that validates, in [0, 1).
@@ -150,7 +135,7 @@ def load_images(
     names = found["train"].classes
     kept = {part: _decoded(of, name, part, size, cache) for part, of in found.items()}
     described = {part: arrays.manifest["source"] for part, arrays in kept.items()}
-    classes = KNOWN[name][1] if name in KNOWN else 0
+    classes = IMAGES[name].classes if name in IMAGES else 0
     whole = {part: (arrays.arrays["images"], arrays.arrays["labels"]) for part, arrays in kept.items()}
     if not classes:
         classes = len(names) if names else int(whole["train"][1].max()) + 1
@@ -254,7 +239,8 @@ def _row(source: Source, decoder: Decoder | None) -> tuple[int, int, int]:
 
 
 def _folder(name: str, folder: str | Path | None) -> Path:
-    folders, _, how = KNOWN.get(name, ((name,), 0, "name another folder"))
+    known = IMAGES.get(name, KnownData((name,), "name another folder"))
+    folders, how = known.folders, known.how
     if folder is None:
         return find_folder(folders, name, "its images", how)
     require(isinstance(folder, str | Path), "folder", "must be text", folder, how)
@@ -267,7 +253,7 @@ def _folder(name: str, folder: str | Path | None) -> Path:
 
 def _absent(name: str, place: Path, part: str) -> InvalidArgumentError:
     there = ", ".join(sorted(path.name for path in place.iterdir())[:6]) or "nothing"
-    how = KNOWN[name][2] if name in KNOWN else "arrange the images in one of these ways"
+    how = IMAGES[name].how if name in IMAGES else "arrange the images in one of these ways"
     spelled = "|".join(PARTS[part])
     return InvalidArgumentError(
         f"{name}: its {part} part must be {spelled}/CLASS/*.jpeg, {spelled}-*.parquet or batches of CIFAR in "
