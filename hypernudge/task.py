@@ -77,6 +77,15 @@ class Studied(Protocol):
         ...
 
 
+@runtime_checkable
+class Reporting(Protocol):
+    """What a task offers besides whose score means other numbers as well."""
+
+    def reported(self, score: float, split: Split) -> Mapping[str, float]:
+        """Return those numbers by name, for a finite score on a split."""
+        ...
+
+
 class BatchedTask(Protocol):
     """A gradient task for many trials at once, its members; every tensor has the member dimension first."""
 

@@ -18,6 +18,7 @@ from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.config import fill_placeholders
 from hypernudge.harness.planning.resolve import OTHER_METRICS, load_plan
 from hypernudge.harness.running.dry_build import check_buildable
+from hypernudge.harness.running.train import _outcome
 from hypernudge.registry import REGISTRY, build
 from hypernudge.tasks.language.task import LanguageModel, mean_loss
 from hypernudge.tasks.vision.task import ImageClassification
@@ -106,6 +107,15 @@ def test_a_small_twin_is_tuned_from_end_to_end(task, tmp_path):
     assert all(score is None or math.isfinite(score) for score in curve["validation"])
     # The test part is scored only where that is asked for.
     assert all(score is None or math.isnan(score) for score in curve["test"])
+    assert record["description"]["data"]["train"]["digest"]
+    best = max(score for score in curve["validation"] if score is not None)
+    if "wikitext" in task:  # perplexity and bits per byte stand beside the loss
+        said = record["description"]["reported"]["validation"]
+        assert said == pytest.approx(build_task(informed.spec).reported(best, "validation"))
+        assert said["perplexity_per_word"] > 1 and said["bits_per_byte"] > 0
+        assert _outcome(record)["reported"] == record["description"]["reported"]
+    else:
+        assert "reported" not in record["description"]
     low, high = record["declared"]["metric_range"]
     assert all(
         score is None or ((low is None or low <= score) and score <= high) for score in curve["validation"]

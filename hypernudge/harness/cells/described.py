@@ -23,7 +23,7 @@ from hypernudge.registry import REGISTRY, build, registered_only
 from hypernudge.results.digests import description_digest, record_digest
 from hypernudge.results.records import Record
 from hypernudge.space import Config
-from hypernudge.task import GradientTask, Task
+from hypernudge.task import GradientTask, Reporting, Task
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import USUAL_STEPS
@@ -66,7 +66,8 @@ def describe(record: Record, task: Task, task_name: str) -> None:
         if probe is None and own and record["trials"] and isinstance(task, GradientTask):
             probe = walk_probe(record, task)
             record["wall"]["description_seconds"] = time.perf_counter() - begun
-        record["description"] = _sealed({"of": of, **_facts(record, task), "probe": probe})
+        body = {"of": of, **_facts(record, task), "probe": probe, **_besides(record, task)}
+        record["description"] = _sealed(body)
     except Exception:  # a user's task may fail in any way
         record["description"] = _sealed({"of": of, "failed": traceback.format_exc()})
 
@@ -74,6 +75,29 @@ def describe(record: Record, task: Task, task_name: str) -> None:
 def _sealed(body: dict[str, Any]) -> dict[str, Any]:
     description = plain({"format": 1, **body})
     return {**description, "digest": description_digest(description)}
+
+
+def _besides(record: Record, task: Task) -> dict[str, Any]:
+    """Return what the best score means in other numbers, and what data were read, where a task says so."""
+    found: dict[str, Any] = {}
+    if isinstance(getattr(task, "data_source", None), Mapping):
+        found["data"] = task.data_source  # type: ignore[attr-defined]
+    if isinstance(task, Reporting):
+        curve = record["curve"]
+        rows = [i for i, value in enumerate(curve["validation"]) if _finite(value)]
+        if rows:
+            best = max(rows, key=lambda i: curve["validation"][i])
+            scores = {split: curve[split][best] for split in ("validation", "test")}
+            found["reported"] = {
+                split: dict(task.reported(value, split))  # type: ignore[arg-type]  # these are the splits
+                for split, value in scores.items()
+                if _finite(value)
+            }
+    return found
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _facts(record: Record, task: Task) -> dict[str, Any]:

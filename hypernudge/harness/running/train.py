@@ -212,7 +212,9 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
     )
     total = bill["total_flops"]
     statuses = [trial["status"] for trial in record["trials"]]
+    reported = (record.get("description") or {}).get("reported")
     return {
+        **({"reported": reported} if reported else {}),
         "status": record["status"],
         "time_to_target": float(result.time[0]) if result.reached[0] else None,
         "reached": bool(result.reached[0]),

@@ -144,7 +144,7 @@ class LanguageModel(ModuleTask):
             resident=resident,
             score_test=score_test,
         )
-        self.family, self.source, self._parts = name, text.source, text.parts
+        self.family, self.data_source, self._parts = name, text.source, text.parts
 
     def reported(self, score: float, split: Split) -> dict[str, float]:
         """Return what a score on a split is in numbers that do not depend on the tokens."""

@@ -159,7 +159,7 @@ class ImageClassification(ModuleTask):
             resident=resident,
             score_test=score_test,
         )
-        self.family, self.source = name, data.source
+        self.family, self.data_source = name, data.source
 
 
 class _Images:
