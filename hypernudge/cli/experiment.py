@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hypernudge.cli.assignments import assignments
 from hypernudge.errors import require, require_whole
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
@@ -140,13 +141,7 @@ def _derive(options: argparse.Namespace) -> int:
     from hypernudge.harness.planning.yaml_text import read_text
     from hypernudge.results.files import write_text
 
-    values = {}
-    for assignment in options.values:
-        name, separator, value = assignment.partition("=")
-        require(separator == "=", "--set", "must have the form NAME=VALUE", assignment, "add the value")
-        require(name not in values, "--set", "must name a placeholder once", name, "remove one of the two")
-        values[name] = value
-    text = fill_placeholders(read_text(options.config_file, "FILE"), values)
+    text = fill_placeholders(read_text(options.config_file, "FILE"), assignments(options.values, "NAME"))
     check_derived(text, options.config_file)
     if options.output is None:
         try:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from hypernudge.cli.assignments import assignments
 from hypernudge.errors import require, require_between, require_whole
 from hypernudge.registry import build, check_name
 from hypernudge.results.attempts import REMEDY
@@ -141,14 +142,11 @@ def _simulate(options: argparse.Namespace) -> int:
     from hypernudge.tasks.curves.tabulated import Tabulated
 
     given = {}
-    for assignment in options.options:
-        key, separator, value = assignment.partition("=")
-        require(separator == "=", "--set", "must have the form KEY=VALUE", assignment, "add the value")
-        require(key not in given, "--set", "must set an option once", key, "remove one of the two")
+    for key, value in assignments(options.options, "KEY").items():
         try:
             given[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            require(False, "--set", "values must be YAML", assignment, "quote it")
+            require(False, "--set", "values must be YAML", f"{key}={value}", "quote it")
     if options.curves is not None:
         task: Tabulated | LCBench = Tabulated(options.curves)
     else:

@@ -1,4 +1,4 @@
-"""The three regimes behind one face: the bare optimizer, and AEES around it, adaptive or random."""
+"""One way of stepping for every control mode: the bare optimizer, and AEES around it, adaptive or random."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypernudge.experiments.config import RunConfig
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], config: RunConfig) -> Optimizer:
-    """Return the optimizer that every regime uses."""
+    """Return the optimizer, the same for every control mode."""
     if config.optimizer == "AdamW":
         return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.SGD(
@@ -30,7 +30,7 @@ class SteppedOptimizer:
 
     Args:
         optimizer: What is stepped.
-        config: Says which regime.
+        config: Says which control mode.
     """
 
     def __init__(self, optimizer: Optimizer, config: RunConfig) -> None:
