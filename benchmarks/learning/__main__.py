@@ -19,10 +19,15 @@ from typing import Any, get_type_hints
 
 import torch
 
-from benchmarks.learning import resnet20
+from benchmarks.learning import resnet20, tiny_shakespeare, wikitext2
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.results.files import write_text
 
-RUNS: dict[str, Any] = {"resnet20": resnet20}
+RUNS: dict[str, Any] = {
+    "tiny_shakespeare": tiny_shakespeare,
+    "resnet20": resnet20,
+    "wikitext2": wikitext2,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--work", type=Path, help="folder of checkpoints (OUTPUT without suffix, .work)")
         command.add_argument("--threads", type=int, help="of PyTorch (as it chooses)")
     options = parser.parse_args(argv)
-    return _run(RUNS[options.command], options)
+    try:
+        return _run(RUNS[options.command], options)
+    except InvalidArgumentError as error:
+        parser.error(str(error))
 
 
 def _run(module: Any, options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.learning.trace import SPACE, Meter, Row, curve, described
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import stream
 from hypernudge.results.files import write_text
 from hypernudge.tasks.module import ModuleTask
@@ -198,7 +199,10 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
     if plan.exists():
         kept = json.loads(plan.read_text())
         if kept["settings"] != wanted:
-            raise SystemExit(f"{plan}: other settings have begun there; give another --work folder")
+            raise InvalidArgumentError(
+                f"work: must hold a run of these settings, but {plan} is of {kept['settings']}; "
+                "give another --work"
+            )
         epochs = int(kept["epochs"])
     else:
         epochs = epochs_that_fit(settings, images)
