@@ -214,7 +214,7 @@ class GradientTask(ABC):
         floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
         leaves = {name: value.requires_grad_(True) for name, value in self.trained(state.params).items()}
         tensors = list(leaves.values())
-        total = torch.zeros(())
+        total = torch.zeros((), device=tensors[0].device)
         for _ in range(self.steps_per_unit):
             batch = self.batch(state.seed, state.step)
             loss, buffers = self.loss_and_buffers(state.params, batch, hp)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from hypernudge.batching import shared_values, stacked_values
 from hypernudge.hypergradient.differentiate import Gradient
@@ -32,21 +33,26 @@ def stacked_batch(task: GradientTask, seeds: Sequence[int], first_step: int, siz
 
 
 def reverse_many(
-    objective: Objective, configs: Sequence[Config], parameters: Sequence[Real], dtype: torch.dtype
+    objective: Objective, configs: Sequence[Config], parameters: Sequence[Real], like: Tensor
 ) -> list[Gradient]:
     """Return the gradient for each of `configs` in warped coordinates, as `reverse` does for one.
+
+    Values are of the type of `like`, one of the parameters, and on its device.
 
     Raises:
         RuntimeError: If a layer on the way has no second derivative.
     """
     psi = {
-        p.name: torch.tensor([p.warp(float(config[p.name])) for config in configs], dtype=dtype)
+        p.name: torch.tensor(
+            [p.warp(float(config[p.name])) for config in configs], dtype=like.dtype, device=like.device
+        )
         for p in parameters
     }
     for value in psi.values():
         value.requires_grad_(True)
     moved = {p.name: p.unwarp(psi[p.name]) for p in parameters}
     # Not `torch.autograd.grad`, for the reason given in `reverse`.
-    objective({**shared_values(configs[0]), **stacked_values(configs, dtype), **moved}).backward()  # type: ignore[no-untyped-call]
+    others = {**shared_values(configs[0]), **stacked_values(configs, like.dtype, like.device)}
+    objective({**others, **moved}).backward()  # type: ignore[no-untyped-call]
     columns = [[0.0] * len(configs) if value.grad is None else value.grad.tolist() for value in psi.values()]
     return [dict(zip(psi, row, strict=True)) for row in zip(*columns, strict=True)] or [{} for _ in configs]

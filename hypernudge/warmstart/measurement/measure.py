@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from hypernudge.batching import CPU, VmapTask, batch_groups, shared_values, stacked_values
 from hypernudge.hypergradient import (
@@ -103,7 +104,7 @@ def hyper_gradients(
 
         flops = at.flops_of(_name(spec, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], spec))
         objective = spec.objective_on(_stack(at, configs[0]), params, batch, _used(at, spec))
-        gradients = reverse_many(objective, configs, parameters, _dtype_of(params))
+        gradients = reverse_many(objective, configs, parameters, _floating(params))
         return [Measurement(gradient, flops, False) for gradient in gradients]
 
     return _alike(configs, seeds, together, lambda config, seed: hyper_gradient(task, config, seed, spec))
@@ -118,7 +119,7 @@ def hyper_gradient(task: GradientTask, config: Config, seed: int, spec: HyperGra
     parameters = selected(task, config, spec.only)
     task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
-    dtype = _dtype_of(params)
+    dtype = _floating(params).dtype
 
     def batch(step: int) -> Batch:
         return gather_batch(task, seed, step, spec.batch_size)
@@ -146,7 +147,8 @@ def curvature_rates(
         at = task.at(configs[0])
         params = stacked_params(at, seeds)
         batch = stacked_batch(at, seeds, 0, batch_size)
-        hp = {**shared_values(configs[0]), **stacked_values(configs, _dtype_of(params))}
+        like = _floating(params)
+        hp = {**shared_values(configs[0]), **stacked_values(configs, like.dtype, like.device)}
         found = hessian_vector_many(_stack(at, configs[0]), params, batch, hp)
         flops = at.flops_of(
             f"curvature of {batch_size}", lambda: curvature_rate(task, configs[0], seeds[0], batch_size)
@@ -249,5 +251,5 @@ def trial_seed_of(streams: Streams, trial: int) -> int:
     return streams.integer("trial", trial)
 
 
-def _dtype_of(params: Params) -> torch.dtype:
-    return next(value.dtype for value in params.values() if value.is_floating_point())
+def _floating(params: Params) -> Tensor:
+    return next(value for value in params.values() if value.is_floating_point())
