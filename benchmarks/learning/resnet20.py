@@ -7,7 +7,6 @@ do: half a cosine to 0 after one epoch of warm-up, or the paper's steps (by .1 a
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -19,10 +18,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from benchmarks.learning.trace import SPACE, Meter, Row, curve, described
-from hypernudge.errors import InvalidArgumentError
+from benchmarks.learning.trace import SPACE, Meter, Row, begun, curve, described
 from hypernudge.random import stream
-from hypernudge.results.files import write_text
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.vision.augment import Augmentation, standardised
 from hypernudge.tasks.vision.images import ImageData, load_images
@@ -113,7 +110,7 @@ def make_task(settings: Settings, images: Images, epochs: int, meter: Meter, fol
     def loss(model: nn.Module, batch: Mapping[str, Tensor], hp: Any) -> Tensor:
         logits = model(images.augmented(batch))
         value = F.cross_entropy(logits, batch["labels"])
-        meter.note(model, logits, batch["labels"], value)
+        meter.note(model, value, batch["labels"], logits)
         return value
 
     # `ModuleTask` wants a part to validate on; where nothing is held out, it is empty, and scores NaN.
@@ -191,22 +188,10 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
     Returns:
         The result, with the accuracy on the test part after the last epoch.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    device = torch.device(settings.device)
-    images = Images(settings, device)
-    plan = folder / "plan.json"
+    images = Images(settings, torch.device(settings.device))
     wanted = asdict(settings)
-    if plan.exists():
-        kept = json.loads(plan.read_text())
-        if kept["settings"] != wanted:
-            raise InvalidArgumentError(
-                f"work: must hold a run of these settings, but {plan} is of {kept['settings']}; "
-                "give another --work"
-            )
-        epochs = int(kept["epochs"])
-    else:
-        epochs = epochs_that_fit(settings, images)
-        write_text(plan, json.dumps({"settings": wanted, "epochs": epochs}) + "\n")
+    plan = begun(folder, wanted, lambda: {"epochs": epochs_that_fit(settings, images)})
+    epochs = int(plan["epochs"])
     meter = Meter()
     task = make_task(settings, images, epochs, meter, folder / "checkpoints")
     hp = {"lr": settings.lr}

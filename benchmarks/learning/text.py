@@ -15,6 +15,7 @@ from benchmarks.learning.trace import SPACE, Meter
 from hypernudge.tasks.language.data import TextData, TokenPart
 from hypernudge.tasks.language.transformer import next_token_loss
 from hypernudge.tasks.module import ModuleTask
+from hypernudge.tasks.module.measuring import Score
 
 EVALUATED = 64  # windows scored at a time
 
@@ -70,15 +71,15 @@ def language_task(
     fixed: dict[str, Any],
     folder: Path,
     name: str,
-    keep: bool = True,
+    score: Score | None = None,
 ) -> ModuleTask:
-    """Return the training of a language model on windows at random."""
+    """Return the training of a language model on windows at random; `score` is minus the loss if absent."""
     train = data.parts["train"]
 
     def loss(model: nn.Module, batch: Any, hp: Any) -> Tensor:
         logits = model(batch[0])
         value = next_token_loss(logits, batch[1])
-        meter.note(model, logits, batch[1], value)
+        meter.note(model, value, batch[1])
         return value
 
     def held_out(part: str) -> Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]:
@@ -93,7 +94,7 @@ def language_task(
         model,
         (lambda seed, step: train.batch(seed, step, batch_size, length), *parts),
         loss,
-        minus_loss,
+        score or minus_loss,
         SPACE,
         name=name,
         optimizer=optimizer,
@@ -105,5 +106,5 @@ def language_task(
         device=device,
         precision=precision,  # type: ignore[arg-type]
         checkpoint_dir=folder,
-        keep_checkpoints=keep,
+        keep_checkpoints=True,
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.text import language_task
-from benchmarks.learning.trace import Meter, curve, described
+from benchmarks.learning.trace import Meter, begun, curve, described
 from hypernudge.tasks.language.data import load_text
 from hypernudge.tasks.language.transformer import transformer_lm
 
@@ -53,7 +53,7 @@ class Settings:
 
 def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict[str, Any]:
     """Train, or go on with what an earlier run with these settings has left in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    begun(folder, asdict(settings), dict)
     data = load_text("tinyshakespeare", tokens="char", held_out=(0.1, 0.0))
     units = -(-settings.steps // settings.steps_per_unit)
     meter = Meter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hypernudge.errors import require
 from hypernudge.harness.cells.provenance import hardware, provenance
 from hypernudge.results.files import write_text
 from hypernudge.space import Real, SearchSpace
+from hypernudge.task import Split
 from hypernudge.tasks.module import ModuleTask
 
 Row = dict[str, Any]
@@ -29,12 +31,20 @@ class Meter:
         self._hits: list[Tensor] = []
         self._targets = 0
 
-    def note(self, model: nn.Module, logits: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """Count a mini-batch: logits `(..., classes)`, targets `(...)`, the mean loss; not in evaluation."""
+    def note(self, model: nn.Module, loss: Tensor, targets: Tensor, logits: Tensor | None = None) -> None:
+        """Count a mini-batch, unless in evaluation: its mean loss, and hits where there are logits.
+
+        Args:
+            model: In training mode or not.
+            loss: Scalar.
+            targets: `(...)`.
+            logits: `(..., classes)`.
+        """
         if model.training:
             self._targets += targets.numel()
             self._total.append(loss.detach() * targets.numel())
-            self._hits.append((logits.detach().argmax(-1) == targets).sum())
+            if logits is not None:
+                self._hits.append((logits.detach().argmax(-1) == targets).sum())
 
     def read(self) -> dict[str, float | None]:
         """Return both since the last call; None for a unit that an earlier run has trained."""
@@ -42,7 +52,8 @@ class Meter:
         found: dict[str, float | None] = {"train_loss": None, "train_accuracy": None}
         if n:
             found["train_loss"] = float(torch.stack(self._total).sum()) / n
-            found["train_accuracy"] = int(torch.stack(self._hits).sum()) / n
+            if self._hits:
+                found["train_accuracy"] = int(torch.stack(self._hits).sum()) / n
         self._total, self._hits, self._targets = [], [], 0
         return found
 
@@ -55,6 +66,7 @@ def curve(
     file: Path,
     meter: Meter,
     *,
+    parts: Sequence[Split] = ("validation", "test"),
     enough: Callable[[list[Row]], bool] = lambda rows: False,
     shown: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
@@ -70,6 +82,7 @@ def curve(
         units: To train at most.
         file: Where the rows are.
         meter: That the loss writes to.
+        parts: That are scored after every unit.
         enough: Whether the rows so far end the training, as early stopping does.
         shown: Gets every new row.
     """
@@ -79,7 +92,7 @@ def curve(
         cpu, wall = time.process_time(), time.perf_counter()
         finite = task.advance(state, hp)
         # Scores of units that an earlier run has trained are asked for too: what nobody asks for is lost.
-        scores = {part: task.evaluate(state, part) for part in ("validation", "test")} if finite else {}
+        scores = {part: task.evaluate(state, part) for part in parts} if finite else {}
         seen = meter.read()
         if unit > len(rows):
             row: Row = {"unit": unit, "steps": state.step, **seen}
@@ -92,6 +105,27 @@ def curve(
         if not finite or enough(rows[:unit]):
             return rows[:unit]
     return rows
+
+
+def begun(folder: Path, settings: Mapping[str, Any], planned: Callable[[], Mapping[str, Any]]) -> Any:
+    """Return what was planned when a run with these settings began in `folder`, or plan it now.
+
+    Raises:
+        InvalidArgumentError: If other settings have begun there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = folder / "plan.json"
+    if not plan.exists():
+        write_text(plan, json.dumps({"settings": dict(settings), **planned()}) + "\n")
+    kept = json.loads(plan.read_text())
+    differing = {
+        key: kept["settings"].get(key) for key in settings if kept["settings"].get(key) != settings[key]
+    }
+    remedy = "give another --work folder, or those settings"
+    require(
+        not differing, "work", f"must be of a run with these settings; {plan} has others", differing, remedy
+    )
+    return kept
 
 
 def described(name: str, settings: Mapping[str, Any], rows: list[Row], **found: Any) -> dict[str, Any]:
