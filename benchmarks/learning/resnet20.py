@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.learning.trace import SPACE, Meter, Row, begun, curve, described
 from hypernudge.random import stream
 from hypernudge.tasks.module import ModuleTask
+from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.vision.augment import Augmentation, standardised
 from hypernudge.tasks.vision.images import ImageData, load_images
 from hypernudge.tasks.vision.resnet import resnet20
@@ -188,7 +189,7 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
     Returns:
         The result, with the accuracy on the test part after the last epoch.
     """
-    images = Images(settings, torch.device(settings.device))
+    images = Images(settings, device_of(settings.device))
     wanted = asdict(settings)
     plan = begun(folder, wanted, lambda: {"epochs": epochs_that_fit(settings, images)})
     epochs = int(plan["epochs"])

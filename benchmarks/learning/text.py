@@ -49,7 +49,7 @@ def minus_loss(model: nn.Module, split: Any) -> float:
     for tokens, following, count in split:
         logits = model(tokens)[:, -int(count[0]) :]
         n = int(count[0]) * len(tokens)
-        total += n * float(next_token_loss(logits, following[:, -int(count[0]) :]))
+        total += n * float(next_token_loss(logits, following[:, -int(count[0]) :]).detach())
         targets += n
     return -total / targets if targets else math.nan
 

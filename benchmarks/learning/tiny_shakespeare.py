@@ -53,8 +53,8 @@ class Settings:
 
 def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict[str, Any]:
     """Train, or go on with what an earlier run with these settings has left in `folder`."""
-    begun(folder, asdict(settings), dict)
     data = load_text("tinyshakespeare", tokens="char", held_out=(0.1, 0.0))
+    begun(folder, asdict(settings), dict)
     units = -(-settings.steps // settings.steps_per_unit)
     meter = Meter()
     task = language_task(

@@ -108,8 +108,8 @@ class Best:
 
 def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict[str, Any]:
     """Train, or go on with what an earlier run with these settings has left in `folder`."""
-    begun(folder, asdict(settings), dict)
     data = load_text("wikitext2", tokens="word", train_on="validation", held_out=(0.1, 0.0))
+    begun(folder, asdict(settings), dict)
     counted = three_grams(data)
     steps = max(1, len(data.parts["train"]) // (settings.batch_size * settings.length))
     meter, best = Meter(), Best(folder / "best.pt")
@@ -154,8 +154,8 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
         enough=enough,
         shown=shown,
     )
-    chosen = model().to(settings.device)
-    chosen.load_state_dict(torch.load(best.file, map_location=settings.device, weights_only=True)["model"])
+    chosen = model().to(task.device)
+    chosen.load_state_dict(torch.load(best.file, map_location=task.device, weights_only=True)["model"])
     perplexity = tested(chosen, data, settings)
     found = {
         "perplexity": perplexity,
@@ -172,7 +172,7 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
 
 def tested(model: nn.Module, data: TextData, settings: Settings) -> float:
     """Return the perplexity per word of the test text."""
-    device = torch.device(settings.device)
+    device = next(model.parameters()).device
 
     def windows() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         for tokens, following, count in scored_windows(data.parts["test"], settings.length, settings.stride):

@@ -319,6 +319,7 @@ def test_a_loss_may_be_observed_in_the_body_of_around_step():
     assert results[0][1] == results[1][1]
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device, there is none")
 def test_replays_of_a_captured_step_run_at_the_chosen_rate():
     def build():
