@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from hypernudge.space import Real, SearchSpace
-from hypernudge.tasks.language.transformer import next_token_loss, transformer_lm
+from hypernudge.tasks.language.transformer import TransformerLM
 from hypernudge.tasks.module import ModuleTask
+from hypernudge.tasks.networks.losses import cross_entropy
 from hypernudge.tasks.vision.resnet import CifarResNet
 from hypernudge.tasks.vision.vit import VisionTransformer
 
@@ -43,7 +44,7 @@ def workload(name: str, tiny: bool) -> Workload:
         vocabulary, width, depth, length = (32, 16, 1, 8) if tiny else (8192, 256, 6, 256)
         tokens = torch.randint(vocabulary, (count // 4, length + 1), generator=drawn)
         return Workload(
-            lambda hp: transformer_lm(vocabulary, width, depth, 4 if width > 16 else 2, 0.1, length),
+            lambda hp: TransformerLM((length,), vocabulary, width, depth, 4 if width > 16 else 2, 0.1),
             (tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()),
             "adamw",
             2 if tiny else 32,
@@ -59,10 +60,7 @@ def workload(name: str, tiny: bool) -> Workload:
 
 def loss(model: nn.Module, batch: Any, hp: Any) -> Tensor:
     """Return the cross-entropy of labels or of next tokens."""
-    logits, targets = model(batch[0]), batch[1]
-    if logits.dim() == 2:
-        logits, targets = logits.unsqueeze(1), targets.unsqueeze(1)
-    return next_token_loss(logits, targets, hp["label_smoothing"])
+    return cross_entropy(model(batch[0]), batch[1], hp["label_smoothing"])
 
 
 def module_task(name: str, device: torch.device, tiny: bool, steps: int) -> ModuleTask:

@@ -14,7 +14,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from benchmarks.gpu.timing import interleaved, summary
-from hypernudge.engine.cohort import sgd_step_, shape_of, stacked_values
+from hypernudge.batching import stacked_values
+from hypernudge.engine.cohort import sgd_step_, shape_of
 from hypernudge.engine.trainer import Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.optimizers import SGD
@@ -131,19 +132,20 @@ def cohort_step(task: SupervisedTask, count: int, device: torch.device) -> Calla
     trajectories = members_of(task, count)
     states = [task.start(trajectory.seed) for trajectory in trajectories]
     shape = shape_of(task, states[0])
-    rule, route = task.optimizer, task.route(device, {})
-    assert shape is not None and route is not None and isinstance(rule, SGD)
+    rule, batched = task.optimizer, task.batched(device, {})
+    assert shape is not None and batched is not None and isinstance(rule, SGD)
     params = torch.stack([shape.params.row(state.params, device) for state in states])
     moments = torch.stack([shape.moments.row(state.optimizer_state, device) for state in states])
-    hp = stacked_values([trajectory.config for trajectory in trajectories], params)
+    configs = [trajectory.config for trajectory in trajectories]
+    hp = stacked_values(configs, params.dtype, device)
     named, gradient, work = shape.params.views(params), torch.empty_like(params), Workspace()
     seeds = [trajectory.seed for trajectory in trajectories]
-    batch = next(iter(route.batches(seeds, [0] * count, 1, hp, work)))
+    batch = next(iter(batched.batches(seeds, [0] * count, 1, hp, work)))
     batch = {key: value.clone() for key, value in batch.items()}
 
     def step() -> None:
         with torch.no_grad():
-            _, grads, _ = route.gradients(named, {}, batch, hp, work)
+            _, grads, _ = batched.gradients(named, {}, batch, hp, work)
             torch.cat([grads[key].reshape(count, -1) for key in named], dim=1, out=gradient)
             sgd_step_(rule, params, gradient, moments, hp)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from benchmarks.learning.trace import SPACE, Meter, Row, begun, curve, described
-from hypernudge.random import stream
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.module.devices import device_of
+from hypernudge.tasks.module.mini_batches import MiniBatches
 from hypernudge.tasks.vision.augment import Augmentation, standardised
-from hypernudge.tasks.vision.images import ImageData, load_images
+from hypernudge.tasks.vision.images import load_images
 from hypernudge.tasks.vision.resnet import resnet20
+from hypernudge.tasks.vision.task import ImageBatches
 
 AUGMENTATION = Augmentation(flip=True, crop=4)
 TIMED = 12  # steps that are timed, after two that are not
@@ -67,31 +67,18 @@ class Settings:
 
 
 class Images:
-    """The data set on a device, in mini-batches that belong to seed and step."""
+    """The data set on a device: what is trained on, and what is scored."""
 
     def __init__(self, settings: Settings, device: torch.device) -> None:
         limit = {} if settings.limit is None else dict.fromkeys(("train", "test"), settings.limit)
-        data: ImageData = load_images("cifar10", validation=settings.held_out, limit=limit)
+        data = load_images("cifar10", validation=settings.held_out, limit=limit)
         self.source = data.source
-        self._parts = {name: part.tensors(device) for name, part in data.parts.items()}
         mean, deviation = data.parts["train"].statistics()
         self.mean, self.deviation = mean.to(device), deviation.to(device)
-        self.images = {name: len(labels) for name, (_, labels) in self._parts.items()}
-        self._size = settings.batch_size
-        self.steps = -(-self.images["train"] // self._size)
-        self._order = lru_cache(maxsize=2)(self._drawn)
-
-    def _drawn(self, seed: int, epoch: int) -> Tensor:
-        return torch.from_numpy(stream(seed, "order", epoch).permutation(self.images["train"]))
-
-    def batch(self, seed: int, step: int) -> dict[str, Tensor]:
-        """Return images uint8, labels, and the random numbers of their augmentation."""
-        epoch, place = divmod(step, self.steps)
-        rows = self._order(seed, epoch)[place * self._size : (place + 1) * self._size]
-        images, labels = self._parts["train"]
-        rows = rows.to(images.device)
-        draws = AUGMENTATION.draw(seed, step, len(rows))
-        return {"images": images[rows], "labels": labels[rows], **draws}
+        self.images = {name: len(part) for name, part in data.parts.items()}
+        self.steps = -(-self.images["train"] // settings.batch_size)
+        self.train = ImageBatches(data.parts["train"], AUGMENTATION, device)
+        self._scored = {name: ImageBatches(data.parts[name], None, device) for name in ("validation", "test")}
 
     def augmented(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the images of a batch as a network sees them in training."""
@@ -99,10 +86,8 @@ class Images:
 
     def scored(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as a network sees them otherwise, and labels."""
-        images, labels = self._parts[name]
-        for first in range(0, len(labels), EVALUATED):
-            part = slice(first, first + EVALUATED)
-            yield standardised(images[part], self.mean, self.deviation), labels[part]
+        for images, labels in self._scored[name].in_order(EVALUATED):
+            yield standardised(images.to(self.mean.device), self.mean, self.deviation), labels
 
 
 def make_task(settings: Settings, images: Images, epochs: int, meter: Meter, folder: Path) -> ModuleTask:
@@ -118,7 +103,7 @@ def make_task(settings: Settings, images: Images, epochs: int, meter: Meter, fol
     parts = [lambda: images.scored("validation"), lambda: images.scored("test")]
     return ModuleTask(
         lambda hp: resnet20(width=settings.width),
-        (images.batch, *parts),
+        (images.train, *parts),
         loss,
         "accuracy",
         SPACE,
@@ -148,8 +133,10 @@ def epochs_that_fit(settings: Settings, images: Images) -> int:
     optimizer = torch.optim.SGD(model.parameters(), settings.lr, 0.9, fused=True)
     autocast = torch.autocast(images.mean.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
+    batches = MiniBatches(images.train, settings.batch_size, trained_on=True)
+
     def step(number: int) -> None:
-        batch = images.batch(settings.seed, number)
+        batch = {k: v.to(images.mean.device) for k, v in batches.read(settings.seed, number).items()}
         with autocast:
             value = F.cross_entropy(model(images.augmented(batch)), batch["labels"])
         optimizer.zero_grad()

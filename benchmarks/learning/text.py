@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks.learning.trace import SPACE, Meter
 from hypernudge.tasks.language.data import TextData, TokenPart
-from hypernudge.tasks.language.transformer import next_token_loss
+from hypernudge.tasks.language.task import Windows
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.module.measuring import Score
+from hypernudge.tasks.networks.losses import cross_entropy
 
 EVALUATED = 64  # windows scored at a time
 
@@ -49,7 +50,7 @@ def minus_loss(model: nn.Module, split: Any) -> float:
     for tokens, following, count in split:
         logits = model(tokens)[:, -int(count[0]) :]
         n = int(count[0]) * len(tokens)
-        total += n * float(next_token_loss(logits, following[:, -int(count[0]) :]).detach())
+        total += n * float(cross_entropy(logits, following[:, -int(count[0]) :]).detach())
         targets += n
     return -total / targets if targets else math.nan
 
@@ -74,11 +75,10 @@ def language_task(
     score: Score | None = None,
 ) -> ModuleTask:
     """Return the training of a language model on windows at random; `score` is minus the loss if absent."""
-    train = data.parts["train"]
 
     def loss(model: nn.Module, batch: Any, hp: Any) -> Tensor:
         logits = model(batch[0])
-        value = next_token_loss(logits, batch[1])
+        value = cross_entropy(logits, batch[1])
         meter.note(model, value, batch[1])
         return value
 
@@ -92,7 +92,7 @@ def language_task(
     parts = [held_out(part) for part in ("validation", "test") if len(data.parts[part]) > 1]
     return ModuleTask(
         model,
-        (lambda seed, step: train.batch(seed, step, batch_size, length), *parts),
+        (Windows(data.parts["train"], length), *parts),
         loss,
         score or minus_loss,
         SPACE,

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.learning.text import language_task
 from benchmarks.learning.trace import Meter, begun, curve, described
 from hypernudge.tasks.language.data import load_text
-from hypernudge.tasks.language.transformer import transformer_lm
+from hypernudge.tasks.language.transformer import TransformerLM
 
 PUBLISHED = 1.88  # nats per character, https://github.com/karpathy/nanoGPT
 
@@ -59,8 +59,8 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
     meter = Meter()
     task = language_task(
         data,
-        lambda hp: transformer_lm(
-            data.vocabulary, settings.width, settings.depth, settings.heads, length=settings.length
+        lambda hp: TransformerLM(
+            (settings.length,), data.vocabulary, settings.width, settings.depth, settings.heads
         ),
         meter,
         name="tiny_shakespeare",

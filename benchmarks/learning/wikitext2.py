@@ -116,7 +116,12 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
 
     def model(hp: Any = None) -> nn.Module:
         of_words = TransformerLM(
-            data.vocabulary, settings.width, settings.depth, settings.heads, settings.dropout, settings.length
+            (settings.length,),
+            data.vocabulary,
+            settings.width,
+            settings.depth,
+            settings.heads,
+            settings.dropout,
         )
         return WithFrequencies(of_words, data.parts["train"].tokens, data.vocabulary)
 

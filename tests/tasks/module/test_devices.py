@@ -12,7 +12,7 @@ from hypernudge.task import TrainingState
 from hypernudge.trial import Config, History, Job
 from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.measurement.measure import (
-    Form,
+    HyperGradientSpec,
     curvature_rate,
     curvature_rates,
     hyper_gradient,
@@ -189,15 +189,15 @@ def test_trials_measured_together_are_those_measured_alone(device, monkeypatch):
         precision="float64",
     )
     configs, seeds = [Config({**CONFIG, "lr": lr}) for lr in (0.01, 0.1)], [1, 2]
-    form = Form("lookahead", 8)
+    spec = HyperGradientSpec("lookahead", 8)
     one_by_one = [
-        hyper_gradient(task, config, seed, form) for config, seed in zip(configs, seeds, strict=True)
+        hyper_gradient(task, config, seed, spec) for config, seed in zip(configs, seeds, strict=True)
     ]
     rates = [curvature_rate(task, config, seed, 8)[0] for config, seed in zip(configs, seeds, strict=True)]
     with monkeypatch.context() as patched:
         for name in ("hyper_gradient", "curvature_rate"):
             patched.setattr(f"hypernudge.warmstart.measurement.measure.{name}", alone)
-        together = hyper_gradients(task, configs, seeds, form)
+        together = hyper_gradients(task, configs, seeds, spec)
         found = [rate for rate, _ in curvature_rates(task, configs, seeds, 8)]
     for a, b in zip(together, one_by_one, strict=True):
         assert not a.fallback and a.gradient == pytest.approx(b.gradient, rel=1e-6, abs=1e-9)

@@ -15,22 +15,7 @@ from benchmarks.learning.text import minus_loss, scored_windows
 from hypernudge.tasks.language.data import TokenPart
 from tests.tasks.vision.tools import pixels, write_batches
 
-WORDS = [
-    "the",
-    "lobster",
-    "is",
-    "red",
-    "and",
-    "the",
-    "lobster",
-    "is",
-    "new",
-    "but",
-    "it",
-    "is",
-    "not",
-    "known",
-]
+WORDS = ["the", "lobster", "is", "red", "and", "new", "but", "it", "not", "known"]
 SMALL = {
     "resnet20": ["--epochs", "3", "--width", "2", "--batch-size", "16"],
     "tiny_shakespeare": [
