@@ -7,6 +7,7 @@ gradients and update on mini-batches at hand, and to an ordinary loop.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,7 +27,10 @@ from hypernudge.tasks.supervised.augment import translate
 from hypernudge.tasks.supervised.supervised import SupervisedTask
 from hypernudge.workspace import Workspace
 
-MODELS = {"digits_mlp": {"name": "mlp", "hidden": [32]}, "digits_cnn": {"name": "cnn"}}
+MODELS: dict[str, dict[str, Any]] = {
+    "digits_mlp": {"name": "mlp", "hidden": [32]},
+    "digits_cnn": {"name": "cnn"},
+}
 MEMBERS = (1, 64, 1024)
 HP = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "label_smoothing": 0.1, "augmentation": 0.5}
 
@@ -47,9 +51,7 @@ def _measure(
     population = Population(task, device=str(device))
     cohorts = {count: members_of(task, count) for count in members}
     works: dict[str, Callable[[], Any]] = {"loop": ordinary_loop(task, MODELS[name], device)}
-    works |= {
-        f"engine {count}": lambda cohort=cohort: population.train(cohort) for count, cohort in cohorts.items()
-    }
+    works |= {f"engine {count}": partial(population.train, cohort) for count, cohort in cohorts.items()}
     seconds = interleaved(works, device, 0.6 * limit, rounds)
     errors = [member.error for cohort in cohorts.values() for member in cohort if member.error]
     if errors:  # what raises is quickly done, and no measurement
@@ -184,7 +186,7 @@ def captured(step: Callable[[], Any]) -> Callable[[], None]:
     Raises:
         RuntimeError: If it waits for the device, or does something else that cannot be captured.
     """
-    aside = torch.cuda.Stream()
+    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(3):

@@ -129,7 +129,8 @@ def _schedule(name: str, epochs: int) -> dict[str, Any]:
 
 def epochs_that_fit(settings: Settings, images: Images) -> int:
     """Return how many epochs the budget allows, at least one, by the time of a few steps and of scoring."""
-    model = resnet20(width=settings.width).to(images.mean.device, memory_format=torch.channels_last)
+    model = resnet20(width=settings.width).to(images.mean.device)
+    model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), settings.lr, 0.9, fused=True)
     autocast = torch.autocast(images.mean.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
 
@@ -143,11 +144,15 @@ def epochs_that_fit(settings: Settings, images: Images) -> int:
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
+    def steps() -> None:
+        for number in range(TIMED):
+            step(number)
+
     def score() -> None:
         with torch.no_grad(), autocast:
             model(next(images.scored("test"))[0])
 
-    per_step = _seconds(lambda: [step(number) for number in range(TIMED)], settings, images) / TIMED
+    per_step = _seconds(steps, settings, images) / TIMED
     per_image = _seconds(score, settings, images) / min(EVALUATED, images.images["test"])
     scored = images.images["validation"] + images.images["test"]
     epoch = per_step * images.steps + per_image * scored
