@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams, stream
+from hypernudge.registry import REGISTRY, resolve
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.asha_stopping import StoppingASHA
 from hypernudge.schedulers.base import Done, Resume, Start, Wait, geometric_rungs
@@ -72,6 +73,11 @@ MODELS = {
 }
 SCHEDULERS = {**HISTORY_ONLY, **MODELS}
 CURVES = ("smooth", "noisy", "constant", "ties", "diverging", "failing", "all diverge")
+
+
+def test_the_table_covers_the_registry():
+    registered = {type(resolve("scheduler", name)(SPACE)) for name in REGISTRY["scheduler"]}
+    assert {type(make()) for make in SCHEDULERS.values()} == registered
 
 
 @functools.cache
