@@ -89,9 +89,9 @@ class Bandits:
         return self._multipliers
 
     def after(self, losses: Floats, cosines: Floats | None) -> None:
-        """Close the episodes when they are full; all members' are equally long."""
+        """Close the episodes when they are complete; all members' are equally long."""
         self._losses.append(losses)
-        if self._controllers[0].full(len(self._losses)):
+        if self._controllers[0].is_complete(len(self._losses)):
             rows = np.stack(self._losses, axis=1).tolist()
             for controller, selection, row in zip(self._controllers, self._open, rows, strict=True):
                 controller.close(selection, row)

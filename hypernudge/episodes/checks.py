@@ -237,19 +237,6 @@ def function(name: str, value: Any, remedy: str) -> None:
         refuse(name, "must be callable", value, remedy)
 
 
-def axis(value: Any) -> Any:
-    """Return ``value`` if it is an axis.
-
-    Raises:
-        ValueError: It is not: a name, a class, a list of axes.
-    """
-    members = ("name", "tag", "candidates", "whole_episode", "check", "apply", "undo")
-    remedy = "pass axes one by one, for example LearningRate([0.5, 1, 2]), GradientNoise([0, 0.01])"
-    if isinstance(value, str):
-        refuse("axes", "must be axes, not names", value, remedy)
-    return instance_with("axes", value, members, remedy)
-
-
 def state(value: Any, keys: Iterable[str], name: str) -> dict[str, Any]:
     """Return ``value`` if it is a state of exactly the keys ``keys``.
 

@@ -1,4 +1,4 @@
-"""The scheduler: puts what a controller chose in force around every step of an optimizer."""
+"""The scheduler: what users attach to an optimizer; it applies what a controller chooses."""
 
 from __future__ import annotations
 
@@ -13,17 +13,14 @@ from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import NoiseSource
 from hypernudge.episodes.controllers.build import check_parts, controller_of
 from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.kinds import kind_of
 from hypernudge.episodes.lifecycle import persistence
-from hypernudge.episodes.lifecycle.attached import take_over, touched
+from hypernudge.episodes.lifecycle.attached import take_over
 from hypernudge.episodes.lifecycle.hooks import hooks_of, unwrap
-from hypernudge.episodes.lifecycle.in_force import InForce
-from hypernudge.episodes.lifecycle.life import EpisodeLife
-from hypernudge.episodes.lifecycle.losses import LossBuffer
-from hypernudge.episodes.lifecycle.stepping import EpisodeStepping
-from hypernudge.episodes.lifecycle.update_norm import UpdateNorm
+from hypernudge.episodes.lifecycle.lifecycle import EpisodeLifecycle
 from hypernudge.episodes.lifecycle.watch import training_loss
 from hypernudge.episodes.noise.noise import StreamedNoise
-from hypernudge.episodes.ranks import active_group, shared_seed
+from hypernudge.episodes.ranks import shared_seed
 from hypernudge.episodes.records import EpisodeRecord, Selection
 from hypernudge.errors import InvalidArgumentError
 
@@ -99,52 +96,49 @@ class EpisodicScheduler:
         )
         for axis in self.controller.axes:
             axis.check(self.optimizer)
-        self._process_group = process_group
-        self.touches = touched(self.controller.axes, self.optimizer)
-        self._losses = LossBuffer(self.controller.capacity, deferred=deferred_reads)
-        noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
-        self._in_force = InForce(self.optimizer, self.controller.axes, noise)
-        norm = UpdateNorm() if update_norm else None
-        self._life = EpisodeLife(self.controller, self._in_force, self._losses, norm, process_group)
-        self.stepping = EpisodeStepping(
-            self.optimizer, self.controller, self._in_force, self._losses, self._life, process_group
+        self._noise = noise_source if noise_source is not None else StreamedNoise(self.seed)
+        self.lifecycle = EpisodeLifecycle(
+            self.optimizer,
+            self.controller,
+            self._noise,
+            deferred_reads=deferred_reads,
+            update_norm=update_norm,
+            process_group=process_group,
         )
-        self._handles: list[RemovableHandle] = []
         # Whatever may be refused was: what changes the same and came earlier can go.
-        take_over(self, self.touches)
+        take_over(self.lifecycle)
         if attach:
-            hooks_of(self.optimizer).add(self.stepping)
+            hooks_of(self.optimizer).add(self.lifecycle)
         if criterion is not None:
             self.watch(criterion)
-        if self._in_force.spans_forward:
-            self._life.open(0)
+        self.lifecycle.open_early()
 
     # ------------------------------------------------------------------ what the user calls
 
     @property
     def current(self) -> Selection | None:
-        """What is in force, or None between episodes."""
-        return self._life.current
+        """What was chosen for the open episode, or None between episodes."""
+        return self.lifecycle.current
 
     @property
     def attached(self) -> bool:
         """Whether it acts on its optimizer: False after :meth:`detach`, also by a later scheduler's doing."""
-        return not self.stepping.closed
+        return not self.lifecycle.detached
 
     @property
     def records(self) -> list[EpisodeRecord]:
         """Closed episodes in order."""
-        return self._life.records
+        return self.lifecycle.records
 
     @property
     def step_count(self) -> int:
         """Optimizer steps counted so far."""
-        return self._life.step_count
+        return self.lifecycle.step_count
 
     @property
     def pending(self) -> int:
         """Losses reported since the last step."""
-        return self._losses.pending
+        return self.lifecycle.losses.pending
 
     def observe(self, loss: Tensor | float) -> None:
         """Report a loss of the step in progress; several before one step count as their mean.
@@ -155,7 +149,7 @@ class EpisodicScheduler:
         Raises:
             ValueError: The loss is not a scalar, or not finite under the policy ``raise``.
         """
-        self.stepping.observe(loss)
+        self.lifecycle.observe(loss)
 
     def watch(self, module: nn.Module) -> RemovableHandle:
         """Observe the training loss that ``module`` returns, at every forward pass with gradients."""
@@ -163,10 +157,10 @@ class EpisodicScheduler:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             loss = training_loss(output)
             if loss is not None:
-                self.observe(loss)
+                self.lifecycle.observe(loss)
 
         handle = module.register_forward_hook(hook)
-        self._handles.append(handle)
+        self.lifecycle.handles.append(handle)
         return handle
 
     def around_step(self) -> AbstractContextManager[None]:
@@ -177,38 +171,19 @@ class EpisodicScheduler:
         Raises:
             RuntimeError: The controller needs losses and none was observed by the end of the body.
         """
-        return self.stepping.around()
+        return self.lifecycle.around()
 
     def finalize(self) -> None:
         """Close the open episode early: judged and logged if it has a step, dropped if not. Idempotent."""
-        self.stepping.release()
-        if self._life.steps:
-            self._life.close()
-        else:
-            self._life.drop()
+        self.lifecycle.finalize()
 
     def abandon(self) -> None:
         """Drop the open episode: nothing is learned from it or logged."""
-        self._in_force.release()
-        self._life.drop()
-
-    def losses_if_full(self) -> list[float] | None:
-        """Return the losses the episode will have if the step in progress completes it, if that is free.
-
-        None if more steps follow, or if knowing would take a device read or a collective.
-        """
-        if not self.controller.full(self._life.steps + 1) or active_group(self._process_group) is not None:
-            return None
-        return self._losses.with_pending()
+        self.lifecycle.drop()
 
     def detach(self) -> None:
         """Remove every hook and put everything back as the user configured it; for good."""
-        self.stepping.closed = True
-        self._in_force.release()
-        self._life.drop()
-        for handle in self._handles:
-            handle.remove()
-        hooks_of(self.optimizer).remove(self.stepping)
+        self.lifecycle.detach()
 
     def __enter__(self) -> EpisodicScheduler:
         """Return self."""
@@ -223,13 +198,13 @@ class EpisodicScheduler:
     @property
     def device_reads(self) -> int:
         """Times losses were fetched from a device, at most one per episode."""
-        return self._losses.reads
+        return self.lifecycle.losses.reads
 
     # ------------------------------------------------------------------ checkpoints
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the settings a checkpoint must share, in plain types."""
-        return {"controller": self.controller.fingerprint(), "noise": type(self._in_force.noise).__name__}
+        return {"controller": self.controller.fingerprint(), "noise": kind_of(self._noise)}
 
     def state_dict(self, *, logs: bool = True) -> dict[str, Any]:
         """Return everything a bit-exact continuation needs, in plain types and tensors.
@@ -240,14 +215,13 @@ class EpisodicScheduler:
         Args:
             logs: Include the records of closed episodes.
         """
-        self._in_force.release()
         return {
             "format": persistence.FORMAT,
             "settings": self.fingerprint(),
             "seed": self.seed,
             "controller": self.controller.state_dict(),
-            "noise": self._in_force.noise.state_dict(),
-            **self._life.state_dict(logs=logs),
+            "noise": self._noise.state_dict(),
+            **self.lifecycle.state_dict(logs=logs),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -258,7 +232,7 @@ class EpisodicScheduler:
                 changed then.
             RuntimeError: The scheduler was detached.
         """
-        self.stepping.check_open()
+        self.lifecycle.check_attached()
         persistence.check_state(state, self.fingerprint())
         own = self.state_dict()
         try:
@@ -271,8 +245,8 @@ class EpisodicScheduler:
             ) from error
 
     def _replace(self, state: dict[str, Any]) -> None:
-        self.stepping.release()
+        self.lifecycle.release()
         self.seed = checks.whole_seed(state["seed"])
         self.controller.load_state_dict(state["controller"])
-        self._in_force.noise.load_state_dict(state["noise"])
-        self._life.load_state_dict(state)
+        self._noise.load_state_dict(state["noise"])
+        self.lifecycle.load_state_dict(state)

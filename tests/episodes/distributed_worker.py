@@ -94,7 +94,7 @@ def fsdp(rank):
     run(model, episodes, optimizer, rank, 60, [])
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
-    episodes._in_force.noise.add(optimizer, 1.0)
+    episodes._noise.add(optimizer, 1.0)
     aligned = build()
     fully_shard(aligned, mesh=mesh)
     optimizer = torch.optim.SGD(aligned.parameters(), lr=0.05)

@@ -15,11 +15,11 @@ from hypernudge.episodes import (
     Momentum,
     WeightDecay,
 )
-from hypernudge.episodes.axes.group_axis import GroupAxis
+from hypernudge.episodes.axes.param_group_axis import ParamGroupAxis
 from tests.episodes.helpers import Problem, same, sgd, train
 
 
-class Rate(GroupAxis):
+class Rate(ParamGroupAxis):
     """A user's own axis on the same key under another name."""
 
     name = tag = "rate"

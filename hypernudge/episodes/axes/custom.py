@@ -6,6 +6,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Phase
 from hypernudge.episodes.records import value_text
 
 
@@ -42,7 +43,8 @@ class CustomAxis:
         self.candidates = checks.candidates(
             f"candidates of axis {name!r}", candidates, lambda value: True, "finite"
         )
-        self.whole_episode = checks.flag(f"whole_episode of axis {name!r}", whole_episode)
+        checks.flag(f"whole_episode of axis {name!r}", whole_episode)
+        self.phase: Phase = "episode" if whole_episode else "step"
         self._apply = apply
         self._undo = undo
 

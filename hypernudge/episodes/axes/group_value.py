@@ -4,11 +4,11 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from hypernudge.episodes.axes.group_axis import GroupAxis, Saved, check_number
+from hypernudge.episodes.axes.param_group_axis import ParamGroupAxis, Saved, check_number
 from hypernudge.errors import InvalidArgumentError
 
 
-class WeightDecay(GroupAxis):
+class WeightDecay(ParamGroupAxis):
     """Multiplies the weight decay of every parameter group; groups without decay stay without.
 
     Args:
@@ -47,7 +47,7 @@ class WeightDecay(GroupAxis):
             group["weight_decay"] = base * value
 
 
-class Momentum(GroupAxis):
+class Momentum(ParamGroupAxis):
     """Stretches the memory of the first moment: ``1 - beta`` is divided by the candidate.
 
     Works on ``momentum`` (SGD, RMSprop) and on the first of ``betas`` (the Adam family). A horizon factor of

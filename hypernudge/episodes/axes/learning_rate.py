@@ -7,12 +7,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.axes.group_axis import GroupAxis, Saved, check_number
+from hypernudge.episodes.axes.param_group_axis import ParamGroupAxis, Saved, check_number
 
 REMEDY = "set a rate (Adafactor: lr=1e-3, relative_step=False), or steer another axis"
 
 
-class LearningRate(GroupAxis):
+class LearningRate(ParamGroupAxis):
     """Multiplies the learning rate of every parameter group during a step.
 
     A rate stored as a tensor is multiplied in place on its own device and copied back afterwards: the

@@ -1,11 +1,13 @@
 """The gradient-noise axis."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Phase
 
 
 class NoiseSource(Protocol):
@@ -39,22 +41,35 @@ class GradientNoise:
 
     name = "noise"
     tag = "n"
-    whole_episode = False
+    phase: Phase = "gradients"
     neutral = 0.0
 
     def __init__(self, candidates: Sequence[float]) -> None:
         self.candidates = checks.candidates(
             "noise_candidates", candidates, lambda value: value >= 0, "0 or above"
         )
+        self._source: NoiseSource | None = None
+
+    def drawn_from(self, source: NoiseSource) -> "GradientNoise":
+        """Return the axis with the source of one scheduler: the user's may serve several."""
+        drawn = copy.copy(self)
+        drawn._source = source
+        return drawn
 
     def check(self, optimizer: Optimizer) -> None:
         """Accept every optimizer with parameters."""
         del optimizer
 
     def apply(self, optimizer: Optimizer, value: float) -> None:
-        """Change nothing: noise enters through the scheduler's noise source, after the gradients exist."""
-        del optimizer, value
+        """Add noise of standard deviation `value` to the gradients.
+
+        Raises:
+            RuntimeError: No scheduler has given it a source.
+        """
+        if self._source is None:
+            raise RuntimeError("gradient noise has no source; pass the axis to EpisodicScheduler.")
+        self._source.add(optimizer, value)
 
     def undo(self, optimizer: Optimizer, token: Any) -> None:
-        """Do nothing."""
+        """Do nothing: the gradients are computed anew for the next step."""
         del optimizer, token

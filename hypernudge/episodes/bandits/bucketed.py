@@ -28,6 +28,8 @@ class BucketedUCB:
         ValueError: An argument is out of range or ``buckets`` is empty.
     """
 
+    kind = "bucketed_ucb"
+
     def __init__(
         self,
         n_arms: int,

@@ -25,6 +25,7 @@ class Exp3(SeededBandit):
         ValueError: An argument is out of range.
     """
 
+    kind = "exp3"
     statistics = ("log_weights",)
 
     def __init__(

@@ -23,6 +23,7 @@ class ThompsonSampling(SeededBandit):
         ValueError: An argument is out of range.
     """
 
+    kind = "thompson_sampling"
     statistics = ("counts", "sums", "squares")
 
     def __init__(

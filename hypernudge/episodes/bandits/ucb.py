@@ -28,6 +28,7 @@ class DiscountedUCB(SeededBandit):
         ValueError: An argument is out of range.
     """
 
+    kind = "discounted_ucb"
     statistics = ("counts", "sums", "pulls")
 
     def __init__(

@@ -14,6 +14,8 @@ class UniformBandit(SeededBandit):
         ValueError: ``n_arms`` is below 1.
     """
 
+    kind = "uniform"
+
     def __init__(self, n_arms: int, *, seed: int | None = None) -> None:
         super().__init__(n_arms, seed)
 

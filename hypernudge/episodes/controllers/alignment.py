@@ -154,7 +154,7 @@ class Alignment:
         self._begin()
         return Selection(f"lr{value_text(self.multiplier)}", (0,), (self.multiplier,))
 
-    def gradients_ready(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer) -> None:
         """Judge the last probed update by these gradients; begin a probe if one is due."""
         due = self._tick % self.every == 0
         if due or self._update is not None:
@@ -165,7 +165,7 @@ class Alignment:
         if due and self._taken < self._limit:
             self._before = self._sample.parameters()
 
-    def stepped(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Complete a probe; read the look that an earlier step started."""
         del optimizer
         self._tick += 1
@@ -175,7 +175,7 @@ class Alignment:
             self._update = self._sample.parameters().sub_(self._before)
             self._before = None
 
-    def full(self, steps: int) -> bool:
+    def is_complete(self, steps: int) -> bool:
         """Whether the test has come to a verdict."""
         del steps
         return self._verdict is not None
@@ -191,7 +191,7 @@ class Alignment:
         self._verdict = None
         return None
 
-    def code(self, selection: Selection) -> int:
+    def selection_id(self, selection: Selection) -> int:
         """Return 0: ranks decide on reduced products and cannot differ."""
         del selection
         return 0

@@ -10,6 +10,7 @@ from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.bandits.base import Bandit, BanditFactory, ContextualBandit
 from hypernudge.episodes.context import TrendContext
+from hypernudge.episodes.kinds import kind_of
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import Reward, RewardDetails
 from hypernudge.random import integer
@@ -108,15 +109,15 @@ class BanditController:
         )
         return Selection(name, tuple(arms), values, bucket)
 
-    def gradients_ready(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer) -> None:
         """Ignore the gradients."""
         del optimizer
 
-    def stepped(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """Ignore the parameters."""
         del optimizer
 
-    def full(self, steps: int) -> bool:
+    def is_complete(self, steps: int) -> bool:
         """Whether ``steps`` reached the episode length."""
         return steps >= self.capacity
 
@@ -142,19 +143,19 @@ class BanditController:
                 self._history = [*self._history, usable[-1]][-self.context.window :]
         return details
 
-    def code(self, selection: Selection) -> int:
+    def selection_id(self, selection: Selection) -> int:
         """Number the combinations of arms."""
-        code = 0
+        number = 0
         for axis, arm in zip(self.axes, selection.arms, strict=True):
-            code = code * len(axis.candidates) + arm
-        return code
+            number = number * len(axis.candidates) + arm
+        return number
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the settings in plain types."""
         return {
             "kind": "bandits",
             "axes": [[axis.name, list(axis.candidates)] for axis in self.axes],
-            "bandits": [[type(bandit).__name__ for bandit in slot] for slot in self._slots],
+            "bandits": [[kind_of(bandit) for bandit in slot] for slot in self._slots],
             "episode_length": self.capacity,
             "reward": self.reward.fingerprint(),
             "context": None if self.context is None else [self.context.window, self.context.epsilon],

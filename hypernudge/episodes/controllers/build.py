@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from hypernudge.episodes import checks
-from hypernudge.episodes.axes.base import Axis
-from hypernudge.episodes.axes.noise import GradientNoise
+from hypernudge.episodes.axes.base import Axis, check_axis
 from hypernudge.episodes.bandits.base import BanditFactory
 from hypernudge.episodes.bandits.ucb import DiscountedUCB
 from hypernudge.episodes.context import TrendContext
@@ -51,7 +50,7 @@ def controller_of(
         if name not in known:
             raise unknown_name("EpisodicScheduler", name, known, "must be given arguments it knows")
     for axis in axes:
-        checks.axis(axis)
+        check_axis(axis)
     if controller is not None and (axes or options):
         extra = [*(axis.name for axis in axes), *options]
         raise InvalidArgumentError(f"controller decides alone; drop {extra} or set them on the controller.")
@@ -59,7 +58,10 @@ def controller_of(
         return bandit_controller(axes, seed=seed, **options)
     if controller is None:
         return Alignment(process_group=process_group)
-    members = ("axes", "capacity", "open", "full", "close", "state_dict", "load_state_dict")
+    members = (
+        *("axes", "capacity", "uses_loss", "uses_gradients", "open", "is_complete", "close"),
+        *("selection_id", "fingerprint", "state_dict", "load_state_dict"),
+    )
     checks.instance_with("controller", controller, members, "pass for example Alignment()")
     return controller
 
@@ -92,7 +94,7 @@ def bandit_controller(
     """Build the controller of fixed-length episodes.
 
     Args:
-        axes: What to decide about, at least one; noise on at most one.
+        axes: What to decide about, at least one, of different names.
         seed: Seed of the bandits.
         episode_length: Optimizer steps per episode, at least 1.
         bandit: Builds a bandit per axis; default discounted UCB with an exploration of 0.2.
@@ -114,8 +116,6 @@ def bandit_controller(
         raise InvalidArgumentError(
             f"axes must have different names, but got {names}; join their candidates in one axis."
         )
-    if sum(isinstance(axis, GradientNoise) for axis in axes) > 1:
-        raise InvalidArgumentError("axes must hold at most one GradientNoise; join their candidates.")
     if bandit is not None:
         checks.function(
             "bandit", bandit, "pass a class, or functools.partial(DiscountedUCB, exploration=0.1)"

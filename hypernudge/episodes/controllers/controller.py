@@ -16,7 +16,7 @@ class Controller(Protocol):
         axes: What it decides about; :attr:`Selection.values` follow their order.
         capacity: Largest number of steps an episode can have.
         uses_loss: Whether :meth:`close` needs the losses.
-        uses_gradients: Whether :meth:`gradients_ready` and :meth:`stepped` are to be called.
+        uses_gradients: Whether :meth:`before_step` and :meth:`after_step` are to be called.
     """
 
     axes: tuple[Axis, ...]
@@ -28,15 +28,15 @@ class Controller(Protocol):
         """Choose for a new episode."""
         ...
 
-    def gradients_ready(self, optimizer: Optimizer) -> None:
+    def before_step(self, optimizer: Optimizer) -> None:
         """See the gradients of the step in progress, before noise and before parameters move."""
         ...
 
-    def stepped(self, optimizer: Optimizer) -> None:
+    def after_step(self, optimizer: Optimizer) -> None:
         """See the parameters after the step."""
         ...
 
-    def full(self, steps: int) -> bool:
+    def is_complete(self, steps: int) -> bool:
         """Whether an episode of ``steps`` steps is over."""
         ...
 
@@ -48,7 +48,7 @@ class Controller(Protocol):
         """
         ...
 
-    def code(self, selection: Selection) -> int:
+    def selection_id(self, selection: Selection) -> int:
         """Return a small integer that differs between different decisions, compared across ranks."""
         ...
 

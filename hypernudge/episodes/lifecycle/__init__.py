@@ -1,1 +1,1 @@
-"""From an optimizer's step to an episode: hooks, what is in force, losses, persistence."""
+"""From an optimizer's step to an episode: hooks, what is applied, losses, checkpoints."""

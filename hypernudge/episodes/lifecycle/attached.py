@@ -5,16 +5,13 @@ from __future__ import annotations
 import warnings
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch.optim import Optimizer
 
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.lifecycle.hooks import hooks_of
+from hypernudge.episodes.lifecycle.lifecycle import EpisodeLifecycle
 from hypernudge.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from hypernudge.episodes.scheduler import EpisodicScheduler
 
 
 def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
@@ -40,23 +37,29 @@ def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
     return frozenset(found)
 
 
-def take_over(scheduler: EpisodicScheduler, touches: frozenset[str]) -> None:
-    """Detach every scheduler on the same optimizer that changes what ``scheduler`` is about to change.
+def take_over(lifecycle: EpisodeLifecycle) -> None:
+    """Detach every scheduler on the same optimizer that changes what `lifecycle` is about to change.
 
     Whoever attaches again (a notebook cell run twice) wants the later one: two would multiply the rate twice.
+    Lifecycles are counted, not schedulers: hooks go on when nobody holds the scheduler any more.
+
+    Raises:
+        ValueError: Two of its own axes change the same.
     """
-    tenants: list[weakref.ref[EpisodicScheduler]] = hooks_of(scheduler.optimizer).tenants
-    alive = [other for reference in tenants if (other := reference()) is not None and other.attached]
+    touches = touched(lifecycle.controller.axes, lifecycle.optimizer)
+    tenants: list[weakref.ref[EpisodeLifecycle]] = hooks_of(lifecycle.optimizer).tenants
+    alive = [other for reference in tenants if (other := reference()) is not None and not other.detached]
     replaced = [other for other in alive if other.touches & touches]
     if replaced:
         shared = sorted(touches & frozenset[str]().union(*(other.touches for other in replaced)))
         # Before anything is done: where warnings are errors, the earlier one stays.
         warnings.warn(
             f"an earlier scheduler of episodes changes {', '.join(shared)} of this "
-            f"{type(scheduler.optimizer).__name__}: it is detached and this one takes its place; call "
+            f"{type(lifecycle.optimizer).__name__}: it is detached and this one takes its place; call "
             "detach() on the earlier one first to say that it is meant.",
-            stacklevel=4,
+            stacklevel=3,
         )
     for other in reversed(replaced):
         other.detach()
-    tenants[:] = [*(weakref.ref(other) for other in alive if other.attached), weakref.ref(scheduler)]
+    lifecycle.touches = touches
+    tenants[:] = [*(weakref.ref(other) for other in alive if not other.detached), weakref.ref(lifecycle)]

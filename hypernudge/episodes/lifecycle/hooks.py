@@ -69,7 +69,7 @@ class StepHooks:
         optimizer: The optimizer.
 
     Attributes:
-        tenants: Weak references to the schedulers on the optimizer, hooked or not, in order.
+        tenants: Weak references to the lifecycles on the optimizer, hooked or not, in order.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:

@@ -9,6 +9,21 @@ from torch import distributed as dist
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.ranks import collective_device
+from hypernudge.errors import InvalidArgumentError
+
+
+def check_scalar(loss: Any) -> None:
+    """Refuse what is no loss of a step.
+
+    Raises:
+        ValueError: It is neither a number nor a tensor of one element.
+    """
+    if not isinstance(loss, Tensor):
+        checks.number("loss", loss, not_a_number=True)
+    elif loss.numel() != 1:
+        raise InvalidArgumentError(
+            f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first."
+        )
 
 
 class LossBuffer:
@@ -87,32 +102,31 @@ class LossBuffer:
             return None
         return [*self._read, self._sum / self._count]
 
-    def reduced(self, group: Any, code: int) -> list[float]:
+    def reduced(self, group: Any, selection_id: int) -> list[float]:
         """Return the losses averaged over the ranks of ``group``: one collective, one device read.
 
         Args:
             group: Process group.
-            code: Small integer naming this rank's selection; it travels along to be compared.
+            selection_id: Small integer of this rank's selection; it travels along to be compared.
 
         Raises:
             RuntimeError: The ranks had selected different arms.
         """
         counts = [max(count, 1) for count in self._counts]
+        tail = [selection_id, selection_id**2]
         if self._device_sums is None:
-            payload = torch.tensor(
-                [*self._read, code, code * code], dtype=torch.float64, device=collective_device(group)
-            )
+            payload = torch.tensor([*self._read, *tail], dtype=torch.float64, device=collective_device(group))
         else:
             sums = self._device_sums[: len(counts)]
-            tail = torch.tensor([code, code * code], dtype=sums.dtype).to(sums.device, non_blocking=True)
             divisor = torch.tensor(counts, dtype=sums.dtype).to(sums.device, non_blocking=True)
-            payload = torch.cat([sums / divisor, tail])
+            ids = torch.tensor(tail, dtype=sums.dtype).to(sums.device, non_blocking=True)
+            payload = torch.cat([sums / divisor, ids])
         dist.all_reduce(payload, group=group)
         self.reads += 1
         ranks = dist.get_world_size(group)
-        *totals, codes, squares = payload.tolist()
-        # sum (c_r - c)^2 = 0 if and only if every rank's code is c.
-        if squares - 2 * code * codes + ranks * code * code != 0:
+        *totals, ids_sum, squares = payload.tolist()
+        # sum (i_r - i)^2 = 0 if and only if every rank's id is i.
+        if squares - 2 * selection_id * ids_sum + ranks * selection_id**2 != 0:
             raise RuntimeError(
                 "Ranks selected different arms; give every rank the same seed and the same candidates, and "
                 "create the scheduler after torch.distributed.init_process_group()."

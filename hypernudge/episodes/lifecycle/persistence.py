@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.kinds import present_kinds
+from hypernudge.episodes.records import Selection, selection_from_plain
 from hypernudge.errors import InvalidArgumentError
 
 FORMAT = 1
@@ -36,13 +39,35 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
         rule = f"must come from state_dict() of this class (format {FORMAT})"
         checks.refuse("state", rule, saved, "load what was saved there")
     checks.state(state, KEYS, "state")
-    found = differences(state["settings"], fingerprint)
+    found = other_settings(state, fingerprint)
     if found:
         raise InvalidArgumentError(
             "state was saved under other settings; construct the scheduler as it was then. Differing: "
             + "; ".join(found)
             + "."
         )
+
+
+def other_settings(state: dict[str, Any], fingerprint: dict[str, Any]) -> list[str]:
+    """List where the settings of a checkpoint differ from `fingerprint`; none where it fits."""
+    return differences(present_kinds(state["settings"]), fingerprint)
+
+
+def selection(plain: dict[str, Any] | None, axes: Sequence[Axis]) -> Selection | None:
+    """Rebuild the selection of the open episode, None for none.
+
+    Raises:
+        ValueError: It does not choose among the candidates of `axes`.
+    """
+    if plain is None:
+        return None
+    found = selection_from_plain(plain)
+    arms = [len(axis.candidates) for axis in axes]
+    if len(found.arms) != len(arms) or not all(
+        0 <= arm < count for arm, count in zip(found.arms, arms, strict=True)
+    ):
+        checks.refuse("current", f"must choose for {len(axes)} axes", found.arms, "load it unchanged")
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -29,6 +29,8 @@ class StreamedNoise:
         chunk: Numbers drawn at a time, or None for the defaults; on a CPU the noise does not depend on it.
     """
 
+    kind = "streamed"
+
     def __init__(self, seed: int, *, chunk: int | None = None) -> None:
         self._seed = checks.whole_seed(seed)
         self._chunk = None if chunk is None else checks.at_least("chunk", chunk, 1)

@@ -198,7 +198,7 @@ class AEES:
             raise RuntimeError(
                 "step_start() called twice without step_end() in between; end the open step first."
             )
-        selection = self._core.stepping.begin(step)
+        selection = self._core.lifecycle.begin(step)
         if selection is not self._named or self._candidate is None:
             self._named = selection
             self._candidate = CandidateConfig(selection.name, *selection.values)
@@ -225,7 +225,7 @@ class AEES:
             self._core.observe(loss)
             self._check_reward()
         except BaseException:
-            self._core.stepping.failed()
+            self._core.lifecycle.failed()
             raise
         with self._core.around_step():
             self.optimizer.step()
@@ -271,7 +271,7 @@ class AEES:
 
     def _check_reward(self) -> None:
         """Find out before the update whether the episode that this step completes can be judged."""
-        losses = self._core.losses_if_full()
+        losses = self._core.lifecycle.losses_if_complete()
         if losses is None:
             return
         usable = [loss for loss in losses if math.isfinite(loss)]

@@ -20,6 +20,8 @@ class KeyedNoise:
         seed: Seed of all streams, or None.
     """
 
+    kind = "keyed"
+
     def __init__(self, seed: int | None) -> None:
         self._seed = checks.seed(seed)
         self._generators: dict[str, torch.Generator] = {}

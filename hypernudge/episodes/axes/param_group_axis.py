@@ -9,12 +9,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Phase
 
 Saved = list[tuple[dict[str, Any], str, Any]]
 """Group, key and the user's own value of everything that was changed."""
 
 
-class GroupAxis:
+class ParamGroupAxis:
     """An axis whose candidates scale a number in every parameter group; a candidate of 1 touches nothing.
 
     Args:
@@ -28,7 +29,7 @@ class GroupAxis:
     tag: str
     argument: ClassVar[str]
     zero_allowed: ClassVar[bool] = False
-    whole_episode = False
+    phase: Phase = "step"
     neutral = 1.0
 
     def __init__(self, candidates: Sequence[float]) -> None:
