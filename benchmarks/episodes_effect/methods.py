@@ -117,20 +117,20 @@ FIRST_RULE: dict[str, Any] = {
     "lag": 0,
     "every": 1,
     "z_down": 2.0,
-    "z_back": None,
-    "z_again": None,
-    "z_leave": None,
+    "z_recover": None,
+    "z_above_base": None,
+    "z_at_base": None,
     "samples": 15,
     "min_samples": 1,
 }
 
 # Steps from the rule as first measured to the default, compared in the phase `develop`.
-GUARDED: dict[str, Any] = {"z_down": 1.5, "z_back": 3.0, "z_again": 3.0, "z_leave": (3.0, 3.0)}
-PATIENT = GUARDED | {"home_samples": 200}
-CAUTIOUS = PATIENT | {"z_leave": (3.0, 2.0)}
-RETURNING = CAUTIOUS | {"z_back": 2.5}
-STEADY = RETURNING | {"samples": 30, "ramp_samples": 30, "min_samples": 5}
-DEFAULT = STEADY | {"ramp_samples": 15, "z_ramp": 0.5}
+GUARDED: dict[str, Any] = {"z_down": 1.5, "z_recover": 3.0, "z_above_base": 3.0, "z_at_base": (3.0, 3.0)}
+PATIENT = GUARDED | {"base_samples": 200}
+CAUTIOUS = PATIENT | {"z_at_base": (3.0, 2.0)}
+RETURNING = CAUTIOUS | {"z_recover": 2.5}
+STEADY = RETURNING | {"samples": 30, "warmup_samples": 30, "min_samples": 5}
+DEFAULT = STEADY | {"warmup_samples": 15, "z_warmup": 0.5}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 RATES = (0.5, 1.0, 2.0)
 EPISODE = 10
 START, UP, DOWN = 0.01, 2.0, 0.7
-RAMP_STEPS = 4  # per doubling: the soonest that three samples can speak for growth
+WARMUP_STEPS = 4  # per doubling: the soonest that three samples can speak for growth
 
 
 class Rule(Protocol):
@@ -99,11 +99,11 @@ class Bandits:
 
 
 class RandomArms:
-    """The ramp of the alignment rule at its fastest, then arms at random: what adapting must beat.
+    """The warm-up of the alignment rule at its fastest, then arms at random: what adapting must beat.
 
     Args:
         seeds: One per member.
-        arms: Factors drawn from after the ramp, uniformly.
+        arms: Factors drawn from after the warm-up, uniformly.
         compounding: Multiply up what was drawn (a random walk), or let each episode start from 1.
         weights: Probabilities of the arms; None for uniform.
     """
@@ -122,13 +122,13 @@ class RandomArms:
         self._arms, self._weights, self._compounding = list(arms), weights, compounding
         self._multipliers = np.full(len(self._rngs), START)
         self._walked = np.ones(len(self._rngs))
-        self._ramp = RAMP_STEPS * math.ceil(math.log(1.0 / START, UP))
+        self._warmup = WARMUP_STEPS * math.ceil(math.log(1.0 / START, UP))
 
     def before(self, step: int) -> Floats:
-        """Return the ramp, or what was drawn for the episode."""
-        if step < self._ramp:
-            return np.full(len(self._rngs), min(1.0, START * UP ** (step // RAMP_STEPS)))
-        if (step - self._ramp) % EPISODE == 0:
+        """Return the warm-up, or what was drawn for the episode."""
+        if step < self._warmup:
+            return np.full(len(self._rngs), min(1.0, START * UP ** (step // WARMUP_STEPS)))
+        if (step - self._warmup) % EPISODE == 0:
             drawn = np.array([rng.choices(self._arms, self._weights)[0] for rng in self._rngs])
             self._walked = self._walked * drawn if self._compounding else drawn
         return self._walked
@@ -149,18 +149,18 @@ class AlignedMembers:
         self,
         members: int,
         *,
-        start: float = START,
+        initial_multiplier: float = START,
         up: float = UP,
         down: float = DOWN,
         z_up: float = 1.7,
         z_down: float = 2.0,
-        z_leave: tuple[float, float] | None = None,
-        z_back: float | None = None,
-        z_again: float | None = None,
-        z_ramp: float = math.inf,
+        z_at_base: tuple[float, float] | None = None,
+        z_recover: float | None = None,
+        z_above_base: float | None = None,
+        z_warmup: float = math.inf,
         samples: int = 15,
-        ramp_samples: int = 15,
-        home_samples: int = 15,
+        warmup_samples: int = 15,
+        base_samples: int = 15,
         min_samples: int = 1,
         every: int = 1,
         look_every: int = 1,
@@ -168,12 +168,12 @@ class AlignedMembers:
         low: float = 1e-4,
         high: float = 1e4,
     ) -> None:
-        self.multipliers = np.full(members, start)
+        self.multipliers = np.full(members, initial_multiplier)
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
-        self._z_leave, self._z_back, self._z_again = z_leave, z_back, z_again
+        self._z_at_base, self._z_recover, self._z_above_base = z_at_base, z_recover, z_above_base
         self._fell = np.zeros(members, dtype=bool)
-        self._samples, self._ramp_samples, self._home_samples = samples, ramp_samples, home_samples
-        self._z_ramp, self._min_samples = z_ramp, min_samples
+        self._samples, self._warmup_samples, self._base_samples = samples, warmup_samples, base_samples
+        self._z_warmup, self._min_samples = z_warmup, min_samples
         self._every, self._look_every, self._lag = every, look_every, lag
         self._low, self._high = low, high
         self._tick = 0
@@ -191,8 +191,8 @@ class AlignedMembers:
         """Take the probes in, look where a look is due, change the multipliers where a verdict is in."""
         del losses
         assert cosines is not None  # the engine hands them over to rules that want them
-        limit = np.where(self._ramp, self._ramp_samples, self._samples)
-        limit = np.where(self._home, self._home_samples, limit)
+        limit = np.where(self._warmup, self._warmup_samples, self._samples)
+        limit = np.where(self._at_base, self._base_samples, limit)
         judged = self._has_update & (self._taken < limit)
         usable = judged & np.isfinite(cosines)
         self._taken = self._taken + judged
@@ -210,33 +210,33 @@ class AlignedMembers:
             _, asked, at, count = self._looks.pop(0)
             rise, fall = self._thresholds()
             says = np.where(at > rise, self._up, np.where(at < -fall, self._down, np.nan))
-            undecided = np.where(self._ramp & (at > self._z_ramp), self._up, 1.0)
+            undecided = np.where(self._warmup & (at > self._z_warmup), self._up, 1.0)
             says = np.where(np.isnan(says) & (count >= limit), undecided, says)
             verdict = np.where(asked & np.isnan(verdict), says, verdict)
         self._has_update = probing
         self._close(verdict)
 
     @property
-    def _home(self) -> NDArray[np.bool_]:
-        home: NDArray[np.bool_] = (self.multipliers == 1.0) & (self._z_leave is not None)
-        return home
+    def _at_base(self) -> NDArray[np.bool_]:
+        at_base: NDArray[np.bool_] = (self.multipliers == 1.0) & (self._z_at_base is not None)
+        return at_base
 
     @property
-    def _ramp(self) -> NDArray[np.bool_]:
-        ramp: NDArray[np.bool_] = (self.multipliers < 1.0) & ~self._fell & (self._z_leave is not None)
-        return ramp
+    def _warmup(self) -> NDArray[np.bool_]:
+        warmup: NDArray[np.bool_] = (self.multipliers < 1.0) & ~self._fell & (self._z_at_base is not None)
+        return warmup
 
     def _thresholds(self) -> tuple[Floats, Floats]:
-        back, again = self._z_back or self._z_up, self._z_again or self._z_up
+        back, again = self._z_recover or self._z_up, self._z_above_base or self._z_up
         rise = np.where(self._fell, np.where(self.multipliers < 1.0, back, again), self._z_up)
-        leave_up, leave_down = self._z_leave or (0.0, 0.0)
-        return np.where(self._home, leave_up, rise), np.where(self._home, leave_down, self._z_down)
+        leave_up, leave_down = self._z_at_base or (0.0, 0.0)
+        return np.where(self._at_base, leave_up, rise), np.where(self._at_base, leave_down, self._z_down)
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
         self._fell = self._fell | (over & (verdict < 1.0))
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
-        if self._z_leave is not None:
+        if self._z_at_base is not None:
             changed = np.where((self.multipliers - 1.0) * (changed - 1.0) < 0, 1.0, changed)
         self.multipliers = np.where(over, changed, self.multipliers)
         self._taken = np.where(over, 0, self._taken)

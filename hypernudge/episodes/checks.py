@@ -16,18 +16,18 @@ SHOWN = 120
 
 
 def shown(value: object) -> str:
-    """Return ``repr(value)`` on one line, shortened."""
+    """Return `repr(value)` on one line, shortened."""
     text = " ".join(repr(value).split())
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def refuse(name: str, rule: str, value: object, remedy: str) -> NoReturn:
-    """Raise the one-line error: ``name rule, but got value; remedy``."""
+    """Raise the one-line error: `name rule, but got value; remedy`."""
     raise InvalidArgumentError(f"{name} {rule}, but got {shown(value)}; {remedy}.")
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    """Return ``value`` if it is one of ``allowed``.
+    """Return `value` if it is one of `allowed`.
 
     Raises:
         ValueError: It is not.
@@ -40,7 +40,7 @@ def choice(name: str, value: str, allowed: Sequence[str]) -> str:
 
 
 def flag(name: str, value: Any, *, optional: bool = False) -> Any:
-    """Return ``value`` if it is True or False, or None where that is allowed.
+    """Return `value` if it is True or False, or None where that is allowed.
 
     Raises:
         ValueError: It is not.
@@ -52,7 +52,7 @@ def flag(name: str, value: Any, *, optional: bool = False) -> Any:
 
 
 def at_least(name: str, value: Any, bound: int) -> int:
-    """Return ``value`` as an int if it is a whole number of at least ``bound``.
+    """Return `value` as an int if it is a whole number of at least `bound`.
 
     Raises:
         ValueError: It is not.
@@ -65,7 +65,7 @@ def at_least(name: str, value: Any, bound: int) -> int:
 
 
 def number(name: str, value: Any, *, infinite: bool = False, not_a_number: bool = False) -> float:
-    """Return ``value`` as a plain number if it is one: finite, or infinite or NaN where that is allowed.
+    """Return `value` as a plain number if it is one: finite, or infinite or NaN where that is allowed.
 
     Raises:
         ValueError: It is not.
@@ -91,7 +91,7 @@ def _alone(value: Any) -> Any:
 
 
 def positive(name: str, value: Any) -> float:
-    """Return ``value`` if it is a finite number above zero.
+    """Return `value` if it is a finite number above zero.
 
     Raises:
         ValueError: It is not.
@@ -103,7 +103,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def not_negative(name: str, value: Any) -> float:
-    """Return ``value`` if it is a finite number of zero or above.
+    """Return `value` if it is a finite number of zero or above.
 
     Raises:
         ValueError: It is not.
@@ -115,7 +115,7 @@ def not_negative(name: str, value: Any) -> float:
 
 
 def in_unit_interval(name: str, value: Any) -> float:
-    """Return ``value`` if it is a number with ``0 < value <= 1``.
+    """Return `value` if it is a number with `0 < value <= 1`.
 
     Raises:
         ValueError: It is not.
@@ -139,7 +139,7 @@ def ordered(low_name: str, low: Any, high_name: str, high: Any) -> tuple[float, 
 
 
 def seed(value: Any, *, name: str = "seed", limit: int = SEED_LIMIT) -> int | None:
-    """Return ``value`` if it is None or a whole number in ``[0, limit)``.
+    """Return `value` if it is None or a whole number in `[0, limit)`.
 
     Raises:
         ValueError: It is not.
@@ -154,7 +154,7 @@ def seed(value: Any, *, name: str = "seed", limit: int = SEED_LIMIT) -> int | No
 
 
 def whole_seed(value: Any, *, name: str = "seed") -> int:
-    """Return ``value`` if it is a seed other than None.
+    """Return `value` if it is a seed other than None.
 
     Raises:
         ValueError: It is not.
@@ -166,7 +166,7 @@ def whole_seed(value: Any, *, name: str = "seed") -> int:
 
 
 def finite(name: str, value: float) -> float:
-    """Return ``value`` if it is neither infinite nor NaN.
+    """Return `value` if it is neither infinite nor NaN.
 
     Raises:
         ValueError: It is not finite.
@@ -183,7 +183,7 @@ def candidates(name: str, values: Any, allowed: Callable[[float], bool], rule: s
         name: Argument name for the message.
         values: The candidates: a list, tuple or array of numbers.
         allowed: Whether a finite number may be a candidate.
-        rule: What ``allowed`` demands, for the message; continues "must all be".
+        rule: What `allowed` demands, for the message; continues "must all be".
 
     Raises:
         ValueError: It is no list of numbers, or is empty, or a value is out of range.
@@ -203,7 +203,7 @@ def candidates(name: str, values: Any, allowed: Callable[[float], bool], rule: s
 
 
 def instance_with(name: str, value: Any, members: Iterable[str], remedy: str) -> Any:
-    """Return ``value`` if it is an instance, not a class, and has the members of a protocol.
+    """Return `value` if it is an instance, not a class, and has the members of a protocol.
 
     Raises:
         ValueError: It is not.
@@ -217,7 +217,7 @@ def instance_with(name: str, value: Any, members: Iterable[str], remedy: str) ->
 
 
 def label(name: str, value: Any, remedy: str) -> str:
-    """Return ``value`` if it is a string that is not empty.
+    """Return `value` if it is a string that is not empty.
 
     Raises:
         ValueError: It is not.
@@ -238,7 +238,7 @@ def function(name: str, value: Any, remedy: str) -> None:
 
 
 def state(value: Any, keys: Iterable[str], name: str) -> dict[str, Any]:
-    """Return ``value`` if it is a state of exactly the keys ``keys``.
+    """Return `value` if it is a state of exactly the keys `keys`.
 
     Raises:
         ValueError: It is not; the keys that lack or are unknown are named.
@@ -254,7 +254,7 @@ def state(value: Any, keys: Iterable[str], name: str) -> dict[str, Any]:
 
 
 def state_list(name: str, value: Any, length: int, kind: type | tuple[type, ...] = (int, float)) -> list[Any]:
-    """Return ``value`` as a list if it is one of ``length`` items of ``kind``.
+    """Return `value` as a list if it is one of `length` items of `kind`.
 
     Raises:
         ValueError: It is not.

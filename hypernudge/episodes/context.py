@@ -12,10 +12,10 @@ TREND_BUCKETS = ("improving", "stable", "worsening")
 class TrendContext:
     """Sorts the last losses of closed episodes into three buckets by their mean slope.
 
-    The rule is absolute: ``epsilon`` is in units of the loss, so it means something else on another scale.
+    The rule is absolute: `epsilon` is in units of the loss, so it means something else on another scale.
 
     Attributes:
-        window: Closed episodes looked at, at least 1 (1 is always ``stable``).
+        window: Closed episodes looked at, at least 1 (1 is always `stable`).
         epsilon: Slope per episode, in units of the loss, up to which the trend counts as flat.
 
     Raises:
@@ -30,7 +30,7 @@ class TrendContext:
         checks.not_negative("epsilon", self.epsilon)
 
     def bucket(self, history: Sequence[float]) -> str:
-        """Return the bucket of ``history``, the raw last loss of every closed episode in order."""
+        """Return the bucket of `history`, the raw last loss of every closed episode in order."""
         recent = history[-self.window :]
         if len(recent) < 2:
             return "stable"

@@ -27,7 +27,7 @@ def collective_device(group: Any) -> torch.device:
 
 
 def shared_seed(seed: int | None, group: Any) -> int:
-    """Return ``seed``, or one drawn from the operating system and agreed on by all ranks.
+    """Return `seed`, or one drawn from the operating system and agreed on by all ranks.
 
     Args:
         seed: The user's seed, or None.

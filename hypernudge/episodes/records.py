@@ -9,10 +9,10 @@ from hypernudge.episodes.rewards.base import RewardDetails
 
 @dataclass(frozen=True)
 class CandidateConfig:
-    """The pair in force during an episode of the :class:`~hypernudge.episodes.AEES` front.
+    """The pair in force during an episode of the `AEES` front.
 
     Attributes:
-        name: ``lr{multiplier}_n{std}`` with ``-`` written ``m`` and ``.`` written ``p``.
+        name: `lr{multiplier}_n{std}` with `-` written `m` and `.` written `p`.
         lr_multiplier: Factor on the base learning rate, above 0.
         noise_std: Standard deviation of the gradient noise, in units of the gradient.
     """
@@ -27,7 +27,7 @@ class Selection:
     """One decision of a controller.
 
     Attributes:
-        name: Readable name, the axis tags and values joined by ``_``.
+        name: Readable name, the axis tags and values joined by `_`.
         arms: Index of the chosen candidate per axis.
         values: Value of the chosen candidate per axis.
         bucket: Context bucket the decision was made in, or None without context.
@@ -64,12 +64,12 @@ class EpisodeRecord:
     update_norm: float | None
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the record in plain types (loads with ``weights_only=True``)."""
+        """Return the record in plain types (loads with `weights_only=True`)."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "EpisodeRecord":
-        """Rebuild a record from :meth:`to_plain`.
+        """Rebuild a record from `to_plain`.
 
         Raises:
             ValueError: A part lacks, is unknown or of the wrong kind.
@@ -88,7 +88,7 @@ class EpisodeRecord:
 
 
 def selection_from_plain(plain: dict[str, Any]) -> Selection:
-    """Rebuild a :class:`Selection` from its ``asdict`` form.
+    """Rebuild a `Selection` from its `asdict` form.
 
     Raises:
         ValueError: A part lacks, is unknown or of the wrong kind.
@@ -103,5 +103,5 @@ def selection_from_plain(plain: dict[str, Any]) -> Selection:
 
 
 def value_text(value: float) -> str:
-    """Write a value so that it fits an identifier: ``1e-05`` becomes ``1em05``, ``0.05`` ``0p05``."""
+    """Write a value so that it fits an identifier: `1e-05` becomes `1em05`, `0.05` `0p05`."""
     return f"{value:.12g}".replace("-", "m").replace(".", "p")

@@ -28,9 +28,9 @@ from hypernudge.errors import InvalidArgumentError
 class EpisodicScheduler:
     """Adapts a running optimizer in episodes: a controller chooses, a window of steps judges.
 
-    Attach it, and the training loop stays as it is: ``EpisodicScheduler(optimizer)`` steers the learning rate
-    by :class:`~hypernudge.episodes.Alignment`. With axes, bandits choose among candidates and the loss of
-    each step is to be reported::
+    Attach it, and the training loop stays as it is: `EpisodicScheduler(optimizer)` steers the learning rate
+    by `Alignment`. With axes, bandits choose among candidates and the loss of
+    each step is to be reported:
 
         episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 1, 2]), seed=0)
         for inputs, targets in loader:
@@ -41,7 +41,7 @@ class EpisodicScheduler:
             optimizer.step()
 
     Cost: on the learning-rate axis a few Python operations per step, no memory, one device read per
-    episode; gradient noise costs its random numbers. With ``torch.distributed`` initialised the ranks
+    episode; gradient noise costs its random numbers. With `torch.distributed` initialised the ranks
     average their losses by one collective per episode and therefore choose alike.
 
     Attached again to the same optimizer (a notebook cell run twice), the later scheduler takes the place of
@@ -49,25 +49,25 @@ class EpisodicScheduler:
     axes act together, and are undone in reverse order.
 
     A CUDA graph replay runs no hooks: capture the step (hooks stand aside), then wrap each replay in
-    :meth:`around_step` and keep the learning rate in a tensor.
+    `around_step` and keep the learning rate in a tensor.
 
     Args:
-        optimizer: The optimizer, or a wrapper with the real one as ``.optimizer``.
-        *axes: What bandits may change. Without axes, ``controller`` decides.
+        optimizer: The optimizer, or a wrapper with the real one as `.optimizer`.
+        *axes: What bandits may change. Without axes, `controller` decides.
         controller: Decides instead of bandits; without one and without axes it is
-            :class:`~hypernudge.episodes.Alignment`, which needs no loss.
-        criterion: Module whose output is, or has as ``.loss``, the training loss; saves ``observe``.
+            `Alignment`, which needs no loss.
+        criterion: Module whose output is, or has as `.loss`, the training loss; saves `observe`.
         seed: Seed of every random stream; None draws one, shared by all ranks.
         deferred_reads: Keep losses on their device until the episode closes; None decides by device.
         process_group: Ranks that must choose alike; None for all of them.
         update_norm: Log the mean update norm (copies the parameters and reads the device every step).
         noise_source: Where gradient noise comes from; None for independent streams.
-        attach: Register the hooks; False leaves stepping to :meth:`around_step`.
-        **bandit_options: Options of :func:`~hypernudge.episodes.controllers.build.bandit_controller`:
-            ``episode_length``, ``bandit``, ``reward``, ``context``, ``conditional``, ``non_finite``.
+        attach: Register the hooks; False leaves stepping to `around_step`.
+        **bandit_options: Options of `bandit_controller`:
+            `episode_length`, `bandit`, `reward`, `context`, `conditional`, `non_finite`.
 
     Raises:
-        TypeError: ``optimizer`` holds no torch optimizer.
+        TypeError: `optimizer` holds no torch optimizer.
         ValueError: An argument is out of range or the optimizer lacks what an axis changes.
     """
 
@@ -122,7 +122,7 @@ class EpisodicScheduler:
 
     @property
     def attached(self) -> bool:
-        """Whether it acts on its optimizer: False after :meth:`detach`, also by a later scheduler's doing."""
+        """Whether it acts on its optimizer: False after `detach`, also by a later scheduler's doing."""
         return not self.lifecycle.detached
 
     @property
@@ -147,12 +147,12 @@ class EpisodicScheduler:
             loss: Scalar, one element; never modified, and kept on its device.
 
         Raises:
-            ValueError: The loss is not a scalar, or not finite under the policy ``raise``.
+            ValueError: The loss is not a scalar, or not finite under the policy `raise`.
         """
         self.lifecycle.observe(loss)
 
     def watch(self, module: nn.Module) -> RemovableHandle:
-        """Observe the training loss that ``module`` returns, at every forward pass with gradients."""
+        """Observe the training loss that `module` returns, at every forward pass with gradients."""
 
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             loss = training_loss(output)
@@ -209,7 +209,7 @@ class EpisodicScheduler:
     def state_dict(self, *, logs: bool = True) -> dict[str, Any]:
         """Return everything a bit-exact continuation needs, in plain types and tensors.
 
-        Loads with ``torch.load(..., weights_only=True)``. May be taken at any point between steps, also
+        Loads with `torch.load(..., weights_only=True)`. May be taken at any point between steps, also
         inside an episode or between the micro-batches of an accumulated step.
 
         Args:
@@ -225,7 +225,7 @@ class EpisodicScheduler:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Continue where `state_dict` was taken.
 
         Raises:
             ValueError: The state was saved under other settings, lacks a part or is damaged; nothing is

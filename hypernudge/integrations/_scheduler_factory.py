@@ -37,7 +37,7 @@ class SchedulerFactory:
         if controller is not None and not callable(controller):
             raise TypeError(
                 f"controller must be a callable that builds one, but got {type(controller).__name__}; "
-                "pass the class, or functools.partial(Alignment, start=1.0)."
+                "pass the class, or functools.partial(Alignment, initial_multiplier=1.0)."
             )
         own = [name for name in inspect.signature(EpisodicScheduler.__init__).parameters if name not in GIVEN]
         bandit_options = {name: value for name, value in options.items() if name not in own}

@@ -1,7 +1,6 @@
-"""Episodes in an Accelerate loop: one line after ``accelerator.prepare``.
+"""Episodes in an Accelerate loop: one line after `accelerator.prepare`.
 
-Example::
-
+Example:
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     episodes = attach(accelerator, optimizer, LearningRate([0.5, 1, 2]), criterion=criterion, seed=0)
 """
@@ -27,12 +26,12 @@ class _Registered:
         self.was_prepared = False
 
     def hold(self, scheduler: EpisodicScheduler, accelerator: Accelerator) -> None:
-        """Save and load ``scheduler`` from now on."""
+        """Save and load `scheduler` from now on."""
         self.scheduler = scheduler
         self.was_prepared = self._prepared(accelerator)
 
     def free(self, scheduler: EpisodicScheduler, accelerator: Accelerator) -> bool:
-        """Whether what it holds is over: replaced by ``scheduler``, or its optimizer was released."""
+        """Whether what it holds is over: replaced by `scheduler`, or its optimizer was released."""
         held = self.scheduler
         if held is None:
             return True
@@ -62,23 +61,23 @@ def attach(
 ) -> EpisodicScheduler:
     """Attach a scheduler to the optimizer under Accelerate's wrapper and to its checkpoints.
 
-    Accelerate's own ``step`` does nothing between accumulated batches; the hooks sit on the real optimizer
-    and count real steps. ``accelerator.save_state`` and ``load_state`` include the scheduler: the state is
+    Accelerate's own `step` does nothing between accumulated batches; the hooks sit on the real optimizer
+    and count real steps. `accelerator.save_state` and `load_state` include the scheduler: the state is
     that of the folder that is loaded, and a folder without one is refused by Accelerate. Attached again, to
-    the same optimizer or after ``free_memory``, the later scheduler takes the earlier one's place there too.
+    the same optimizer or after `free_memory`, the later scheduler takes the earlier one's place there too.
 
     Args:
         accelerator: The accelerator.
-        optimizer: What ``accelerator.prepare`` returned for the optimizer.
+        optimizer: What `accelerator.prepare` returned for the optimizer.
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits.
-        **options: Keyword arguments of :class:`~hypernudge.episodes.EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`.
 
     Returns:
-        The scheduler; report losses with ``observe`` or pass ``criterion=``.
+        The scheduler; report losses with `observe` or pass `criterion=`.
 
     Raises:
-        TypeError: ``optimizer`` holds no torch optimizer, or ``controller`` is not callable.
+        TypeError: `optimizer` holds no torch optimizer, or `controller` is not callable.
         ValueError: An argument is out of range.
     """
     remedy = "pass accelerate.Accelerator()"

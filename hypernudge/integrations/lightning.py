@@ -1,7 +1,6 @@
 """Episodes in a Lightning trainer: one callback, no change to the module.
 
-Example::
-
+Example:
     trainer = Trainer(callbacks=[EpisodesCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)])
 """
 
@@ -23,21 +22,21 @@ from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
 
 class EpisodesCallback(Callback):
-    """Attaches an :class:`~hypernudge.episodes.EpisodicScheduler` to every optimizer of a training.
+    """Attaches an `EpisodicScheduler` to every optimizer of a training.
 
     The loss is the one Lightning is about to differentiate, without the division by
-    ``accumulate_grad_batches`` and without the gradient scaler's factor, so automatic and manual
+    `accumulate_grad_batches` and without the gradient scaler's factor, so automatic and manual
     optimisation, accumulation (also one that changes) and mixed precision work; with several optimizers
     (manual optimisation) each is told every loss since its own last step. State travels in the trainer's
-    checkpoints and is that of the file the training resumes from. Every ``fit`` has schedulers of its own.
+    checkpoints and is that of the file the training resumes from. Every `fit` has schedulers of its own.
 
     Args:
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits, once per optimizer.
-        **options: Keyword arguments of :class:`~hypernudge.episodes.EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`.
 
     Raises:
-        TypeError: ``controller`` is not callable.
+        TypeError: `controller` is not callable.
         ValueError: An argument is out of range.
     """
 
@@ -102,7 +101,7 @@ class EpisodesCallback(Callback):
             scheduler.observe(loss)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the open episodes and detach; the records stay in :attr:`schedulers`."""
+        """Close the open episodes and detach; the records stay in `schedulers`."""
         del trainer, pl_module
         for scheduler in self.schedulers:
             scheduler.finalize()

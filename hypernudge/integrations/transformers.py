@@ -1,7 +1,6 @@
-"""Episodes in a Hugging Face ``Trainer``: one callback, no change to the model or the arguments.
+"""Episodes in a Hugging Face `Trainer`: one callback, no change to the model or the arguments.
 
-Example::
-
+Example:
     callback = EpisodesTrainerCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)
     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 """
@@ -21,6 +20,7 @@ from transformers.trainer_callback import ExportableState
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.lifecycle.persistence import other_settings
 from hypernudge.episodes.lifecycle.watch import training_loss
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.errors import InvalidArgumentError
@@ -28,7 +28,7 @@ from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
 
 class _Noticed(Tensor):
-    """A tensor that calls ``used`` when anything is computed from it."""
+    """A tensor that calls `used` when anything is computed from it."""
 
     used: Callable[[], None]
 
@@ -50,27 +50,27 @@ def _entries(state: TrainerState) -> dict[str, Any]:
 
 
 class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
-    """Attaches an :class:`~hypernudge.episodes.EpisodicScheduler` to the trainer's optimizer.
+    """Attaches an `EpisodicScheduler` to the trainer's optimizer.
 
-    Losses come from a forward hook on the model, whose training output must carry ``loss``, as the models of
-    the library do when given labels. Where the trainer computes the loss itself (``label_smoothing_factor``,
-    ``compute_loss_func``, a ``compute_loss`` of a subclass), let the callback see it there::
+    Losses come from a forward hook on the model, whose training output must carry `loss`, as the models of
+    the library do when given labels. Where the trainer computes the loss itself (`label_smoothing_factor`,
+    `compute_loss_func`, a `compute_loss` of a subclass), let the callback see it there:
 
         trainer = Trainer(..., callbacks=[callback])
         callback.watch(trainer)
         trainer.train()
 
-    The loss of a step is that of the whole step, whatever ``gradient_accumulation_steps`` is. State travels
-    in the checkpoints' ``trainer_state.json``, so what a training resumes with belongs to the checkpoint it
+    The loss of a step is that of the whole step, whatever `gradient_accumulation_steps` is. State travels
+    in the checkpoints' `trainer_state.json`, so what a training resumes with belongs to the checkpoint it
     resumes from, wherever that lies.
 
     Args:
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits.
-        **options: Keyword arguments of :class:`~hypernudge.episodes.EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`.
 
     Raises:
-        TypeError: ``controller`` is not callable.
+        TypeError: `controller` is not callable.
         ValueError: An argument is out of range.
     """
 
@@ -89,13 +89,13 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         self._model_loss = False
 
     def watch(self, trainer: Trainer) -> None:
-        """Take the losses that ``trainer`` differentiates, wherever it computes them.
+        """Take the losses that `trainer` differentiates, wherever it computes them.
 
         Args:
-            trainer: The trainer that has this callback; call this before ``trainer.train()``.
+            trainer: The trainer that has this callback; call this before `trainer.train()`.
 
         Raises:
-            ValueError: It is no ``transformers.Trainer``.
+            ValueError: It is no `transformers.Trainer`.
         """
         remedy = "pass the trainer that has this callback"
         checks.instance_with("trainer", trainer, ("accelerator", "callback_handler", "train"), remedy)
@@ -104,7 +104,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
     # ------------------------------------------------------------------ checkpoints
 
     def state(self) -> dict[str, Any]:
-        """Return what the trainer writes into ``trainer_state.json``, and the step it is of."""
+        """Return what the trainer writes into `trainer_state.json`, and the step it is of."""
         saved = None
         if self.scheduler is not None and self.scheduler.attached:
             buffer = io.BytesIO()
@@ -141,9 +141,10 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
             what = f"{type(error).__name__} on reading it"
             remedy = "resume from another checkpoint, or without the callback"
             checks.refuse("the episodes' state in trainer_state.json", "must be undamaged", what, remedy)
-        own = scheduler.state_dict(logs=False)["settings"]
         # Several callbacks of this class write one list, at every checkpoint anew.
-        scheduler.load_state_dict(next((one for one in states[::-1] if one["settings"] == own), states[-1]))
+        own = scheduler.fingerprint()
+        fitting = [one for one in states if not other_settings(one, own)]
+        scheduler.load_state_dict((fitting or states)[-1])
 
     # ------------------------------------------------------------------ training
 
@@ -207,7 +208,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Close the open episode and detach; the records stay in :attr:`scheduler`."""
+        """Close the open episode and detach; the records stay in `scheduler`."""
         del args, state, control, kwargs
         if self.scheduler is not None:
             self.scheduler.finalize()

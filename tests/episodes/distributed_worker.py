@@ -98,11 +98,11 @@ def fsdp(rank):
     aligned = build()
     fully_shard(aligned, mesh=mesh)
     optimizer = torch.optim.SGD(aligned.parameters(), lr=0.05)
-    ramp = EpisodicScheduler(optimizer, controller=Alignment(look_every=3))
-    run(aligned, ramp, optimizer, rank, 60, [])
+    warming = EpisodicScheduler(optimizer, controller=Alignment(look_every=3))
+    run(aligned, warming, optimizer, rank, 60, [])
     return {
         "arms": [record.selection.arms for record in episodes.records],
-        "values": [record.selection.values for record in ramp.records],
+        "values": [record.selection.values for record in warming.records],
         "parameters": [*flat(model), *flat(aligned)],
         "noise": next(iter(model.parameters())).grad.to_local().clone(),
     }

@@ -30,7 +30,7 @@ def backward(model, batch):
 
 
 def reference_multipliers(rate, steps, start):
-    """The rule as written, with clones of everything and a read per step: the slow twin."""
+    """The rule as written, with clones of everything and a read per step: the reference implementation."""
     model, batch = problem(dtype=torch.float64)
     parameters = list(model.parameters())
     optimizer = torch.optim.SGD(parameters, lr=rate, momentum=0.9)
@@ -75,7 +75,7 @@ def test_too_small_a_rate_grows_and_too_large_a_rate_shrinks():
     for rate in (1e-4, 100.0):
         model, batch = problem()
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-        alignment = Alignment(start=1.0, every=2, look_every=3)
+        alignment = Alignment(initial_multiplier=1.0, every=2, look_every=3)
         EpisodicScheduler(optimizer, controller=alignment)
         for _ in range(400):
             backward(model, batch)
@@ -133,10 +133,10 @@ def test_the_base_rate_is_untouched_between_steps():
         ({"down": 1.0}, r"down must lie in \(0, 1\)"),
         ({"low": 2.0, "high": 1.0}, "low must be above 0 and at most high"),
         ({"z_up": 0.0}, "z_up must be above 0"),
-        ({"z_leave": 3.0}, "z_leave must be two thresholds or None"),
-        ({"z_leave": (3.0, 0.0)}, "z_leave must be above 0"),
+        ({"z_at_base": 3.0}, "z_at_base must be two thresholds or None"),
+        ({"z_at_base": (3.0, 0.0)}, "z_at_base must be above 0"),
         ({"samples": 0}, "samples must be at least 1"),
-        ({"samples": 4}, "min_samples must be at most samples, ramp_samples and home_samples"),
+        ({"samples": 4}, "min_samples must be at most samples, warmup_samples and base_samples"),
         ({"every": 0}, "every must be at least 1"),
         ({"coordinates": 0}, "coordinates must be at least 1"),
         ({"lag": -1}, "lag must be at least 0"),
@@ -145,6 +145,18 @@ def test_the_base_rate_is_untouched_between_steps():
 def test_wrong_arguments_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         Alignment(**wrong)
+
+
+def test_former_names_of_arguments_are_accepted():
+    former = {"start": 0.1, "z_back": 2.0, "z_again": 2.2, "z_leave": (2.5, 2.0), "z_ramp": 0.4}
+    present = {
+        **{"initial_multiplier": 0.1, "z_recover": 2.0, "z_above_base": 2.2, "z_at_base": (2.5, 2.0)},
+        **{"z_warmup": 0.4, "warmup_samples": 16, "base_samples": 90},
+    }
+    one, other = Alignment(**former, ramp_samples=16, home_samples=90), Alignment(**present)
+    assert one.fingerprint() == other.fingerprint() != Alignment().fingerprint()
+    with pytest.raises(ValueError, match="z_at_base: must be given once, but 'z_leave' is its former name"):
+        Alignment(z_leave=(2.5, 2.0), z_at_base=(2.5, 2.0))
 
 
 def test_without_axes_the_scheduler_aligns_and_needs_no_loss():

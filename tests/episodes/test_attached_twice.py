@@ -1,6 +1,7 @@
 """Several schedulers on one optimizer: the same axis is replaced, different ones are undone in reverse."""
 
 import copy
+import gc
 import pickle
 
 import pytest
@@ -145,6 +146,22 @@ class _nothing:  # noqa: N801
 
     def __exit__(self, *_):
         return None
+
+
+@pytest.mark.parametrize("axes", [(), (LearningRate([0.5]),)], ids=["alignment", "bandits"])
+def test_a_scheduler_that_nobody_holds_is_replaced_too(axes):
+    problem = Problem()
+    optimizer = sgd(problem)
+    inside = []
+    EpisodicScheduler(optimizer, *axes, criterion=problem.model)
+    gc.collect()
+    with pytest.warns(UserWarning, match="changes lr of this SGD: it is detached") as said:
+        held = EpisodicScheduler(optimizer, *axes)
+    assert said[0].filename == __file__
+    assert not problem.model._forward_hooks
+    optimizer.register_step_pre_hook(lambda *_: inside.append(optimizer.param_groups[0]["lr"]))
+    train(problem, optimizer, 1, held)
+    assert inside == [0.1 * held.current.values[0]]  # multiplied once
 
 
 def test_where_warnings_are_errors_the_earlier_scheduler_stays():

@@ -141,20 +141,20 @@ TABLE = [
     (lambda v: KeyedNoise(v), "seed", SEEDS),
     *(
         (lambda v, key=key: Alignment(**{key: v}), key, (*NUMBERS, *INFINITE, -1.0))
-        for key in ("start", "up", "down", "z_up", "z_down", "low", "high")
+        for key in ("initial_multiplier", "up", "down", "z_up", "z_down", "low", "high")
     ),
     *(
         (lambda v, key=key: Alignment(**{key: v}), key, ("x", math.nan, True, 0.0, math.inf))
-        for key in ("z_back", "z_again")
+        for key in ("z_recover", "z_above_base")
     ),
-    (lambda v: Alignment(z_ramp=v), "z_ramp", (*NUMBERS, *INFINITE)),
-    (lambda v: Alignment(z_leave=v), "z_leave", (3.0, "ab", (1.0,), (1.0, 0.0), (1.0, math.nan))),
+    (lambda v: Alignment(z_warmup=v), "z_warmup", (*NUMBERS, *INFINITE)),
+    (lambda v: Alignment(z_at_base=v), "z_at_base", (3.0, "ab", (1.0,), (1.0, 0.0), (1.0, math.nan))),
     *(
         (lambda v, key=key: Alignment(**{key: v}), key, (*WHOLE, -1))
         for key in (
             "samples",
-            "ramp_samples",
-            "home_samples",
+            "warmup_samples",
+            "base_samples",
             "min_samples",
             "every",
             "look_every",

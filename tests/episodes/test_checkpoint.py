@@ -16,12 +16,15 @@ from hypernudge.episodes import (
     DiscountedUCB,
     EmaLogReward,
     EpisodicScheduler,
+    Exp3,
     GradientNoise,
     LearningRate,
     StandardisedReward,
     ThompsonSampling,
     TrendContext,
+    UniformBandit,
 )
+from hypernudge.episodes.kinds import FORMER
 from hypernudge.episodes.noise.noise import StreamedNoise
 from hypernudge.episodes.pulseopt.noise import KeyedNoise
 from tests.episodes.helpers import Problem, same, train
@@ -197,6 +200,49 @@ def aligned():
     episodes = EpisodicScheduler(optimizer)
     train(problem, optimizer, 8, episodes)
     return episodes
+
+
+def with_class_names(state):
+    """Return a state as it was written before bandits and noise sources had kinds."""
+    names = {kind: name for name, kind in FORMER.items()}
+    controller = dict(state["settings"]["controller"])
+    controller["bandits"] = [[names[kind] for kind in slot] for slot in controller["bandits"]]
+    settings = {"controller": controller, "noise": names[state["settings"]["noise"]]}
+    return {**state, "settings": settings}
+
+
+@pytest.mark.parametrize("bandit", ["contexts", DiscountedUCB, ThompsonSampling, Exp3, UniformBandit])
+def test_checkpoints_that_name_classes_still_load(bandit):
+    def build():
+        return trained() if bandit == "contexts" else trained(bandit=bandit, context=None)
+
+    now = build().state_dict()
+    former = with_class_names(now)
+    cls = BucketedUCB if bandit == "contexts" else bandit
+    assert former["settings"]["controller"]["bandits"] == [[cls.__name__], [cls.__name__]]
+    assert former["settings"]["noise"] == "StreamedNoise"
+    target = build()
+    target.finalize()
+    target.load_state_dict(former)
+    assert written(target.state_dict()) == written(now)
+
+
+def test_a_checkpoint_of_pulseopt_s_front_that_names_classes_still_loads():
+    whole, second = Stack({}), Stack({})
+    whole.run(0, 9)
+    second.aees.load_state_dict(with_class_names(whole.aees.state_dict()))
+    assert second.aees.get_logs() == whole.aees.get_logs()
+
+
+def test_a_user_s_own_bandit_goes_by_its_class_and_another_is_refused():
+    class Mine(DiscountedUCB):
+        pass
+
+    saved = trained(bandit=Mine, context=None).state_dict()
+    assert saved["settings"]["controller"]["bandits"] == [["Mine"], ["Mine"]]
+    trained(bandit=Mine, context=None).load_state_dict(saved)
+    with pytest.raises(ValueError, match=r"controller\.bandits: saved .*Mine.*here .*discounted_ucb"):
+        trained(bandit=DiscountedUCB, context=None).load_state_dict(saved)
 
 
 BUILDERS = {

@@ -1,5 +1,6 @@
 """The study's batched training against real optimizers with real schedulers attached, member by member."""
 
+import csv
 import dataclasses
 import json
 
@@ -14,6 +15,7 @@ from benchmarks.episodes_effect.report import Comparison, compare, tally
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
 from benchmarks.episodes_effect.training import train
 from hypernudge.episodes import Alignment, EpisodicScheduler
+from scripts import import_graph
 
 STEPS = 70
 SEEDS, RATES = (3, 4), (0.003, 0.3)
@@ -136,7 +138,7 @@ def test_symmetric_noise_changes_its_share_and_never_to_the_same_label():
     assert torch.equal(noisy, noisy_labels(labels, 10, 0.4, seed=1))
 
 
-def test_random_arms_ramp_first_and_the_walk_has_no_drift():
+def test_random_arms_warm_up_first_and_the_walk_has_no_drift():
     walk = METHODS["random_walk"].rule(Crew("sgd", tuple(range(400)), (1.0,), 1000))
     seen = np.stack([np.array(walk.before(step)) for step in range(328)])
     assert (seen[:4] == 0.01).all()
@@ -167,6 +169,32 @@ def test_blocks_are_recorded_once_and_resume(tmp_path, monkeypatch):
     assert more[:60] == members
     assert {member["ratio"] for member in more[60:]} == {10.0}
     assert not [path for path in tmp_path.iterdir() if path.suffix != ".jsonl"]
+
+
+def test_the_page_says_what_the_result_files_say():
+    results = import_graph.ROOT / "benchmarks/results/episodes_effect"
+    counts = json.loads((results / "summary.json").read_text())["verdicts"]
+    wrong, right = (counts[f"{rate} rate, against plain"] for rate in ("wrong", "right"))
+    walk, bandit = (counts[f"wrong rate, against {name}"] for name in ("random_walk", "compat"))
+    assert walk["better"] == bandit["better"] == sum(walk.values())
+    at_their_own = [counts[f"right rate, against {name} at its own"] for name in ("cosine", "schedule_free")]
+    rows = (results / "comparisons.csv").read_text().splitlines()
+    (lost,) = [row for row in csv.DictReader(rows) if is_lost(row)]
+    points = round(-float(lost["difference"]))
+    cells = sum(right.values())
+    page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
+    for sentence in (
+        f"in {wrong['better']} of {sum(wrong.values())} cells (the other is open)",
+        f"published bandit in all {sum(walk.values())} (30 paired seeds a cell",
+        f"plain training in {right['better']} of {cells} cells, equivalent in {right['equivalent']}, "
+        f"open in {right['open']} and **worse in {right['worse']}, by {points} points** (a table",
+        f"worse in {at_their_own[0]['worse']} and in {at_their_own[1]['worse']} of {cells}.",
+    ):
+        assert sentence in page
+
+
+def is_lost(row):
+    return row["family"] == "right rate, against plain" and row["verdict"] == "worse"
 
 
 def test_verdicts():

@@ -89,7 +89,7 @@ class TestLightning:
     def test_alignment(self, tmp_path):
         from hypernudge.integrations.lightning import EpisodesCallback
 
-        callback = EpisodesCallback(controller=functools.partial(Alignment, start=0.1))
+        callback = EpisodesCallback(controller=functools.partial(Alignment, initial_multiplier=0.1))
         self.fit(tmp_path, callback)
         assert len({record.selection.values for record in callback.schedulers[0].records}) > 1
 

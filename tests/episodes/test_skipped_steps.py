@@ -64,7 +64,7 @@ def test_only_real_steps_count_and_the_others_leave_no_trace(name, build, fused)
 
 def test_alignment_probes_real_steps_only():
     def build(optimizer):
-        return EpisodicScheduler(optimizer, controller=Alignment(min_samples=2, samples=3, ramp_samples=3))
+        return EpisodicScheduler(optimizer, controller=Alignment(min_samples=2, samples=3, warmup_samples=3))
 
     finals = [run("sgd", True, build, scaled=scaled, steps=40) for scaled in (False, True)]
     left, right = (episodes for _, episodes in finals)

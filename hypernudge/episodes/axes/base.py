@@ -15,12 +15,13 @@ Phase = Literal["episode", "step", "gradients"]
 class Axis(Protocol):
     """One thing about a step that an episode may change, with the values it may take.
 
-    An axis is *applied* before ``optimizer.step`` and *undone* after it, so that whoever looks between
+    An axis is *applied* before `optimizer.step` and *undone* after it, so that whoever looks between
     two steps (a scheduler, a checkpoint, a logger) sees the optimizer as the user configured it. In the phase
-    ``episode`` it stays applied from the opening of the episode to its end instead.
+    `episode` it stays applied from the opening of the episode to its end instead.
 
-    An axis may also have ``neutral``, the value that changes nothing and is not applied, and ``keys(optimizer)``, the entries
-    of a parameter group that it changes: two axes on one entry are refused or replace one another.
+    An axis may also have `neutral`, the value that changes nothing and is not applied, and `keys(optimizer)`,
+    the entries of a parameter group that it changes: two axes on one entry are refused, or replace one
+    another.
 
     Attributes:
         name: Name in logs and checkpoints.
@@ -43,11 +44,11 @@ class Axis(Protocol):
         ...
 
     def apply(self, optimizer: Optimizer, value: float) -> Token | None:
-        """Put ``value`` in force; return what :meth:`undo` needs, or None if nothing was changed."""
+        """Set `value`; return what `undo` needs, or None if nothing was changed."""
         ...
 
     def undo(self, optimizer: Optimizer, token: Token) -> None:
-        """Take back what :meth:`apply` did; called exactly once for each token."""
+        """Take back what `apply` did; called exactly once for each token, after the step or the episode."""
         ...
 
 

@@ -16,14 +16,14 @@ class CustomAxis:
     Args:
         name: Name in logs and checkpoints; also the prefix in a selection's name.
         candidates: The values, any finite floats, at least one.
-        apply: Called as ``apply(value)``; what it returns is handed to ``undo``.
-        undo: Called as ``undo(token)`` exactly once after each ``apply``.
+        apply: Called as `apply(value)`; what it returns is handed to `undo`.
+        undo: Called as `undo(token)` exactly once after each `apply`.
         whole_episode: Keep the value in force from the opening of an episode to its end, forward passes
-            included, instead of only around ``optimizer.step``.
+            included, instead of only around `optimizer.step`.
 
     Raises:
-        ValueError: ``name`` or ``candidates`` is empty, a candidate is not finite or stands there twice, or
-            ``apply`` or ``undo`` is not callable.
+        ValueError: `name` or `candidates` is empty, a candidate is not finite or stands there twice, or
+            `apply` or `undo` is not callable.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class CustomAxis:
         del optimizer
 
     def apply(self, optimizer: Optimizer, value: float) -> tuple[Any] | None:
-        """Call the user's ``apply``."""
+        """Call the user's `apply`."""
         del optimizer
         return (self._apply(value),)
 
     def undo(self, optimizer: Optimizer, token: tuple[Any]) -> None:
-        """Call the user's ``undo``."""
+        """Call the user's `undo`."""
         del optimizer
         self._undo(token[0])
 

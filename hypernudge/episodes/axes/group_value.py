@@ -15,7 +15,7 @@ class WeightDecay(ParamGroupAxis):
         candidates: Multipliers, all 0 or above.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is negative, not finite or there twice.
+        ValueError: `candidates` is empty or holds a value that is negative, not finite or there twice.
     """
 
     name = "weight_decay"
@@ -48,18 +48,18 @@ class WeightDecay(ParamGroupAxis):
 
 
 class Momentum(ParamGroupAxis):
-    """Stretches the memory of the first moment: ``1 - beta`` is divided by the candidate.
+    """Stretches the memory of the first moment: `1 - beta` is divided by the candidate.
 
-    Works on ``momentum`` (SGD, RMSprop) and on the first of ``betas`` (the Adam family). A horizon factor of
-    2 turns 0.9 into 0.95, 0.5 turns it into 0.8; factors below ``1 - beta`` switch momentum off.
+    Works on `momentum` (SGD, RMSprop) and on the first of `betas` (the Adam family). A horizon factor of
+    2 turns 0.9 into 0.95, 0.5 turns it into 0.8; factors below `1 - beta` switch momentum off.
     Adam's bias correction keeps using the step count with the beta of the moment, which is exact only for a
-    constant beta; the difference fades with ``beta^t``.
+    constant beta; the difference fades with `beta^t`.
 
     Args:
         candidates: Horizon factors, all above 0.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is not above 0, not finite or there twice.
+        ValueError: `candidates` is empty or holds a value that is not above 0, not finite or there twice.
     """
 
     name = "momentum"
@@ -70,7 +70,7 @@ class Momentum(ParamGroupAxis):
         """Refuse an optimizer without momentum.
 
         Raises:
-            ValueError: No group has ``betas`` or a ``momentum`` above 0.
+            ValueError: No group has `betas` or a `momentum` above 0.
         """
         if not any("betas" in group or group.get("momentum") for group in optimizer.param_groups):
             raise InvalidArgumentError(

@@ -23,7 +23,7 @@ class LearningRate(ParamGroupAxis):
         candidates: Multipliers, all above 0.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is not above 0, not finite or there twice.
+        ValueError: `candidates` is empty or holds a value that is not above 0, not finite or there twice.
     """
 
     name = "lr"

@@ -14,7 +14,7 @@ class NoiseSource(Protocol):
     """Adds Gaussian noise to the gradients an optimizer is about to use."""
 
     def add(self, optimizer: Optimizer, std: float) -> None:
-        """Add noise of standard deviation ``std`` (units of the gradient) to every gradient, in place."""
+        """Add noise of standard deviation `std` (units of the gradient) to every gradient, in place."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -22,7 +22,7 @@ class NoiseSource(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...
 
 
@@ -36,7 +36,7 @@ class GradientNoise:
         candidates: Standard deviations in units of the gradient, all 0 or above; 0 draws nothing.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value that is negative, not finite or there twice.
+        ValueError: `candidates` is empty or holds a value that is negative, not finite or there twice.
     """
 
     name = "noise"

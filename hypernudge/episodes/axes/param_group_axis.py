@@ -22,7 +22,7 @@ class ParamGroupAxis:
         candidates: The values, see the subclass.
 
     Raises:
-        ValueError: ``candidates`` is empty or holds a value out of range or twice.
+        ValueError: `candidates` is empty or holds a value out of range or twice.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ParamGroupAxis:
         return {key for _, key, _ in saved}
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
-        """Scale one group's number by ``value`` and note in ``saved`` what it was."""
+        """Scale one group's number by `value` and note in `saved` what it was."""
         raise NotImplementedError
 
     def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
@@ -82,7 +82,7 @@ def check_number(optimizer: Optimizer, key: str, index: int, value: Any, remedy:
     """Refuse what cannot be scaled in place of a number: None, where an optimizer finds the value itself.
 
     Raises:
-        ValueError: ``value`` is neither a number nor a tensor of one element.
+        ValueError: `value` is neither a number nor a tensor of one element.
     """
     if isinstance(value, Tensor):
         right = value.numel() == 1

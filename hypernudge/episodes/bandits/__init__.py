@@ -1,4 +1,4 @@
-"""Bandits: one algorithm per file, all answering to :class:`Bandit`."""
+"""Bandits: one algorithm per file, all answering to `Bandit`."""
 
 from hypernudge.episodes.bandits.base import Bandit as Bandit
 from hypernudge.episodes.bandits.base import BanditFactory as BanditFactory

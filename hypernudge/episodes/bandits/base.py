@@ -7,23 +7,23 @@ from hypernudge.episodes import checks
 
 
 class Bandit(Protocol):
-    """Chooses one of ``n_arms`` arms and learns from rewards.
+    """Chooses one of `n_arms` arms and learns from rewards.
 
-    ``select`` may advance the bandit's own random generator and nothing else; ``update`` is the only
+    `select` may advance the bandit's own random generator and nothing else; `update` is the only
     place where statistics change, so an episode that is dropped leaves no trace in them.
     """
 
     n_arms: int
 
     def select(self) -> int:
-        """Return the arm to play next, in ``range(n_arms)``."""
+        """Return the arm to play next, in `range(n_arms)`."""
         ...
 
     def update(self, arm: int, reward: float) -> None:
         """Learn from one reward.
 
         Raises:
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         ...
 
@@ -32,7 +32,7 @@ class Bandit(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...
 
 
@@ -40,7 +40,7 @@ class ContextualBandit(Bandit, Protocol):
     """A bandit told in which context it decides."""
 
     def set_context(self, bucket: str) -> None:
-        """Make ``bucket`` the context of the following ``select`` and ``update`` calls."""
+        """Make `bucket` the context of the following `select` and `update` calls."""
         ...
 
 
@@ -48,7 +48,7 @@ class BanditFactory(Protocol):
     """Builds a bandit; the classes of this package with their options bound are factories."""
 
     def __call__(self, n_arms: int, *, seed: int | None = None) -> Bandit:
-        """Return a fresh bandit of ``n_arms`` arms whose draws follow from ``seed``."""
+        """Return a fresh bandit of `n_arms` arms whose draws follow from `seed`."""
         ...
 
 
@@ -60,11 +60,11 @@ class SeededBandit:
         seed: Seed of the generator; None seeds it from the operating system.
 
     Raises:
-        ValueError: ``n_arms`` is no whole number of at least 1, or ``seed`` no seed.
+        ValueError: `n_arms` is no whole number of at least 1, or `seed` no seed.
     """
 
     statistics: ClassVar[tuple[str, ...]] = ()
-    """Names of the lists that make up the state; ``counts`` is the attribute ``_counts``."""
+    """Names of the lists that make up the state; `counts` is the attribute `_counts`."""
 
     def __init__(self, n_arms: int, seed: int | None) -> None:
         self.n_arms = checks.at_least("n_arms", n_arms, 1)
@@ -77,7 +77,7 @@ class SeededBandit:
         return {**lists, "rng": rng_to_plain(self._rng.getstate())}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         checks.state(state, (*self.statistics, "rng"), f"state of {type(self).__name__}")
         lists = {name: checks.state_list(name, state[name], self.n_arms) for name in self.statistics}
         rng = rng_from_plain(state["rng"])
@@ -90,7 +90,7 @@ def check_play(n_arms: int, arm: int, reward: float) -> None:
     """Refuse an impossible update before it touches any statistic.
 
     Raises:
-        ValueError: ``arm`` is out of range or ``reward`` is not finite.
+        ValueError: `arm` is out of range or `reward` is not finite.
     """
     if not 0 <= arm < n_arms:
         checks.refuse("arm", f"must lie in range({n_arms})", arm, "pass what select() returned")
@@ -98,13 +98,13 @@ def check_play(n_arms: int, arm: int, reward: float) -> None:
 
 
 def rng_to_plain(state: tuple[Any, ...]) -> list[Any]:
-    """Turn ``random.Random.getstate()`` into nested lists."""
+    """Turn `random.Random.getstate()` into nested lists."""
     version, words, gauss = state
     return [version, list(words), gauss]
 
 
 def rng_from_plain(plain: list[Any]) -> random.Random:
-    """Rebuild the generator whose state :func:`rng_to_plain` returned.
+    """Rebuild the generator whose state `rng_to_plain` returned.
 
     Raises:
         ValueError: It is no such state.

@@ -19,13 +19,13 @@ class BucketedUCB:
     Args:
         n_arms: Number of arms, at least 1.
         buckets: Names of all buckets; their order fixes the seeds.
-        exploration: See :class:`~hypernudge.episodes.bandits.DiscountedUCB`.
-        discount: See :class:`~hypernudge.episodes.bandits.DiscountedUCB`.
-        warmup_rounds: See :class:`~hypernudge.episodes.bandits.DiscountedUCB`.
-        seed: Bucket ``i`` breaks ties with ``seed + 1000 + i``; None seeds from the operating system.
+        exploration: See `DiscountedUCB`.
+        discount: See `DiscountedUCB`.
+        warmup_rounds: See `DiscountedUCB`.
+        seed: Bucket `i` breaks ties with `seed + 1000 + i`; None seeds from the operating system.
 
     Raises:
-        ValueError: An argument is out of range or ``buckets`` is empty.
+        ValueError: An argument is out of range or `buckets` is empty.
     """
 
     kind = "bucketed_ucb"
@@ -57,10 +57,10 @@ class BucketedUCB:
         self._active: str | None = None
 
     def set_context(self, bucket: str) -> None:
-        """Make ``bucket`` active, creating it from the global statistics if it is new.
+        """Make `bucket` active, creating it from the global statistics if it is new.
 
         Raises:
-            ValueError: ``bucket`` is not one of the names given at construction.
+            ValueError: `bucket` is not one of the names given at construction.
         """
         checks.choice("bucket", bucket, self.buckets)
         if bucket not in self._local:
@@ -81,7 +81,7 @@ class BucketedUCB:
 
         Raises:
             RuntimeError: No context was set yet.
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         local = self._current()
         self._global.update(arm, reward)
@@ -97,7 +97,7 @@ class BucketedUCB:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         checks.state(state, ("global", "local", "active", "seed"), "state of BucketedUCB")
         seed = checks.seed(state["seed"])
         local: dict[str, DiscountedUCB] = {}

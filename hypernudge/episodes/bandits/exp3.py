@@ -13,10 +13,10 @@ class Exp3(SeededBandit):
 
     Args:
         n_arms: Number of arms, at least 1.
-        mix: Probability mass spread uniformly (``gamma`` in the paper), in (0, 1].
+        mix: Probability mass spread uniformly (`gamma` in the paper), in (0, 1].
         rate: Step on the log weights per importance-weighted gain, above 0. The paper ties it to
-            ``mix``, which learns too slowly for a run of a few hundred episodes.
-        share: Weight share (``alpha`` in the paper), 0 or above.
+            `mix`, which learns too slowly for a run of a few hundred episodes.
+        share: Weight share (`alpha` in the paper), 0 or above.
         low: Reward mapped to 0; rewards below are clipped to it.
         high: Reward mapped to 1; rewards above are clipped to it.
         seed: Seed of the generator; None seeds it from the operating system.
@@ -56,7 +56,7 @@ class Exp3(SeededBandit):
         return [(1.0 - self.mix) * weight / total + self.mix / self.n_arms for weight in weights]
 
     def select(self) -> int:
-        """Draw an arm from :meth:`probabilities`."""
+        """Draw an arm from `probabilities`."""
         point = self._rng.random()
         for arm, probability in enumerate(self.probabilities()):
             point -= probability
@@ -65,10 +65,10 @@ class Exp3(SeededBandit):
         return self.n_arms - 1  # rounding left a sliver above the last arm
 
     def update(self, arm: int, reward: float) -> None:
-        """Raise the weight of ``arm`` by its importance-weighted reward, then share.
+        """Raise the weight of `arm` by its importance-weighted reward, then share.
 
         Raises:
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         check_play(self.n_arms, arm, reward)
         gain = (min(max(reward, self.low), self.high) - self.low) / (self.high - self.low)

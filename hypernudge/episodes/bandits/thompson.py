@@ -49,10 +49,10 @@ class ThompsonSampling(SeededBandit):
         return max(range(self.n_arms), key=draws.__getitem__)
 
     def update(self, arm: int, reward: float) -> None:
-        """Discount every arm, then add the reward to ``arm``.
+        """Discount every arm, then add the reward to `arm`.
 
         Raises:
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         check_play(self.n_arms, arm, reward)
         for sums in (self._counts, self._sums, self._squares):

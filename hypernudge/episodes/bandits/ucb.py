@@ -12,15 +12,15 @@ TIE = 1e-12
 class DiscountedUCB(SeededBandit):
     """Upper confidence bounds on exponentially discounted means, for rewards that drift.
 
-    Index of arm ``a``: ``S_a / N_a + c * sqrt(ln(sum(N) + 1) / N_a)``, where ``N`` and ``S`` are
-    counts and reward sums discounted by ``gamma`` at every update. With ``c = 1`` and rewards that
-    differ by less than about 0.3 the bonus dominates and arms are pulled nearly uniformly; choose ``c``
+    Index of arm `a`: `S_a / N_a + c * sqrt(ln(sum(N) + 1) / N_a)`, where `N` and `S` are
+    counts and reward sums discounted by `gamma` at every update. With `c = 1` and rewards that
+    differ by less than about 0.3 the bonus dominates and arms are pulled nearly uniformly; choose `c`
     near the spread of the rewards.
 
     Args:
         n_arms: Number of arms, at least 1.
-        exploration: ``c``, 0 or above, in units of the reward.
-        discount: ``gamma`` in (0, 1]; the memory is about ``1 / (1 - gamma)`` episodes.
+        exploration: `c`, 0 or above, in units of the reward.
+        discount: `gamma` in (0, 1]; the memory is about `1 / (1 - gamma)` episodes.
         warmup_rounds: Undiscounted pulls every arm gets before the index is used.
         seed: Seed of the tie-breaking generator; None seeds it from the operating system.
 
@@ -71,10 +71,10 @@ class DiscountedUCB(SeededBandit):
         return bounds
 
     def update(self, arm: int, reward: float) -> None:
-        """Discount every arm, then add the reward to ``arm``.
+        """Discount every arm, then add the reward to `arm`.
 
         Raises:
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         check_play(self.n_arms, arm, reward)
         for other in range(self.n_arms):
@@ -85,7 +85,7 @@ class DiscountedUCB(SeededBandit):
         self._pulls[arm] += 1
 
     def copy_statistics(self, other: "DiscountedUCB") -> None:
-        """Take over the statistics of ``other``, but keep the own random generator."""
+        """Take over the statistics of `other`, but keep the own random generator."""
         self._counts = list(other._counts)
         self._sums = list(other._sums)
         self._pulls = list(other._pulls)

@@ -11,7 +11,7 @@ class UniformBandit(SeededBandit):
         seed: Seed of the generator; None seeds it from the operating system.
 
     Raises:
-        ValueError: ``n_arms`` is below 1.
+        ValueError: `n_arms` is below 1.
     """
 
     kind = "uniform"
@@ -27,6 +27,6 @@ class UniformBandit(SeededBandit):
         """Check the arguments and forget them.
 
         Raises:
-            ValueError: ``arm`` is out of range or ``reward`` is not finite.
+            ValueError: `arm` is out of range or `reward` is not finite.
         """
         check_play(self.n_arms, arm, reward)

@@ -14,53 +14,64 @@ from hypernudge.episodes.controllers.coordinate_sample import CoordinateSample, 
 from hypernudge.episodes.ranks import active_group
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
+from hypernudge.renamed import accepts
 
 
+@accepts(
+    initial_multiplier="start",
+    z_recover="z_back",
+    z_above_base="z_again",
+    z_at_base="z_leave",
+    z_warmup="z_ramp",
+    warmup_samples="ramp_samples",
+    base_samples="home_samples",
+)
 class Alignment:
     """A sequential test on the cosine between an update and the descent direction that follows it.
 
     If the next batches' gradients significantly agree with the last updates, the rate is raised; if they
     significantly disagree, it is lowered; otherwise it is kept. Each of the three ends the episode.
 
-    After a step ``u = theta_t - theta_(t-1)``, the next batch gives a gradient ``g`` at ``theta_t``, and
-    ``h = -<g, u> / (|g| |u|)`` is their agreement. ``z = sum(h) / sqrt(sum(h^2))`` over an episode is about
+    After a step `u = theta_t - theta_(t-1)`, the next batch gives a gradient `g` at `theta_t`, and
+    `h = -<g, u> / (|g| |u|)` is their agreement. `z = sum(h) / sqrt(sum(h^2))` over an episode is about
     standard normal if the rate is right. How much evidence a change takes depends on the multiplier (the
     table in docs/episodes.md): more after the first shrinking, since without that training under noise ends
-    at rates that are too high; most at the user's own rate, multiplier 1; least on the ramp below it.
+    at rates that are too high; most at the user's own rate, multiplier 1; least during the warm-up below it.
 
     The signal is that of hypergradient descent (Baydin et al. 2018), but the batch that judges a step is not
     the batch that made it, so fitting noise shows as disagreement.
 
-    It needs no loss. Cost: every ``every``-th step copies the probed coordinates three times and takes
+    It needs no loss. Cost: every `every`-th step copies the probed coordinates three times and takes
     three scalar products; products stay on the device, and one transfer per look, of what is new, is read
-    ``lag`` steps later, when it has long arrived. With several ranks each look is one collective.
+    `lag` steps later, when it has long arrived. With several ranks each look is one collective.
 
-    Caveats: sampling batches without replacement from a tiny data set biases ``h`` downwards; an update that
+    Caveats: sampling batches without replacement from a tiny data set biases `h` downwards; an update that
     is mostly weight decay says little.
 
     Args:
-        start: First multiplier; below 1 the rate ramps up from a safe start.
+        initial_multiplier: First multiplier; below 1 the rate warms up from a safe start.
         up: Factor after a positive verdict, above 1.
         down: Factor after a negative verdict, in (0, 1).
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
-        z_back: Threshold of a positive verdict after the first negative one, while the multiplier is below
-            1; above 0, None for ``z_up``.
-        z_again: The same while the multiplier is 1 or more.
-        z_leave: Thresholds of the positive and of the negative verdict while the multiplier is exactly 1,
+        z_recover: Threshold of a positive verdict after the first negative one, while the multiplier is below
+            1; above 0, None for `z_up`.
+        z_above_base: The same while the multiplier is 1 or more.
+        z_at_base: Thresholds of the positive and of the negative verdict while the multiplier is exactly 1,
             above 0: the user's own rate is not left on slight evidence, and no change passes it without
-            stopping there. None treats 1 like any other multiplier, and knows no ramp.
-        z_ramp: What an undecided test on the ramp must exceed for growth.
+            stopping there. None treats 1 like any other multiplier, and knows no warm-up.
+        z_warmup: What an undecided test must exceed for growth during the warm-up.
         samples: Probes after which the test gives up, at least 1.
-        ramp_samples: The same on the ramp, that is below 1 before the first negative verdict; at least 1.
-        home_samples: The same while the multiplier is exactly 1; at least 1.
+        warmup_samples: The same during the warm-up, that is below 1 before the first negative verdict; at
+            least 1.
+        base_samples: The same while the multiplier is exactly 1; at least 1.
         min_samples: Probes before the first look; from 1 to the least of the three.
         every: Steps between probes, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
         coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
         low: Smallest multiplier.
-        high: Largest multiplier, at least ``low``.
+        high: Largest multiplier, at least `low`.
         seed: Chooses which coordinates are probed.
         process_group: Ranks that must choose alike; None for all of them.
 
@@ -74,18 +85,18 @@ class Alignment:
     def __init__(
         self,
         *,
-        start: float = 0.01,
+        initial_multiplier: float = 0.01,
         up: float = 2.0,
         down: float = 0.7,
         z_up: float = 1.7,
         z_down: float = 1.5,
-        z_back: float | None = 2.5,
-        z_again: float | None = 3.0,
-        z_leave: tuple[float, float] | None = (3.0, 2.0),
-        z_ramp: float = 0.5,
+        z_recover: float | None = 2.5,
+        z_above_base: float | None = 3.0,
+        z_at_base: tuple[float, float] | None = (3.0, 2.0),
+        z_warmup: float = 0.5,
         samples: int = 30,
-        ramp_samples: int = 15,
-        home_samples: int = 200,
+        warmup_samples: int = 15,
+        base_samples: int = 200,
         min_samples: int = 5,
         every: int = 1,
         look_every: int = 1,
@@ -108,29 +119,32 @@ class Alignment:
         self.axes: tuple[Axis, ...] = (LearningRate(sorted({self.low, self.high})),)
         self.z_up = checks.positive("z_up", z_up)
         self.z_down = checks.positive("z_down", z_down)
-        self.z_back = None if z_back is None else checks.positive("z_back", z_back)
-        self.z_again = None if z_again is None else checks.positive("z_again", z_again)
-        if z_leave is not None:
-            if not isinstance(z_leave, (tuple, list)) or len(z_leave) != 2:
-                checks.refuse("z_leave", "must be two thresholds or None", z_leave, "pass (3.0, 2.0)")
-            z_leave = (checks.positive("z_leave", z_leave[0]), checks.positive("z_leave", z_leave[1]))
-        self.z_leave = z_leave
-        self.z_ramp = checks.number("z_ramp", z_ramp)
+        self.z_recover = None if z_recover is None else checks.positive("z_recover", z_recover)
+        self.z_above_base = None if z_above_base is None else checks.positive("z_above_base", z_above_base)
+        if z_at_base is not None:
+            if not isinstance(z_at_base, (tuple, list)) or len(z_at_base) != 2:
+                checks.refuse("z_at_base", "must be two thresholds or None", z_at_base, "pass (3.0, 2.0)")
+            z_at_base = (
+                checks.positive("z_at_base", z_at_base[0]),
+                checks.positive("z_at_base", z_at_base[1]),
+            )
+        self.z_at_base = z_at_base
+        self.z_warmup = checks.number("z_warmup", z_warmup)
         self.samples = checks.at_least("samples", samples, 1)
-        self.ramp_samples = checks.at_least("ramp_samples", ramp_samples, 1)
-        self.home_samples = checks.at_least("home_samples", home_samples, 1)
+        self.warmup_samples = checks.at_least("warmup_samples", warmup_samples, 1)
+        self.base_samples = checks.at_least("base_samples", base_samples, 1)
         self.min_samples = checks.at_least("min_samples", min_samples, 1)
-        if min_samples > min(samples, ramp_samples, home_samples):
-            rule = "must be at most samples, ramp_samples and home_samples"
-            given = (min_samples, samples, ramp_samples, home_samples)
+        if min_samples > min(samples, warmup_samples, base_samples):
+            rule = "must be at most samples, warmup_samples and base_samples"
+            given = (min_samples, samples, warmup_samples, base_samples)
             checks.refuse("min_samples", rule, given, "lower it")
         self.every = checks.at_least("every", every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
         self.lag = checks.at_least("lag", lag, 0)
-        self.start = checks.positive("start", start)
-        self.multiplier = min(max(self.start, self.low), self.high)
+        self.initial_multiplier = checks.positive("initial_multiplier", initial_multiplier)
+        self.multiplier = min(max(self.initial_multiplier, self.low), self.high)
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
-        self.capacity = max(samples, ramp_samples, home_samples) * self.every + self.every + self.lag
+        self.capacity = max(samples, warmup_samples, base_samples) * self.every + self.every + self.lag
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
         self._sample = CoordinateSample(coordinates, seed)
@@ -187,7 +201,7 @@ class Alignment:
             changed = min(max(self.multiplier * self._verdict, self.low), self.high)
             self._fell = self._fell or self._verdict < 1.0
             passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
-            self.multiplier = 1.0 if passes_one and self.z_leave is not None else changed
+            self.multiplier = 1.0 if passes_one and self.z_at_base is not None else changed
         self._verdict = None
         return None
 
@@ -200,17 +214,17 @@ class Alignment:
         """Return the settings in plain types."""
         return {
             "kind": "alignment",
-            "start": self.start,
+            "start": self.initial_multiplier,
             "factors": [self.up, self.down],
             "thresholds": [
                 self.z_up,
                 self.z_down,
-                self.z_back,
-                self.z_again,
-                self.z_ramp,
-                *(self.z_leave or ()),
+                self.z_recover,
+                self.z_above_base,
+                self.z_warmup,
+                *(self.z_at_base or ()),
             ],
-            "samples": [self.min_samples, self.samples, self.ramp_samples, self.home_samples],
+            "samples": [self.min_samples, self.samples, self.warmup_samples, self.base_samples],
             "schedule": [self.every, self.look_every, self.lag],
             "range": [self.low, self.high],
             "sample": self._sample.fingerprint(),
@@ -231,7 +245,7 @@ class Alignment:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         keys = ("multiplier", "z", "fell", "tick", "taken", "update", "products", "reads", "read")
         checks.state(state, keys, "state of Alignment")
         multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
@@ -269,27 +283,27 @@ class Alignment:
             self._reads.append(PendingRead(products, self._tick))
 
     @property
-    def _at_home(self) -> bool:
-        return self.z_leave is not None and self.multiplier == 1.0
+    def _at_base(self) -> bool:
+        return self.z_at_base is not None and self.multiplier == 1.0
 
     @property
-    def _on_ramp(self) -> bool:
-        return self.z_leave is not None and self.multiplier < 1.0 and not self._fell
+    def _warming_up(self) -> bool:
+        return self.z_at_base is not None and self.multiplier < 1.0 and not self._fell
 
     @property
     def _limit(self) -> int:
-        if self._at_home:
-            return self.home_samples
-        return self.ramp_samples if self._on_ramp else self.samples
+        if self._at_base:
+            return self.base_samples
+        return self.warmup_samples if self._warming_up else self.samples
 
     @property
     def _thresholds(self) -> tuple[float, float]:
         """Return those of growing and of shrinking, both above 0."""
-        if self.z_leave is not None and self._at_home:
-            return self.z_leave
+        if self.z_at_base is not None and self._at_base:
+            return self.z_at_base
         if not self._fell:
             return self.z_up, self.z_down
-        return (self.z_back if self.multiplier < 1.0 else self.z_again) or self.z_up, self.z_down
+        return (self.z_recover if self.multiplier < 1.0 else self.z_above_base) or self.z_up, self.z_down
 
     def _decide(self, products: list[list[float]]) -> None:
         for dot, gradients, updates in products:
@@ -305,4 +319,4 @@ class Alignment:
         elif self.z < -fall:
             self._verdict = self.down
         elif self._read >= self._limit:
-            self._verdict = self.up if self._on_ramp and self.z > self.z_ramp else 1.0
+            self._verdict = self.up if self._warming_up and self.z > self.z_warmup else 1.0

@@ -50,16 +50,16 @@ def bandit_slots(axes: Sequence[Axis], factory: BanditFactory, *, conditional: b
 
 
 class BanditController:
-    """Freezes one candidate per axis for ``episode_length`` steps, then rewards the bandits that chose.
+    """Freezes one candidate per axis for `episode_length` steps, then rewards the bandits that chose.
 
     Args:
         axes: What to decide about.
-        slots: Bandits per axis, see :func:`bandit_slots`.
+        slots: Bandits per axis, see `bandit_slots`.
         reward: Judges the losses of an episode.
         episode_length: Optimizer steps per episode, at least 1.
         context: Tells contextual bandits which bucket they decide in; None for no context.
-        non_finite: What an infinite or NaN loss does: ``ignore`` leaves the step out of the reward, ``worst``
-            gives the episode the reward's worst value, ``raise`` raises ``ValueError``.
+        non_finite: What an infinite or NaN loss does: `ignore` leaves the step out of the reward, `worst`
+            gives the episode the reward's worst value, `raise` raises `ValueError`.
 
     Raises:
         ValueError: An argument is out of range.
@@ -118,17 +118,17 @@ class BanditController:
         del optimizer
 
     def is_complete(self, steps: int) -> bool:
-        """Whether ``steps`` reached the episode length."""
+        """Whether `steps` reached the episode length."""
         return steps >= self.capacity
 
     def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
-        """Reward every bandit that took part in ``selection``.
+        """Reward every bandit that took part in `selection`.
 
         Returns:
             The reward, or None if every loss was non-finite and such losses are ignored.
 
         Raises:
-            ValueError: A loss is not finite under the policy ``raise``, or the reward is undefined.
+            ValueError: A loss is not finite under the policy `raise`, or the reward is undefined.
         """
         details = self._judge(losses)
         if details is None:
@@ -171,7 +171,7 @@ class BanditController:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         checks.state(state, ("bandits", "reward", "history"), "state of the controller")
         saved = [len(slot) for slot in state["bandits"]]
         if saved != [len(slot) for slot in self._slots]:

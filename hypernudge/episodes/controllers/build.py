@@ -39,7 +39,7 @@ def controller_of(
         controller: Decides alone where it is given.
         seed: Seed of the bandits.
         process_group: Ranks that must choose alike; None for all of them.
-        options: Of :func:`bandit_controller`.
+        options: Of `bandit_controller`.
 
     Raises:
         ValueError: A controller and axes or options were given, or options without axes, or an argument is
@@ -70,7 +70,7 @@ def check_parts(*, criterion: Any, noise_source: Any) -> None:
     """Refuse parts of a scheduler that are none.
 
     Raises:
-        ValueError: ``criterion`` is no module, or ``noise_source`` no source of noise.
+        ValueError: `criterion` is no module, or `noise_source` no source of noise.
     """
     if criterion is not None and not isinstance(criterion, nn.Module):
         remedy = "pass an instance such as nn.CrossEntropyLoss(), or call observe(loss)"
@@ -101,8 +101,8 @@ def bandit_controller(
         reward: Judges an episode; default the smoothed log improvement, detrended and standardised.
         context: Bucket rule for contextual bandits.
         conditional: One bandit per arm of the first axis for every later axis.
-        non_finite: ``ignore``, ``worst`` or ``raise``, see
-            :class:`~hypernudge.episodes.BanditController`.
+        non_finite: `ignore`, `worst` or `raise`, see
+            `BanditController`.
 
     Raises:
         ValueError: An argument is out of range.

@@ -13,10 +13,10 @@ class Controller(Protocol):
     """Chooses what is in force during the next episode, and learns from how it went.
 
     Attributes:
-        axes: What it decides about; :attr:`Selection.values` follow their order.
+        axes: What it decides about; `Selection.values` follow their order.
         capacity: Largest number of steps an episode can have.
-        uses_loss: Whether :meth:`close` needs the losses.
-        uses_gradients: Whether :meth:`before_step` and :meth:`after_step` are to be called.
+        uses_loss: Whether `close` needs the losses.
+        uses_gradients: Whether `before_step` and `after_step` are to be called.
     """
 
     axes: tuple[Axis, ...]
@@ -37,7 +37,7 @@ class Controller(Protocol):
         ...
 
     def is_complete(self, steps: int) -> bool:
-        """Whether an episode of ``steps`` steps is over."""
+        """Whether an episode of `steps` steps is over."""
         ...
 
     def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
@@ -61,5 +61,5 @@ class Controller(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...

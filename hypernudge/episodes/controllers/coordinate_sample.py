@@ -21,7 +21,7 @@ class CoordinateSample:
     Rows rather than scattered indices: they are views, so sampling costs one copy and no gather, and they
     mean the same coordinates for any memory layout. Few parameters, drawn in proportion to their size: on a
     network of many tensors the calls would cost more than the copies. A model of no more than
-    ``coordinates`` coordinates in no more than 8 tensors is taken whole.
+    `coordinates` coordinates in no more than 8 tensors is taken whole.
 
     Args:
         coordinates: About so many are taken, at least 1.
@@ -38,11 +38,11 @@ class CoordinateSample:
         self._views: list[Tensor] = []
 
     def parameters(self) -> Tensor:
-        """Return a copy of the sampled coordinates, shape ``(n,)``, float32 or float64."""
+        """Return a copy of the sampled coordinates, shape `(n,)`, float32 or float64."""
         return _flat(self._views)
 
     def gradients(self) -> Tensor:
-        """Return the gradients of the sampled coordinates, shape ``(n,)``; absent ones are zero."""
+        """Return the gradients of the sampled coordinates, shape `(n,)`; absent ones are zero."""
         pieces = []
         for (index, start, length), view in zip(self._blocks, self._views, strict=True):
             gradient = self._trainable[index].grad

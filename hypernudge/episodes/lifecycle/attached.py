@@ -15,7 +15,7 @@ from hypernudge.errors import InvalidArgumentError
 
 
 def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
-    """Return what ``axes`` change: names of axes, and keys of the parameter groups.
+    """Return what `axes` change: names of axes, and keys of the parameter groups.
 
     An axis whose only candidate is neutral changes nothing.
 

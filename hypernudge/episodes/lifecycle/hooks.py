@@ -14,14 +14,14 @@ ATTRIBUTE = "_episode_hooks"
 
 
 class StepDriver(Protocol):
-    """What happens around one ``optimizer.step``."""
+    """What happens around one `optimizer.step`."""
 
     def before(self, closure: Closure | None) -> Closure | None:
-        """Prepare a step; return a closure to use instead of ``closure``, or None to keep it."""
+        """Prepare a step; return a closure to use instead of `closure`, or None to keep it."""
         ...
 
     def release(self) -> None:
-        """Undo :meth:`before`; harmless if that is done already."""
+        """Undo `before`; harmless if that is done already."""
         ...
 
     def after(self) -> None:
@@ -29,7 +29,7 @@ class StepDriver(Protocol):
         ...
 
     def failed(self) -> None:
-        """Undo :meth:`before`: the step raised."""
+        """Undo `before`: the step raised."""
         ...
 
 
@@ -57,12 +57,12 @@ def unwrap(optimizer: Any) -> Optimizer:
 class StepHooks:
     """Calls drivers around every real step of one optimizer, the last one attached innermost.
 
-    There is one for each optimizer, see :func:`hooks_of`: what several drivers did before a step is undone in
+    There is one for each optimizer, see `hooks_of`: what several drivers did before a step is undone in
     reverse order, and none accounts for the step before all are undone.
 
     Steps that a gradient scaler or an accumulation wrapper skips are not counted: either they never reach the
     hooks, or, where a fused optimizer skips inside its kernel, the scaler's flag tells. Post hooks do not run
-    when a step raises, so ``optimizer.step`` is also replaced on the instance by a thin guard that reports
+    when a step raises, so `optimizer.step` is also replaced on the instance by a thin guard that reports
     the failure at once.
 
     Args:
@@ -82,7 +82,7 @@ class StepHooks:
         self._skipped = False
 
     def add(self, driver: StepDriver) -> None:
-        """Call ``driver`` around every step from now on."""
+        """Call `driver` around every step from now on."""
         self._drivers.append(driver)
         if not self._handles:
             self._handles = [
@@ -94,7 +94,7 @@ class StepHooks:
             self._guard()
 
     def remove(self, driver: StepDriver) -> None:
-        """Call ``driver`` no longer; without drivers the optimizer steps as if none had ever been there."""
+        """Call `driver` no longer; without drivers the optimizer steps as if none had ever been there."""
         self._drivers = [other for other in self._drivers if other is not driver]
         if not self._drivers:
             for handle in self._handles:
@@ -182,7 +182,7 @@ class StepHooks:
 
 
 def hooks_of(optimizer: Optimizer) -> StepHooks:
-    """Return the hooks of ``optimizer``, made on the first call.
+    """Return the hooks of `optimizer`, made on the first call.
 
     They lie on the optimizer itself, live as long, and do not travel: an optimizer that was copied or pickled
     is one that nothing is attached to.
@@ -197,7 +197,7 @@ def hooks_of(optimizer: Optimizer) -> StepHooks:
 def _overflowed(optimizer: Optimizer) -> bool:
     """Whether the step in progress will be skipped inside the optimizer's kernel.
 
-    ``torch.amp.GradScaler`` leaves its flag on an optimizer that handles scaling itself. Read before
+    `torch.amp.GradScaler` leaves its flag on an optimizer that handles scaling itself. Read before
     anything is applied, so such a step is as if it had not been asked for, as it is for other optimizers;
     the scaler reads the same flag for those, so this costs an accelerator no more.
     """

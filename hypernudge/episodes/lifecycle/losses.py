@@ -97,13 +97,13 @@ class LossBuffer:
         return [total / count if count else math.nan for total, count in zip(sums, self._counts, strict=True)]
 
     def with_pending(self) -> list[float] | None:
-        """Return :meth:`values` and the loss of the step in progress, or None if that takes a device read."""
+        """Return `values` and the loss of the step in progress, or None if that takes a device read."""
         if self._device_sums is not None or not self._count:
             return None
         return [*self._read, self._sum / self._count]
 
     def reduced(self, group: Any, selection_id: int) -> list[float]:
-        """Return the losses averaged over the ranks of ``group``: one collective, one device read.
+        """Return the losses averaged over the ranks of `group`: one collective, one device read.
 
         Args:
             group: Process group.
@@ -154,7 +154,7 @@ class LossBuffer:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         checks.state(state, ("sums", "counts", "pending", "pending_count", "device"), "state of the losses")
         counts = [checks.at_least("counts", count, 0) for count in state["counts"]]
         values = checks.state_list("sums", [*state["sums"], state["pending"]], len(counts) + 1)

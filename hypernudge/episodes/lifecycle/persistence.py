@@ -15,7 +15,7 @@ KEYS = ("format", "settings", "seed", "controller", "noise", *EPISODE_KEYS)
 
 
 def differences(saved: Any, own: Any, path: str = "") -> list[str]:
-    """List where two nested settings differ, as ``path: saved X, here Y``."""
+    """List where two nested settings differ, as `path: saved X, here Y`."""
     if isinstance(saved, dict) and isinstance(own, dict):
         found: list[str] = []
         for key in sorted({*saved, *own}):
@@ -28,7 +28,7 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
     """Refuse a checkpoint of another format or of other settings.
 
     Args:
-        state: What ``state_dict`` returned.
+        state: What `state_dict` returned.
         fingerprint: Settings of the object that is to load it.
 
     Raises:

@@ -10,7 +10,7 @@ from hypernudge.episodes import checks
 class UpdateNorm:
     """Mean Euclidean norm of the parameter change per step of an episode.
 
-    Frozen parameters are included, and so is any change between :meth:`snapshot` and :meth:`measure`
+    Frozen parameters are included, and so is any change between `snapshot` and `measure`
     that the optimizer did not make.
     """
 
@@ -26,7 +26,7 @@ class UpdateNorm:
         ]
 
     def measure(self, optimizer: Optimizer) -> None:
-        """Add the norm of the change since :meth:`snapshot`.
+        """Add the norm of the change since `snapshot`.
 
         Raises:
             ValueError: The norm is not finite.

@@ -10,14 +10,14 @@ from torch import Tensor
 def training_loss(output: Any) -> Tensor | None:
     """Return the scalar training loss in a module's output, or None.
 
-    Understands a scalar tensor (a criterion), an object with ``.loss`` and a mapping with ``"loss"``
+    Understands a scalar tensor (a criterion), an object with `.loss` and a mapping with `"loss"`
     (models of the transformers library). Losses that need no gradient (evaluation) do not count.
 
     Args:
-        output: What ``forward`` returned.
+        output: What `forward` returned.
 
     Returns:
-        The loss, shape ``()`` or one element.
+        The loss, shape `()` or one element.
     """
     if isinstance(output, Tensor):
         loss: Any = output

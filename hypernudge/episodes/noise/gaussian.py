@@ -11,9 +11,9 @@ WORD = 4  # 16-bit indices in a 64-bit draw
 
 @functools.cache
 def quantile_table(dtype: torch.dtype) -> Tensor:
-    """Return the ``LEVELS`` mid-point quantiles of the standard normal, scaled to variance 1.
+    """Return the `LEVELS` mid-point quantiles of the standard normal, scaled to variance 1.
 
-    Shape ``(65536,)``; the largest is 4.3.
+    Shape `(65536,)`; the largest is 4.3.
     """
     points = (torch.arange(LEVELS, dtype=torch.float64) + 0.5) / LEVELS
     quantiles = torch.special.ndtri(points)
@@ -48,7 +48,7 @@ class GaussianBuffer:
             self._table = quantile_table(dtype)
 
     def fill(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw the first ``count`` numbers, a multiple of 16; return them, shape ``(count,)``."""
+        """Draw the first `count` numbers, a multiple of 16; return them, shape `(count,)`."""
         drawn = self.values[:count]
         if self._words is None:
             return drawn.normal_(generator=generator)

@@ -40,10 +40,10 @@ class StreamedNoise:
         self._repeat: _Repeat | None = None
 
     def add(self, optimizer: Optimizer, std: float) -> None:
-        """Add noise to every gradient of ``optimizer``, in place.
+        """Add noise to every gradient of `optimizer`, in place.
 
         While a gradient scaler lets a fused optimizer unscale inside its kernel, gradients are still
-        multiplied by ``optimizer.grad_scale`` here; the noise then is too, on the device.
+        multiplied by `optimizer.grad_scale` here; the noise then is too, on the device.
         """
         scale = getattr(optimizer, "grad_scale", None)
         with torch.no_grad():
@@ -61,7 +61,7 @@ class StreamedNoise:
         return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned; devices are touched when a stream is first used."""
+        """Restore what `state_dict` returned; devices are touched when a stream is first used."""
         seed, streams = checks.noise_state(state)
         self._seed = checks.whole_seed(seed)
         self._waiting = streams
@@ -75,7 +75,7 @@ class StreamedNoise:
         )
 
     def _add_at_once(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
-        """Add one chunk to many small gradients by one call; numbers as :meth:`_add_in_chunks` draws them."""
+        """Add one chunk to many small gradients by one call; numbers as `_add_in_chunks` draws them."""
         sizes = [gradient.numel() for gradient in gradients]
         total = sum(sizes)
         buffer = self._buffer(key, gradients[0], total, total)

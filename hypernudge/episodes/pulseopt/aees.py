@@ -30,7 +30,7 @@ from hypernudge.episodes.scheduler import EpisodicScheduler
 class AEES:
     """Adaptive episodic exploration scheduling around an optimizer.
 
-    Use::
+    Use:
 
         aees = AEES(optimizer, lr_candidates=[0.5, 1.0, 2.0], episode_length=100, seed=0)
         for step, (inputs, targets) in enumerate(loader):
@@ -41,39 +41,39 @@ class AEES:
             aees.step_end(loss)             # steps the optimizer
         aees.finalize()
 
-    By default the decisions, rewards, noise and logs are those of the PyPI package ``pulseopt`` 0.3.0,
-    bit for bit; :class:`EpisodicScheduler` is the front without that obligation. What the package gets
+    By default the decisions, rewards, noise and logs are those of the PyPI package `pulseopt` 0.3.0,
+    bit for bit; `EpisodicScheduler` is the front without that obligation. What the package gets
     wrong when something fails is not reproduced: here a step that raises leaves the base learning
-    rate, counts for nothing, and the next ``step_start`` works.
+    rate, counts for nothing, and the next `step_start` works.
 
     Args:
         optimizer: Any torch optimizer, stepped without a closure.
         lr_candidates: Multipliers on the learning rate, above 0.
         noise_candidates: Standard deviations of gradient noise, 0 or above.
         episode_length: Optimizer steps per episode, at least 1.
-        lr_scheduler: Object with ``step()``, called once per optimizer step after the rate is restored;
-            ``ReduceLROnPlateau`` is given the loss.
-        control_mode: ``adaptive`` or ``random``.
-        structured_control_mode: ``independent``, or ``conditional``: one noise bandit per rate arm.
-        context_mode: ``none`` or ``trend``.
+        lr_scheduler: Object with `step()`, called once per optimizer step after the rate is restored;
+            `ReduceLROnPlateau` is given the loss.
+        control_mode: `adaptive` or `random`.
+        structured_control_mode: `independent`, or `conditional`: one noise bandit per rate arm.
+        context_mode: `none` or `trend`.
         context_trend_window: Closed episodes the trend looks at, at least 1.
         context_trend_epsilon: Flat up to this slope of the loss per episode, 0 or above.
         reward_instability_lambda: Weight of the relative variance of the losses, 0 or above.
         reward_epsilon: Guard of the logarithms, above 0.
         reward_clip_min: Smallest reward.
-        reward_clip_max: Largest reward, at least ``reward_clip_min``.
+        reward_clip_max: Largest reward, at least `reward_clip_min`.
         ema_alpha: Smoothing of the losses within an episode, in (0, 1].
         seed: Seed; None seeds bandits from the operating system.
-        compat: ``pulseopt``, or None for the same front over independent noise streams and the default
-            bandits and rewards of :class:`EpisodicScheduler`.
-        non_finite: What a non-finite loss does: ``raise`` (before anything changes), ``ignore`` or ``worst``.
-        update_norm: Fill ``mean_update_norms`` in the logs; costs a copy of the model and a device read per
+        compat: `pulseopt`, or None for the same front over independent noise streams and the default
+            bandits and rewards of `EpisodicScheduler`.
+        non_finite: What a non-finite loss does: `raise` (before anything changes), `ignore` or `worst`.
+        update_norm: Fill `mean_update_norms` in the logs; costs a copy of the model and a device read per
             step. Off, the entries are None.
         deferred_reads: Keep losses on their device until the episode closes; None does so for losses on an
-            accelerator, whose ``raise`` then comes when the episode closes.
+            accelerator, whose `raise` then comes when the episode closes.
 
     Raises:
-        TypeError: ``optimizer`` holds no torch optimizer.
+        TypeError: `optimizer` holds no torch optimizer.
         ValueError: An argument is out of range; the message names it.
     """
 
@@ -172,7 +172,7 @@ class AEES:
 
     @property
     def current_candidate(self) -> CandidateConfig | None:
-        """What is in force between ``step_start`` and ``step_end``, else None."""
+        """What is in force between `step_start` and `step_end`, else None."""
         return self._candidate if self._step_open else None
 
     @property
@@ -190,7 +190,7 @@ class AEES:
             What is in force; the same object during an episode.
 
         Raises:
-            ValueError: ``step`` is negative.
+            ValueError: `step` is negative.
             RuntimeError: The last step was not ended.
         """
         checks.at_least("step", step, 0)
@@ -206,14 +206,14 @@ class AEES:
         return self._candidate
 
     def step_end(self, loss: Tensor | float) -> None:
-        """Step the optimizer and the learning-rate scheduler, and account for ``loss``.
+        """Step the optimizer and the learning-rate scheduler, and account for `loss`.
 
         Args:
             loss: The step's loss, computed before the update; scalar.
 
         Raises:
             RuntimeError: No step was begun.
-            ValueError: ``loss`` is not finite (under ``non_finite="raise"``), or the episode that ends with
+            ValueError: `loss` is not finite (under `non_finite="raise"`), or the episode that ends with
                 this step has no reward. Parameters are untouched and the step does not count; in the
                 second case the episode is dropped. A loss on an accelerator is only examined when the
                 episode closes, after the update.
@@ -250,7 +250,7 @@ class AEES:
         return episode_logs(self._core.records, context=self._context is not None)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything a bit-exact continuation needs; loads with ``weights_only=True``.
+        """Return everything a bit-exact continuation needs; loads with `weights_only=True`.
 
         Raises:
             RuntimeError: A step is open.
@@ -260,7 +260,7 @@ class AEES:
         return self._core.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where :meth:`state_dict` was taken.
+        """Continue where `state_dict` was taken.
 
         Raises:
             ValueError: The state was saved under other settings; nothing is changed then.

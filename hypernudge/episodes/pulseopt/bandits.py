@@ -12,7 +12,7 @@ NOISE_SEED_OFFSET = 101
 
 
 def family_bandit(family: str, n_arms: int, *, seed: int | None, exploration: float = 1.0) -> Bandit:
-    """Build a bandit of the family ``random``, ``trend`` or ``none`` (discounted UCB)."""
+    """Build a bandit of the family `random`, `trend` or `none` (discounted UCB)."""
     if family == "random":
         return UniformBandit(n_arms, seed=seed)
     if family == "trend":
@@ -21,7 +21,7 @@ def family_bandit(family: str, n_arms: int, *, seed: int | None, exploration: fl
 
 
 def published_slots(axes: Sequence[Axis], family: str, *, conditional: bool, seed: int | None) -> Slots:
-    """Seed the bandits as the published implementation does: rate ``seed``, noise ``seed + 101 + arm``."""
+    """Seed the bandits as the published implementation does: rate `seed`, noise `seed + 101 + arm`."""
     rates, noises = (len(axis.candidates) for axis in axes)
     rate_slot: tuple[Bandit, ...] = (family_bandit(family, rates, seed=seed),) if rates > 1 else ()
     copies = rates if conditional else 1

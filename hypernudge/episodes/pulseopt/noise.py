@@ -13,7 +13,7 @@ from hypernudge.episodes.noise.gradients import dense_values
 class KeyedNoise:
     """The noise of the published implementation, number for number.
 
-    One generator per (group, parameter), seeded ``seed + 1009 * group + parameter``; without a seed they keep
+    One generator per (group, parameter), seeded `seed + 1009 * group + parameter`; without a seed they keep
     torch's default seed, so equal shapes get equal noise. Kept for exact reproduction only.
 
     Args:
@@ -28,7 +28,7 @@ class KeyedNoise:
         self._waiting: dict[str, Tensor] = {}
 
     def add(self, optimizer: Optimizer, std: float) -> None:
-        """Add noise to every gradient of ``optimizer``, in place."""
+        """Add noise to every gradient of `optimizer`, in place."""
         scale = getattr(optimizer, "grad_scale", None)
         with torch.no_grad():
             for group_index, group in enumerate(optimizer.param_groups):
@@ -56,7 +56,7 @@ class KeyedNoise:
         return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._seed, self._waiting = checks.noise_state(state)
         self._generators = {}
 

@@ -14,7 +14,7 @@ class RewardDetails:
         base: Improvement before any penalty.
         instability: Relative variance of the losses of the episode.
         penalty: What was subtracted for it.
-        unclipped: ``base - penalty``, before clipping and standardising.
+        unclipped: `base - penalty`, before clipping and standardising.
         ema_start: Smoothed loss at the start of the episode.
         ema_end: Smoothed loss at its end.
     """
@@ -37,7 +37,7 @@ class Reward(Protocol):
         ...
 
     def __call__(self, losses: Sequence[float]) -> RewardDetails:
-        """Return the reward of finite ``losses``, in the order of their steps, at least one.
+        """Return the reward of finite `losses`, in the order of their steps, at least one.
 
         Raises:
             ValueError: The reward is not defined for these losses.
@@ -53,5 +53,5 @@ class Reward(Protocol):
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         ...

@@ -10,10 +10,10 @@ from hypernudge.errors import InvalidArgumentError
 
 
 class EmaLogReward:
-    """``ln(e_1) - ln(e_n)`` of an exponential moving average that restarts with each episode.
+    """`ln(e_1) - ln(e_n)` of an exponential moving average that restarts with each episode.
 
-    An optional penalty subtracts ``instability_weight`` times the losses' variance over their squared
-    mean. The result is clipped. With a smoothing of 0.1 the end value keeps a weight of ``0.9^(n-1)``
+    An optional penalty subtracts `instability_weight` times the losses' variance over their squared
+    mean. The result is clipped. With a smoothing of 0.1 the end value keeps a weight of `0.9^(n-1)`
     on the first loss: 39 % for 10 steps, so short episodes see a damped improvement. An episode of
     one step earns exactly 0.
 
@@ -21,7 +21,7 @@ class EmaLogReward:
         epsilon: Added to both averages before the logarithm and to the squared mean, above 0.
         instability_weight: Weight of the penalty, 0 or above.
         clip_min: Smallest reward; may be infinite.
-        clip_max: Largest reward, at least ``clip_min``; may be infinite.
+        clip_max: Largest reward, at least `clip_min`; may be infinite.
         smoothing: Weight of the newest loss in the average, in (0, 1].
 
     Raises:
@@ -48,10 +48,10 @@ class EmaLogReward:
         return self.clip_min
 
     def __call__(self, losses: Sequence[float]) -> RewardDetails:
-        """Return the reward of ``losses``.
+        """Return the reward of `losses`.
 
         Raises:
-            ValueError: A smoothed loss plus ``epsilon`` is not above 0, so it has no logarithm.
+            ValueError: A smoothed loss plus `epsilon` is not above 0, so it has no logarithm.
         """
         start = losses[0]
         end = self.smooth(losses)
@@ -78,7 +78,7 @@ class EmaLogReward:
         """Refuse an average without a logarithm.
 
         Raises:
-            ValueError: ``average + epsilon`` is not above 0.
+            ValueError: `average + epsilon` is not above 0.
         """
         if average + self.epsilon <= 0:
             raise InvalidArgumentError(

@@ -15,7 +15,7 @@ class StandardisedReward:
     Early episodes improve the loss more than late ones whatever the arm, and a reward of 0.02 means much
     in one task and nothing in another. The level and slope of the raw reward follow a discounted
     straight line over episodes (Holt's double smoothing); the residual is divided by its own discounted
-    root mean square and by ``clip``, and limited to [-1, 1]. The first episode earns 0.
+    root mean square and by `clip`, and limited to [-1, 1]. The first episode earns 0.
 
     Args:
         inner: Reward whose unclipped value is standardised.
@@ -86,7 +86,7 @@ class StandardisedReward:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what `state_dict` returned."""
         names = ("level", "slope", "square")
         checks.state(state, ("inner", "seen", *names), "state of StandardisedReward")
         seen = checks.at_least("seen", state["seen"], 0)
