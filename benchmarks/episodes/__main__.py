@@ -29,8 +29,8 @@ from torch import Tensor, nn
 
 from benchmarks.episodes.models import workload
 from hypernudge.episodes import EpisodicScheduler, GradientNoise, LearningRate
-from hypernudge.evidence.loading.jsonio import write_json
 from hypernudge.harness.cells.provenance import provenance
+from hypernudge.results.jsonio import write_json
 
 RATES = (0.5, 1.0, 2.0)
 NOISES = (0.005, 0.01)  # never zero, so that every step pays for its noise

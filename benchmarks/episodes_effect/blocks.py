@@ -25,9 +25,9 @@ import torch
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.tasks import TASKS
 from benchmarks.episodes_effect.training import train
-from hypernudge.evidence.loading.jsonio import plain
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import json_line
 
 OPTIMIZERS = ("adamw", "sgd")
 NOISES = (0.0, 0.4)
@@ -136,7 +136,7 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
                 "multiplier": outcome.multipliers[index],
             }
         )
-    new = "".join(json.dumps(plain(line), allow_nan=False) + "\n" for line in lines)
+    new = "".join(json_line(line) for line in lines)
     write_text(path, recorded + new)
     return seconds
 

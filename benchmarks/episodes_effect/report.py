@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 
 from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.evidence.loading.jsonio import write_json
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.statistics.multiplicity import holm
 from hypernudge.evidence.statistics.paired import difference_test
 from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import write_json
 
 MARGIN = 0.5
 ALPHA = 0.05

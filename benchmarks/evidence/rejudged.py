@@ -14,13 +14,14 @@ import pandas as pd
 from hypernudge.evidence.loading.fromtable import study_from_table
 from hypernudge.evidence.loading.longform import read_long_form
 from hypernudge.evidence.loading.outcomes import Curves, incumbents
-from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
+from hypernudge.evidence.loading.plan import Criteria, Plan
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.statistics.noninferiority import ScoreBounds
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare, facts_of
 from hypernudge.evidence.verdicts.criteria import judge_criteria
 from hypernudge.evidence.verdicts.verdict import judge
+from hypernudge.results.plan import Variation
 
 RESULTS = Path(__file__).parents[1] / "results"
 

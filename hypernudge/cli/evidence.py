@@ -211,4 +211,4 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return 2
-    return 0 if evaluation.status == "complete" else 1
+    return 0 if evaluation.status == "complete" and not evaluation.crashed else 1

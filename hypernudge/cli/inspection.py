@@ -82,7 +82,7 @@ def add_commands(commands: Any) -> None:
 
 def _doctor(options: argparse.Namespace) -> int:
     from hypernudge.harness.inspection.doctor import as_dict, examine, fix
-    from hypernudge.results.printable import printable
+    from hypernudge.results.printable import counted, printable
 
     findings = fix(options.results_dir) if options.fix else examine(options.results_dir)
     faults = sum(finding.is_fault for finding in findings)
@@ -92,12 +92,12 @@ def _doctor(options: argparse.Namespace) -> int:
     for found in findings:
         done = f"; {found.done}" if found.done else ""
         sys.stdout.write(printable(f"{found.kind}: {found.path}: {found.rule}{done}") + "\n")
-    missing = sum(finding.kind == "missing" for finding in findings)
+    missing = sum(finding.cells for finding in findings)
     if missing:
-        sys.stdout.write(f"{missing} cells missing: {REMEDY}\n")
+        sys.stdout.write(f"{counted(missing, 'cell')} missing: {REMEDY}\n")
     mendable = sum(finding.is_fault and finding.fix != "none" for finding in findings)
     advice = f"; {mendable} can be mended with --fix" if mendable and not options.fix else ""
-    sys.stdout.write(f"{faults} faults{advice}\n" if faults else "healthy\n")
+    sys.stdout.write(f"{counted(faults, 'fault')}{advice}\n" if faults else "healthy\n")
     return 1 if faults else 0
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hypernudge.results.files import append_line
+from hypernudge.results.printable import counted
 from hypernudge.results.reading import UnreadableError, parse_json, read_text
 
 FILE = "attempts.jsonl"
@@ -33,7 +34,7 @@ class Failures:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.count} attempt{'s' if self.count > 1 else ''} failed, the last: {self.reason}"
+        return f"{counted(self.count, 'attempt')} failed, the last: {self.reason}"
 
 
 def note_failure(run_dir: Path, seed: int, reason: str) -> None:

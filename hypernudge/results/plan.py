@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.results.deviations import deviating_specs
-from hypernudge.results.digests import cell_key
+from hypernudge.results.digests import cell_key, plan_digest
 from hypernudge.results.names import broken_rule
 from hypernudge.results.reading import UnreadableError, read_json
 from hypernudge.results.records import Planned
 
 FILE = "plan.json"
+LABELS = ("task", "scheduler", "warm_start")
 _LARGEST_SEED = 2**63
 
 
@@ -24,8 +25,8 @@ class ResultsError(InvalidArgumentError):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One planned variation.
+class Variation:
+    """One planned variation: a task under a scheduler with one warm start, over seeds.
 
     Attributes:
         run_id: Its name, and that of its folder.
@@ -33,9 +34,9 @@ class Entry:
         scheduler: Scheduler label.
         warm_start: Warm-start label.
         seeds: Planned seeds.
-        target: The score to reach.
-        metric: Name of the metric.
-        spec: Its resolved configuration; None in manifests of other tools, which carry none.
+        target: tau, the score to reach; NaN until a pilot has measured it.
+        metric: Name of the metric; larger is better.
+        spec: Its resolved configuration; empty in manifests of other tools, which carry none.
     """
 
     run_id: str
@@ -45,7 +46,56 @@ class Entry:
     seeds: tuple[int, ...]
     target: float
     metric: str
-    spec: Mapping[str, Any] | None = None
+    spec: dict[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    @classmethod
+    def of(cls, run_id: str, spec: Mapping[str, Any]) -> Variation:
+        """Return the variation that a resolved configuration describes."""
+        task, scheduler, warm_start = (str(spec[kind]["label"]) for kind in LABELS)
+        target = math.nan if isinstance(spec["target"], str) else float(spec["target"])
+        seeds, metric = tuple(spec["seeds"]), spec["task"]["metric"]
+        return cls(run_id, task, scheduler, warm_start, seeds, target, metric, dict(spec))
+
+    def altered(self, **changes: Any) -> Variation:
+        """Return the variation with parts of its configuration replaced."""
+        return Variation.of(self.run_id, {**self.spec, **changes})
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Task, scheduler and warm start, as they appear in records and figures."""
+        return {kind: getattr(self, kind) for kind in LABELS}
+
+    @property
+    def setting(self) -> tuple[str, str]:
+        """Task and scheduler: what is compared shares them."""
+        return self.task, self.scheduler
+
+    def planned(self, seed: int, deviating: Sequence[Mapping[str, Any]] = ()) -> Planned:
+        """Return what identifies a cell; without a configuration, by its labels alone.
+
+        Args:
+            seed: Of the cell.
+            deviating: Other configurations that it may have been run with.
+        """
+        specs = (self.spec, *deviating) if self.spec else ()
+        return Planned(self.run_id, **self.labels, seed=seed, keys=tuple(cell_key(s, seed) for s in specs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `plan.json` holds of it."""
+        own = {"seeds": list(self.seeds), "target": self.spec["target"], "metric": self.metric}
+        return {**self.labels, **own, "spec": self.spec}
+
+
+def with_run_id(variations: Iterable[Variation], run_id: str) -> Variation:
+    """Return the variation with a run id.
+
+    Raises:
+        InvalidArgumentError: There is none.
+    """
+    known = {variation.run_id: variation for variation in variations}
+    if run_id not in known:
+        raise InvalidArgumentError(f"--run-id: must be one of {list(known)}, but got {run_id!r}; choose one")
+    return known[run_id]
 
 
 @dataclass(frozen=True)
@@ -56,7 +106,7 @@ class Manifest:
         results_dir: Where it lies.
         name: Name of the study.
         hash: What it says its hash is.
-        entries: The variations, in the order planned.
+        variations: In the order planned.
         evidence: Its criteria, unchecked.
         raw: All of it.
         deviating: Run id -> configurations of runs that were recorded as deviations from this plan.
@@ -65,33 +115,28 @@ class Manifest:
     results_dir: Path
     name: str
     hash: str
-    entries: tuple[Entry, ...]
+    variations: tuple[Variation, ...]
     evidence: Any
     raw: Mapping[str, Any]
     deviating: Mapping[str, tuple[Mapping[str, Any], ...]] = field(default_factory=dict)
 
-    def __getitem__(self, run_id: str) -> Entry:
-        for entry in self.entries:
-            if entry.run_id == run_id:
-                return entry
-        known = [entry.run_id for entry in self.entries]
-        raise InvalidArgumentError(f"--run-id: must be one of {known}, but got {run_id!r}; choose one")
+    def __getitem__(self, run_id: str) -> Variation:
+        return with_run_id(self.variations, run_id)
 
-    def specs(self, entry: Entry) -> Iterator[Mapping[str, Any]]:
-        """Yield the configurations that a variation may have been run with: as planned, then deviating."""
-        if entry.spec is not None:
-            yield entry.spec
-        yield from self.deviating.get(entry.run_id, ())
+    @property
+    def is_changed(self) -> bool:
+        """Whether it was changed after it was hashed; not known of other tools', without configurations."""
+        specs = {variation.run_id: variation.spec for variation in self.variations}
+        return all(specs.values()) and plan_digest(specs, self.evidence) != self.hash
 
-    def planned(self, entry: Entry, seed: int) -> Planned:
-        """Return what identifies a cell; without configurations in the manifest, by its labels alone."""
-        keys = tuple(cell_key(spec, seed) for spec in self.specs(entry)) if entry.spec is not None else ()
-        return Planned(entry.run_id, entry.task, entry.scheduler, entry.warm_start, seed, keys)
+    def planned(self, variation: Variation, seed: int) -> Planned:
+        """Return what identifies a cell, run as planned or with a recorded deviation."""
+        return variation.planned(seed, self.deviating.get(variation.run_id, ()))
 
-    def spec_of(self, entry: Entry, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    def spec_of(self, variation: Variation, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the configuration that a record was computed with, by its key."""
-        cell = record["cell"]
-        return next((s for s in self.specs(entry) if cell_key(s, cell["seed"]) == cell["key"]), None)
+        cell, specs = record["cell"], (variation.spec, *self.deviating.get(variation.run_id, ()))
+        return next((s for s in specs if s and cell_key(s, cell["seed"]) == cell["key"]), None)
 
 
 def read_manifest(results_dir: Path) -> Manifest:
@@ -118,23 +163,21 @@ def read_manifest(results_dir: Path) -> Manifest:
         results_dir=results_dir,
         name=str(raw.get("name", results_dir.name)),
         hash=str(raw.get("hash", "")),
-        entries=tuple(_entry(path, run_id, entry) for run_id, entry in variations.items()),
+        variations=tuple(_variation(path, run_id, entry) for run_id, entry in variations.items()),
         evidence=raw.get("evidence", {}),
         raw=raw,
         deviating=deviating_specs(results_dir, raw),
     )
 
 
-def _entry(path: Path, run_id: str, entry: Any) -> Entry:
+def _variation(path: Path, run_id: str, entry: Any) -> Variation:
     rule = broken_rule(run_id)
     if rule is not None:
         raise ResultsError(f"{path}: {rule}, but got {run_id[:80]!r}; rename it.")
     where = f"{path}: variations.{run_id}"
     if not isinstance(entry, dict):
         raise ResultsError(f"{where} must be a mapping, got {type(entry).__name__}.")
-    missing = [
-        key for key in ("task", "scheduler", "warm_start", "seeds", "target", "metric") if key not in entry
-    ]
+    missing = [key for key in (*LABELS, "seeds", "target", "metric") if key not in entry]
     if missing:
         raise ResultsError(
             f"{where} lacks {', '.join(missing)}; every variation declares them before it is run."
@@ -146,13 +189,13 @@ def _entry(path: Path, run_id: str, entry: Any) -> Entry:
         raise ResultsError(f"{where}.seeds must not repeat a seed, got {seeds!r}.")
     if isinstance(target, bool) or not isinstance(target, int | float) or not math.isfinite(target):
         raise ResultsError(f"{where}.target must be a finite number, got {target!r}.")
-    for key in ("task", "scheduler", "warm_start", "metric"):
+    for key in (*LABELS, "metric"):
         if not isinstance(entry[key], str | int | float):
             raise ResultsError(f"{where}.{key} must be a name, got {type(entry[key]).__name__}.")
     spec = entry.get("spec")
-    if spec is not None and not isinstance(spec, dict):
-        raise ResultsError(f"{where}.spec must be a mapping, got {type(spec).__name__}.")
-    return Entry(
+    if spec is not None and not (isinstance(spec, dict) and spec):
+        raise ResultsError(f"{where}.spec must be a mapping with entries, got {type(spec).__name__}.")
+    return Variation(
         run_id=run_id,
         task=str(entry["task"]),
         scheduler=str(entry["scheduler"]),
@@ -160,7 +203,7 @@ def _entry(path: Path, run_id: str, entry: Any) -> Entry:
         seeds=tuple(seeds),
         target=float(target),
         metric=str(entry["metric"]),
-        spec=spec,
+        spec=spec or {},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 """What makes a spreadsheet take a cell for a formula, or drop what stands before one."""
@@ -42,6 +43,17 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def abridged(items: Iterable[object], most: int = 10) -> str:
+    """Return items in one line, the first of them where there are many."""
+    shown = [str(item) for item in items]
+    return ", ".join([*shown[:most], *(["..."] if len(shown) > most else [])])
 
 
 def one_line(text: str) -> str:

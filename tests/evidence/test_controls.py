@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from hypernudge.evidence.loading.plan import Criteria, ResultsError
+from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.html import write_report
@@ -16,6 +16,7 @@ from hypernudge.evidence.verdicts.controls import (
     budget_matched,
     interactions,
 )
+from hypernudge.results.plan import ResultsError
 from tests.evidence.synthetic import write_study
 
 EVIDENCE = {

@@ -4,13 +4,13 @@ import math
 import numpy as np
 import pytest
 
-from hypernudge.evidence.loading.plan import ResultsError
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.evidence.verdicts.criteria import judge_criteria
 from hypernudge.evidence.verdicts.shift import hyperparameter_shifts, kl_divergence
 from hypernudge.results.digests import record_digest
+from hypernudge.results.plan import ResultsError
 from tests.evidence.synthetic import edit_record, write_study
 
 CELL = "digits_mlp-asha-literal/cells/seed-0003.json"

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypernudge.evidence.loading.plan import Criteria, ResultsError
+from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.statistics.noninferiority import ScoreBounds
 from hypernudge.evidence.verdicts.verdict import Facts, judge
+from hypernudge.results.plan import ResultsError
 
 CRITERIA = Criteria()
 IMPROVED = Facts(

@@ -147,7 +147,7 @@ def test_whatever_cannot_be_written_seals_nothing(tmp_path, variation, monkeypat
         monkeypatch.setattr(owner, name, lambda *a, **k: broken(original, *a, **k))
 
     if where == "event":
-        patch(records, "plain")  # inside of the block that writes
+        patch(records, "json_line")  # inside of the block that writes
         original = records.Appender.__call__
 
         def call(self, event):

@@ -5,10 +5,13 @@ import os
 import resource
 import signal
 
+import numpy as np
 import torch
 from conftest import Bowl
 
 from hypernudge.errors import require
+from hypernudge.parameters import Categorical
+from hypernudge.space import SearchSpace
 
 
 class Small(Bowl):
@@ -54,6 +57,23 @@ class OutOfMemory(Bowl):
         if config["label_smoothing"] < 0.05:
             raise torch.OutOfMemoryError("tried to allocate too much")
         return super().unit_flops(config)
+
+
+CHOICES = {
+    "classes": (int, str),
+    "a set": ("text", frozenset({1})),
+    "an object in a list": ([1], [object()]),
+    "a function in a mapping": ({"a": print}, 2),
+    "data": ((64, 64), {"a": None}, np.float32(0.5), True, "text"),
+}
+
+
+class Choosing(Bowl):
+    """Has a choice more; not all of what it may choose from can be in a record."""
+
+    def __init__(self, of="data"):
+        super().__init__()
+        self.space = SearchSpace([*self.space, Categorical("kind", CHOICES[of])])
 
 
 class Slow(Bowl):

@@ -6,13 +6,14 @@ import pytest
 
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.evidence.loading.deviations import deviations, plan_digest
+from hypernudge.evidence.loading.deviations import deviations
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.html import write_report
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
 from hypernudge.harness.running.declare import declare, with_declared_targets
 from hypernudge.harness.running.run import run_experiment
+from hypernudge.results.digests import plan_digest
 from hypernudge.results.plan import read_manifest
 
 EXPERIMENT = """

@@ -56,7 +56,7 @@ def test_a_record_that_is_not_believed_is_moved_aside_and_run_again(results, kin
     assert found.path == "band/cells/seed-0000.json" and rule in found.rule and found.fix == "quarantine"
     assert found.kind == ("foreign" if kind.startswith("of another") or kind == "seed true" else "damaged")
     assert main(["doctor", str(results)]) == 1
-    assert "1 faults; 1 can be mended with --fix" in capsys.readouterr().out
+    assert "1 fault; 1 can be mended with --fix" in capsys.readouterr().out
     assert tree(results) == before, "without --fix nothing is touched"
     assert main(["doctor", str(results), "--fix"]) == 0
     moved = "quarantine/band/cells/seed-0000.json"
@@ -64,7 +64,7 @@ def test_a_record_that_is_not_believed_is_moved_aside_and_run_again(results, kin
     after = tree(results)
     assert after[moved] == before[found.path] and not path.exists()
     assert main(["doctor", str(results)]) == 0  # healthy, and one cell to run
-    assert "1 cells missing: run the same command again" in capsys.readouterr().out
+    assert "1 cell missing: run the same command again" in capsys.readouterr().out
 
 
 def test_nothing_in_quarantine_is_written_over(results):
@@ -170,7 +170,24 @@ def test_missing_cells_are_said_with_their_attempts_and_are_no_fault(results, ca
         assert main(["doctor", str(results)]) == 0
     out = capsys.readouterr().out
     assert "running: band/cells/seed-0000.json" in out
-    assert "missing: band/cells/seed-0001.json: no record: 1 attempt failed" in out and "SIGKILL" in out
+    assert (
+        "missing: band/cells: 1 of 6 cells, seeds 1: no record: 1 attempt failed" in out and "SIGKILL" in out
+    )
+
+
+def test_missing_cells_are_one_line_for_each_variation_and_reason(results, capsys):
+    for seed in (0, 2, 3):
+        cell_path(results / "band", seed).unlink()
+        cell_path(results / "plain", seed).unlink()
+    note_failure(results / "plain", 2, "its process was ended by SIGKILL")
+    assert main(["doctor", str(results)]) == 0
+    *lines, total, last = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1:3] for line in lines] == [
+        [" band/cells", " 3 of 6 cells, seeds 0, 2, 3"],
+        [" plain/cells", " 1 of 6 cells, seeds 2"],
+        [" plain/cells", " 2 of 6 cells, seeds 0, 3"],
+    ]
+    assert total.startswith("6 cells missing: ") and last == "healthy"
 
 
 def test_nothing_is_fixed_while_a_run_is_at_work(results):

@@ -45,6 +45,19 @@ def test_each_distinct_task_is_built_once_and_its_data_are_read_once(tmp_path, m
     assert len(built) == 2
 
 
+@pytest.mark.parametrize("of", ["classes", "a set", "an object in a list", "a function in a mapping", "data"])
+def test_choices_that_no_record_can_hold_are_refused(tmp_path, monkeypatch, of):
+    for folder in (ROOT / "tests", ROOT / "tests" / "harness"):
+        monkeypatch.syspath_prepend(folder)
+    common = {"target": -0.05, "budget": {"units": 9}, "seeds": {"count": 6}, "training": {"of": of}}
+    plan = resolve_plan({"common": {"task": "own:Choosing", **common}, "variations": {"a": {}}}, tmp_path)
+    if of == "data":
+        check_buildable(plan)
+        return
+    with pytest.raises(InvalidArgumentError, match=r"^variations.a.task: space.kind: choices must be JSON"):
+        check_buildable(plan)
+
+
 @pytest.mark.parametrize(
     ("common", "words"),
     [

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from hypernudge.harness.cells.records import claim, crashed, is_claimed, plain, seal, seal_record
+from hypernudge.harness.cells.records import claim, crashed, is_claimed, seal, seal_record
 from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.results.digests import record_digest
+from hypernudge.results.jsonio import plain
 from hypernudge.results.reading import read_json
 from hypernudge.results.records import cell_path, read_record
 from tests.harness.tools import wait_for

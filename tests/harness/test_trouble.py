@@ -9,7 +9,16 @@ import pytest
 import yaml
 
 from hypernudge.cli import main
-from tests.harness.tools import ENV, ROOT, contents, experiment, hypernudge, processes_with, wait_for
+from tests.harness.tools import (
+    ENV,
+    ROOT,
+    contents,
+    experiment,
+    hypernudge,
+    json_lines,
+    processes_with,
+    wait_for,
+)
 
 
 @pytest.mark.slow
@@ -49,6 +58,19 @@ def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path
         for trial in r["trials"]
         if trial["status"] in ("failed", "diverged")
     )
+
+
+def test_a_variation_of_which_every_cell_crashed_is_no_success(tmp_path):
+    config = experiment(tmp_path, "own:OutOfMemory", seeds=2, variations={"asha": {}})
+    for _ in range(2):  # nor is it one where they are there already
+        done = hypernudge("run", config, "--results-dir", tmp_path / "results", check=False)
+        assert done.returncode == 1
+        said = "asha: all of its 2 cells crashed, the first with torch.OutOfMemoryError: tried to allocate"
+        assert said in done.stderr and "failed: asha, evaluation" in done.stderr
+    assert {record["status"] for record in contents(tmp_path / "results").values()} == {"crashed"}
+    report = json_lines((tmp_path / "results" / "evaluation" / "stdout.log").read_text())
+    (problem,) = [event for event in report if event.get("where") == "cells asha"]
+    assert problem["rule"] == "all 2 cells crashed" and problem["run_id"] == "asha"
 
 
 def test_a_failing_variation_is_reported_and_the_rest_still_run(tmp_path):

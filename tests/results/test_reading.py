@@ -224,7 +224,8 @@ def test_run_leaves_a_damaged_record_alone_and_refuses_a_foreign_one(tmp_path, c
     replaced(path, "out of luck", "in luck")
     assert train(plan, plan["band"], results / "band") == 1
     shown = capsys.readouterr()
-    assert "seed-0002.json" in shown.err and "move it aside" in shown.err and len(shown.err.splitlines()) == 1
+    assert "seed-0002.json" in shown.err and "move it aside" in shown.err and len(shown.err.splitlines()) == 2
+    assert shown.err.splitlines()[1] == "band: all of its 5 cells crashed, the first with out of luck"
     events = [json.loads(line) for line in shown.out.splitlines() if line.startswith("{")]
     (missing,) = (event for event in events if event["event"] == "missing")
     assert missing["seed"] == 2 and "changed after it was sealed" in missing["reason"]

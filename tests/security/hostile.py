@@ -6,8 +6,8 @@ import zipfile
 
 import numpy as np
 
-from hypernudge.harness.cells.records import plain
 from hypernudge.results.digests import cell_key, plan_digest, record_digest
+from hypernudge.results.jsonio import plain
 
 SECRET = "do-not-show-me-4711"
 SEEDS = range(6)

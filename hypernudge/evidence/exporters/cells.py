@@ -67,12 +67,12 @@ def cell_runs(results_dir: Path, study: StudyResults) -> Iterator[CellRun]:
     """Yield every cell that has a usable record, in plan order."""
     manifest = read_manifest(results_dir)
     for row in study.cells[study.cells["status"] != "missing"].to_dict("records"):
-        entry = manifest[row["run_id"]]
-        path = cell_path(results_dir / entry.run_id, row["seed"])
-        record = read_record(path, manifest.planned(entry, row["seed"]))
+        variation = manifest[row["run_id"]]
+        path = cell_path(results_dir / variation.run_id, row["seed"])
+        record = read_record(path, manifest.planned(variation, row["seed"]))
         if record is None:  # taken away since the study was read
             continue
-        spec = manifest.spec_of(entry, record) or {}
+        spec = manifest.spec_of(variation, record) or {}
         wall = float((record.get("wall") or {}).get("total_seconds") or 0.0)
         yield CellRun(
             name=f"{row['task']}-{row['warm_start']}-{row['seed']}",

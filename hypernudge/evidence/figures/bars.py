@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
 from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
-from hypernudge.evidence.loading.plan import Variation
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hypernudge.evidence.figures.style import Look, looks
-from hypernudge.evidence.loading.plan import Variation
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.criteria import Criterion
+from hypernudge.results.plan import Variation
 
 LONGEST_LABEL = 48
 """Letters of a name that legends and panel titles have room for."""

@@ -9,8 +9,7 @@ import pandas as pd
 
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
-
-_LISTED = 10
+from hypernudge.results.printable import abridged, counted
 
 
 def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[Issue]:
@@ -23,14 +22,24 @@ def missing_cells(cells: pd.DataFrame, rule: str, consequence: str) -> Iterator[
     """
     gone = cells[cells["status"] == "missing"]
     for run_id, group in gone.groupby("run_id", sort=False, observed=True):
-        seeds = ", ".join(str(seed) for seed in group["seed"].iloc[:_LISTED])
-        more = ", ..." if len(group) > _LISTED else ""
         yield Issue(
             f"cells {run_id}",
-            rule.format(seeds=seeds + more),
+            rule.format(seeds=abridged(group["seed"])),
             consequence.format(count=len(group)),
             str(run_id),
         )
+
+
+def all_crashed(cells: pd.DataFrame) -> Iterator[Issue]:
+    """Yield one issue per run of which no cell ran to its end, though some have a record.
+
+    Args:
+        cells: Columns run_id, status.
+    """
+    for run_id, group in cells[cells["status"] != "missing"].groupby("run_id", sort=False, observed=True):
+        if (group["status"] == "crashed").all():
+            rule = f"all {counted(len(group), 'cell')} crashed"
+            yield Issue(f"cells {run_id}", rule, "misses; the records hold what was raised", str(run_id))
 
 
 def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Issue]:
@@ -52,9 +61,7 @@ def too_few_seeds(cells: pd.DataFrame) -> Iterator[Issue]:
     for where, group in settings(cells):
         seeds = group["seed"].nunique()
         if seeds < MINIMUM_PAIRS:
-            rule = (
-                f"{seeds} seed{'s' if seeds > 1 else ''}: no result could be significant, six are the least"
-            )
+            rule = f"{counted(seeds, 'seed')}: no result could be significant, six are the least"
             yield Issue(where, rule, "the verdict is unpowered; run more seeds")
 
 

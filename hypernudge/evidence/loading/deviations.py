@@ -6,26 +6,21 @@ from collections.abc import Iterator
 
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.results.deviations import FILE, read_deviations
-from hypernudge.results.digests import plan_digest
+from hypernudge.results.plan import FILE as PLAN
 from hypernudge.results.plan import Manifest
 
 
 def deviations(manifest: Manifest) -> Iterator[Issue]:
     """Yield what the manifest and the record of deviations say; nothing where there are none."""
-    specs = {entry.run_id: entry.spec for entry in manifest.entries}
-    # Manifests of other tools carry no resolved configuration, and so no hash that could be checked.
-    if all(spec is not None for spec in specs.values()):
-        if plan_digest(specs, manifest.evidence) != manifest.hash:
-            yield Issue(
-                "plan.json",
-                "the plan was changed after it was hashed",
-                "evaluated as it stands; do not trust it",
-            )
-        for run_id, entry in manifest.raw["variations"].items():
-            spec = entry["spec"]
-            if (entry.get("target"), entry.get("seeds")) != (spec.get("target"), spec.get("seeds")):
-                rule = f"target or seeds of {run_id} differ from its hashed configuration"
-                yield Issue("plan.json", rule, "evaluated as it stands; do not trust it")
+    kept = "evaluated as it stands; do not trust it"
+    if manifest.is_changed:
+        yield Issue(PLAN, "the plan was changed after it was hashed", kept)
+    for variation in manifest.variations:
+        spec = variation.spec
+        hashed = (spec.get("target"), spec.get("seeds"))
+        if spec and hashed != (variation.target, list(variation.seeds)):
+            rule = f"target or seeds of {variation.run_id} differ from its hashed configuration"
+            yield Issue(PLAN, rule, kept)
     for found in read_deviations(manifest.results_dir):
         where = f"{FILE}, line {found.line}"
         if found.entry is None:

@@ -20,8 +20,9 @@ from hypernudge.evidence.loading.data_checks import missing_cells, setting_name,
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.longform import LongForm
 from hypernudge.evidence.loading.outcomes import Curves, incumbents, outcomes
-from hypernudge.evidence.loading.plan import Criteria, Plan, Variation
+from hypernudge.evidence.loading.plan import Criteria, Plan
 from hypernudge.evidence.loading.study import StudyResults
+from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.loading.criteria_schema import control_labels, evidence
-from hypernudge.results.plan import FILE, Manifest, ResultsError, read_manifest
+from hypernudge.results.plan import FILE, Manifest, ResultsError, Variation, read_manifest
 
 
 @dataclass(frozen=True)
@@ -60,29 +60,6 @@ class Criteria:
 
 
 @dataclass(frozen=True)
-class Variation:
-    """One planned variation: a task under a scheduler with one warm start, over seeds.
-
-    Attributes:
-        run_id: Its name, unique and safe as a file name.
-        task: Task label.
-        scheduler: Scheduler label.
-        warm_start: Warm-start label.
-        seeds: Planned seeds.
-        target: tau, on the scale of the metric.
-        metric: Name of the metric; larger is better.
-    """
-
-    run_id: str
-    task: str
-    scheduler: str
-    warm_start: str
-    seeds: tuple[int, ...]
-    target: float
-    metric: str
-
-
-@dataclass(frozen=True)
 class Plan:
     """A run plan.
 
@@ -106,20 +83,20 @@ class Plan:
         Raises:
             ResultsError: two variations share task, scheduler and warm start, or a method has no baseline.
         """
-        by_tuple: dict[tuple[str, str, str], Variation] = {}
+        by_labels: dict[tuple[str, str, str], Variation] = {}
         for variation in self.variations:
             key = (variation.task, variation.scheduler, variation.warm_start)
-            if key in by_tuple:
+            if key in by_labels:
                 raise ResultsError(
-                    f"plan.json: {by_tuple[key].run_id!r} and {variation.run_id!r} share task, "
+                    f"plan.json: {by_labels[key].run_id!r} and {variation.run_id!r} share task, "
                     "scheduler and warm_start; give one of them another warm_start label."
                 )
-            by_tuple[key] = variation
+            by_labels[key] = variation
         result = []
         for variation in self.variations:
             if variation.warm_start == self.criteria.baseline:
                 continue
-            baseline = by_tuple.get((variation.task, variation.scheduler, self.criteria.baseline))
+            baseline = by_labels.get((variation.task, variation.scheduler, self.criteria.baseline))
             if baseline is None:
                 raise ResultsError(
                     f"plan.json: {variation.run_id!r} has no baseline: no variation has the same task and "
@@ -148,10 +125,7 @@ def plan_of(manifest: Manifest) -> Plan:
     return Plan(
         name=manifest.name,
         hash=manifest.hash,
-        variations=tuple(
-            Variation(e.run_id, e.task, e.scheduler, e.warm_start, e.seeds, e.target, e.metric)
-            for e in manifest.entries
-        ),
+        variations=manifest.variations,
         criteria=_criteria(manifest.results_dir / FILE, manifest.evidence),
     )
 

@@ -18,13 +18,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hypernudge.evidence.loading.data_checks import missing_cells, settings, too_few_seeds, unreached
+from hypernudge.evidence.loading.data_checks import (
+    all_crashed,
+    missing_cells,
+    settings,
+    too_few_seeds,
+    unreached,
+)
 from hypernudge.evidence.loading.deviations import deviations
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.outcomes import Curves, Incumbents, incumbents, outcomes
-from hypernudge.evidence.loading.plan import Plan, Variation, plan_of
+from hypernudge.evidence.loading.plan import Plan, plan_of
 from hypernudge.results.attempts import REMEDY, failures
-from hypernudge.results.plan import read_manifest
+from hypernudge.results.plan import Variation, read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
 
 Floats = NDArray[np.float64]
@@ -75,13 +81,13 @@ def load_study(results_dir: Path) -> StudyResults:
     rows: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     parts: list[tuple[Floats, ...]] = []
-    for variation, entry in zip(plan.variations, manifest.entries, strict=True):
+    for variation in plan.variations:
         problems.extend(_unplanned(results_dir, variation))
         failed = failures(results_dir / variation.run_id)
         for seed in variation.seeds:
             path = cell_path(results_dir / variation.run_id, seed)
             where = path.relative_to(results_dir).as_posix()
-            planned = manifest.planned(entry, seed)
+            planned = manifest.planned(variation, seed)
             row: dict[str, Any] = {**planned.labels, "target": variation.target}
             try:
                 record = read_record(path, planned)
@@ -144,6 +150,7 @@ def _data_checks(cells: pd.DataFrame) -> Iterator[Issue]:
     """What the records themselves leave open."""
     absent = cells[cells["reason"] == ABSENT]  # those damaged or tried are named where they are read
     yield from missing_cells(absent, "no record of seed {seeds}", "{count} planned cells count as missing")
+    yield from all_crashed(cells)
     yield from unreached(cells)
     yield from too_few_seeds(cells)
     for where, group in settings(cells):

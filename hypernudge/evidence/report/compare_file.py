@@ -18,13 +18,13 @@ from typing import Any
 from hypernudge.errors import require
 from hypernudge.evidence.loading.fromtable import study_from_table
 from hypernudge.evidence.loading.issue import Issue
-from hypernudge.evidence.loading.jsonio import plain
 from hypernudge.evidence.loading.longform import read_long_form
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.report.summaries import comparison_event, criterion_event
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare
 from hypernudge.evidence.verdicts.criteria import SHARE, Criterion, judge_criteria
 from hypernudge.evidence.verdicts.verdict import LABELS
+from hypernudge.results.jsonio import plain
 
 Event = dict[str, Any]
 

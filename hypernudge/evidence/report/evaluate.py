@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hypernudge.evidence.loading.jsonio import plain, write_json
+from hypernudge.evidence.loading.data_checks import all_crashed
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.summaries import (
     comparison_event,
@@ -29,6 +29,7 @@ from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.evidence.verdicts.controls import against_controls, interactions
 from hypernudge.evidence.verdicts.criteria import judge_criteria
 from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import plain, write_json
 from hypernudge.results.reading import check_output
 
 Event = dict[str, Any]
@@ -61,6 +62,7 @@ class Evaluation:
     status: Literal["complete", "incomplete"]
     planned: int
     missing: int
+    crashed: tuple[str, ...]
     summaries: tuple[Event, ...]
     comparisons: tuple[Event, ...]
     criteria: tuple[Event, ...]
@@ -137,6 +139,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
         status="incomplete" if missing else "complete",
         planned=len(study.cells),
         missing=missing,
+        crashed=tuple(issue.run_id or "" for issue in all_crashed(study.cells)),
         summaries=summaries,
         comparisons=compared,
         criteria=criterion_events,

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.loading.outcomes import rung_survival
-from hypernudge.evidence.loading.plan import Variation
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import AgainstControl, Interaction
 from hypernudge.evidence.verdicts.criteria import Criterion
 from hypernudge.evidence.verdicts.shift import hyperparameter_shifts
+from hypernudge.results.plan import Variation
 
 Event = dict[str, Any]
 

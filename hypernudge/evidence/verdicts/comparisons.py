@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hypernudge.evidence.loading.plan import Criteria, Variation
+from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.effects import Effects, effects
 from hypernudge.evidence.statistics.intervals import Interval, mean_interval
@@ -33,6 +33,7 @@ from hypernudge.evidence.statistics.paired import PairedTest, TimePairs, differe
 from hypernudge.evidence.statistics.power import best_case_adjusted_p
 from hypernudge.evidence.verdicts.disagreement import of_scores, of_times
 from hypernudge.evidence.verdicts.verdict import Facts, Verdict, judge
+from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
 

@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.evidence.loading.outcomes import Curves, outcomes
-from hypernudge.evidence.loading.plan import Variation
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.exporters import TRACKERS, export_runs
 from hypernudge.evidence.exporters.cells import CellRun, Point, flat
 from hypernudge.experiments.report.runs import Run, load_runs
-from hypernudge.harness.planning.plan import digest
+from hypernudge.results.digests import digest
 
 
 def tracked(run: Run) -> CellRun:

@@ -21,8 +21,9 @@ from hypernudge.experiments.training.results import (
     load_run_result,
     save_run_result,
 )
-from hypernudge.harness.cells.records import claim, plain
+from hypernudge.harness.cells.records import claim
 from hypernudge.harness.running.progress import Progress
+from hypernudge.results.jsonio import json_line, plain
 
 
 @console.forgiving()
@@ -50,7 +51,7 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
 
 def emit(event: dict[str, Any]) -> None:
     """Write one event on stdout."""
-    sys.stdout.write(json.dumps(plain(event), allow_nan=False) + "\n")
+    sys.stdout.write(json_line(event))
     sys.stdout.flush()
 
 

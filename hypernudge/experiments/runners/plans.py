@@ -35,8 +35,8 @@ from hypernudge.experiments.training.results import UnreadableResultError, load_
 from hypernudge.harness.cells.records import is_claimed
 from hypernudge.harness.planning.config import load_yaml
 from hypernudge.harness.planning.experiment_schema import SEEDS
-from hypernudge.harness.planning.plan import digest
 from hypernudge.harness.planning.values import read_seeds
+from hypernudge.results.digests import digest
 from hypernudge.results.files import write_text
 from hypernudge.schema import Rules, Schema
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from hypernudge.harness.cells.records import plain
 from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import plain
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = "run_result.schema.json"

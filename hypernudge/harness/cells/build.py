@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hypernudge.errors import require
 from hypernudge.harness.planning.plan import unlabelled
 from hypernudge.registry import REGISTRY, build
+from hypernudge.results.jsonio import plain
 from hypernudge.schedulers.base import Scheduler
 from hypernudge.task import Task
 from hypernudge.warmstart.base import WarmStart
@@ -25,10 +27,23 @@ def build_task(spec: dict[str, Any]) -> Task:
     if own["name"] not in REGISTRY["task"]:
         own.pop("label", None)
         task: Task = build("task", {**own, **spec["training"]})
+        _check_choices(task)
         return task
     extra = {"model": spec["model"]} if "model" in spec else {}
     built: Task = build("task", {**own, **extra, **spec["training"], "space": spec["space"]})
     return built
+
+
+def _check_choices(task: Task) -> None:
+    """Refuse choices that no record can hold, before they are drawn."""
+    for parameter in task.space:
+        for choice in getattr(parameter, "choices", ()):
+            try:
+                plain(choice)
+            except TypeError:
+                rule = "choices must be JSON data, for records hold them: text, numbers, lists or mappings"
+                remedy = "let the choice be a name, and look the object up in the task"
+                require(False, f"space.{parameter.name}", rule, choice, remedy)
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from hypernudge.harness.cells.records import (
     partial_path,
     seal_record,
 )
-from hypernudge.harness.planning.plan import Variation
 from hypernudge.random import Streams
 from hypernudge.registry import build
+from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import SearchSpace
 from hypernudge.task import GradientTask, Task

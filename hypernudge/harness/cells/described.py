@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
-from hypernudge.harness.cells.records import plain
 from hypernudge.optimizers import Optimizer
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build, registered_only
 from hypernudge.results.digests import description_digest, record_digest
+from hypernudge.results.jsonio import plain
 from hypernudge.results.records import Record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask, Reporting, Task

@@ -25,7 +25,7 @@ from hypernudge.harness.cells.records import (
     partial_path,
     seal_record,
 )
-from hypernudge.harness.planning.plan import Variation
+from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.tuner import iter_study
 

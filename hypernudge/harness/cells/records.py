@@ -9,41 +9,24 @@ wins, and a record that exists is never written again.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from hypernudge.harness.planning.plan import Variation
-from hypernudge.results.digests import record_digest
+from hypernudge.results.digests import cell_key, record_digest
 from hypernudge.results.files import create_text, is_held, lock
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as strict JSON data: tuples become lists, NaN and infinities null.
-
-    Numbers and arrays of NumPy and PyTorch, which a task's scores and choices may be, become Python's.
-    """
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+from hypernudge.results.jsonio import json_line, plain
+from hypernudge.results.plan import Variation
 
 
 def seal(path: Path, record: dict[str, Any]) -> bool:
     """Write `record` to `path` unless it exists; return whether this call wrote it."""
-    return create_text(path, json.dumps(plain(record), allow_nan=False) + "\n")
+    return create_text(path, json_line(record))
 
 
 def header(variation: Variation, seed: int) -> dict[str, Any]:
     """Return what identifies a cell."""
-    key = variation.cell_key(seed)
+    key = cell_key(variation.spec, seed)
     return {"run_id": variation.run_id, **variation.labels, "seed": seed, "key": key}
 
 
@@ -125,7 +108,7 @@ class Appender:
 
     def __call__(self, event: dict[str, Any]) -> None:
         """Append one event."""
-        line = json.dumps(plain(event), allow_nan=False) + "\n"
+        line = json_line(event)
         with storing(self._path):
             self._file.write(line)
             self._file.flush()

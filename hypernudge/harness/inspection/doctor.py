@@ -19,10 +19,10 @@ from hypernudge.errors import require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, of_dead, remove
 from hypernudge.results import deviations
 from hypernudge.results.attempts import failures
-from hypernudge.results.digests import plan_digest
 from hypernudge.results.files import is_held, lock, temporary_of
 from hypernudge.results.names import RESERVED
-from hypernudge.results.plan import FILE, Entry, Manifest, ResultsError, read_manifest
+from hypernudge.results.plan import FILE, Manifest, ResultsError, Variation, read_manifest
+from hypernudge.results.printable import abridged, counted
 from hypernudge.results.reading import UnreadableError, check_output, read_json
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
 
@@ -35,7 +35,7 @@ WORK_IN_PROGRESS = ("missing", "running")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one file.
+    """Something about one file, or about the missing cells of a variation.
 
     Attributes:
         kind: damaged (not what it should be), foreign (whole, but not of this study), left over (by dead
@@ -44,6 +44,7 @@ class Finding:
         rule: What is the matter.
         fix: What `--fix` does about it.
         done: What was done about it; empty where nothing was.
+        cells: How many cells are missing.
     """
 
     kind: Kind
@@ -51,6 +52,7 @@ class Finding:
     rule: str
     fix: Fix
     done: str = ""
+    cells: int = 0
 
     @property
     def is_fault(self) -> bool:
@@ -66,7 +68,6 @@ def examine(results_dir: Path) -> list[Finding]:
     """
     require(results_dir.is_dir(), "DIR", "must be a directory", str(results_dir), "give a results directory")
     found: list[Finding] = []
-    manifest: Manifest | None = None
     try:
         manifest = read_manifest(results_dir)
     except ResultsError as error:
@@ -74,11 +75,10 @@ def examine(results_dir: Path) -> list[Finding]:
         found.append(Finding("damaged", FILE, rule, "none"))
     else:
         found += _plan(manifest)
-    for entry in manifest.entries if manifest is not None else ():
-        found += _variation(results_dir, manifest, entry)
-    found += _unplanned(results_dir, {entry.run_id for entry in manifest.entries} if manifest else None)
-    for name in ("evaluation.json",):
-        found += _json(results_dir, results_dir / name)
+        for variation in manifest.variations:
+            found += _variation(results_dir, manifest, variation)
+        found += _unplanned(results_dir, {variation.run_id for variation in manifest.variations})
+    found += _json(results_dir, results_dir / "evaluation.json")
     for folder in folders(results_dir):
         found += _left(results_dir, folder)
         found += _modes(results_dir, folder)
@@ -131,10 +131,7 @@ def _free(path: Path) -> Path:
 
 
 def _plan(manifest: Manifest) -> Iterator[Finding]:
-    specs = {entry.run_id: entry.spec for entry in manifest.entries}
-    # Manifests of other tools carry no resolved configuration, and so no hash that could be checked.
-    hashed = all(spec is not None for spec in specs.values())
-    if hashed and plan_digest(specs, manifest.evidence) != manifest.hash:
+    if manifest.is_changed:
         yield Finding("damaged", FILE, "it was changed after it was hashed: its hash differs", "none")
     for deviation in deviations.read_deviations(manifest.results_dir):
         if deviation.entry is None:
@@ -142,9 +139,8 @@ def _plan(manifest: Manifest) -> Iterator[Finding]:
             yield Finding("damaged", deviations.FILE, rule, "none")
 
 
-def _variation(results_dir: Path, manifest: Manifest | None, entry: Entry) -> Iterator[Finding]:
-    assert manifest is not None  # it has entries
-    run_dir = results_dir / entry.run_id
+def _variation(results_dir: Path, manifest: Manifest, variation: Variation) -> Iterator[Finding]:
+    run_dir = results_dir / variation.run_id
     cells = run_dir / "cells"
     for folder in (run_dir, cells):
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -153,7 +149,8 @@ def _variation(results_dir: Path, manifest: Manifest | None, entry: Entry) -> It
             return
     failed = failures(run_dir)
     planned = set()
-    for seed in entry.seeds:
+    missing: dict[str, list[int]] = {}
+    for seed in variation.seeds:
         path = cell_path(run_dir, seed)
         planned.add(path.name)
         where = _relative(path, results_dir)
@@ -161,15 +158,18 @@ def _variation(results_dir: Path, manifest: Manifest | None, entry: Entry) -> It
             yield Finding("foreign", where, "it is a link, which is not followed", "quarantine")
             continue
         try:
-            record = read_record(path, manifest.planned(entry, seed))
+            record = read_record(path, manifest.planned(variation, seed))
         except DamagedRecordError as error:
             yield Finding("foreign" if error.foreign else "damaged", where, error.rule, "quarantine")
             continue
         if record is None and is_held(path.with_suffix(".lock")):
             yield Finding("running", where, "a process is computing it", "none")
         elif record is None:
-            tried = f"no record: {failed[seed]}" if seed in failed else "no record yet"
-            yield Finding("missing", where, tried, "none")
+            why = f"no record: {failed[seed]}" if seed in failed else "no record yet"
+            missing.setdefault(why, []).append(seed)
+    for why, seeds in missing.items():  # one line, not hundreds
+        rule = f"{len(seeds)} of {counted(len(variation.seeds), 'cell')}, seeds {abridged(seeds)}: {why}"
+        yield Finding("missing", _relative(cells, results_dir), rule, "none", cells=len(seeds))
     yield from _strangers(results_dir, cells, planned)
     yield from _json(results_dir, run_dir / "results.json")
 
@@ -184,9 +184,9 @@ def _strangers(results_dir: Path, cells: Path, planned: set[str]) -> Iterator[Fi
         yield Finding("foreign", _relative(path, results_dir), "the plan has no such cell", "quarantine")
 
 
-def _unplanned(results_dir: Path, run_ids: set[str] | None) -> Iterator[Finding]:
+def _unplanned(results_dir: Path, run_ids: set[str]) -> Iterator[Finding]:
     for child in sorted(results_dir.iterdir()):
-        if run_ids is None or child.name in run_ids or child.name in RESERVED or child.is_symlink():
+        if child.name in run_ids or child.name in RESERVED or child.is_symlink():
             continue
         if (child / "cells").is_dir():
             yield Finding("foreign", child.name, "the plan has no such variation", "quarantine")

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.described import facts_of, rates_of, rebuilt_rule
-from hypernudge.results.plan import Entry, Manifest, read_manifest
+from hypernudge.results.plan import Manifest, Variation, read_manifest
 from hypernudge.results.printable import printable
 from hypernudge.results.reading import check_output
 from hypernudge.results.records import (
@@ -43,9 +43,9 @@ def explanations(
     """
     manifest = read_manifest(results_dir)
     rows: list[dict[str, Any]] = []
-    for entry in _entries(manifest, run_id):
-        for number in _seeds(entry, seed):
-            found = _cell(manifest, entry, number)
+    for variation in _chosen(manifest, run_id):
+        for number in _seeds(variation, seed):
+            found = _cell(manifest, variation, number)
             if found is not None:
                 rows += [row for row in found if trial is None or row["trial"] == trial]
                 break
@@ -58,36 +58,38 @@ def explanations(
     return rows
 
 
-def _entries(manifest: Manifest, run_id: str | None) -> Iterator[Entry]:
+def _chosen(manifest: Manifest, run_id: str | None) -> Iterator[Variation]:
     if run_id is not None:
         yield manifest[run_id]
         return
     baseline = manifest.evidence.get("baseline", "none") if isinstance(manifest.evidence, dict) else "none"
-    for entry in manifest.entries:
-        policy = entry.spec.get("warm_start") if entry.spec is not None else None
-        unchanged = policy.get("name") == "none" if isinstance(policy, dict) else entry.warm_start == baseline
+    for variation in manifest.variations:
+        policy = variation.spec.get("warm_start")
+        unchanged = (
+            policy.get("name") == "none" if isinstance(policy, dict) else variation.warm_start == baseline
+        )
         if not unchanged:
-            yield entry
+            yield variation
 
 
-def _seeds(entry: Entry, seed: int | None) -> tuple[int, ...]:
+def _seeds(variation: Variation, seed: int | None) -> tuple[int, ...]:
     if seed is None:
-        return entry.seeds
-    if seed not in entry.seeds:
+        return variation.seeds
+    if seed not in variation.seeds:
         raise InvalidArgumentError(
-            f"--seed: must be one of {entry.run_id}'s {list(entry.seeds)}, but got {seed}; choose one"
+            f"--seed: must be one of {variation.run_id}'s {list(variation.seeds)}, but got {seed}; choose one"
         )
     return (seed,)
 
 
-def _cell(manifest: Manifest, entry: Entry, seed: int) -> list[dict[str, Any]] | None:
+def _cell(manifest: Manifest, variation: Variation, seed: int) -> list[dict[str, Any]] | None:
     """Return the rows of a cell, None where it has no record that can be believed."""
-    path = cell_path(manifest.results_dir / entry.run_id, seed)
+    path = cell_path(manifest.results_dir / variation.run_id, seed)
     try:
-        record = read_record(path, manifest.planned(entry, seed))
+        record = read_record(path, manifest.planned(variation, seed))
         if record is None:
             return None
-        rates = _rates(manifest, entry, record, path)
+        rates = _rates(manifest, variation, record, path)
         rows = zip(record["trials"], rates, strict=True)
         return [_row(record["cell"], trial, rate, path) for trial, rate in rows]
     except DamagedRecordError as error:
@@ -95,18 +97,18 @@ def _cell(manifest: Manifest, entry: Entry, seed: int) -> list[dict[str, Any]] |
         return None
 
 
-def _rates(manifest: Manifest, entry: Entry, record: Record, path: Path) -> Rates:
+def _rates(manifest: Manifest, variation: Variation, record: Record, path: Path) -> Rates:
     description = description_of(record, path)
     facts = facts_of(description, len(record["trials"])) if description is not None else None
     if facts is not None:
         return list(zip(facts.sampled, facts.nudged, strict=True))
-    spec = manifest.spec_of(entry, record)
+    spec = manifest.spec_of(variation, record)
     try:
-        require(spec is not None, "plan.json", "must hold its configuration", entry.run_id, "run it anew")
+        require(spec is not None, "plan.json", "must hold its configuration", variation.run_id, "run it anew")
         found = rates_of(record, rebuilt_rule(spec or {}))
     except (InvalidArgumentError, KeyError, TypeError, AttributeError) as error:
         remedy = "run the cell again with this version to have them noted"
-        say(f"{entry.run_id}: without effective rates, which its records do not hold: {error}; {remedy}")
+        say(f"{variation.run_id}: without effective rates, which its records do not hold: {error}; {remedy}")
         return [(None, None)] * len(record["trials"])
     return list(zip(found["sampled"], found["nudged"], strict=True))
 
@@ -154,22 +156,22 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def _row(
-    cell: Mapping[str, Any], entry: Mapping[str, Any], rate: tuple[float | None, float | None], path: Path
+    cell: Mapping[str, Any], variation: Mapping[str, Any], rate: tuple[float | None, float | None], path: Path
 ) -> dict[str, Any]:
-    nudge = entry.get("nudge") or {}
+    nudge = variation.get("nudge") or {}
     for key, kind in _KINDS.items():
         if key not in nudge or not isinstance(nudge[key], kind):
             raise DamagedRecordError(
-                path, f"trial {entry['trial']}: nudge.{key} is missing or of another type"
+                path, f"trial {variation['trial']}: nudge.{key} is missing or of another type"
             )
     moved = {
-        name: {"sampled": value, "nudged": entry["nudged"].get(name)}
-        for name, value in entry["sampled"].items()
-        if entry["nudged"].get(name) != value
+        name: {"sampled": value, "nudged": variation["nudged"].get(name)}
+        for name, value in variation["sampled"].items()
+        if variation["nudged"].get(name) != value
     }
-    identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": entry["trial"]}
+    identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": variation["trial"]}
     known = None if None in rate else list(rate)
-    fate = {"units": entry["units"], "status": entry["status"]}
+    fate = {"units": variation["units"], "status": variation["status"]}
     return {**identity, **{key: nudge[key] for key in _KINDS}, "moved": moved, "rate": known, **fate}
 
 

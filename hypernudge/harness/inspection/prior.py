@@ -26,7 +26,7 @@ from hypernudge.harness.cells.described import (
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.inspection.explain import say
 from hypernudge.results.digests import digest
-from hypernudge.results.plan import Entry, Manifest, read_manifest
+from hypernudge.results.plan import Manifest, Variation, read_manifest
 from hypernudge.results.records import (
     DamagedRecordError,
     Record,
@@ -80,9 +80,9 @@ def build_prior(
 
 def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
     used = 0
-    for entry in manifest.entries:
-        cells = _Cells(manifest, entry)
-        for seed in entry.seeds:
+    for variation in manifest.variations:
+        cells = _Cells(manifest, variation)
+        for seed in variation.seeds:
             contribution = cells.statistics(seed, units)
             if contribution is None:
                 continue
@@ -95,15 +95,15 @@ def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
 class _Cells:
     """The cells of a variation: read as data, built again from registered names where nothing was noted."""
 
-    def __init__(self, manifest: Manifest, entry: Entry) -> None:
-        self._manifest, self._entry = manifest, entry
+    def __init__(self, manifest: Manifest, variation: Variation) -> None:
+        self._manifest, self._variation = manifest, variation
         self._built: dict[str, Task | None] = {}
 
     def statistics(self, seed: int, units: tuple[int, ...]) -> TaskStatistics | None:
         """Return what a cell contributes, None if it cannot."""
-        path = cell_path(self._manifest.results_dir / self._entry.run_id, seed)
+        path = cell_path(self._manifest.results_dir / self._variation.run_id, seed)
         try:
-            record = read_record(path, self._manifest.planned(self._entry, seed))
+            record = read_record(path, self._manifest.planned(self._variation, seed))
             if record is None or record["status"] != "completed":
                 return None
             trained = [
@@ -115,7 +115,7 @@ class _Cells:
                 return None
             description = description_of(record, path)
             facts = facts_of(description, len(record["trials"])) if description is not None else None
-            spec = self._manifest.spec_of(self._entry, record)
+            spec = self._manifest.spec_of(self._variation, record)
             if spec is None:
                 say(
                     f"left out: {path}: its manifest holds no configuration; only `hypernudge run` writes one"
@@ -129,7 +129,7 @@ class _Cells:
             scale = self._scale(record, facts, spec)
             if scale is None:
                 return None
-            return _contribution(self._entry.task, record, spec, facts, scale, trained, units)
+            return _contribution(self._variation.task, record, spec, facts, scale, trained, units)
         except DamagedRecordError as error:
             say(f"left out: {error}")
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
@@ -155,7 +155,7 @@ class _Cells:
                 self._built[key] = rebuilt_task(spec)
             except Exception as error:  # what a configuration names may fail in any way
                 remedy = "run its cells again with this version, which notes what a prior needs"
-                say(f"left out: {self._entry.run_id}: its task cannot be built: {error}; {remedy}")
+                say(f"left out: {self._variation.run_id}: its task cannot be built: {error}; {remedy}")
         return self._built[key]
 
 

@@ -10,7 +10,7 @@ from hypernudge.errors import require
 from hypernudge.harness.cells.records import is_claimed
 from hypernudge.results.attempts import REMEDY, Failures, failures
 from hypernudge.results.plan import FILE, read_manifest
-from hypernudge.results.printable import printable
+from hypernudge.results.printable import counted, printable
 from hypernudge.results.records import DamagedRecordError, Planned, cell_path, read_record
 
 
@@ -47,15 +47,15 @@ def status(results_dir: Path) -> list[RunStatus]:
     require(exists, "DIR", f"must hold {FILE}", str(results_dir), "give a results directory")
     manifest = read_manifest(results_dir)
     rows = []
-    for entry in manifest.entries:
-        row = RunStatus(entry.run_id, [], [], [], [], {}, {})
-        for seed in entry.seeds:
-            path = cell_path(results_dir / entry.run_id, seed)
+    for variation in manifest.variations:
+        row = RunStatus(variation.run_id, [], [], [], [], {}, {})
+        for seed in variation.seeds:
+            path = cell_path(results_dir / variation.run_id, seed)
             try:
-                getattr(row, _state(path, manifest.planned(entry, seed))).append(seed)
+                getattr(row, _state(path, manifest.planned(variation, seed))).append(seed)
             except DamagedRecordError as error:
                 row.damaged[seed] = error.rule
-        failed = failures(results_dir / entry.run_id)
+        failed = failures(results_dir / variation.run_id)
         row.attempts.update({seed: failed[seed] for seed in row.missing if seed in failed})
         rows.append(row)
     return rows
@@ -99,4 +99,4 @@ def print_table(rows: list[RunStatus]) -> None:
         console.print(told, markup=False, soft_wrap=True)
     missing = sum(len(row.missing) for row in rows)
     if missing:
-        console.print(f"{missing} cells missing: {REMEDY}")
+        console.print(f"{counted(missing, 'cell')} missing: {REMEDY}")

@@ -22,11 +22,13 @@ from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.planning.grid import expand
-from hypernudge.harness.planning.plan import ATTEMPTS, Plan, Variation, digest, unlabelled
+from hypernudge.harness.planning.plan import ATTEMPTS, Plan, unlabelled
 from hypernudge.harness.planning.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, registered, resolve
 from hypernudge.renamed import present_names
+from hypernudge.results.digests import digest
 from hypernudge.results.names import broken_rule
+from hypernudge.results.plan import Variation
 from hypernudge.schema import check_plain, rule_of
 from hypernudge.tasks.data.catalogue import builder_for
 from hypernudge.tasks.spaces import build_space
@@ -170,7 +172,7 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
         label = spec[kind].setdefault("label", spec[kind]["name"])
         if seen.first("label", label):  # a grid may have made it
             schema.label.check(label, f"{where}.{kind}.label")
-    return Variation(run_id, spec)
+    return Variation.of(run_id, spec)
 
 
 def _component(kind: str, value: Any, shared: Any, seen: _Seen, where: str) -> dict[str, Any]:
@@ -251,7 +253,7 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:
     evidence = {**EVIDENCE, **given}
     named = {label for triple in evidence.get("factorial", ()) for label in triple}
-    absent = named - {variation.labels["warm_start"] for variation in variations}
+    absent = named - {variation.warm_start for variation in variations}
     rule = "must name labels of variations"
     require(part or not absent, "evidence.factorial", rule, sorted(absent), "check their names")
     control_labels(**evidence.get("controls", {}))  # refuses one role under two names
@@ -260,16 +262,15 @@ def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: b
 
 
 def _check_pairs(variations: Sequence[Variation], baseline: str) -> None:
-    by_tuple: dict[tuple[str, str], list[Variation]] = {}
+    by_setting: dict[tuple[str, str], list[Variation]] = {}
     for variation in variations:
-        of = variation.labels
-        by_tuple.setdefault((of["task"], of["scheduler"]), []).append(variation)
-    for (task, scheduler), members in by_tuple.items():
-        labels = [member.labels["warm_start"] for member in members]
+        by_setting.setdefault(variation.setting, []).append(variation)
+    for (task, scheduler), members in by_setting.items():
+        labels = [member.warm_start for member in members]
         where = f"variations of ({task}, {scheduler})"
         unique = len(set(labels)) == len(labels)
         require(unique, where, "warm-start labels must differ", labels, "add `label:` to one of them")
-        bases = [member for member in members if member.labels["warm_start"] == baseline]
+        bases = [member for member in members if member.warm_start == baseline]
         if len(members) == 1:
             continue
         require(len(bases) == 1, where, f"need the baseline {baseline!r}", labels, "add it")

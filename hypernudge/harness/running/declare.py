@@ -19,18 +19,19 @@ from hypernudge.errors import require, require_between
 from hypernudge.evidence.loading.criteria_schema import CONTROLS
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.plan import Plan as EvidencePlan
-from hypernudge.evidence.loading.plan import Variation as EvidenceVariation
 from hypernudge.evidence.statistics.power import best_case_adjusted_p, pairs_needed, simulated_power
 from hypernudge.evidence.verdicts.controls import BUDGET_MATCHED
 from hypernudge.harness.cells.leftovers import is_occupied
 from hypernudge.harness.cells.provenance import provenance
-from hypernudge.harness.planning.plan import Plan, digest
+from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.values import PILOT
 from hypernudge.harness.running.pilot import AT, pilot
 from hypernudge.random import stream
-from hypernudge.results.deviations import FILE, read_deviations
+from hypernudge.results import deviations
+from hypernudge.results.digests import digest
 from hypernudge.results.files import write_text
-from hypernudge.results.plan import Manifest, read_manifest
+from hypernudge.results.jsonio import write_json
+from hypernudge.results.plan import FILE, Manifest, read_manifest
 
 PILOT_SEEDS = (100_000, 10)  # first, count: far from the test seeds of any study
 LOG_SD = 0.4
@@ -85,7 +86,7 @@ def declare(
         "declared": {**declared, "at": datetime.now(UTC).isoformat(timespec="seconds")},
         "declaration_hash": digest({"plan": frozen.hash, "declared": declared}),
     }
-    write_text(results_dir / "plan.json", json.dumps(manifest, indent=2) + "\n")
+    write_json(results_dir / FILE, manifest, indent=2)
     return manifest
 
 
@@ -109,7 +110,7 @@ def power_rows(plan: Plan, log_sd: float | None = None) -> Iterator[dict[str, An
 
     Power is that of Holm's first step, the worst case of the family; without `log_sd` it is left out.
     """
-    own = _for_evidence(plan)
+    own = EvidencePlan(plan.name, plan.hash, plan.variations, Criteria(**plan.evidence))
     pairs = own.comparisons()
     families = [own.criteria.family_of(method) for _, method in pairs]
     counts = [len(set(baseline.seeds) & set(method.seeds)) for baseline, method in pairs]
@@ -143,7 +144,7 @@ def control_rows(plan: Plan) -> list[dict[str, Any]]:
     criteria = Criteria(**plan.evidence)
     settings: dict[tuple[str, str], set[str]] = {}
     for variation in plan.variations:
-        settings.setdefault(_setting(variation.labels), set()).add(variation.labels["warm_start"])
+        settings.setdefault(variation.setting, set()).add(variation.warm_start)
     computed = "computed from the records: baseline with the bill as extra budget"
     rows: list[dict[str, Any]] = [{"role": BUDGET_MATCHED, "label": computed, "missing": []}]
     for role in CONTROLS:
@@ -155,31 +156,29 @@ def control_rows(plan: Plan) -> list[dict[str, Any]]:
 
 def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[Plan, list[dict[str, Any]]]:
     """Measure the targets that are still `pilot`; return the plan with numbers, and the pilots' events."""
-    open_ = {_setting(v.labels) for v in plan.variations if v.spec["target"] == PILOT}
+    open_ = {v.setting for v in plan.variations if v.spec["target"] == PILOT}
     if not open_:
         return plan, []
     import shutil
 
-    chosen = replace(plan, variations=tuple(v for v in plan.variations if _setting(v.labels) in open_))
+    chosen = replace(plan, variations=tuple(v for v in plan.variations if v.setting in open_))
     require(len(seeds) > 0, "--pilot-seeds", "must be at least one", list(seeds), "give a count above 0")
     used = sorted({seed for v in plan.variations for seed in v.seeds} & set(seeds))
     require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
     # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.
-    startable = replace(
-        chosen, variations=tuple(replace(v, spec={**v.spec, "target": 0.0}) for v in chosen.variations)
-    )
+    startable = replace(chosen, variations=tuple(v.altered(target=0.0) for v in chosen.variations))
     try:
         events = list(pilot(startable, seeds, directory))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    by_setting = {_setting(plan[event["run_id"]].labels): event["target"] for event in events}
+    by_setting = {plan[event["run_id"]].setting: event["target"] for event in events}
     missing = sorted(open_ - set(by_setting))
     require(
         not missing, "target", "a pilot needs a baseline in every setting", missing, "add it, or a number"
     )
     return with_targets(
         plan,
-        {v.run_id: by_setting[_setting(v.labels)] for v in plan.variations if v.spec["target"] == PILOT},
+        {v.run_id: by_setting[v.setting] for v in plan.variations if v.spec["target"] == PILOT},
     ), events
 
 
@@ -188,8 +187,7 @@ def with_targets(plan: Plan, targets: Mapping[str, float]) -> Plan:
     return replace(
         plan,
         variations=tuple(
-            replace(v, spec={**v.spec, "target": targets[v.run_id]}) if v.run_id in targets else v
-            for v in plan.variations
+            v.altered(target=targets[v.run_id]) if v.run_id in targets else v for v in plan.variations
         ),
     )
 
@@ -200,7 +198,7 @@ def runnable(plan: Plan, results_dir: Path) -> Plan:
     Raises:
         InvalidArgumentError: As `declare` and `with_declared_targets`.
     """
-    if not (results_dir / "plan.json").is_file() and any(v.spec["target"] == PILOT for v in plan.variations):
+    if not (results_dir / FILE).is_file() and any(v.spec["target"] == PILOT for v in plan.variations):
         first, count = PILOT_SEEDS
         seeds = range(first, first + count)
         declare(plan, results_dir, pilot_seeds=seeds, log_sd=LOG_SD, exploratory=True)
@@ -216,10 +214,10 @@ def with_declared_targets(plan: Plan, results_dir: Path) -> Plan:
     open_ = [v.run_id for v in plan.variations if v.spec["target"] == PILOT]
     if not open_:
         return plan
-    manifest = results_dir / "plan.json"
+    manifest = results_dir / FILE
     remedy = "freeze it first: `hypernudge plan FILE --results-dir DIR`"
     require(manifest.is_file(), "target", "must be a number once a study runs", PILOT, remedy)
-    declared = {entry.run_id: entry.target for entry in read_manifest(results_dir).entries}
+    declared = {v.run_id: v.target for v in read_manifest(results_dir).variations}
     missing = [run_id for run_id in open_ if run_id not in declared]
     require(not missing, "target", "the declared plan must hold every variation", missing, remedy)
     return with_targets(plan, {run_id: declared[run_id] for run_id in open_})
@@ -227,7 +225,7 @@ def with_declared_targets(plan: Plan, results_dir: Path) -> Plan:
 
 def changes(planned: Manifest, plan: Plan) -> list[dict[str, Any]]:
     """Return every leaf in which a plan differs from a manifest: path, planned and present value."""
-    before = dict(_leaves({entry.run_id: entry.spec for entry in planned.entries}, "variations"))
+    before = dict(_leaves({v.run_id: v.spec for v in planned.variations}, "variations"))
     before |= dict(_leaves(planned.evidence, "evidence"))
     after = dict(_leaves({v.run_id: v.spec for v in plan.variations}, "variations"))
     after |= dict(_leaves(plan.evidence, "evidence"))
@@ -242,7 +240,7 @@ def record_deviation(results_dir: Path, planned: Manifest, plan: Plan, reason: s
     """Append a deviation, unless the same one is recorded already."""
     if is_recorded(results_dir, plan):
         return
-    path = results_dir / FILE
+    path = results_dir / deviations.FILE
     known = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     entry = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -256,12 +254,8 @@ def record_deviation(results_dir: Path, planned: Manifest, plan: Plan, reason: s
 
 def is_recorded(results_dir: Path, plan: Plan) -> bool:
     """Whether this very plan was accepted as a deviation before."""
-    found = (deviation.entry for deviation in read_deviations(results_dir))
+    found = (deviation.entry for deviation in deviations.read_deviations(results_dir))
     return any(entry is not None and entry.get("to_hash") == plan.hash for entry in found)
-
-
-def _setting(labels: Mapping[str, str]) -> tuple[str, str]:
-    return labels["task"], labels["scheduler"]
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -270,15 +264,3 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(entry, f"{path}.{key}")
     else:
         yield path, value
-
-
-def _for_evidence(plan: Plan) -> EvidencePlan:
-    return EvidencePlan(
-        plan.name,
-        plan.hash,
-        tuple(
-            EvidenceVariation(v.run_id, **v.labels, seeds=tuple(v.seeds), target=0.0, metric="")
-            for v in plan.variations
-        ),
-        Criteria(**plan.evidence),
-    )

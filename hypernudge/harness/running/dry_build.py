@@ -12,8 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hypernudge.errors import InvalidArgumentError, one_line
-from hypernudge.harness.planning.plan import Plan, Variation, digest, unlabelled
+from hypernudge.harness.planning.plan import Plan, unlabelled
 from hypernudge.registry import build
+from hypernudge.results.digests import digest
+from hypernudge.results.plan import Variation
 
 if TYPE_CHECKING:
     from hypernudge.task import Task

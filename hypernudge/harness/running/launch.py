@@ -25,10 +25,11 @@ from typing import Any, NoReturn
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.records import StorageError
-from hypernudge.harness.planning.plan import ATTEMPTS, Variation
+from hypernudge.harness.planning.plan import ATTEMPTS
 from hypernudge.harness.running.interruption import deaf_children
 from hypernudge.registry import resolve
 from hypernudge.results.attempts import note_failure
+from hypernudge.results.plan import Variation
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
 
 LIFELINE = "HYPERNUDGE_LIFELINE"  # number of a pipe's end that is closed with the parent's

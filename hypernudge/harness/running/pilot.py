@@ -7,15 +7,15 @@ budget. It is printed, to be written into the configuration; nothing of a pilot 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hypernudge.errors import require
-from hypernudge.harness.planning.plan import Plan, Variation
+from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.running.launch import run_cells
+from hypernudge.results.plan import Variation
 
 AT = 0.6
 
@@ -28,11 +28,11 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
     """
     require(len(seeds) > 0, "--count", "must be at least one pilot seed", len(seeds), "10 is usual")
     baseline = plan.evidence["baseline"]
-    labels = sorted({variation.labels["warm_start"] for variation in plan.variations})
+    labels = sorted({variation.warm_start for variation in plan.variations})
     rule = f"a pilot needs a variation with the baseline {baseline!r}"
     require(baseline in labels, "warm_start", rule, labels, "add it, or name another evidence.baseline")
     for variation in plan.variations:
-        if variation.labels["warm_start"] != baseline:
+        if variation.warm_start != baseline:
             continue
         both = sorted(set(seeds) & set(variation.seeds))
         require(not both, "--seeds", "pilot seeds must not be test seeds", both, "choose others")
@@ -55,7 +55,7 @@ def _scores(variation: Variation, seeds: Sequence[int], directory: Path, plan: P
             records[seed] = record
 
     run_dir = directory / variation.run_id
-    piloted = replace(variation, spec={**variation.spec, "seeds": list(seeds)})
+    piloted = variation.altered(seeds=list(seeds))
     run_cells(piloted, seeds, run_dir, plan.processes, done, plan.attempts)
     for seed in seeds:
         require(seed in records, variation.run_id, "every pilot cell must finish", seed, f"see {run_dir}")

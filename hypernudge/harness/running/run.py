@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -28,7 +27,9 @@ from hypernudge.harness.running.progress import Progress
 from hypernudge.registry import REGISTRY
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
-from hypernudge.results.plan import ResultsError, read_manifest
+from hypernudge.results.jsonio import write_json
+from hypernudge.results.plan import FILE, ResultsError, read_manifest
+from hypernudge.results.printable import counted
 from hypernudge.results.records import cell_path
 
 
@@ -94,7 +95,7 @@ def _run(
         if variation.run_id in failed
     )
     if missing:
-        _say(f"{missing} cells missing: {REMEDY}")
+        _say(f"{counted(missing, 'cell')} missing: {REMEDY}")
     return 1
 
 
@@ -138,7 +139,7 @@ def _own_tasks(plan: Plan) -> None:
 
 def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None:
     """Write the manifest, or make sure that the one there is of the same plan."""
-    manifest = results_dir / "plan.json"
+    manifest = results_dir / FILE
     if manifest.exists():
         try:
             found = read_manifest(results_dir)
@@ -158,4 +159,4 @@ def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None
         return
     free, rule = not is_occupied(results_dir), "must be empty or hold this plan"
     require(free, "--results-dir", rule, str(results_dir), "choose another")
-    write_text(manifest, json.dumps(plan.as_dict(), indent=2) + "\n")
+    write_json(manifest, plan.as_dict(), indent=2)

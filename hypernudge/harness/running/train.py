@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -19,8 +18,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.loading.outcomes import Curves, outcomes
 from hypernudge.harness.cells.leftovers import sweep
 from hypernudge.harness.cells.provenance import provenance
-from hypernudge.harness.cells.records import plain
-from hypernudge.harness.planning.plan import Plan, Variation, unlabelled
+from hypernudge.harness.planning.plan import Plan, unlabelled
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.declare import check_directory
 from hypernudge.harness.running.dry_build import check_buildable
@@ -29,13 +27,16 @@ from hypernudge.harness.running.launch import die_with_parent, run_cells, start_
 from hypernudge.registry import REGISTRY, build
 from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import json_line, write_json
+from hypernudge.results.plan import Variation
+from hypernudge.results.printable import counted
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
 from hypernudge.tasks.spaces import build_space
 
 
 def emit(event: dict[str, Any]) -> None:
     """Print one JSON line on stdout, at once."""
-    sys.stdout.write(json.dumps(plain(event), allow_nan=False) + "\n")
+    sys.stdout.write(json_line(event))
     sys.stdout.flush()
 
 
@@ -50,9 +51,9 @@ def parse(arguments: Sequence[str] | None, program: str) -> argparse.Namespace:
 
 @console.forgiving()
 def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
-    """Run a variation; return the exit code: 0 if every cell has a record, 1 if not, 2 if refused.
+    """Run a variation; return the exit code: 0 if every cell has a record and one ran to its end, else 1.
 
-    130 and 143 after SIGINT and SIGTERM.
+    2 if refused; 130 and 143 after SIGINT and SIGTERM.
     """
     options = parse(arguments, program)
     die_with_parent()
@@ -117,11 +118,22 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     ordered = [records[seed] for seed in variation.seeds if seed in records]
     results = summarise(plan, variation, ordered)
     emit({"run_id": variation.run_id, "event": "result", **results["summary"]})
-    write_text(run_dir / "results.json", json.dumps(plain(results), indent=2, allow_nan=False) + "\n")
+    write_json(run_dir / "results.json", results, indent=2)
     absent = len(variation.seeds) - len(ordered) - len(damaged)
     if absent:
         sys.stderr.write(f"{variation.run_id}: {absent} of {len(variation.seeds)} cells missing: {REMEDY}\n")
-    return 1 if absent or damaged else 0
+    crashed = _all_crashed(variation, ordered)
+    if crashed:
+        sys.stderr.write(crashed + "\n")
+    return 1 if absent or damaged or crashed else 0
+
+
+def _all_crashed(variation: Variation, records: Sequence[dict[str, Any]]) -> str:
+    """Return what is to be said if no cell of a variation ran to its end; empty if one did."""
+    if not records or any(record["status"] != "crashed" for record in records):
+        return ""
+    reason = str(records[0]["errors"][0]["traceback"]).strip().splitlines()[-1]
+    return f"{variation.run_id}: all of its {counted(len(records), 'cell')} crashed, the first with {reason}"
 
 
 def _refuse_foreign(error: DamagedRecordError) -> None:
