@@ -82,7 +82,7 @@ def examine(results_dir: Path) -> list[Finding]:
     for folder in folders(results_dir):
         found += _left(results_dir, folder)
         found += _modes(results_dir, folder)
-    return sorted(set(found), key=lambda finding: (finding.path, finding.kind))
+    return sorted(set(found), key=lambda finding: (finding.path, finding.kind, finding.rule))
 
 
 def is_live(results_dir: Path) -> bool:
