@@ -1,6 +1,7 @@
-"""The engine protocols: jobs in, reports out in the order of a clock; and what an engine may offer besides.
+"""The engine protocol: jobs in, reports out in the order of a clock. A second one is optional.
 
-Training ahead of demand is known as speculative execution (Smith 1981; in MapReduce, Dean and Ghemawat 2004).
+`Engine` is what an engine of real workers needs. `SpeculativeEngine` adds speculative execution, training
+before a job is submitted, and warm starts that are measured for several trials at once.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class SpeculativeEngine(Engine, Protocol):
-    """An engine that trains ahead of demand, and wants warm starts measured for several trials at once."""
+    """An engine that also trains ahead of demand, and wants warm starts measured in batches."""
 
     @property
     def measurement_batch_size(self) -> int:

@@ -1,7 +1,8 @@
 """The virtual clock: what a study would have taken on `workers` machines of a declared speed.
 
-Completions leave in the order of their time, first submitted first on ties, so a study's course depends on
-declared costs only, never on how fast the present machine happened to be.
+Syne Tune's simulator backend works so, too (Salinas et al., AutoML 2022). Completions leave in the order of
+their time, first submitted first on ties, so a study's course depends on declared costs only, never on how
+fast the present machine happened to be.
 """
 
 from __future__ import annotations

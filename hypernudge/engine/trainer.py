@@ -1,4 +1,4 @@
-"""The population itself: trajectories of trials, and the cohorts in which they are trained."""
+"""The population: puts the trials that are asked for into cohorts, and trains these unit by unit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one trial has learnt, apart from any order in which it was asked for."""
+"""The training of one trial so far: its state and its scores, apart from any clock."""
 
 from __future__ import annotations
 

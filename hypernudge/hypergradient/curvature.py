@@ -89,7 +89,7 @@ def gradient_difference(
     hp: Mapping[str, Any],
     relative_step: float | None = None,
 ) -> Curvature:
-    """Slow twin without second derivatives: `d'(g(w + e d) - g(w - e d)) / 2e`, with `e |d| = step |w|`.
+    """Without second derivatives: `d'(g(w + e d) - g(w - e d)) / 2e`, with `e |d| = step |w|`.
 
     The step defaults to the square root of the machine epsilon: small, for beyond a kink of a ReLU the
     difference measures something else.

@@ -162,7 +162,7 @@ def check_sampling(scheduler: SamplingScheduler) -> None:
 
 @dataclass(frozen=True)
 class RungScheduler:
-    """What schedulers on a ladder of rungs share: a sampler, and milestones that grow by `eta`.
+    """What schedulers with rungs share: a sampler, and milestones that grow by `eta`.
 
     Args:
         space: Where new configurations are drawn.

@@ -1,1 +1,1 @@
-"""Surrogates: what is believed about configurations that were not trained yet, and samplers that use it."""
+"""Surrogates: models that predict the scores of untrained configurations, and samplers that use them."""

@@ -174,7 +174,7 @@ def test_only_the_member_that_raises_fails():
     assert "the disk is gone" in failed[0].error and len(failed[0].units) == 1
 
 
-def test_a_job_is_cut_at_the_deadline():
+def test_a_job_is_truncated_at_the_deadline():
     task = Quadratic()
     unit = task.unit_flops(config(task, 0)) / 1e9
     reports = []
@@ -186,7 +186,7 @@ def test_a_job_is_cut_at_the_deadline():
     assert [report.outcome for report in reports[1]] == ["ok", "truncated"]
 
 
-def test_what_was_foreseen_wrongly_is_trained_anew():
+def test_what_was_speculated_wrongly_is_trained_anew():
     task = Quadratic()
     right, wrong = config(task, 0), config(task, 1)
     engine = PopulationEngine(task, SEED_OF, workers=2)

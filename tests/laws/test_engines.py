@@ -1,4 +1,4 @@
-"""Every engine gives the same study: decisions, reports, clock and bill."""
+"""Every engine gives the same study: decisions, reports, clock and cost."""
 
 from __future__ import annotations
 

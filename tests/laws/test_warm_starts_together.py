@@ -108,7 +108,7 @@ def test_one_that_raises_fails_alone():
 @pytest.mark.parametrize("policy", [OHGW(eta_h=0.1), CurvatureBand()])
 @pytest.mark.parametrize("scheduler", [ASHA, RandomSearch])
 def test_a_study_measures_few_times_and_pays_for_every_trial(policy, scheduler):
-    """Its nudges, bill and course are those of measuring one by one."""
+    """Its nudges, cost and course are those of measuring one by one."""
     task = digits("mlp", steps_per_unit=2)
     calls = []
 
