@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from hypernudge.errors import require, unknown_name
@@ -16,6 +17,7 @@ from hypernudge.tasks.module.seeded import seeded
 from hypernudge.tasks.module.training import OPTIONS
 from hypernudge.tasks.module.values import LIMITS, check_values
 from hypernudge.tasks.networks import build_network
+from hypernudge.tasks.parallel.devices import Devices, check_parallel
 from hypernudge.tasks.spaces import build_space
 
 _OF_DATA = ("shape", "classes")
@@ -100,6 +102,29 @@ class NamedParts:
                 rule = "must be read by the loss, the optimizer, the schedule or the network"
                 raise unknown_name(f"{where}.{name}", name, reads | known, rule)
         return names
+
+
+def devices_for(
+    count: int, strategy: str, device: torch.device, task: str, given: Mapping[str, Any]
+) -> Devices | None:
+    """Return several devices for one trial, if more than one is asked for.
+
+    Args:
+        count: How many.
+        strategy: How they train together.
+        device: What they are.
+        task: Registered name of the task.
+        given: Arguments of its constructor, `self` and all.
+
+    Raises:
+        InvalidArgumentError: They are not there, or cannot train together.
+    """
+    check_parallel(count, strategy, device)
+    if count == 1:
+        return None
+    left_out = ("self", "__class__", "devices", "strategy", "device")
+    options = {name: value for name, value in given.items() if name not in left_out}
+    return Devices(count, strategy, device, {"name": task, **options, "device": device.type})
 
 
 def options_for(argument: str, load: Callable[..., Any], given: object) -> tuple[str, dict[str, Any]]:

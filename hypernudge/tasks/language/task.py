@@ -14,8 +14,9 @@ from hypernudge.errors import require_whole
 from hypernudge.optimizers import setting
 from hypernudge.task import Split
 from hypernudge.tasks.language.data import TokenPart, load_text
+from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.module.task import ModuleTask
-from hypernudge.tasks.named import NamedParts, options_for
+from hypernudge.tasks.named import NamedParts, devices_for, options_for
 from hypernudge.tasks.networks.losses import cross_entropy
 
 SCORED = 8192  # tokens of a batch that is scored, at least one window
@@ -86,6 +87,8 @@ class LanguageModel(ModuleTask):
         compile: See there.
         resident: See there.
         score_test: Whether the test part is scored after every unit.
+        devices: That train one trial together, each with its share of a mini-batch; see `ParallelTraining`.
+        strategy: How: `"auto"` or `"ddp"`.
 
     Raises:
         InvalidArgumentError: An unknown name or option, a value that breaks a rule, or a text that is not
@@ -111,11 +114,15 @@ class LanguageModel(ModuleTask):
         compile: bool = False,
         resident: int = 1,
         score_test: bool = False,
+        devices: int = 1,
+        strategy: str = "auto",
     ) -> None:
+        given = dict(locals())
         name, options = options_for("dataset", load_text, dataset)
         plan = NamedParts(model, space, optimizer, schedule, fixed, LIMITS)
         require_whole("length", length)
         require_whole("batch_size", batch_size)
+        place = device_of(device)
         text = load_text(name, **options)
         network = plan.network((length,), text.vocabulary, {"label_smoothing"})
         scored = ("validation", "test") if score_test else ("validation",)
@@ -143,6 +150,7 @@ class LanguageModel(ModuleTask):
             compile=compile,
             resident=resident,
             score_test=score_test,
+            devices=devices_for(devices, strategy, place, "language_model", given),
         )
         self.family, self.data_source, self._parts = name, text.source, text.parts
 

@@ -27,6 +27,7 @@ from hypernudge.tasks.module.torch_optimizers import check_trainable
 from hypernudge.tasks.module.training import OPTIONS, Loop, Training
 from hypernudge.tasks.module.trials import ModuleState, Trials
 from hypernudge.tasks.module.values import check_values
+from hypernudge.tasks.parallel.devices import Devices
 
 PARTS = ("validation", "test")
 DTYPES = {"float32": None, "float64": torch.float64, "bf16": None}
@@ -79,6 +80,7 @@ class ModuleTask(GradientTask):
         keep_checkpoints: Whether files of finished trials stay.
         resident: Trials in memory at a time.
         score_test: Whether the test part is scored after every unit, where there is one.
+        devices: Several devices for one trial; tasks by name make them from a number.
 
     Raises:
         InvalidArgumentError: For an argument that breaks a rule.
@@ -111,6 +113,7 @@ class ModuleTask(GradientTask):
         keep_checkpoints: bool = False,
         resident: int = 1,
         score_test: bool = True,
+        devices: Devices | None = None,
     ) -> None:
         check_functions(model, loss)
         require_choice("precision", precision, DTYPES)
@@ -156,7 +159,7 @@ class ModuleTask(GradientTask):
         self._described |= flags
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         self._trials = Trials(Checkpoints(folder, keep_checkpoints), resident, self._fresh)
-        self._units, self._studies = units, 0
+        self._units, self._studies, self._devices = units, 0, devices
         self._studied: int | None = None
         self._noted: set[str] = set()
         self._checked = False
@@ -235,10 +238,16 @@ class ModuleTask(GradientTask):
             yield
         except BaseException:
             self._studies -= 1
+            self._stop_devices()
             raise
         self._studies -= 1
         if not self._studies:
             self._trials.close()
+            self._stop_devices()
+
+    def _stop_devices(self) -> None:
+        if self._devices is not None and not self._studies:
+            self._devices.stop()
 
     # What a measurement calls.
 
@@ -329,8 +338,12 @@ class ModuleTask(GradientTask):
 
     def _fresh(self, state: ModuleState) -> Training:
         assert state.hp is not None
-        steps = self.steps_of(state.hp)
-        return Training(self._loop, self._reader(state.hp), state.hp, state.seed, steps, state.units)
+        make = Training if self._devices is None else self._devices.training
+        return make(*self.training_arguments(state.hp, state.seed, state.units))
+
+    def training_arguments(self, hp: Mapping[str, Any], seed: int, units: int) -> tuple[Any, ...]:
+        """Return what `Training` takes for a trial of a configuration."""
+        return self._loop, self._reader(hp), hp, seed, self.steps_of(hp), units
 
     def __deepcopy__(self, memo: object) -> ModuleTask:
         """Refuse: a copy would share files, and draws from global generators, with the original."""

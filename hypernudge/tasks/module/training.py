@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from hypernudge.optimizers import setting
+from hypernudge.task import Batch
 from hypernudge.tasks.module.measuring import Recipe, Score, build, check_scalar, forward_seed
 from hypernudge.tasks.module.mini_batches import MiniBatches, flattened
 from hypernudge.tasks.module.schedules import Schedule
@@ -68,10 +69,11 @@ class Training:
         self.loop, self.batches, self.hp, self.seed = loop, batches, dict(hp), seed
         self.steps_per_unit, self.steps = steps_per_unit, steps_per_unit * units
         self.unit = 0
-        self.model = build(loop.recipe.model, self.hp, seed, loop.device, loop.recipe.dtype)
+        self.model = self._build()
         if loop.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self._called: Any = torch.compile(self.model) if loop.compiled else self.model
+        self._scored: Any = self._called
         self.params = [value for value in self.model.parameters() if value.requires_grad]
         self.optimizer = torch_optimizer(loop.recipe.optimizer, self.model, self.hp, loop.device)
         self._clip = setting(self.hp, "grad_clip", None)
@@ -89,27 +91,52 @@ class Training:
             for step, batch in enumerate(self.batches.through(self.seed, first, last), start=first):
                 total += self._step(step, batch)
         self.unit += 1
-        return math.isfinite(total.item())
+        return math.isfinite(self._total(total).item())
 
     def _step(self, step: int, batch: Any) -> Tensor:
         parts, pack = flattened(batch)
+        parts, weight = self._share(parts)
         moved = pack({name: self._moved(value) for name, value in parts.items()})
         rate = float(self.hp["lr"]) * self.loop.schedule.factor(step, self.steps, self.hp)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        _reseed(forward_seed(self.seed, step))
+        _reseed(self._address(step))
         with self._autocast():
             loss = self.loop.recipe.loss(self._called, moved, self.hp)
         check_scalar(loss)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self._backward(loss if weight == 1.0 else weight * loss)
         if self._clip is not None:
             nn.utils.clip_grad_norm_(self.params, float(self._clip))
-        self.optimizer.step()
+        self._optimizer_step()
         if self._ema:
             with torch.no_grad():
                 torch._foreach_lerp_(self.average, self._averaged(), 1.0 - self._ema)
         return loss.detach()
+
+    # What several devices do in another way.
+
+    def _build(self) -> nn.Module:
+        recipe = self.loop.recipe
+        return build(recipe.model, self.hp, self.seed, self.loop.device, recipe.dtype)
+
+    def _share(self, parts: Batch) -> tuple[Batch, float]:
+        """Return what this device trains on, and the weight of its loss."""
+        return parts, 1.0
+
+    def _address(self, step: int) -> int:
+        """Return the seed under which this device's forward pass draws."""
+        return forward_seed(self.seed, step)
+
+    def _backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def _optimizer_step(self) -> None:
+        self.optimizer.step()
+
+    def _total(self, total: Tensor) -> Tensor:
+        """Return the sum of a unit's losses over all devices."""
+        return total
 
     def score(self, function: Score, part: Any) -> float:
         """Return the user's score on a split, of the averaged weights where they are averaged."""
@@ -117,7 +144,7 @@ class Training:
         with seeded(forward_seed(self.seed, -1)), torch.no_grad(), self._autocast(), self._weights_averaged():
             try:
                 self.model.eval()
-                return float(function(self._called, part))
+                return float(function(self._scored, part))
             finally:
                 for module, mode in modes.items():
                     module.training = mode

@@ -16,7 +16,7 @@ from hypernudge.optimizers import setting
 from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.module.scores import accuracy
 from hypernudge.tasks.module.task import ModuleTask
-from hypernudge.tasks.named import NamedParts, options_for
+from hypernudge.tasks.named import NamedParts, devices_for, options_for
 from hypernudge.tasks.networks.losses import cross_entropy
 from hypernudge.tasks.vision.augment import Augmentation, standardised
 from hypernudge.tasks.vision.images import ImageData, ImagePart, load_images
@@ -94,6 +94,8 @@ class ImageClassification(ModuleTask):
         compile: See there.
         resident: See there.
         score_test: Whether the test part is scored after every unit.
+        devices: That train one trial together, each with its share of a mini-batch; see `ParallelTraining`.
+        strategy: How: `"auto"` or `"ddp"`.
 
     Raises:
         InvalidArgumentError: An unknown name or option, a value that breaks a rule, or data that are not
@@ -120,7 +122,10 @@ class ImageClassification(ModuleTask):
         compile: bool = False,
         resident: int = 1,
         score_test: bool = False,
+        devices: int = 1,
+        strategy: str = "auto",
     ) -> None:
+        given = dict(locals())
         name, options = options_for("dataset", load_images, dataset)
         plan = NamedParts(model, space, optimizer, schedule, fixed, LIMITS)
         require_whole("batch_size", batch_size)
@@ -158,6 +163,7 @@ class ImageClassification(ModuleTask):
             compile=compile,
             resident=resident,
             score_test=score_test,
+            devices=devices_for(devices, strategy, place, "image_classification", given),
         )
         self.family, self.data_source = name, data.source
 

@@ -1,0 +1,1 @@
+"""One trial on several devices, through Lightning Fabric."""
