@@ -12,7 +12,7 @@ import heapq
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from hypernudge.renamed import accepts
 from hypernudge.space import Config
@@ -21,9 +21,31 @@ Status = Literal["running", "paused", "diverged", "failed", "stopped"]
 Outcome = Literal["ok", "diverged", "failed", "truncated"]
 
 
+NudgeKind = Literal[
+    "unchanged",  # the policy looked, and left the configuration as sampled
+    "moved",  # a step of some length
+    "redrawn",  # a new learning rate
+    "prior",  # chosen by what other tasks taught
+    "data",  # chosen by what this study's results taught
+    "guard",  # a rule of the policy: nothing to gain here
+    "model_based_pick",  # the scheduler's own model chose it
+    "warm_up",  # too few results yet
+    "passthrough",  # left alone at regular intervals
+    "given",  # somebody chose the values
+    "not_finite",  # the measurement was not
+    "gave_up",  # no longer measured, after several failures
+    "out_of_bounds",  # not in the space when it was sampled
+    "error",  # the policy raised, or left the space
+]
+NUDGE_KINDS: tuple[str, ...] = get_args(NudgeKind)
+
+
 @dataclass(frozen=True)
 class Nudge:
-    """What a warm start did to a sampled configuration, why, and what it cost."""
+    """What a warm start did to a sampled configuration, why, and what it cost.
+
+    `kind` is `reason` as data: "moved" or "unchanged" where the policy does not say.
+    """
 
     config: Config
     policy: str
@@ -36,6 +58,11 @@ class Nudge:
     flops: float = 0.0
     wall_seconds: float = 0.0
     measurements: Mapping[str, float] = field(default_factory=dict)
+    kind: NudgeKind | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind is None:
+            object.__setattr__(self, "kind", "moved" if self.changed else "unchanged")
 
 
 @dataclass(frozen=True)

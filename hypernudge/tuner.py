@@ -21,10 +21,10 @@ from hypernudge.renamed import accepts
 from hypernudge.schedulers.base import Done, Resume, Scheduler, Start, SupportsSpeculation
 from hypernudge.task import GradientTask, Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
-from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
 from hypernudge.warmstart.failures import total_failure
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
+from hypernudge.warmstart.runner import WarmStartRunner
 
 logger = logging.getLogger("hypernudge")
 Callback = Callable[[Event], None]
@@ -164,12 +164,13 @@ def iter_study(
     policy = NoWarmStart() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
     ahead = engine if isinstance(engine, SpeculativeEngine) else None
-    nudger = Nudger(policy, task, scheduler, streams, ahead.measurement_batch_size if ahead else 1)
-    speculate = _speculation(ahead, scheduler, nudger, streams)
+    batch_size = ahead.measurement_batch_size if ahead else 1
+    nudge = WarmStartRunner(policy, task, streams, scheduler, batch_size)
+    speculate = _speculation(ahead, scheduler, nudge, streams)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
     with begun:
         history = _restored(resume_from, engine, scheduler.max_units)
-        yield from _decided(scheduler, engine, nudger, history, streams, budget, callback, speculate)
+        yield from _decided(scheduler, engine, nudge, history, streams, budget, callback, speculate)
     study = Study(history, seed, budget)
     for warning in study.warnings:
         logger.warning(warning)
@@ -179,7 +180,7 @@ def iter_study(
 def _decided(
     scheduler: Scheduler,
     engine: Engine,
-    nudger: Nudger,
+    nudge: WarmStartRunner,
     history: History,
     streams: Streams,
     budget: float,
@@ -198,8 +199,8 @@ def _decided(
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
             if isinstance(decision, Start):
-                nudge = nudger(decision.config, history, model_based_pick=decision.model_based_pick)
-                note(Started(len(history.trials), decision.config, nudge, engine.now))
+                nudged = nudge(decision.config, history, model_based_pick=decision.model_based_pick)
+                note(Started(len(history.trials), decision.config, nudged, engine.now))
                 trial = history.trials[-1]
                 job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)
             elif isinstance(decision, Resume):
@@ -237,7 +238,7 @@ def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> H
 
 
 def _speculation(
-    engine: SpeculativeEngine | None, scheduler: Scheduler, nudger: Nudger, streams: Streams
+    engine: SpeculativeEngine | None, scheduler: Scheduler, nudge: WarmStartRunner, streams: Streams
 ) -> Callable[[History], None]:
     """Return what tells the engine which jobs will probably come; nothing where it or the scheduler cannot.
 
@@ -256,7 +257,7 @@ def _speculation(
                 trial = history.trials[decision.trial]
                 jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
                 continue
-            config = nudger.expected(decision.config, number, history)
+            config = nudge.expected(decision.config, number, history)
             if config is not None:
                 jobs.append(Job(number, config, 0, decision.until))
             number += 1

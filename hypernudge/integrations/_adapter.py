@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
-import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,18 +14,17 @@ from hypernudge.integrations._external_space import ExternalSpace, plain, recove
 from hypernudge.optimizers import check_rule
 from hypernudge.parameters import same
 from hypernudge.random import Streams
-from hypernudge.space import Config, SearchSpace
+from hypernudge.space import Config, SearchSpace, Value
 from hypernudge.task import GradientTask, Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import WarmStart
-from hypernudge.warmstart.failures import LEFT, attempts, changed_nothing
-from hypernudge.warmstart.measurement.probe import ATTEMPTS
+from hypernudge.warmstart.failures import LEFT, log_failure
 from hypernudge.warmstart.policies.informed import Informed
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
+from hypernudge.warmstart.runner import WarmStartRunner
 
 WarmStartArgument = WarmStart | str | Mapping[str, Any] | None
-SAID_AT = (ATTEMPTS, 10, 30, 100, 300, 1000, 3000, 10_000)  # failures without a success, at which it is said
 logger = logging.getLogger("hypernudge.integrations")
 
 
@@ -152,61 +150,29 @@ class WarmStartAdapter:
             InvalidArgumentError: The policy cannot work with this space or objective.
         """
         sampled = self.sampled(values)
-        begun = time.perf_counter()
-        nudge = self._measured(values, sampled, history, held)
-        nudge = dataclasses.replace(nudge, wall_seconds=time.perf_counter() - begun)
+        nudge = self._nudged(values, sampled, history, held)
         if nudge.flagged:
-            self._complain(nudge, history)
+            log_failure(logger, nudge, history)
         changed = {
             self.theirs(name): value for name, value in nudge.config.items() if not same(value, sampled[name])
         }
         return {**values, **changed}, nudge
 
-    def _measured(
+    def _nudged(
         self, values: Mapping[str, Any], sampled: Config, history: History, held: Mapping[str, Any]
     ) -> Nudge:
-        policy = type(self.policy).__name__
         space = self._space(held) if held else self.space
         missing = [name for name in space.names if name not in sampled]
         outside = [name for name in sampled if not space[name].contains(sampled[name])]
         if missing or outside:  # the policy is not asked, so it has not failed
             what = f"without {missing}" if missing else f"with {outside} out of bounds"
-            return Nudge(sampled, "none", flagged=True, reason=f"sampled {what}{LEFT}")
-        try:
-            nudge = self.policy(self._task(values, space), sampled, history, self.streams)
-        except Exception as error:  # a user's model or loss may raise; the trial must start all the same
-            never = not any(trial.nudge.policy != "none" for trial in history.trials)
-            if never and isinstance(error, InvalidArgumentError):
-                raise  # at the first trial, before anything was trained
-            reason = f"the measurement raised {type(error).__name__}: {error}{LEFT}"
-            return Nudge(sampled, policy, flagged=True, reason=reason)
-        config = {
-            name: value
-            if same(nudge.config[name], value)
-            else self.declared.snapped(self.theirs(name), nudge.config[name])
-            for name, value in sampled.items()
-        }
-        if not all(space[name].contains(value) for name, value in config.items()):
-            reason = f"the policy left the space ({nudge.config}){LEFT}"
-            return dataclasses.replace(nudge, config=sampled, changed=False, flagged=True, reason=reason)
-        final = Config(config)
-        return dataclasses.replace(nudge, config=final, changed=final != sampled)
+            return Nudge(sampled, "none", flagged=True, reason=f"sampled {what}{LEFT}", kind="out_of_bounds")
 
-    def _complain(self, nudge: Nudge, history: History) -> None:
-        """Say what failed: one by one at first, then by the count where nothing else ever happens."""
-        number, tried = len(history.trials), attempts(history)
-        count = len(tried) + 1
-        if changed_nothing(nudge) and all(changed_nothing(known) for known in tried) and count >= ATTEMPTS:
-            if count > ATTEMPTS:
-                logger.info("warm start of trial %d: %s", number, nudge.reason)
-            else:
-                logger.warning("warm start of trial %d: %s", number, nudge.reason)
-            if count in SAID_AT:
-                cause = (tried or [nudge])[0].reason.removesuffix(LEFT)
-                logger.warning(
-                    "warm start: failed at each of the %d trials so far, trained as sampled; the first: %s",
-                    count,
-                    cause,
-                )
-            return
-        logger.warning("warm start of trial %d: %s", number, nudge.reason)
+        def fit(config: Config) -> Config:
+            return Config({name: self._allowed(name, config[name], sampled[name]) for name in sampled})
+
+        runner = WarmStartRunner(self.policy, self._task(values, space), self.streams)
+        return runner(sampled, history, fit=fit, refuse_misuse=True)
+
+    def _allowed(self, name: str, value: Value, sampled: Value) -> Value:
+        return sampled if same(value, sampled) else self.declared.snapped(self.theirs(name), value)

@@ -10,6 +10,8 @@ from typing import Any
 from hypernudge.space import Config, Value
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
+FIELDS = tuple(field.name for field in dataclasses.fields(Nudge))
+
 
 class ExternalHistory:
     """An append-only history, told of starts and scores in the words that other tools have.
@@ -87,16 +89,16 @@ class ExternalHistory:
 
 def record_of(nudge: Nudge) -> dict[str, Any]:
     """Return a nudge as plain values."""
-    fields = {field.name: getattr(nudge, field.name) for field in dataclasses.fields(nudge)}
-    plain = {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
-    return plain
+    values = {name: getattr(nudge, name) for name in FIELDS}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
 
 
 def nudge_of(record: Mapping[str, Any]) -> Nudge:
-    """Return the nudge that `record_of` wrote down."""
-    return Nudge(**{**record, "config": Config(record["config"])})
+    """Return the nudge that `record_of` wrote down, in this version or an earlier one."""
+    known = {name: record[name] for name in FIELDS if name in record}
+    return Nudge(**{**known, "config": Config(record["config"])})
 
 
 def given(values: Mapping[str, Value], reason: str) -> Nudge:
     """Return the nudge of a configuration that is left alone because somebody chose it."""
-    return Nudge(Config(values), policy="none", reason=reason)
+    return Nudge(Config(values), policy="none", reason=reason, kind="given")

@@ -54,9 +54,8 @@ class Past:
     def _start(self, trial: FrozenTrial) -> None:
         record = record_in(trial)
         if record is not None:
-            fields = {key: value for key, value in record.items() if key not in ("trial", "sampled")}
-            fields["config"] = self._recovered(record["config"])
-            self._external.started(self._recovered(record["sampled"]), nudge_of(fields))
+            nudge = nudge_of({**record, "config": self._recovered(record["config"])})
+            self._external.started(self._recovered(record["sampled"]), nudge)
             return
         if not _is_known(trial):
             self._unknown.add(trial.number)

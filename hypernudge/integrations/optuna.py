@@ -201,10 +201,9 @@ class WarmStartSampler(BaseSampler):
         sampled, config = ({n: v for n, v in part.items() if n not in left_out} for part in (sampled, config))
         sampled, config = sampled | other, config | other
         fields = {"sampled": sampled, "config": config, "changed": config != sampled, "reason": reason}
-        flagged = record["flagged"] or bool(other)
-        self._record(
-            study, trial, {**record, **fields, "flagged": flagged, "z": None if other else record["z"]}
-        )
+        if other:
+            fields |= {"flagged": True, "z": None, "kind": "out_of_bounds"}
+        self._record(study, trial, {**record, **fields})
 
     def _say_redrawn(self, name: str, suggested: BaseDistribution) -> None:
         self._say(

@@ -12,9 +12,6 @@ from hypernudge.trial import History, Nudge
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
-YIELDED = "guard: the scheduler's own model chose this configuration: left as sampled"
-
-
 MAX_SAMPLES = 1_000_000  # of a measurement; more do not fit into a memory
 MAX_STEPS = 10_000  # of a measurement; more cost many trainings
 
@@ -24,6 +21,11 @@ class WarmStart(Protocol):
 
     Implementations are frozen dataclasses without state: what they learned before is in `history`. They are
     called once per trial, when it starts; the trial's number is `len(history.trials)`.
+
+    Two attributes are optional. `name` is what an error of the policy is recorded under. With
+    `skip_model_based_picks = True` it never changes a configuration that the scheduler's own model proposed
+    (`Start.model_based_pick`). Otherwise the model never sees that point's score and proposes the region
+    again; DyHPO spent its budget this way (`benchmarks/results/confirmation`).
     """
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
@@ -55,17 +57,6 @@ class SupportsBatchMeasurement(Protocol[M]):
         ...
 
 
-@runtime_checkable
-class Yielding(Protocol):
-    """Never changes a configuration that the scheduler's own model proposed (`Start.model_based_pick`).
-
-    Otherwise the model never sees that point's score and proposes the region again; DyHPO spent its budget
-    this way (`benchmarks/results/confirmation`). `yields` is the policy's name, for the record.
-    """
-
-    yields: ClassVar[str]
-
-
 def measure_and_nudge(
     policy: SupportsBatchMeasurement[M], task: Task, sampled: Config, history: History, streams: Streams
 ) -> Nudge:
@@ -78,7 +69,9 @@ def measure_and_nudge(
 class NoWarmStart:
     """The baseline: trains what was sampled, at no cost."""
 
+    name: ClassVar[str] = "none"
+
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return `sampled` itself."""
         del task, history, streams
-        return Nudge(sampled, policy="none")
+        return Nudge(sampled, self.name)

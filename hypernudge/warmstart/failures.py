@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from logging import Logger
+
 from hypernudge.trial import History, Nudge, Trial
-from hypernudge.warmstart.base import YIELDED
 
 LEFT = ": left as sampled"
+ATTEMPTS = 3  # measurements that may fail before a study goes on without
+COUNTED_AT = (ATTEMPTS, 10, 30, 100, 300, 1000, 3000, 10_000)  # failures without a success: say how many
+
+
+def was_tried(nudge: Nudge) -> bool:
+    """Whether a policy was asked for it: not where values lay out of bounds, or somebody chose them."""
+    return nudge.policy != "none"
 
 
 def failed(nudge: Nudge) -> bool:
@@ -13,7 +21,7 @@ def failed(nudge: Nudge) -> bool:
 
     What was flagged before a policy was asked, such as values out of bounds, is no failure of it.
     """
-    return changed_nothing(nudge) and nudge.policy != "none"
+    return changed_nothing(nudge) and was_tried(nudge)
 
 
 def failures(history: History) -> list[Trial]:
@@ -31,8 +39,8 @@ def first_cause(history: History) -> str:
 
 def attempts(history: History) -> list[Nudge]:
     """Return the nudges that were tried: not of trials that a user or a scheduler's model chose."""
-    asked = (trial.nudge for trial in history.trials if trial.nudge.reason != YIELDED)
-    return [nudge for nudge in asked if nudge.flagged or nudge.policy != "none"]
+    asked = (trial.nudge for trial in history.trials if trial.nudge.kind != "model_based_pick")
+    return [nudge for nudge in asked if nudge.flagged or was_tried(nudge)]
 
 
 def changed_nothing(nudge: Nudge) -> bool:
@@ -49,3 +57,16 @@ def total_failure(history: History) -> str:
     count = "the only trial" if len(tried) == 1 else f"each of {len(tried)} trials"
     cause = tried[0].reason.removesuffix(LEFT)
     return f"warm start: failed at {count}, trained as sampled; the first, at trial {first}: {cause}"
+
+
+def log_failure(logger: Logger, nudge: Nudge, history: History) -> None:
+    """Log a flagged nudge of the next trial: one by one at first, by the count where nothing else happens."""
+    number, tried = len(history.trials), attempts(history)
+    count = len(tried) + 1
+    always = count >= ATTEMPTS and all(map(changed_nothing, [nudge, *tried]))
+    say = logger.info if always and count > ATTEMPTS else logger.warning
+    say("warm start of trial %d: %s", number, nudge.reason)
+    if always and count in COUNTED_AT:
+        cause = (tried or [nudge])[0].reason.removesuffix(LEFT)
+        what = "warm start: failed at each of the %d trials so far, trained as sampled; the first: %s"
+        logger.warning(what, count, cause)

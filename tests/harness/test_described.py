@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 
 from hypernudge import cli
+from hypernudge.evidence.figures.decisions import group_of
 from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.cells.described import kinds_of
 from hypernudge.harness.cells.group import run_group
+from hypernudge.harness.inspection.explain import explanations
 from hypernudge.harness.inspection.prior import build_prior
 from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.registry import registered_only, resolve
 from hypernudge.results.digests import description_digest, record_digest
 from hypernudge.results.records import cell_path
+from hypernudge.trial import NUDGE_KINDS
 
 OWN = "tests.harness.test_described:Own"
 
@@ -157,3 +161,35 @@ def test_only_registered_names_are_built_where_results_are_read():
         with pytest.raises(ValueError, match="known name where results are read"):
             resolve("optimizer", "os:system")
     assert resolve("optimizer", "os:system")
+
+
+@pytest.mark.parametrize("policy", ["informed", "fixed_band", "density", "placebo"])
+def test_why_trials_started_as_they_did_is_noted_outside_the_results(tmp_path, policy):
+    folder = ran(tmp_path / "own", OWN, warm_start=policy)
+    record = record_of(folder)
+    kinds = record["description"]["kinds"]
+    assert len(kinds) == len(record["trials"]) and set(kinds) <= set(NUDGE_KINDS)
+    assert not any("kind" in trial["nudge"] for trial in record["trials"])
+    rows = explanations(folder)
+    assert [row["kind"] for row in rows] == kinds
+    for left_out in ({"kinds"}, set(record["description"])):  # as earlier versions wrote it
+        kept = {k: v for k, v in record["description"].items() if k not in left_out}
+        older = {**record, "description": {**kept, "digest": description_digest(kept)} if kept else None}
+        cell_path(folder / "only", 0).write_text(json.dumps(older))
+        before = explanations(folder)
+        assert list(map(group_of, before)) == list(map(group_of, rows))
+    assert kinds_of(record, {"kinds": [["?"], *kinds[1:]]})[1:] == tuple(kinds[1:])
+
+
+def test_decisions_are_grouped_by_kind_and_not_by_words():
+    row = {
+        "flagged": False,
+        "changed": True,
+        "kind": "moved",
+        "reason": "data and prior are guarded, redrawn",
+    }
+    assert group_of(row) == "redrawn"
+    assert group_of({**row, "changed": False}) == "left as sampled"
+    for kind, group in (("model_based_pick", "guard"), ("prior", "prior"), ("data", "data")):
+        assert group_of({**row, "kind": kind, "reason": ""}) == group
+        assert group_of({**row, "kind": kind, "flagged": True}) == "flagged"

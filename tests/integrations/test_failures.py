@@ -16,7 +16,7 @@ from hypernudge.task import GradientTask
 from hypernudge.trial import History, Started
 from tests.integrations.helpers import Tenfold, X, Y, loss, model, no_model, training
 
-CAUSE = "the measurement raised RuntimeError: out of memory"
+CAUSE = "the warm start raised RuntimeError: out of memory"
 
 
 def space():

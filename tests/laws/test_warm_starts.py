@@ -11,7 +11,6 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
-from hypernudge.warmstart.ahead import YIELDED
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.ohgw import OHGW, multi_step
 from hypernudge.warmstart.policies.random_step import RandomStep
@@ -124,7 +123,7 @@ def test_what_a_schedulers_model_chose_is_left_alone_by_policies_that_choose_too
     options = {"fitting": {"epochs": 10}} if scheduler is DyHPO else {}
     rule = scheduler(bowl.space, initial=5, max_trials=12, max_units=4, **options)
     trials = tune(bowl, rule, seed=0, workers=2, budget=400.0, warm_start=policy).history.trials
-    left = [trial.number for trial in trials if trial.nudge.reason == YIELDED]
+    left = [trial.number for trial in trials if trial.nudge.kind == "model_based_pick"]
     if POLICIES[name]["name"] not in YIELDING:
         assert left == []
         return

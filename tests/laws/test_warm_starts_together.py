@@ -13,10 +13,10 @@ from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.trial import History
 from hypernudge.tuner import trial_seed
-from hypernudge.warmstart.ahead import Nudger
 from hypernudge.warmstart.base import SupportsBatchMeasurement
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.ohgw import OHGW
+from hypernudge.warmstart.runner import WarmStartRunner
 from tests.engine.tasks import Branching, Quadratic, digits, table
 
 POLICIES = {
@@ -99,9 +99,9 @@ def test_one_that_raises_fails_alone():
             return super().batch(seed, step)
 
     task, streams = Picky(), Streams(0)
-    nudger = Nudger(OHGW(), task, ASHA(task.space, max_trials=6), streams, 4)
+    runner = WarmStartRunner(OHGW(), task, streams, ASHA(task.space, max_trials=6), 4)
     history = History()
-    nudge = nudger(task.space.sample(streams("config", 0)), history)
+    nudge = runner(task.space.sample(streams("config", 0)), history)
     assert nudge.changed and not nudge.flagged
 
 

@@ -182,12 +182,12 @@ def test_once_a_policy_gave_up_its_reason_is_why(bowl, name):
         try:
             nudge = policy(task, sampled, history, streams)
         except RuntimeError as error:  # as the callers of policies do
-            reason = f"the measurement raised RuntimeError: {error}: left as sampled"
+            reason = f"the warm start raised RuntimeError: {error}: left as sampled"
             nudge = Nudge(sampled, name, flagged=True, reason=reason)
         history.append(Started(number, sampled, nudge, 0.0))
     for trial in history.trials[ATTEMPTS:]:
         assert trial.nudge.flagged
-        assert "at trial 0: the measurement raised RuntimeError: out of memory" in trial.nudge.reason
+        assert "at trial 0: the warm start raised RuntimeError: out of memory" in trial.nudge.reason
         assert trial.nudge.reason.count("left as sampled") <= 1
 
 

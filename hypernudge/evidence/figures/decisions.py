@@ -12,19 +12,23 @@ from matplotlib.ticker import MaxNLocator
 
 from hypernudge.evidence.figures.style import WIDTH, legend_above
 
-_KINDS = ("left as sampled", "guard", "redrawn", "prior", "data", "flagged")
+_GROUPS = ("left as sampled", "guard", "redrawn", "prior", "data", "flagged")
+_OF_KIND = {
+    "guard": "guard",
+    "model_based_pick": "guard",
+    "redrawn": "redrawn",
+    "prior": "prior",
+    "data": "data",
+}
 _COLOURS = ("0.6", "0.35", "#0072B2", "#E69F00", "#009E73", "#D55E00")
 _MARKERS = ("o", "s", "^", "D", "v", "X")
 
 
-def kind_of(row: Mapping[str, Any]) -> str:
-    """Return the group that the reason of a decision belongs to."""
+def group_of(row: Mapping[str, Any]) -> str:
+    """Return the group that a decision is drawn in, by its `Nudge.kind`."""
     if row["flagged"]:
         return "flagged"
-    for kind in ("guard", "prior", "data", "redrawn"):
-        if kind in row["reason"]:
-            return kind
-    return "left as sampled" if not row["changed"] else "redrawn"
+    return _OF_KIND.get(row["kind"], "redrawn" if row["changed"] else "left as sampled")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
@@ -32,8 +36,7 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
 
     Args:
         rows: As `explanations` of `hypernudge.harness.inspection.explain` returns them, of one cell, with
-            `rate` = (sampled,
-            started), `log10` of the effective learning rates.
+            `rate` = (sampled, started), `log10` of the effective learning rates.
         title: What was trained, for the title.
     """
     figure = Figure(figsize=(WIDTH, 3.1), layout="constrained")
@@ -43,14 +46,14 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str) -> Figure:
     moved = before != after
     axes.vlines(numbers[moved], before[moved], after[moved], color="0.8", linewidth=0.8)
     axes.plot(numbers[moved], before[moved], "o", color="0.75", markersize=2.5)
-    kinds = [kind_of(row) for row in rows]
+    groups = [group_of(row) for row in rows]
     handles = []
-    for kind, colour, marker in zip(_KINDS, _COLOURS, _MARKERS, strict=True):
-        own = np.array([found == kind for found in kinds])
+    for group, colour, marker in zip(_GROUPS, _COLOURS, _MARKERS, strict=True):
+        own = np.array([found == group for found in groups])
         if own.any():
             axes.plot(numbers[own], after[own], marker, color=colour, markersize=4.5)
             handles.append(
-                Line2D([], [], color=colour, marker=marker, linestyle="", label=f"{kind}: {own.sum()}")
+                Line2D([], [], color=colour, marker=marker, linestyle="", label=f"{group}: {own.sum()}")
             )
     centres = [row["rate"][0] - row["z"] for row in rows if row["z"] is not None]
     if centres:

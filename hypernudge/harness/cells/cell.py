@@ -110,8 +110,10 @@ def engine_of(spec: dict[str, Any], prepared: Prepared, seed: int, **shared: Any
 
 def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study) -> dict[str, Any]:
     """Return the record of a completed study."""
+    kinds = [trial.nudge.kind for trial in study.history.trials]
     return {
         "format": 1,
+        "description": {"kinds": kinds},  # begun; what else belongs to it `describe` adds
         "cell": header(variation, seed),
         "declared": prepared.declared,
         "status": "completed",

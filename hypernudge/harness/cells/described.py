@@ -24,7 +24,7 @@ from hypernudge.results.jsonio import plain
 from hypernudge.results.records import Record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask, Reporting, Task
-from hypernudge.trial import History
+from hypernudge.trial import NUDGE_KINDS, History
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import USUAL_STEPS
 from hypernudge.warmstart.measurement.probe import PROBE, Probe
@@ -59,17 +59,17 @@ def describe(record: Record, task: Task, task_name: str) -> None:
     in `wall`, and in no other number. What goes wrong is noted: it must not cost the record.
     """
     begun = time.perf_counter()
-    of = record_digest(plain(record))
+    noted = {"of": record_digest(plain(record)), **record.get("description", {})}
     try:
         probe = noted_probe(record)
         own = task_name not in REGISTRY["task"]
         if probe is None and own and record["trials"] and isinstance(task, GradientTask):
             probe = walk_probe(record, task)
             record["wall"]["description_seconds"] = time.perf_counter() - begun
-        body = {"of": of, **_facts(record, task), "probe": probe, **_besides(record, task)}
+        body = {**noted, **_facts(record, task), "probe": probe, **_besides(record, task)}
         record["description"] = _sealed(body)
     except Exception:  # a user's task may fail in any way
-        record["description"] = _sealed({"of": of, "failed": traceback.format_exc()})
+        record["description"] = _sealed({**noted, "failed": traceback.format_exc()})
 
 
 def _sealed(body: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +152,23 @@ def facts_of(description: Mapping[str, Any], trials: int) -> Facts | None:
         return Facts(*names, steps, sampled, nudged, _or_none(description["probe"]))
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def kinds_of(record: Record, description: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return `Nudge.kind` of each trial, by the text of its reason where the description does not say."""
+    kinds = (description or {}).get("kinds")
+    if not (isinstance(kinds, list) and len(kinds) == len(record["trials"])):
+        kinds = [None] * len(record["trials"])  # a record of an earlier version
+    return tuple(
+        kind if kind in NUDGE_KINDS else _kind_by_text(trial.get("nudge") or {})
+        for kind, trial in zip(kinds, record["trials"], strict=True)
+    )
+
+
+def _kind_by_text(nudge: Mapping[str, Any]) -> str:
+    reason = str(nudge.get("reason", ""))
+    kind = next((kind for kind in ("guard", "prior", "data", "redrawn") if kind in reason), None)
+    return kind or ("moved" if nudge.get("changed") else "unchanged")
 
 
 def _or_none(value: Any) -> float | None:

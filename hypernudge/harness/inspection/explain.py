@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.cells.described import facts_of, rates_of, rebuilt_rule
+from hypernudge.harness.cells.described import facts_of, kinds_of, rates_of, rebuilt_rule
 from hypernudge.results.plan import Manifest, Variation, read_manifest
 from hypernudge.results.printable import printable
 from hypernudge.results.reading import check_output
@@ -26,7 +26,7 @@ Rates = list[tuple[float | None, float | None]]
 def explanations(
     results_dir: Path, run_id: str | None = None, seed: int | None = None, trial: int | None = None
 ) -> list[dict[str, Any]]:
-    """Return what happened to trials: sampled and nudged values that differ, `z`, reason, cost.
+    """Return what happened to trials: sampled and nudged values that differ, `z`, reason, its kind, cost.
 
     Args:
         results_dir: Results of `hypernudge run`.
@@ -89,16 +89,18 @@ def _cell(manifest: Manifest, variation: Variation, seed: int) -> list[dict[str,
         record = read_record(path, manifest.planned(variation, seed))
         if record is None:
             return None
-        rates = _rates(manifest, variation, record, path)
-        rows = zip(record["trials"], rates, strict=True)
-        return [_row(record["cell"], trial, rate, path) for trial, rate in rows]
+        description = description_of(record, path)
+        rates = _rates(manifest, variation, record, description)
+        rows = zip(record["trials"], kinds_of(record, description), rates, strict=True)
+        return [_row(record["cell"], trial, kind, rate, path) for trial, kind, rate in rows]
     except DamagedRecordError as error:
         say(f"left out: {error}")
         return None
 
 
-def _rates(manifest: Manifest, variation: Variation, record: Record, path: Path) -> Rates:
-    description = description_of(record, path)
+def _rates(
+    manifest: Manifest, variation: Variation, record: Record, description: Mapping[str, Any] | None
+) -> Rates:
     facts = facts_of(description, len(record["trials"])) if description is not None else None
     if facts is not None:
         return list(zip(facts.sampled, facts.nudged, strict=True))
@@ -144,7 +146,7 @@ def draw_cells(rows: list[dict[str, Any]], directory: Path, results_dir: Path) -
     return written
 
 
-_KINDS: dict[str, type | tuple[type, ...]] = {
+_FIELDS: dict[str, type | tuple[type, ...]] = {
     "policy": str,
     "changed": bool,
     "flagged": bool,
@@ -156,23 +158,28 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 
 
 def _row(
-    cell: Mapping[str, Any], variation: Mapping[str, Any], rate: tuple[float | None, float | None], path: Path
+    cell: Mapping[str, Any],
+    trial: Mapping[str, Any],
+    kind: str,
+    rate: tuple[float | None, float | None],
+    path: Path,
 ) -> dict[str, Any]:
-    nudge = variation.get("nudge") or {}
-    for key, kind in _KINDS.items():
-        if key not in nudge or not isinstance(nudge[key], kind):
+    nudge = trial.get("nudge") or {}
+    for key, expected in _FIELDS.items():
+        if key not in nudge or not isinstance(nudge[key], expected):
             raise DamagedRecordError(
-                path, f"trial {variation['trial']}: nudge.{key} is missing or of another type"
+                path, f"trial {trial['trial']}: nudge.{key} is missing or of another type"
             )
     moved = {
-        name: {"sampled": value, "nudged": variation["nudged"].get(name)}
-        for name, value in variation["sampled"].items()
-        if variation["nudged"].get(name) != value
+        name: {"sampled": value, "nudged": trial["nudged"].get(name)}
+        for name, value in trial["sampled"].items()
+        if trial["nudged"].get(name) != value
     }
-    identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": variation["trial"]}
+    identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": trial["trial"]}
     known = None if None in rate else list(rate)
-    fate = {"units": variation["units"], "status": variation["status"]}
-    return {**identity, **{key: nudge[key] for key in _KINDS}, "moved": moved, "rate": known, **fate}
+    why = {**{key: nudge[key] for key in _FIELDS}, "kind": kind}
+    fate = {"units": trial["units"], "status": trial["status"]}
+    return {**identity, **why, "moved": moved, "rate": known, **fate}
 
 
 def sentence(row: dict[str, Any]) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from hypernudge.errors import require_whole
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge
+from hypernudge.trial import History, Nudge, NudgeKind
 from hypernudge.warmstart.base import MAX_SAMPLES, measure_and_nudge
 from hypernudge.warmstart.failures import failed, first_cause
 from hypernudge.warmstart.measurement import rates
@@ -44,16 +44,15 @@ class AroundCurvature:
     measure_trials: int = 3
     batch_size: int = 128
 
-    name = "around_curvature"
+    name: ClassVar[str] = "around_curvature"
+    skip_model_based_picks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require_whole("measure_trials", self.measure_trials)
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES)
 
-    def choose(
-        self, task: Task, sampled: Config, rng: np.random.Generator, centre: float
-    ) -> tuple[Config, float, str]:
-        """Return the configuration, its `z` before, and the reason; `centre` is `log10(lr*)`."""
+    def choose(self, task: Task, sampled: Config, rng: np.random.Generator, centre: float) -> rates.Choice:
+        """Return what to train in the place of `sampled`; `centre` is `log10(lr*)`."""
         raise NotImplementedError
 
     def check(self, space: SearchSpace, task: Task) -> None:
@@ -113,7 +112,8 @@ class AroundCurvature:
         if not known:
             cause = "" if measured is not None else first_cause(history)
             reason = f"no finite curvature was measured{cause and f', first {cause}'}: left as sampled"
-            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=flops)
+            kind: NudgeKind = "not_finite" if measured is not None else "gave_up"
+            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=flops, kind=kind)
         rng = streams(self.name, number)
-        config, z, reason = self.choose(task, sampled, rng, sum(known) / len(known))
-        return rates.corrected(self.name, sampled, config, z, reason, flops, measurements)
+        choice = self.choose(task, sampled, rng, sum(known) / len(known))
+        return rates.corrected(self.name, sampled, choice, flops, measurements)

@@ -16,7 +16,7 @@ from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History
 from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS
-from hypernudge.warmstart.failures import failures, first_cause
+from hypernudge.warmstart.failures import ATTEMPTS, failures, first_cause
 from hypernudge.warmstart.measurement.rates import Scale
 from hypernudge.warmstart.requirements import needs_gradient
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from hypernudge.task import GradientTask, Task
 
 PROBE = "log10_probe"
-ATTEMPTS = 3  # probes that may fail before a study goes on without
 MEDIAN_SCALE = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
 RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
 SHRINKAGE, MAX_SHIFT = (
@@ -84,7 +83,7 @@ class Probe:
                 return Scale(trial.nudge.measurements[PROBE])
         if len(failures(history)) >= ATTEMPTS:
             why = f"off since {ATTEMPTS} attempts failed, the first {first_cause(history)}"
-            return Scale(math.nan, why=why)
+            return Scale(math.nan, why=why, kind="gave_up")
         number = len(history.trials)
         differentiable = needs_gradient(task, policy)
         at = differentiable.at(config)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real, SearchSpace
-from hypernudge.trial import Nudge
+from hypernudge.trial import Nudge, NudgeKind
 
 if TYPE_CHECKING:
     from hypernudge.optimizers import Optimizer
@@ -29,6 +29,17 @@ class Scale:
     flops: float = 0.0
     measurements: dict[str, float] = field(default_factory=dict)
     why: str = "the probe was not finite"
+    kind: NudgeKind = "not_finite"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy makes of a configuration: the one to train, `z` of the sampled one, and why."""
+
+    config: Config
+    z: float
+    reason: str
+    kind: NudgeKind
 
 
 def optimizer_of(task: Task) -> Optimizer:
@@ -78,39 +89,35 @@ def redrawn(
     centre: float,
     band: tuple[float, float],
     upper: float = math.inf,
-) -> tuple[Config, float, str]:
-    """Redraw the rate inside a band around `centre` if it lies below the band, or above `upper`.
-
-    Returns:
-        The configuration, its `z` before (decades above `centre`), and the reason.
-    """
+) -> Choice:
+    """Redraw the rate inside a band around `centre` if it lies below the band, or above `upper`."""
     low, high = band
     z = log_rate(task, sampled) - centre
     if low <= z <= upper:
-        return sampled, z, f"z = {z:.2f} is not below {low:g}: left as sampled"
+        return Choice(sampled, z, f"z = {z:.2f} is not below {low:g}: left as sampled", "unchanged")
     drawn = float(rng.uniform(low, high))
     side = f"below {low:g}" if z < low else f"above {upper:g}"
-    return at_rate(task, sampled, centre + drawn), z, f"z = {z:.2f} is {side}: redrawn at z = {drawn:.2f}"
+    reason = f"z = {z:.2f} is {side}: redrawn at z = {drawn:.2f}"
+    return Choice(at_rate(task, sampled, centre + drawn), z, reason, "redrawn")
 
 
 def corrected(
     policy: str,
     sampled: Config,
-    config: Config,
-    z: float,
-    reason: str,
+    choice: Choice,
     flops: float = 0.0,
     measurements: dict[str, float] | None = None,
 ) -> Nudge:
     """Return the nudge of a policy that found its centre."""
     return Nudge(
-        config,
+        choice.config,
         policy,
-        changed=config != sampled,
-        reason=reason,
-        z=z,
+        changed=choice.config != sampled,
+        reason=choice.reason,
+        z=choice.z,
         flops=flops,
         measurements=measurements or {},
+        kind=choice.kind,
     )
 
 

@@ -36,12 +36,10 @@ class CurvatureBand(AroundCurvature):
         InvalidArgumentError: If `low >= high`, or a count is below 1.
     """
 
-    yields: ClassVar[str] = "curvature_band"  # to a model of the scheduler's own
+    name: ClassVar[str] = "curvature_band"
 
     low: float = -1.25
     high: float = 0.25
-
-    name = "curvature_band"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -49,8 +47,6 @@ class CurvatureBand(AroundCurvature):
             require_real(name, getattr(self, name))
         require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
 
-    def choose(
-        self, task: Task, sampled: Config, rng: np.random.Generator, centre: float
-    ) -> tuple[Config, float, str]:
+    def choose(self, task: Task, sampled: Config, rng: np.random.Generator, centre: float) -> rates.Choice:
         """Redraw a rate that is too slow uniformly inside the band."""
         return rates.redrawn(task, sampled, rng, centre, (self.low, self.high))

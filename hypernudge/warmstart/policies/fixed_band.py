@@ -35,7 +35,8 @@ class FixedBand:
         InvalidArgumentError: If `low >= high`.
     """
 
-    yields: ClassVar[str] = "fixed_band"  # to a model of the scheduler's own
+    name: ClassVar[str] = "fixed_band"
+    skip_model_based_picks: ClassVar[bool] = True
 
     centre: float = CENTRE
     low: float = -1.25
@@ -49,11 +50,11 @@ class FixedBand:
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`."""
         del task
-        needs_rate(space, "fixed_band")
+        needs_rate(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was too slow."""
-        needs_rate(task.space, "fixed_band")
+        needs_rate(task.space, self.name)
         rng = streams("fixed_band", len(history.trials))
-        config, z, reason = rates.redrawn(task, sampled, rng, self.centre, (self.low, self.high))
-        return rates.corrected("fixed_band", sampled, config, z, reason)
+        choice = rates.redrawn(task, sampled, rng, self.centre, (self.low, self.high))
+        return rates.corrected(self.name, sampled, choice)

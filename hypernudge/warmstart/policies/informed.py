@@ -57,7 +57,8 @@ class Informed:
         InvalidArgumentError: If the prior cannot be read, nothing is left of it, or `max_units` is below 1.
     """
 
-    yields: ClassVar[str] = "informed"  # to a model of the scheduler's own
+    name: ClassVar[str] = "informed"
+    skip_model_based_picks: ClassVar[bool] = True
 
     prior: str = priors.SHIPPED
     include_own_family: bool = False
@@ -81,24 +82,27 @@ class Informed:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
         from hypernudge.task import GradientTask
 
-        needs_rate(task.space, "informed")
+        needs_rate(task.space, self.name)
         rule = rates.rule_of(task)
         scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
         if self.probe and isinstance(task, GradientTask):
-            scale = Probe()(task, "informed", sampled, history, streams)
+            scale = Probe()(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
             reason = f"{scale.why}: left as sampled"
-            return Nudge(sampled, "informed", flagged=True, reason=reason, flops=scale.flops)
+            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=scale.flops, kind=scale.kind)
         c = shrunk_scale(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
-        config, reason = sampled, self._guard(task, c, len(history.trials))
-        if not reason:
-            config, reason = self._choose(task, sampled, history, streams, c)
-        return rates.corrected("informed", sampled, config, z, reason, scale.flops, scale.measurements)
+        guard = self._guard(task, c, len(history.trials))
+        if guard:
+            choice = rates.Choice(sampled, z, guard, "guard")
+        else:
+            config, reason, learned = self._choose(task, sampled, history, streams, c)
+            choice = rates.Choice(config, z, reason, "data" if learned else "prior")
+        return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`, and a prior of which nothing is left for this task."""
-        needs_rate(space, "informed")
+        needs_rate(space, self.name)
         self._prior(task)
 
     def _guard(self, task: Task, c: float, number: int) -> str:
@@ -114,7 +118,8 @@ class Informed:
 
     def _choose(
         self, task: Task, sampled: Config, history: History, streams: Streams, c: float
-    ) -> tuple[Config, str]:
+    ) -> tuple[Config, str, int]:
+        """Return the chosen configuration, why, and how many results were learned from."""
         number = len(history.trials)
         rng = streams("informed", number)
         steps = self._steps(task, history)
@@ -130,7 +135,7 @@ class Informed:
         best = int(np.argmax(phi @ weights))
         z = rates.log_rate(task, candidates[best]) - c
         source = f"data of {learned} trials" if learned else "prior"
-        return candidates[best], f"{source}: best of {CANDIDATES} draws, at z = {z:.2f}"
+        return candidates[best], f"{source}: best of {CANDIDATES} draws, at z = {z:.2f}", learned
 
     def _posterior(
         self, task: Task, history: History, c: float, steps: float

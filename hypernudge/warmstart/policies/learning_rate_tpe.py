@@ -39,7 +39,8 @@ class LearningRateTPE:
         InvalidArgumentError: If `min_results < 4`, `gamma` is not in (0, 1), or a count is below 1.
     """
 
-    yields: ClassVar[str] = "density"  # to a model of the scheduler's own
+    name: ClassVar[str] = "density"
+    skip_model_based_picks: ClassVar[bool] = True
 
     min_results: int = 10
     gamma: float = 0.25
@@ -55,20 +56,19 @@ class LearningRateTPE:
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`."""
         del task
-        needs_rate(space, "density")
+        needs_rate(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration at the best candidate rate; unchanged while too little is known."""
-        needs_rate(task.space, "density")
+        needs_rate(task.space, self.name)
         number = len(history.trials)
         if number % self.passthrough_every == self.passthrough_every - 1:
-            return Nudge(
-                sampled, "density", reason=f"every {self.passthrough_every}th trial is left as sampled"
-            )
+            reason = f"every {self.passthrough_every}th trial is left as sampled"
+            return Nudge(sampled, self.name, reason=reason, kind="passthrough")
         unit, ranked = self._furthest(task, history)
         if not ranked:
             reason = f"no milestone has {self.min_results} results yet: left as sampled"
-            return Nudge(sampled, "density", reason=reason)
+            return Nudge(sampled, self.name, reason=reason, kind="warm_up")
         seen = np.array([rates.log_rate(task, config) for config in ranked])
         count = max(2, math.ceil(self.gamma * len(seen)))
         rng = streams("density", number)
@@ -77,7 +77,7 @@ class LearningRateTPE:
         best = float(drawn[int(np.argmax(advantage))])
         config = rates.at_rate(task, sampled, best)
         reason = f"log10 rate {best:.2f}: densest among the best {count} of {len(seen)} at {unit} units"
-        return Nudge(config, "density", changed=config != sampled, reason=reason)
+        return Nudge(config, self.name, changed=config != sampled, reason=reason, kind="redrawn")
 
     def _furthest(self, task: Task, history: History) -> tuple[int, list[Config]]:
         """Return the last milestone with enough results, and their configurations, best first; else none."""

@@ -34,23 +34,19 @@ class Newton(AroundCurvature):
         InvalidArgumentError: If `deviation` is not positive, or a count is below 1.
     """
 
-    yields: ClassVar[str] = "newton"  # to a model of the scheduler's own
+    name: ClassVar[str] = "newton"
 
     mean: float = -0.5
     deviation: float = 0.35
-
-    name = "newton"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_real("mean", self.mean)
         require_between("deviation", self.deviation, 0, remedy="0.35 is usual")
 
-    def choose(
-        self, task: Task, sampled: Config, rng: np.random.Generator, centre: float
-    ) -> tuple[Config, float, str]:
+    def choose(self, task: Task, sampled: Config, rng: np.random.Generator, centre: float) -> rates.Choice:
         """Redraw the rate, whatever it was."""
         z = rates.log_rate(task, sampled) - centre
         drawn = float(rng.normal(self.mean, self.deviation))
         config = rates.at_rate(task, sampled, centre + drawn)
-        return config, z, f"z = {z:.2f}: redrawn at z = {drawn:.2f}"
+        return rates.Choice(config, z, f"z = {z:.2f}: redrawn at z = {drawn:.2f}", "redrawn")

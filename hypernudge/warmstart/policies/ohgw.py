@@ -53,6 +53,11 @@ class OHGW:
     only: tuple[str, ...] | None = None
     policy: str = "literal"
 
+    @property
+    def name(self) -> str:
+        """Its name in records, as other policies have one; in YAML `name` says which policy."""
+        return self.policy
+
     def __post_init__(self) -> None:
         require_between("eta_h", self.eta_h, 0, 1e6, remedy="it must be positive: 1e-3 is the proposal")
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
@@ -101,7 +106,8 @@ class OHGW:
         del task, number, history, streams
         if not measured.finite:
             reason = f"hyper-gradient is not finite at step {measured.steps}: left as sampled"
-            return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=measured.flops)
+            flops = measured.flops
+            return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=flops, kind="not_finite")
         reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.objective} hyper-gradient"
         return Nudge(
             measured.config,
@@ -112,6 +118,7 @@ class OHGW:
             gradient=measured.total,
             gradient_norm=math.sqrt(sum(value * value for value in measured.total.values())),
             flops=measured.flops,
+            kind="moved",
         )
 
 

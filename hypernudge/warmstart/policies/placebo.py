@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
@@ -34,6 +34,8 @@ class Placebo:
         InvalidArgumentError: As `ProbeBand`.
     """
 
+    name: ClassVar[str] = "placebo"
+
     steps: int = Probe.steps
     skip: int = Probe.skip
     batch_size: int = Probe.batch_size
@@ -43,15 +45,17 @@ class Placebo:
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`, and a task that cannot be differentiated."""
-        needs_gradient(task, "placebo")
-        needs_rate(space, "placebo")
+        needs_gradient(task, self.name)
+        needs_rate(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return `sampled` itself, with the cost of the probe."""
-        needs_rate(task.space, "placebo")
-        scale = Probe(self.steps, self.skip, self.batch_size)(task, "placebo", sampled, history, streams)
+        needs_rate(task.space, self.name)
+        scale = Probe(self.steps, self.skip, self.batch_size)(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = scale.why
-            return Nudge(sampled, "placebo", flagged=True, reason=reason, flops=scale.flops)
+            return Nudge(
+                sampled, self.name, flagged=True, reason=scale.why, flops=scale.flops, kind=scale.kind
+            )
         z = rates.log_rate(task, sampled) - scale.value
-        return rates.corrected("placebo", sampled, sampled, z, "never acts", scale.flops, scale.measurements)
+        choice = rates.Choice(sampled, z, "never acts", "unchanged")
+        return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)

@@ -33,7 +33,8 @@ class ProbeBand:
         InvalidArgumentError: If `low >= high`, `skip` is not in [0, steps), or `batch_size` is below 1.
     """
 
-    yields: ClassVar[str] = "probe_band"  # to a model of the scheduler's own
+    name: ClassVar[str] = "probe_band"
+    skip_model_based_picks: ClassVar[bool] = True
 
     low: float = -0.7
     high: float = 0.8
@@ -49,17 +50,17 @@ class ProbeBand:
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`, and a task that cannot be differentiated."""
-        needs_gradient(task, "probe_band")
-        needs_rate(space, "probe_band")
+        needs_gradient(task, self.name)
+        needs_rate(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was outside the band."""
-        needs_rate(task.space, "probe_band")
+        needs_rate(task.space, self.name)
         probe = Probe(self.steps, self.skip, self.batch_size)
-        scale = probe(task, "probe_band", sampled, history, streams)
+        scale = probe(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
             reason = f"{scale.why}: left as sampled"
-            return Nudge(sampled, "probe_band", flagged=True, reason=reason, flops=scale.flops)
+            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=scale.flops, kind=scale.kind)
         rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
-        config, z, reason = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
-        return rates.corrected("probe_band", sampled, config, z, reason, scale.flops, scale.measurements)
+        choice = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
+        return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -37,6 +37,8 @@ class RandomStep:
         objective: Of the hyper-gradient whose length is taken, as in `OHGW`.
     """
 
+    name: ClassVar[str] = "random_step"
+
     eta_h: float = 1e-3
     batch_size: int = 128
     objective: str = "lookahead"
@@ -46,8 +48,8 @@ class RandomStep:
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without anything continuous, and a task that cannot be differentiated."""
-        needs_gradient(task, "random_step")
-        needs_continuous(space, "random_step")
+        needs_gradient(task, self.name)
+        needs_continuous(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration after the random step; unchanged and flagged without a finite length."""
@@ -59,7 +61,7 @@ class RandomStep:
         """Return the hyper-gradients whose lengths are taken."""
         from hypernudge.warmstart.measurement import measure
 
-        differentiable = needs_gradient(task, "random_step")
+        differentiable = needs_gradient(task, self.name)
         seeds = [measure.trial_seed_of(streams, number) for number in numbers]
         spec = measure.HyperGradientSpec(self.objective, self.batch_size)
         return measure.hyper_gradients(differentiable, configs, seeds, spec)
@@ -80,18 +82,19 @@ class RandomStep:
         m, parameters = measured, measure.selected(task, sampled, None)
         if not math.isfinite(m.norm):
             reason = "hyper-gradient is not finite: left as sampled"
-            return Nudge(sampled, "random_step", flagged=True, reason=reason, flops=m.flops)
+            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=m.flops, kind="not_finite")
         direction = streams("random_step", number).standard_normal(len(parameters))
         direction *= m.norm / max(float(np.linalg.norm(direction)), 1e-300)
         step = {p.name: float(value) for p, value in zip(parameters, direction, strict=True)}
         config = sampled.replace(**measure.stepped(sampled, parameters, step, self.eta_h))
         return Nudge(
             config,
-            "random_step",
+            self.name,
             changed=config != sampled,
             flagged=m.fallback,
             reason=f"random direction, length of the {self.objective} hyper-gradient step",
             gradient=m.gradient,
             gradient_norm=m.norm,
             flops=m.flops,
+            kind="moved",
         )

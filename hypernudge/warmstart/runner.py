@@ -1,37 +1,46 @@
-"""Measures several upcoming trials in one batch. An error in a warm start leaves that trial unchanged.
+"""Applies a warm start to the trials of one study: the only place where a policy is called and may fail.
 
-The study then continues. What a policy measures depends only on the trial's number and sampled configuration,
-so the next configurations can be measured together where the scheduler can name them. Each trial is charged
-for its own measurement; one whose trial never starts costs wall time only.
+An error in a warm start leaves that trial unchanged; the study continues. What a policy measures depends only
+on the trial's number and sampled configuration, so the next configurations can be measured together where the
+scheduler can name them. Each trial is charged for its own measurement; one whose trial never starts costs
+wall time only.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import YIELDED, NoWarmStart, SupportsBatchMeasurement, WarmStart, Yielding
+from hypernudge.warmstart.base import NoWarmStart, SupportsBatchMeasurement, WarmStart
+from hypernudge.warmstart.failures import LEFT, was_tried
 
 
-class Nudger:
+class WarmStartRunner:
     """Nudges the trials of one study.
 
     Args:
         policy: What nudges.
         task: What is tuned.
-        scheduler: Asked for the configurations to come.
         streams: Of the study.
+        scheduler: Asked for the configurations to come; None where nobody knows them.
         batch_size: For how many trials at once to measure.
     """
 
     def __init__(
-        self, policy: WarmStart, task: Task, scheduler: Scheduler, streams: Streams, batch_size: int
+        self,
+        policy: WarmStart,
+        task: Task,
+        streams: Streams,
+        scheduler: Scheduler | None = None,
+        batch_size: int = 1,
     ) -> None:
         self.policy = policy
         self._task, self._streams, self._batch_size = task, streams, batch_size
@@ -40,15 +49,36 @@ class Nudger:
         self._measuring: SupportsBatchMeasurement[Any] | None = (
             policy if isinstance(policy, SupportsBatchMeasurement) else None
         )
-        self._scheduler = scheduler if isinstance(scheduler, SupportsSpeculation) else None
+        self._scheduler: SupportsSpeculation | None = (
+            scheduler if isinstance(scheduler, SupportsSpeculation) else None
+        )
 
-    def __call__(self, sampled: Config, history: History, model_based_pick: bool = False) -> Nudge:
+    def __call__(
+        self,
+        sampled: Config,
+        history: History,
+        *,
+        model_based_pick: bool = False,
+        fit: Callable[[Config], Config] | None = None,
+        refuse_misuse: bool = False,
+    ) -> Nudge:
         """Nudge the next trial; if the policy raises, or leaves the space, it starts as it was sampled.
 
-        What the scheduler's own model chose also starts so, where the policy yields to models.
+        Args:
+            sampled: What the scheduler sampled.
+            history: The trials before.
+            model_based_pick: Whether the scheduler's own model chose it; policies that skip such trials are
+                not asked then.
+            fit: Maps what the policy chose to values that are allowed, where not all of the space is.
+            refuse_misuse: Whether an invalid argument that the policy finds at the first trial is raised.
+
+        Raises:
+            InvalidArgumentError: With `refuse_misuse` only, and before anything was tried.
         """
-        if model_based_pick and isinstance(self.policy, Yielding):
-            return Nudge(sampled, policy=self.policy.yields, reason=YIELDED)
+        name = name_of(self.policy)
+        if model_based_pick and getattr(self.policy, "skip_model_based_picks", False):
+            reason = f"guard: the scheduler's own model chose this configuration{LEFT}"
+            return Nudge(sampled, name, reason=reason, kind="model_based_pick")
         number, begun, spent = len(history.trials), time.perf_counter(), 0.0
         try:
             self._measure(number, sampled, history)
@@ -57,10 +87,16 @@ class Nudger:
             if known is not None:
                 spent = known[2]
             nudge = self._nudge(sampled, number, history, known)
-            self._task.space.check(nudge.config)
+            if fit is not None:
+                config = fit(nudge.config)
+                nudge = dataclasses.replace(nudge, config=config, changed=config != sampled)
+            nudge = self._inside(nudge, sampled)
         except Exception as error:  # a user's loss may raise: the trial then starts as it was sampled
-            reason = f"the warm start raised {type(error).__name__}: {error}"
-            nudge = Nudge(sampled, policy=type(self.policy).__name__, flagged=True, reason=reason)
+            first = not any(was_tried(trial.nudge) for trial in history.trials)
+            if refuse_misuse and first and isinstance(error, InvalidArgumentError):
+                raise
+            reason = f"the warm start raised {type(error).__name__}: {error}{LEFT}"
+            nudge = Nudge(sampled, name, flagged=True, reason=reason, kind="error")
         return dataclasses.replace(nudge, wall_seconds=spent + time.perf_counter() - begun)
 
     def expected(self, sampled: Config, number: int, history: History) -> Config | None:
@@ -74,6 +110,17 @@ class Nudger:
             return self._nudge(sampled, number, history, known).config
         except Exception:  # it will raise again when the trial starts, where it is reported
             return None
+
+    def _inside(self, nudge: Nudge, sampled: Config) -> Nudge:
+        """Return a nudge that stays in the space; what it cost is paid in either case."""
+        try:
+            self._task.space.check(nudge.config)
+        except InvalidArgumentError as error:
+            reason = f"the policy left the space ({error}){LEFT}"
+            return dataclasses.replace(
+                nudge, config=sampled, changed=False, flagged=True, reason=reason, kind="error"
+            )
+        return nudge
 
     def _nudge(
         self, sampled: Config, number: int, history: History, known: tuple[Config, Any, float] | None
@@ -107,3 +154,9 @@ class Nudger:
         likely = self._scheduler.propose_speculative(history, self._streams, 2 * self._batch_size, {})
         starts = [decision.config for decision in likely if isinstance(decision, Start)]
         return starts[: self._batch_size] if starts[:1] == [sampled] else [sampled]
+
+
+def name_of(policy: WarmStart) -> str:
+    """Return the name that an error of a policy is recorded under: its own, its function's or its class's."""
+    own: object = getattr(policy, "name", None) or getattr(policy, "__name__", None)
+    return own if isinstance(own, str) else type(policy).__name__
