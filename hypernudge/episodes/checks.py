@@ -9,16 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 from torch import Tensor
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, shown
 
 SEED_LIMIT = 1 << 63
-SHOWN = 120
-
-
-def shown(value: object) -> str:
-    """Return `repr(value)` on one line, shortened."""
-    text = " ".join(repr(value).split())
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 
 
 def refuse(name: str, rule: str, value: object, remedy: str) -> NoReturn:

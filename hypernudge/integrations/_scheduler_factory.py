@@ -18,16 +18,16 @@ STATEFUL = ("reward", "noise_source")
 
 
 class SchedulerFactory:
-    """Arguments of an :class:`~hypernudge.episodes.EpisodicScheduler`, kept until there is an optimizer.
+    """Arguments of an `EpisodicScheduler`, kept until there is an optimizer.
 
     Args:
         axes: What may change.
         controller: Builds the controller that decides instead of bandits, once per optimizer, for example
-            ``hypernudge.episodes.Alignment``.
+            `hypernudge.episodes.Alignment`.
         options: Keyword arguments of the scheduler. A reward is copied for every optimizer and training.
 
     Raises:
-        TypeError: ``controller`` is an instance: it would be shared between optimizers and trainings.
+        TypeError: `controller` is an instance: it would be shared between optimizers and trainings.
         ValueError: An argument is out of range; said here, not when the training begins.
     """
 
@@ -53,7 +53,7 @@ class SchedulerFactory:
         self._options = dict(options)
 
     def build(self, optimizer: Optimizer | Any) -> EpisodicScheduler:
-        """Attach a fresh scheduler to ``optimizer``."""
+        """Attach a fresh scheduler to `optimizer`."""
         controller = None if self._controller is None else self._controller()
         fresh = {name: copy.deepcopy(self._options[name]) for name in STATEFUL if name in self._options}
         options = {**self._options, **fresh}

@@ -340,7 +340,11 @@ def test_a_number_may_come_in_an_array_without_dimensions(kind):
     assert sorted(aees.get_logs()["selected_lr_values"]) == [0.5, 2.0]
 
 
-@pytest.mark.parametrize("value", [10**400, np.ones(2), np.ones(1), np.array(True), np.array("1")])
+@pytest.mark.parametrize(
+    "value",
+    [10**400, -(10**5000), np.ones(2), np.ones(1), np.array(True), np.array("1")],
+    ids=lambda value: type(value).__name__,
+)
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(ValueError, match=r"^rate must "):
         number("rate", value)
