@@ -1,8 +1,8 @@
 """What a hyper-gradient is the gradient *of*: scalar functions of the hyper-parameters.
 
-Each builder closes over a task, parameters and mini-batches and returns a pure function from natural
-hyper-parameter values (0-dimensional tensors) to a scalar loss. Differentiating it is somebody else's job
-(`reverse`, `forward`, `finite_differences`), so every combination exists and the three can be held equal.
+Each builder takes a task, parameters and mini-batches and returns a pure function from natural
+hyper-parameter values (0-dimensional tensors) to a scalar loss. `reverse`, `forward` and
+`finite_differences` differentiate any of them, so that the three can be compared.
 
 Costs in forward/backward equivalents, differentiated in reverse: direct 1, look-ahead about 4, unrolling `K`
 steps about `3 K + 1`.

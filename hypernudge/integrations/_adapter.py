@@ -1,4 +1,4 @@
-"""What all integrations share: one configuration in the tool's words in, the nudged one out."""
+"""Warm starts for other tools: translates names and values, and lets `WarmStartRunner` do the rest."""
 
 from __future__ import annotations
 

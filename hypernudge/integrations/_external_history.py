@@ -1,4 +1,4 @@
-"""What another tool's study has been through, as a `History`, which is what warm starts read."""
+"""Another tool's trials as a `History`, which is what warm starts read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a study's warm start failed, and why: told from its history alone."""
+"""Which warm starts of a study failed, why, and when to say so: told from its history alone."""
 
 from __future__ import annotations
 

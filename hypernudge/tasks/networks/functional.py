@@ -1,4 +1,4 @@
-"""A network as a function of its parameters, without the price of swapping them in and out of modules.
+"""A network as a function of its parameters, without the cost of swapping them in and out of modules.
 
 `torch.func.functional_call` costs about as much as a small network's forward pass. A plain chain of layers
 needs none of it: each layer is called as the function it is. Anything else goes through `functional_call`,

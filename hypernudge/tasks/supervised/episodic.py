@@ -1,7 +1,7 @@
 """Trials that are trained under episodic adaptation (AEES): what a warm start leaves, episodes may correct.
 
 The trial's own learning rate is the centre; during training a bandit multiplies it, and may add gradient
-noise, episode by episode (`hypernudge.episodes`). Hyper-gradients and their price are those of the plain
+noise, episode by episode (`hypernudge.episodes`). Hyper-gradients and their cost are those of the plain
 task.
 """
 

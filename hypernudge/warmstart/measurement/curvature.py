@@ -1,6 +1,7 @@
-"""What the policies around `lr*` share: it is measured for the first few trials of a study, then reused.
+"""The base of policies around `lr*`, the learning rate that curvature suggests.
 
-`lr*` varies by .1 to .2 decades between the trials of a study: one geometric mean serves all.
+`lr*` is measured for the first few trials of a study, then reused: it varies by .1 to .2 decades between
+trials, so one geometric mean serves all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a prior over configurations looks at: bumps over a few coordinates that mean the same on every task.
+"""Features of a configuration for the prior: hat functions of coordinates that mean the same on every task.
 
-The learning rate is seen from the probe's scale, weight decay as the shrinkage it does over a whole training.
-A hat function is one at its knot and falls linearly to zero at the neighbouring ones; beyond the outermost
-knots the outermost hats stay one.
+The learning rate counts in decades above the probe, weight decay as the shrinkage over a whole training.
+A hat function (linear B-spline) is one at its knot and falls linearly to zero at the neighbouring ones;
+beyond the outermost knots the outermost hats stay one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the gradient-based policies share: one measurement at a trial's initialisation, and its price."""
+"""What policies measure at a trial's initialisation: hyper-gradient, curvature or a walk; and its FLOPs."""
 
 from __future__ import annotations
 

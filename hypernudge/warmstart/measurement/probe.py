@@ -1,8 +1,8 @@
 """The probe: a few throw-away steps along the optimizer's first direction, each with its own best length.
 
-Curvature at initialisation names the scale of the first step only; where inputs are badly scaled the scale of
-later steps is another. A walk of a few steps sees that, once per study, from the initialisation and the data
-of one trial.
+Curvature at initialisation names the scale of the first step only. Where inputs are badly scaled, later steps
+have another scale. A walk of a few steps sees that. It is made once per study, from the initialisation and
+the data of one trial.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the policies that correct the learning rate alone share: effective rates, in decades."""
+"""Effective learning rates in decades (`log10`): shared by the policies that correct nothing else."""
 
 from __future__ import annotations
 

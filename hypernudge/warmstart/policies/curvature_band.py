@@ -2,8 +2,8 @@
 
 `lr* = g'd / max(d'Hd, 1e-3 d'd)` from one augmented mini-batch at initialisation, `d` the optimizer's first
 direction (SGD: the gradient); `z` is the number of decades of the effective learning rate above `lr*` (SGD:
-`lr / (1 - momentum)`). Only the slow side is corrected: rates that are too large die on the first rung by
-themselves, while slow ones linger.
+`lr / (1 - momentum)`). Only low rates are corrected: high ones fail on the first rung by themselves, while
+low ones cost a whole training.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Fixed band: the correction of `curvature_band` around a constant: the control of the measurement.
+"""Fixed band: the correction of `curvature_band` around a constant, as a control of the measurement.
 
-If it helps as much, what was measured carried nothing.
+If it helps as much, the measurement said nothing.
 """
 
 from __future__ import annotations

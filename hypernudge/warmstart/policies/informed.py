@@ -1,9 +1,9 @@
 """Informed: choose what to start from past tasks, a probe of this one, and what the study has seen so far.
 
-A linear model of a configuration's rank, with a prior learned on other tasks, is updated with every result of
-a first rung (Bayesian linear regression) and asked, by Thompson sampling, which of a few draws of the space
-to start. The probe, one short walk per study, says where on the learning-rate axis the prior's scale lies.
-Where the space leaves nothing to gain it does nothing, exactly.
+A linear model predicts a configuration's rank. Its prior was learned on other tasks; results of first rungs
+update it (Bayesian linear regression). Thompson sampling (Thompson 1933) then picks which of a few draws of
+the space to start. The probe, one short walk per study, places the prior on the learning-rate axis. Where the
+space leaves nothing to gain, the configuration stays as sampled.
 """
 
 from __future__ import annotations

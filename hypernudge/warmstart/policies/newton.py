@@ -1,7 +1,7 @@
 """Newton: draw every trial's learning rate around the one that curvature suggests.
 
-Strong where inputs are well scaled, harmful where they are not: curvature at initialisation then names
-another scale than the one that trains well. Kept for what it teaches; `informed` is what to use.
+It helps where inputs are well scaled and harms where they are not: there curvature at initialisation names
+another scale than the one that trains well. Kept as a comparison; use `informed`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The placebo: pays for the same probe as `informed`, and leaves every configuration as it was sampled.
 
-It shows the cost by itself, and its records hold what the probe measured: a prior is built from studies under
-it.
+It shows the cost by itself. Its records hold what the probe measured, so priors are built from its studies.
 """
 
 from __future__ import annotations

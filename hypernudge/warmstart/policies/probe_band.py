@@ -1,4 +1,4 @@
-"""Probe band: keep learning rates inside a band around what a short walk measured, once per study."""
+"""Probe band: keep learning rates inside a band around the scale that one short walk per study measures."""
 
 from __future__ import annotations
 

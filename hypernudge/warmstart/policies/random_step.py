@@ -1,7 +1,7 @@
 """The control: a step of the same length as the hyper-gradient's, in a random direction.
 
-If it helps as much as the real step, the gradient's direction carried nothing. It measures the gradient to
-know the length, so it costs the same.
+If it helps as much as the hyper-gradient's step, the direction said nothing. The length is that of the
+measured gradient, so the cost is the same.
 """
 
 from __future__ import annotations
