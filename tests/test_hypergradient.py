@@ -13,11 +13,11 @@ from hypernudge.hypergradient import (
     lookahead,
     loss_difference,
     reverse,
-    unroll,
 )
 from hypernudge.optimizers import SGD, AdamW
 from hypernudge.random import stream
 from hypernudge.tasks import builtin
+from tests.unroll import unroll
 
 # Forward mode makes PyTorch compile its own decompositions once, with a deprecated function of its own.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")

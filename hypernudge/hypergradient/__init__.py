@@ -12,5 +12,4 @@ from hypernudge.hypergradient.differentiate import reverse as reverse
 from hypernudge.hypergradient.objectives import direct as direct
 from hypernudge.hypergradient.objectives import gather_batch as gather_batch
 from hypernudge.hypergradient.objectives import lookahead as lookahead
-from hypernudge.hypergradient.objectives import unroll as unroll
 from hypernudge.hypergradient.stacked import reverse_many as reverse_many

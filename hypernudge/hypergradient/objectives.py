@@ -108,15 +108,3 @@ def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Object
         return task.loss(moved, second, hp)
 
     return objective
-
-
-def unroll(task: GradientTask, params: Params, batches: Sequence[Batch]) -> Objective:
-    """The last batch's loss after true optimizer steps on all others (Maclaurin et al. 2015)."""
-
-    def objective(hp: Mapping[str, Any]) -> Tensor:
-        w, state = params, task.optimizer.init(params)
-        for batch in batches[:-1]:
-            w, state = task.optimizer.update(w, gradient(task, w, batch, hp), state, hp)
-        return task.loss(w, batches[-1], hp)
-
-    return objective

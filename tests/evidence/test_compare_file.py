@@ -12,9 +12,10 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.loading.fromtable import study_from_table
 from hypernudge.evidence.loading.longform import check_long_form, read_long_form
 from hypernudge.evidence.loading.longform_files import SUFFIXES
-from hypernudge.evidence.loading.outcomes import Curves, outcomes_by_walking
+from hypernudge.evidence.loading.outcomes import Curves
 from hypernudge.evidence.report.compare_file import Request, compare_file
 from tests.evidence.long_tables import of_mixed_hardware, results, without_a_pair, written
+from tests.evidence.reference import outcomes_by_walking
 
 
 @pytest.fixture

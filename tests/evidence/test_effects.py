@@ -5,7 +5,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 from hypernudge.evidence.statistics import intervals
-from hypernudge.evidence.statistics.effects import effects, hodges_lehmann, hodges_lehmann_by_counting
+from hypernudge.evidence.statistics.effects import effects, hodges_lehmann
 from hypernudge.evidence.statistics.multiplicity import holm, holm_by_family
 from hypernudge.evidence.statistics.power import (
     best_case_adjusted_p,
@@ -13,6 +13,7 @@ from hypernudge.evidence.statistics.power import (
     pairs_needed,
     simulated_power,
 )
+from tests.evidence.reference import hodges_lehmann_by_counting
 from tests.evidence.test_paired import pairs_of
 
 

@@ -9,10 +9,10 @@ from hypernudge.evidence.loading.outcomes import (
     incumbent_on_grid,
     incumbents,
     outcomes,
-    outcomes_by_walking,
     rung_survival,
 )
 from hypernudge.evidence.statistics.survival import kaplan_meier_cdf
+from tests.evidence.reference import outcomes_by_walking
 
 
 def curves_of(*rows):

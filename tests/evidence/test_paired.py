@@ -8,9 +8,9 @@ from hypernudge.evidence.statistics.paired import (
     TimePairs,
     difference_test,
     order_pairs,
-    paired_p_by_enumeration,
     paired_test,
 )
+from tests.evidence.reference import paired_p_by_enumeration
 
 
 def pairs_of(baseline, method, budget=np.inf, baseline_final=None, method_final=None):

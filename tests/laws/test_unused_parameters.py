@@ -11,7 +11,7 @@ from hypernudge.engine.population import PopulationEngine
 from hypernudge.engine.trainer import Population
 from hypernudge.hypergradient.curvature import gradient_difference, hessian_vector, loss_difference
 from hypernudge.hypergradient.differentiate import finite_differences, forward, reverse
-from hypernudge.hypergradient.objectives import direct, lookahead, unroll
+from hypernudge.hypergradient.objectives import direct, lookahead
 from hypernudge.optimizers import SGD, AdamW
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
@@ -21,6 +21,7 @@ from hypernudge.task import GradientTask
 from hypernudge.trial import History
 from hypernudge.tuner import trial_seed
 from hypernudge.workspace import Workspace
+from tests.unroll import unroll
 
 SPACE = SearchSpace(
     [

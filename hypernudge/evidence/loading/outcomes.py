@@ -130,44 +130,6 @@ def outcomes(curves: Curves, *, target: Floats, budget: Floats, floor: Floats) -
     return Outcomes(time, reached, floor + area / budget, final, test)
 
 
-def outcomes_by_walking(curves: Curves, *, target: Floats, budget: Floats, floor: Floats) -> Outcomes:
-    """Slow twin of `outcomes`: walks every cell's curve event by event.
-
-    Raises:
-        ValueError: as `outcomes`.
-    """
-    target, budget, floor = _check(curves, target, budget, floor)
-    rows = []
-    for cell in range(budget.size):
-        events = [
-            (float(curves.time[i]), float(curves.validation[i]), float(curves.test[i]))
-            for i in range(curves.cell.size)
-            if curves.cell[i] == cell
-        ]
-        now, best, test, when, area = 0.0, None, float("nan"), None, 0.0
-        for moment, score, test_score in sorted(events, key=lambda event: event[0]):
-            if moment > budget[cell] or not np.isfinite(score):
-                continue
-            area += max(floor[cell], floor[cell] if best is None else best) * (moment - now)
-            now = moment
-            if best is None or score > best:
-                best, test = score, test_score
-            if when is None and best >= target[cell]:
-                when = moment
-        area += max(floor[cell], floor[cell] if best is None else best) * (budget[cell] - now)
-        rows.append(
-            (
-                budget[cell] if when is None else when,
-                when is not None,
-                area / budget[cell],
-                np.nan if best is None else best,
-                test,
-            )
-        )
-    columns = [np.array(column) for column in zip(*rows, strict=True)]
-    return Outcomes(columns[0], columns[1].astype(bool), columns[2], columns[3], columns[4])
-
-
 def incumbent_on_grid(best: Incumbents, cells: Ints, grid: Floats, floor: float) -> Floats:
     """Incumbent of some cells at given moments.
 

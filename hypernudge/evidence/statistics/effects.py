@@ -112,14 +112,6 @@ def hodges_lehmann(differences: NDArray[np.float64], level: float = 0.95) -> Int
     return Interval(estimate, float(walsh[limits[0]]), float(walsh[limits[1]]))
 
 
-def hodges_lehmann_by_counting(differences: NDArray[np.float64]) -> float:
-    """Slow twin of the estimate of `hodges_lehmann`: plain loops over all pairs i <= j."""
-    values = [float(value) for value in differences]
-    walsh = sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
-    middle = len(walsh) // 2
-    return walsh[middle] if len(walsh) % 2 else (walsh[middle - 1] + walsh[middle]) / 2
-
-
 @lru_cache(maxsize=2)
 def _pairs_of(n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Positions i <= j; a study has the same number of pairs in nearly all of its comparisons."""

@@ -25,7 +25,6 @@ from hypernudge.evidence.statistics.signed_rank import (
     least_p_value,
     midranks,
     signed_rank_test,
-    signed_rank_test_by_enumeration,
 )
 
 MINIMUM_PAIRS = 6
@@ -175,43 +174,6 @@ def paired_test(pairs: TimePairs) -> PairedTest:
         least_p=least_p_value(len(pairs)),
         powered=len(pairs) >= MINIMUM_PAIRS,
         method=result.method,
-    )
-
-
-def paired_p_by_enumeration(pairs: TimePairs) -> float:
-    """Slow twin of `paired_test`: one pair at a time in plain Python, then all sign patterns.
-
-    Raises:
-        ValueError: more than 16 untied pairs.
-    """
-    placed: list[tuple[int, float, int]] = []
-    for i in range(len(pairs)):
-        method, baseline = bool(pairs.method_reached[i]), bool(pairs.baseline_reached[i])
-        if method and baseline:
-            tier, value = 1, float(np.log(pairs.baseline_time[i]) - np.log(pairs.method_time[i]))
-        elif method or baseline:
-            tier, value = 2, 1.0 if method else -1.0
-        else:
-            tier, a, b = 0, float(pairs.method_final[i]), float(pairs.baseline_final[i])
-            if np.isnan(a) or np.isnan(b):
-                value = float(np.isnan(b)) - float(np.isnan(a))
-                value = value * np.inf if value else 0.0
-            else:
-                value = a - b
-        if value:
-            placed.append((tier, abs(value), 1 if value > 0 else -1))
-    scale = {t: max([m for u, m, _ in placed if u == t and np.isfinite(m)], default=0.0) for t in range(3)}
-
-    def same(t: int, m: float, tier: int, size: float) -> bool:
-        return t == tier and (m == size or abs(m - size) <= 1e-12 * scale[t])
-
-    ranks = [
-        sum((t, m) < (tier, size) and not same(t, m, tier, size) for t, m, _ in placed)
-        + (1 + sum(same(t, m, tier, size) for t, m, _ in placed)) / 2
-        for tier, size, _ in placed
-    ]
-    return signed_rank_test_by_enumeration(
-        np.array([sign for *_, sign in placed], dtype=np.int64), np.array(ranks)
     )
 
 

@@ -20,7 +20,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -186,25 +185,6 @@ def signed_rank_test(signs: NDArray[np.int64], ranks: NDArray[np.float64]) -> Si
     low = round(2 * min(w_plus, w_minus))
     # The distribution is symmetric, so the smaller rank sum's lower tail is the smaller of the two tails.
     return SignedRank(min(1.0, 2.0 * _lower_tail(np.sort(doubled), low)), w_plus, w_minus, n, "exact")
-
-
-def signed_rank_test_by_enumeration(signs: NDArray[np.int64], ranks: NDArray[np.float64]) -> float:
-    """Slow twin of `signed_rank_test`: the two-sided p from all 2^n sign patterns, for n <= 16.
-
-    Raises:
-        ValueError: more than 16 pairs, or invalid signs.
-    """
-    signs, ranks = np.asarray(signs), np.asarray(ranks, dtype=np.float64)
-    _check(signs, ranks)
-    if signs.size > 16:
-        raise ValueError(f"enumeration needs at most 16 pairs, got {signs.size}; use signed_rank_test.")
-    observed = sum(rank for sign, rank in zip(signs, ranks, strict=True) if sign > 0)
-    below = above = 0
-    for pattern in product((False, True), repeat=len(ranks)):
-        total = sum(rank for taken, rank in zip(pattern, ranks, strict=True) if taken)
-        below += total <= observed
-        above += total >= observed
-    return min(1.0, 2.0 * min(below, above) / 2.0 ** len(ranks))
 
 
 def least_p_value(n: int) -> float:

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from hypernudge import SGD, AdamW
-from hypernudge.hypergradient import finite_differences, forward, gather_batch, lookahead, reverse, unroll
+from hypernudge.hypergradient import finite_differences, forward, gather_batch, lookahead, reverse
 from hypernudge.random import integer, stream
 from hypernudge.task import TrainingState
 from tests.tasks.module.small import CONFIG, NETWORKS, SIZE, SPACE, STEPS, task_of
+from tests.unroll import unroll
 
 RULES = {
     "sgd": "sgd",
