@@ -123,7 +123,7 @@ def test_translation_is_bilinear_and_zero_magnitude_is_the_image():
     offset = 2 * torch.rand(6, 2, generator=generator, dtype=torch.float64) - 1
     taps = translation_taps(images, offset)
     assert torch.equal(translate(taps, offset, 0.0), images)
-    # The slow twin: sampling the image at shifted coordinates.
+    # The reference: sampling the image at shifted coordinates.
     magnitude = 0.7
     shift = magnitude * offset
     rows, columns = torch.arange(5.0, dtype=torch.float64), torch.arange(7.0, dtype=torch.float64)

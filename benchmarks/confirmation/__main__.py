@@ -38,8 +38,8 @@ def main() -> int:
         help="panels of the figure",
     )
     options = parser.parse_args()
-    tuples = report.read(options.directories)
-    found = list(report.rows(tuples))
+    settings = report.read(options.directories)
+    found = list(report.rows(settings))
     text = report.markdown(found)
     sys.stdout.write(text)
     if options.output is None:
@@ -47,8 +47,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "pooled.md").write_text(text)
     (options.output / "pooled.csv").write_text(_csv(found))
-    drawn = [method for method in options.drawn if any(t.method == method for t in tuples)]
-    figure.save(tuples, drawn, options.output)
+    drawn = [method for method in options.drawn if any(t.method == method for t in settings)]
+    figure.save(settings, drawn, options.output)
     for directory in options.directories:
         cells = []
         for path in sorted(directory.glob("*/results.json")):

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from benchmarks.confirmation.report import Tuple, judged
+from benchmarks.confirmation.report import Setting, judged
 from hypernudge.evidence.figures import style
 from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.loading.plan import Criteria
@@ -26,17 +26,17 @@ SPACE_MARKS: Mapping[str, dict[str, Any]] = {
 }
 
 
-def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
-    """Return the figure with a row for each task, scheduler and space; Holm over all tuples of a method."""
-    rows = list(dict.fromkeys((t.task, t.scheduler, t.space) for t in tuples))
+def draw(settings: Sequence[Setting], methods: Sequence[str]) -> Figure:
+    """Return the figure with a row for each task, scheduler and space; Holm over all settings of a method."""
+    rows = list(dict.fromkeys((t.task, t.scheduler, t.space) for t in settings))
     several = len({scheduler for _, scheduler, _ in rows}) > 1
     names = [f"{task}, {f'{scheduler}, ' if several else ''}{space}" for task, scheduler, space in rows]
     used: set[str] = set()
     with style.context():
-        estimates = [t.ratio.estimate for t in tuples if t.method in methods]
+        estimates = [t.ratio.estimate for t in settings if t.method in methods]
         figure, panels = _panels(names, methods, 0.15, estimates)
         for axes, method in zip(panels, methods, strict=True):
-            mine = [t for t in tuples if t.method == method]
+            mine = [t for t in settings if t.method == method]
             for t, label in zip(mine, judged(mine)[1], strict=True):
                 y, shown = rows.index((t.task, t.scheduler, t.space)), MARKS[label]
                 used.add(label)
@@ -47,11 +47,11 @@ def draw(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
     return figure
 
 
-def draw_spaces(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
+def draw_spaces(settings: Sequence[Setting], methods: Sequence[str]) -> Figure:
     """Return the figure with a row for each task: geometric means over the schedulers, by space."""
-    tasks = list(dict.fromkeys(t.task for t in tuples))
-    spaces = [space for space in SPACE_MARKS if any(t.space == space for t in tuples)]
-    means = {(method, space): _means(tuples, method, space) for method in methods for space in spaces}
+    tasks = list(dict.fromkeys(t.task for t in settings))
+    spaces = [space for space in SPACE_MARKS if any(t.space == space for t in settings)]
+    means = {(method, space): _means(settings, method, space) for method in methods for space in spaces}
     estimates = [mean for of_tasks in means.values() for mean in of_tasks.values()]
     with style.context():
         figure, panels = _panels(tasks, methods, 0.17, estimates)
@@ -64,10 +64,10 @@ def draw_spaces(tuples: Sequence[Tuple], methods: Sequence[str]) -> Figure:
     return figure
 
 
-def _means(tuples: Sequence[Tuple], method: str, space: str) -> dict[str, float]:
+def _means(settings: Sequence[Setting], method: str, space: str) -> dict[str, float]:
     """Return the geometric mean ratio of each task over its schedulers."""
     logs: dict[str, list[float]] = {}
-    for t in tuples:
+    for t in settings:
         if (t.method, t.space) == (method, space):
             logs.setdefault(t.task, []).append(math.log(t.ratio.estimate))
     return {task: math.exp(math.fsum(values) / len(values)) for task, values in logs.items()}
@@ -102,9 +102,9 @@ def _legend(figure: Figure, marks: Mapping[str, dict[str, Any]]) -> None:
     style.legend_above(figure, [*handles, patch])
 
 
-def save(tuples: Sequence[Tuple], methods: Sequence[str], folder: Path) -> None:
+def save(settings: Sequence[Setting], methods: Sequence[str], folder: Path) -> None:
     """Write `ratios.svg` and `spaces.svg`, the same bytes for the same numbers."""
     with style.context():
-        draw(tuples, methods).savefig(folder / "ratios.svg", metadata={"Date": None})
-        if any(t.space in SPACE_MARKS for t in tuples):
-            draw_spaces(tuples, methods).savefig(folder / "spaces.svg", metadata={"Date": None})
+        draw(settings, methods).savefig(folder / "ratios.svg", metadata={"Date": None})
+        if any(t.space in SPACE_MARKS for t in settings):
+            draw_spaces(settings, methods).savefig(folder / "spaces.svg", metadata={"Date": None})

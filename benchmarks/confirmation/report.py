@@ -4,8 +4,8 @@
         --output benchmarks/results/confirmation
 
 Each block has been judged by itself, by its own plan; here their comparisons are pooled: geometric-mean ratio
-with a Student interval over data sets and networks (tasks without their space), Holm over all tuples of a
-method in the scope, and the share of tuples that are improved by the same rule as in the plans.
+with a Student interval over data sets and networks (tasks without their space), Holm over all settings of a
+method in the scope, and the share of settings that are improved by the same rule as in the plans.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SPACES = ("narrow", "mid", "wide")
 
 
 @dataclass(frozen=True)
-class Tuple:
+class Setting:
     """One comparison of a block, and where it belongs."""
 
     block: str
@@ -45,13 +45,13 @@ class Tuple:
         return _interval(self.comparison["time_to_target"]["ratio"])
 
 
-def read(directories: Iterable[Path]) -> list[Tuple]:
+def read(directories: Iterable[Path]) -> list[Setting]:
     """Return the comparisons of evaluated blocks; those without any pair are left out.
 
     Where two blocks compare the same warm start on the same task, scheduler and space the one that is named
     later counts: it was run for what has changed since.
     """
-    found: dict[tuple[str, ...], Tuple] = {}
+    found: dict[tuple[str, ...], Setting] = {}
     for directory in directories:
         evaluation = json.loads((directory / "evaluation.json").read_text())
         for comparison in evaluation["comparisons"]:
@@ -61,30 +61,30 @@ def read(directories: Iterable[Path]) -> list[Tuple]:
             if space not in SPACES:
                 task, space = comparison["task"], "own"
             of = comparison["scheduler"], comparison["warm_start"]
-            found[task, space, *of] = Tuple(directory.name, task, space, *of, comparison)
+            found[task, space, *of] = Setting(directory.name, task, space, *of, comparison)
     return list(found.values())
 
 
-def judged(tuples: Sequence[Tuple]) -> tuple[np.ndarray, list[str]]:
-    """Return p values after Holm over these tuples of one method, and verdicts by the plans' criteria."""
-    p = holm([t.comparison["time_to_target"]["p"] for t in tuples])
+def judged(settings: Sequence[Setting]) -> tuple[np.ndarray, list[str]]:
+    """Return p values after Holm over these settings of one method, and verdicts by the plans' criteria."""
+    p = holm([t.comparison["time_to_target"]["p"] for t in settings])
     labels: list[str] = [
         judge(_facts(t.comparison, float(p_holm)), Criteria()).label
-        for t, p_holm in zip(tuples, p, strict=True)
+        for t, p_holm in zip(settings, p, strict=True)
     ]
     return p, labels
 
 
-def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
-    """Return what tuples of one method say together."""
-    p, labels = judged(tuples)
+def pooled(settings: Sequence[Setting]) -> dict[str, Any]:
+    """Return what settings of one method say together."""
+    p, labels = judged(settings)
     by_task: dict[str, list[float]] = {}
-    for t in tuples:
+    for t in settings:
         by_task.setdefault(t.task, []).append(math.log(t.ratio.estimate))
     ratio = mean_interval(np.array([np.mean(values) for values in by_task.values()])).exp()
-    final = [t.comparison["final_score"]["relative_difference"]["estimate"] for t in tuples]
+    final = [t.comparison["final_score"]["relative_difference"]["estimate"] for t in settings]
     return {
-        "tuples": len(tuples),
+        "tuples": len(settings),
         "tasks": len(by_task),
         "ratio": ratio.estimate,
         "low": ratio.low,
@@ -92,17 +92,17 @@ def pooled(tuples: Sequence[Tuple]) -> dict[str, Any]:
         **{label: labels.count(label) for label in ("improved", "harmed", "equivalent", "inconclusive")},
         "significantly_later": sum(
             q < 0.05 and t.comparison["time_to_target"]["favours"] == "baseline"
-            for t, q in zip(tuples, p, strict=True)
+            for t, q in zip(settings, p, strict=True)
         ),
         "final_difference": float(np.mean(final)),
-        "overhead": float(np.mean([t.comparison["overhead"] for t in tuples])),
+        "overhead": float(np.mean([t.comparison["overhead"] for t in settings])),
     }
 
 
-def rows(tuples: Sequence[Tuple]) -> Iterator[dict[str, Any]]:
+def rows(settings: Sequence[Setting]) -> Iterator[dict[str, Any]]:
     """Yield a row per scope and method: all, mid and wide together, each space; each scheduler in them."""
-    schedulers = sorted({t.scheduler for t in tuples})
-    spaces = [space for space in (*SPACES, "own") if any(t.space == space for t in tuples)]
+    schedulers = sorted({t.scheduler for t in settings})
+    spaces = [space for space in (*SPACES, "own") if any(t.space == space for t in settings)]
     scopes = [("all", set(schedulers), set(spaces))]
     if {"mid", "wide"} <= set(spaces):
         scopes.append(("mid and wide", set(schedulers), {"mid", "wide"}))
@@ -113,10 +113,10 @@ def rows(tuples: Sequence[Tuple]) -> Iterator[dict[str, Any]]:
             scopes.append((space, set(schedulers), {space}))
         scopes += [(f"{s}, {space}", {s}, {space}) for s in schedulers]
     for scope, of_schedulers, of_spaces in scopes:
-        for method in dict.fromkeys(t.method for t in tuples):
+        for method in dict.fromkeys(t.method for t in settings):
             chosen = [
                 t
-                for t in tuples
+                for t in settings
                 if t.method == method and t.scheduler in of_schedulers and t.space in of_spaces
             ]
             if chosen:
@@ -126,7 +126,7 @@ def rows(tuples: Sequence[Tuple]) -> Iterator[dict[str, Any]]:
 def markdown(found: Iterable[dict[str, Any]]) -> str:
     """Return the rows as a table."""
     lines = [
-        "| scope | warm start | tuples | ratio [95 %] | improved | harmed | later (Holm) | score | cost |",
+        "| scope | warm start | settings | ratio [95 %] | improved | harmed | later (Holm) | score | cost |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in found:

@@ -105,7 +105,7 @@ def _last_line(summary: Mapping[str, Any]) -> Summary:
             if not low <= share <= high
         ),
         *(
-            f"coverage of the share of tuples, {setting}: {share:.4f}"
+            f"coverage of the share of settings, {setting}: {share:.4f}"
             for setting, share in summary["share_coverage"].items()
             if not low <= share <= high
         ),

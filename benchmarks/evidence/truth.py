@@ -193,17 +193,17 @@ def _aggregate(setting: tuple[int, float], *, studies: int, seed: int, bootstrap
 
 
 def share_coverage() -> dict[str, float]:
-    """Coverage of the exact interval of a share, itself exact: tuples and true share -> coverage.
+    """Coverage of the exact interval of a share, itself exact: settings and true share -> coverage.
 
-    Clopper-Pearson promises at least .95, always; with few tuples that makes it longer than it need be.
+    Clopper-Pearson promises at least .95, always; with few settings that makes it longer than it need be.
     """
     return {
-        f"{tuples} tuples, share {share}": sum(
-            math.comb(tuples, met) * share**met * (1 - share) ** (tuples - met)
-            for met in range(tuples + 1)
-            if (interval := clopper_pearson(met, tuples)).low <= share <= interval.high
+        f"{settings} tuples, share {share}": sum(
+            math.comb(settings, met) * share**met * (1 - share) ** (settings - met)
+            for met in range(settings + 1)
+            if (interval := clopper_pearson(met, settings)).low <= share <= interval.high
         )
-        for tuples in (3, 12, 24, 60)
+        for settings in (3, 12, 24, 60)
         for share in (0.5, 0.75, 0.9)
     }
 

@@ -90,3 +90,21 @@ def hodges_lehmann_by_counting(differences):
     walsh = sorted((a + b) / 2 for i, a in enumerate(values) for b in values[i:])
     middle = len(walsh) // 2
     return walsh[middle] if len(walsh) % 2 else (walsh[middle - 1] + walsh[middle]) / 2
+
+
+def bootstrap_means_by_resampling(tasks, drawn, rng):
+    """`bootstrap_means` of `mean_statistic`: repeats every drawn seed in plain Python."""
+    slots = {}
+    for index, values in enumerate(tasks):
+        seeds = values.shape[2]
+        for position in zip(*np.nonzero(drawn == index), strict=True):
+            counts = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds))
+            repeated = np.repeat(np.arange(seeds), counts)
+            rows = [[float(row[s]) for s in repeated if np.isfinite(row[s])] for row in values[0]]
+            means = [sum(row) / len(row) for row in rows if row]
+            slots[int(position[0]), int(position[1])] = sum(means) / len(means) if means else float("nan")
+    result = []
+    for draw in range(drawn.shape[0]):
+        kept = [slots[draw, slot] for slot in range(drawn.shape[1]) if np.isfinite(slots[draw, slot])]
+        result.append(sum(kept) / len(kept) if kept else float("nan"))
+    return np.array(result)

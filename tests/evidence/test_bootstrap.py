@@ -3,11 +3,11 @@ import pytest
 
 from hypernudge.evidence.statistics.bootstrap import (
     bootstrap_means,
-    bootstrap_means_by_resampling,
     hierarchical_bootstrap,
     log_sd_ratio_statistic,
     mean_statistic,
 )
+from tests.evidence.reference import bootstrap_means_by_resampling
 
 
 def tasks_of(rng, count=3, schedulers=2, seeds=8, missing=0.1):

@@ -128,7 +128,7 @@ def test_trials_may_end_at_the_same_moment():
 
 
 def walk(frame):
-    """Slow twin of the order checks: row by row, in plain Python; the first violation's position."""
+    """The order checks row by row, in plain Python: the first violation's position."""
     last, seen = {}, set()
     repeated, backwards = [], []
     for position, row in enumerate(frame.to_dict("records")):

@@ -47,25 +47,25 @@ def blocks(tmp_path):
 
 
 def test_scopes_ratios_and_verdicts(blocks):
-    tuples = report.read(blocks)
-    assert [(t.task, t.space, t.block) for t in tuples] == [
+    settings = report.read(blocks)
+    assert [(t.task, t.space, t.block) for t in settings] == [
         ("a", "mid", "asha"),
         ("a", "wide", "asha"),
         ("b", "mid", "asha"),
         ("a", "narrow", "narrow"),
     ]
-    found = {row["scope"]: row for row in report.rows(tuples)}
+    found = {row["scope"]: row for row in report.rows(settings)}
     assert list(found) == ["all", "mid and wide", "asha, narrow", "asha, mid", "asha, wide"]
     both = found["mid and wide"]
     # Two tasks: the mean of their mean log ratios, log .5 and log 1.
     assert both["tuples"] == 3 and both["tasks"] == 2
     assert both["ratio"] == pytest.approx(math.sqrt(0.5))
-    # .03 becomes .06 beside .001 and .9: one tuple of three is improved.
+    # .03 becomes .06 beside .001 and .9: one setting of three is improved.
     assert (both["improved"], both["harmed"], both["significantly_later"]) == (1, 0, 0)
     assert found["asha, wide"]["improved"] == 1
     narrow = found["asha, narrow"]
     assert (narrow["harmed"], narrow["significantly_later"]) == (0, 1)  # later, but the final score is higher
-    assert "| mid and wide | `informed` | 3 | 0.707 [" in report.markdown(report.rows(tuples))
+    assert "| mid and wide | `informed` | 3 | 0.707 [" in report.markdown(report.rows(settings))
 
 
 def test_a_later_block_supersedes_what_it_has_run_again(blocks, tmp_path):
@@ -78,11 +78,11 @@ def test_a_later_block_supersedes_what_it_has_run_again(blocks, tmp_path):
 
 
 def test_figures(blocks):
-    tuples = [*report.read(blocks), *report.read(blocks[:1])]
-    drawn = figure.draw_spaces(tuples, ["informed"])
+    settings = [*report.read(blocks), *report.read(blocks[:1])]
+    drawn = figure.draw_spaces(settings, ["informed"])
     points = {line.get_marker(): line.get_xydata().tolist() for line in drawn.axes[0].get_lines()}
     # The mid space, a row for each task.
     assert points["s"] == [[pytest.approx(0.5), 0], [pytest.approx(1.0), 1]]
     assert points["v"] == [[pytest.approx(1.3), 0]]
-    rows = [label.get_text() for label in figure.draw(tuples, ["informed"]).axes[0].get_yticklabels()]
+    rows = [label.get_text() for label in figure.draw(settings, ["informed"]).axes[0].get_yticklabels()]
     assert rows == ["a, mid", "a, wide", "b, mid", "a, narrow"]

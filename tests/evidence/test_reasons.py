@@ -29,7 +29,7 @@ def table(path, ratios):
             "met in 2 of 2, but the interval of the ratio over 2 tasks reaches ",
         ),
         ({"a": 0.5, "b": 1.0}, "inconclusive", "met in 1 of 2, which neither supports nor refutes it"),
-        ({"a": 0.5, "b": 0.5, "c": 0.51}, "supported", "in at least 75% of the tuples"),
+        ({"a": 0.5, "b": 0.5, "c": 0.51}, "supported", "in at least 75% of the settings"),
     ],
 )
 def test_the_reason_says_what_stood_in_the_way(tmp_path, ratios, verdict, words):

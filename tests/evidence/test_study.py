@@ -211,7 +211,7 @@ def test_a_method_equal_to_its_baseline_is_equivalent_and_one_that_is_sooner_imp
     assert (criterion.name, criterion.met, criterion.judgement) == ("time_to_target", 1, "supported")
 
 
-def test_missing_tuples_keep_a_claim_open(tmp_path):
+def test_missing_settings_keep_a_claim_open(tmp_path):
     root = write_study(
         tmp_path / "s", tasks=("a", "b", "c"), methods=("none", "literal"), seeds=range(6), target=0.6
     )

@@ -50,7 +50,7 @@ class CellRun:
         tags: What identifies it: study, plan, task, scheduler, variation, seed, status.
         parameters: The variation's configuration, flattened with dots.
         points: In the order of time; at least one, which has no score if the cell never had.
-        summary: Outcomes and bill; a target that was not reached has no `time_to_target`.
+        summary: Outcomes and cost; a target that was not reached has no `time_to_target`.
     """
 
     name: str

@@ -44,7 +44,7 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
             markersize=4.5,
             markerfacecolor="white",
             linestyle=(0, (4, 1)),
-            label="against the placebo (baseline with the bill as extra budget)",
+            label="against the placebo (baseline with the cost as extra budget)",
         ),
     ]
     legend_above(figure, handles)

@@ -1,4 +1,4 @@
-"""What a figure is drawn from, and what it becomes."""
+"""An evaluated study, which figures are drawn from, and a drawing, which each becomes."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
 
 
 def draw_ranks(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
-    """Mean ranks over tuples with Nemenyi's critical difference.
+    """Mean ranks over settings with Nemenyi's critical difference.
 
     Source: Demsar (2006), "Statistical comparisons of classifiers over multiple data sets", JMLR 7.
     """
@@ -100,7 +100,7 @@ def draw_ranks(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(f"mean rank of the time to target over {n} tuples [-]; 1 is soonest")
+    axes.set_xlabel(f"mean rank of the time to target over {n} settings [-]; 1 is soonest")
     bar = Line2D(
         [], [], color="0.75", linewidth=3, label=f"critical difference {critical:.2f} (Nemenyi, 95 %)"
     )

@@ -1,4 +1,4 @@
-"""Doubts that any study may raise, whoever wrote it: missing cells, too few seeds, a target too high."""
+"""Checks of any study, whoever wrote it: missing cells, crashed runs, too few seeds, a target too high."""
 
 from __future__ import annotations
 

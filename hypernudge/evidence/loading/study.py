@@ -1,7 +1,7 @@
 """A results directory as tidy frames. What cannot be read is named, kept aside and counted as missing.
 
 study = load_study(Path("results/smoke"))
-study.cells      one row per PLANNED cell: status, outcomes, bill, memory
+study.cells      one row per PLANNED cell: status, outcomes, cost, memory
 study.trials     one row per trial: what was sampled, what was nudged, how far it got
 study.problems   what was not as declared, file by file
 """

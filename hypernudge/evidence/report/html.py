@@ -157,7 +157,7 @@ def _criteria(criteria: Sequence[Criterion]) -> Iterator[str]:
         yield f"<li><strong>{_escape(method)}</strong>: {judged}</li>"
     yield "</ul><p><small>"
     yield "<br>".join(f"{name.replace('_', ' ')}: {_escape(rule)}" for name, rule in _rules(criteria))
-    yield "<br>In brackets: tuples (task, scheduler) that meet it, and the exact interval of their share."
+    yield "<br>In brackets: settings (task, scheduler) that meet it, and the exact interval of their share."
     yield "</small></p>"
 
 

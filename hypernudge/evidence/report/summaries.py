@@ -32,7 +32,7 @@ def spread(values: pd.Series) -> dict[str, float | None]:
 
 
 def summarise(study: StudyResults, variation: Variation) -> Event:
-    """The summary event of one variation: counts, outcomes, bill, memory, survival, shifts.
+    """The summary event of one variation: counts, outcomes, cost, memory, survival, shifts.
 
     Quantiles of the time to target that fall among the censored cells are null: all that is known is that
     they exceed the budget.
@@ -164,7 +164,7 @@ def comparison_event(comparison: Comparison) -> Event:
 
 
 def criterion_event(criterion: Criterion) -> Event:
-    """The criterion event: one success criterion of one method over all its tuples."""
+    """The criterion event: one success criterion of one method over all its settings."""
     return {
         "event": "criterion",
         "warm_start": criterion.warm_start,

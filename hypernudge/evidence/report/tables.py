@@ -126,7 +126,7 @@ def criterion_table(criteria: Sequence[Criterion]) -> Table:
         }
         for c in criteria
     ]
-    return Table("criteria", "the success criteria of each method over all its tuples", pd.DataFrame(rows))
+    return Table("criteria", "the success criteria of each method over all its settings", pd.DataFrame(rows))
 
 
 def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:

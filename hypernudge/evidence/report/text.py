@@ -46,7 +46,7 @@ def comparison_text(events: Sequence[Event]) -> str:
         what = f"{v['verdict'].upper()}, time ratio {interval(v['ratio'])}"
         if v["tuples"] > 1:
             counts = ", ".join(f"{v[label]} {label}" for label in LABELS if v[label])
-            what += f"; of {v['tuples']} tuples {counts}"
+            what += f"; of {v['tuples']} settings {counts}"
         lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
     lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
     lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")

@@ -159,26 +159,6 @@ def bootstrap_means(
     return _nan_mean(slots)
 
 
-def bootstrap_means_by_resampling(
-    tasks: Sequence[Floats], drawn: NDArray[np.int64], rng: np.random.Generator
-) -> Floats:
-    """Slow twin of `bootstrap_means` for `mean_statistic`: repeats every drawn seed in plain Python."""
-    slots: dict[tuple[int, int], float] = {}
-    for index, values in enumerate(tasks):
-        seeds = values.shape[2]
-        for position in zip(*np.nonzero(drawn == index), strict=True):
-            counts = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds))
-            repeated = np.repeat(np.arange(seeds), counts)
-            rows = [[float(row[s]) for s in repeated if np.isfinite(row[s])] for row in values[0]]
-            means = [sum(row) / len(row) for row in rows if row]
-            slots[int(position[0]), int(position[1])] = sum(means) / len(means) if means else float("nan")
-    result = []
-    for draw in range(drawn.shape[0]):
-        kept = [slots[draw, slot] for slot in range(drawn.shape[1]) if np.isfinite(slots[draw, slot])]
-        result.append(sum(kept) / len(kept) if kept else float("nan"))
-    return np.array(result)
-
-
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     result = np.full(numerator.shape, np.nan)
     np.divide(numerator, denominator, out=result, where=denominator > 0)

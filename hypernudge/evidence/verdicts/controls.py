@@ -101,7 +101,7 @@ def against_controls(comparisons: Sequence[Comparison], criteria: Criteria) -> I
 
 
 def budget_matched(comparison: Comparison) -> AgainstControl:
-    """A method against the baseline with the method's bill as extra budget.
+    """A method against the baseline with the method's cost as extra budget.
 
     A baseline that missed the target stays a miss at the same cap: the extra budget ends where the plain one
     did, in seconds of the placebo's clock, which is again in its favour.

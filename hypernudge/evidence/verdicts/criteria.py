@@ -1,15 +1,15 @@
-"""The five success criteria of a study, judged per method over all its (task, scheduler) tuples.
+"""The five success criteria of a study, judged per method over all its (task, scheduler) settings.
 
-Each criterion is met, not met, or open in every planned tuple; the claim is that it is met in at least 75 %
+Each criterion is met, not met, or open in every planned setting; the claim is that it is met in at least 75 %
 of them.
 
     supported     met / planned >= 75 %, and the aggregate over tasks agrees
-    refuted       even with every open tuple counted as met, the upper limit of the share is below 75 %;
+    refuted       even with every open setting counted as met, the upper limit of the share is below 75 %;
                   or the aggregate shows harm
     incomplete    neither, and records are missing
     inconclusive  neither
 
-Missing and unpowered tuples count as not met in the share, and as open when it comes to refuting.
+Missing and unpowered settings count as not met in the share, and as open when it comes to refuting.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class Criterion:
         warm_start: The method.
         name: time_to_target, final_score, compute_overhead, peak_memory or seed_spread.
         rule: The criterion in words.
-        planned: Planned tuples.
-        met: Tuples in which it is met.
-        not_met: Tuples in which it is shown not to be met.
-        open: Tuples that are missing, unpowered or undecided.
+        planned: Planned settings.
+        met: Settings in which it is met.
+        not_met: Settings in which it is shown not to be met.
+        open: Settings that are missing, unpowered or undecided.
         share: met / planned with its exact (Clopper-Pearson) interval.
         aggregate: Over tasks, with its interval.
         aggregate_of: What the aggregate measures.
@@ -130,7 +130,7 @@ def _judge(spec: _Spec, method: str, own: list[Comparison], criteria: Criteria) 
     return Criterion(
         warm_start=method,
         name=spec.name,
-        rule=f"{spec.rule}, in at least {SHARE:.0%} of the tuples",
+        rule=f"{spec.rule}, in at least {SHARE:.0%} of the settings",
         planned=len(own),
         met=met,
         not_met=decisions.count(False),
@@ -253,7 +253,7 @@ def _bounded(
     *,
     log_scale: bool = True,
 ) -> _Spec:
-    """A criterion that is met where a number stays within its limit, in every tuple and on the whole."""
+    """A criterion that is met where a number stays within its limit, in every setting and on the whole."""
 
     def met(comparison: Comparison) -> bool | None:
         found = value(comparison)

@@ -145,7 +145,7 @@ def control_rows(plan: Plan) -> list[dict[str, Any]]:
     settings: dict[tuple[str, str], set[str]] = {}
     for variation in plan.variations:
         settings.setdefault(variation.setting, set()).add(variation.warm_start)
-    computed = "computed from the records: baseline with the bill as extra budget"
+    computed = "computed from the records: baseline with the cost as extra budget"
     rows: list[dict[str, Any]] = [{"role": BUDGET_MATCHED, "label": computed, "missing": []}]
     for role in CONTROLS:
         label = criteria.control(role)

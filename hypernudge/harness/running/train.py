@@ -96,7 +96,7 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
         if record is not None:
             records[seed] = record
     missing = [seed for seed in variation.seeds if seed not in records and seed not in damaged]
-    progress = Progress(variation.run_id, len(variation.seeds), len(records))
+    countdown = Countdown(variation.run_id, len(variation.seeds), len(records))
     for record in records.values():
         _report_cell(record, reused=True)
     for seed, found in damaged.items():  # never written over: somebody may want to know what happened to it
@@ -104,7 +104,7 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
         emit({"run_id": variation.run_id, "event": "missing", "seed": seed, "reason": found.rule})
 
     def done(seed: int, record: dict[str, Any] | None) -> None:
-        progress.step()
+        countdown.step()
         if record is None:
             failed = failures(run_dir).get(seed)
             why = {"attempts": failed.count, "reason": failed.reason} if failed else {}
@@ -145,7 +145,7 @@ def _refuse_foreign(error: DamagedRecordError) -> None:
         )
 
 
-class Progress:
+class Countdown:
     """Says on stderr what is done and how long the rest will take."""
 
     def __init__(self, run_id: str, total: int, done: int) -> None:
