@@ -13,7 +13,7 @@ from hypernudge import ModuleLoss, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient.curvature import gradient_difference, hessian_vector
 from hypernudge.random import Streams
-from hypernudge.tasks.module.seeded import seeded
+from hypernudge.tasks.module.seeded import reseed, seeded
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement.features import USUAL_STEPS, steps_of
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
@@ -202,6 +202,17 @@ def test_generators_are_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), seeded(2**63 + 5):
         random.random(), np.random.rand(), torch.rand(1), 1 / 0
     assert global_state() == before
+
+
+def test_seeding_is_that_of_pytorch_and_asks_for_no_device_that_is_not_there(monkeypatch):
+    for seed in (0, 7, 2**63 + 5):
+        torch.manual_seed(seed)
+        expected = torch.rand(3)
+        with monkeypatch.context() as patched:
+            if not torch.accelerator.is_available():
+                patched.setattr(torch.cuda, "manual_seed_all", None)  # takes 100 us where there is none
+            reseed(seed)
+        assert torch.equal(torch.rand(3), expected) and torch.initial_seed() == seed
 
 
 def test_seeds_that_wait_for_cuda_are_the_users(monkeypatch):

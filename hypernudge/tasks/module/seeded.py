@@ -20,10 +20,18 @@ def seeded(seed: int) -> Iterator[None]:
     generator that an object keeps for itself is out of reach.
     """
     with _python(), _numpy(), _torch():
-        random.seed(seed)
-        np.random.seed([seed & _WORD, seed >> 32 & _WORD])  # noqa: NPY002 -- users' code draws from it
-        torch.manual_seed(seed)
+        reseed(seed)
         yield
+
+
+def reseed(seed: int) -> None:
+    """Seed the global generators, as `seeded` does, without a way back."""
+    random.seed(seed)
+    np.random.seed([seed & _WORD, seed >> 32 & _WORD])  # noqa: NPY002 -- users' code draws from it
+    if torch.cuda.is_available() or torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:  # it would note for every kind of device that is not there who has asked: a fifth of a millisecond
+        torch.default_generator.manual_seed(seed)
 
 
 @contextmanager

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +16,7 @@ from hypernudge.task import Batch
 from hypernudge.tasks.module.measuring import Recipe, Score, build, check_scalar, forward_seed
 from hypernudge.tasks.module.mini_batches import MiniBatches, flattened
 from hypernudge.tasks.module.schedules import Schedule
-from hypernudge.tasks.module.seeded import seeded
+from hypernudge.tasks.module.seeded import reseed, seeded
 from hypernudge.tasks.module.torch_optimizers import torch_optimizer
 
 OPTIONS = ("batch_size", "grad_clip", "ema")  # values that are read besides those of optimizer and schedule
@@ -100,7 +98,7 @@ class Training:
         rate = float(self.hp["lr"]) * self.loop.schedule.factor(step, self.steps, self.hp)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        _reseed(self._address(step))
+        reseed(self._address(step))
         with self._autocast():
             loss = self.loop.recipe.loss(self._called, moved, self.hp)
         check_scalar(loss)
@@ -208,10 +206,3 @@ class Training:
         """Return trainable parameters and all buffers by name; what is frozen is as it was drawn."""
         trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
         return trained | dict(self.model.named_buffers())
-
-
-def _reseed(seed: int) -> None:
-    """Seed the global generators, as `seeded` does, without a way back."""
-    random.seed(seed)
-    np.random.seed([seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF])  # noqa: NPY002 -- users' code draws from it
-    torch.manual_seed(seed)
