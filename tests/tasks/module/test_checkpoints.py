@@ -12,7 +12,7 @@ from hypernudge import ASHA, tune
 from hypernudge.results import files
 from hypernudge.tasks.module.training import Training
 from hypernudge.trial import Report
-from tests.tasks.module.small import CONFIG, NETWORKS, SPACE, plain_task, task_of
+from tests.tasks.module.small import CONFIG, NETWORKS, SPACE, STEPS, classify, plain_task, task_of
 
 UNITS = 4
 OPTIONS = {"schedule": {"name": "cosine", "warmup": 0.2}, "fixed": {"ema": 0.5, "grad_clip": 1.0}}
@@ -76,7 +76,9 @@ def test_a_trial_goes_on_from_any_unit_with_the_bits_it_would_have_had(name, rul
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "rule", "killed"), [("resnet", "sgd", 1), ("lm", "adamw", 2)])
+@pytest.mark.parametrize(
+    ("name", "rule", "killed"), [("resnet", "sgd", 1), ("lm", "adamw", 2), ("vit", "sgd", 3)]
+)
 def test_a_killed_process_leaves_whole_files(name, rule, killed, tmp_path, monkeypatch):
     straight, scores = trained(task_of(name, optimizer=rule, units=UNITS, **OPTIONS), UNITS)
     died = subprocess.run([sys.executable, "-c", DYING, name, rule, str(killed), str(tmp_path)], check=False)
@@ -91,6 +93,31 @@ def test_a_killed_process_leaves_whole_files(name, rule, killed, tmp_path, monke
     )
     assert found == scores and same_bits(again.training, straight.training)
     assert len(steps) == UNITS - killed  # what was done is not done again
+
+
+@pytest.mark.parametrize("step", [0, 1, 4, 10])
+def test_a_kill_within_a_unit_costs_that_unit(step, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    taken = []
+
+    def dying(model, batch, hp):
+        taken.append(1)
+        if len(taken) == step + 1:
+            raise Killed
+        return classify(model, batch, hp)
+
+    straight, scores = trained(plain_task(units=UNITS, **OPTIONS), UNITS)
+    with pytest.raises(Killed):
+        trained(plain_task(units=UNITS, checkpoint_dir=tmp_path, loss=dying, **OPTIONS), UNITS)
+    done = step // STEPS
+    files_left = list(tmp_path.glob("*.pt"))
+    assert [torch.load(file, weights_only=True)["state"]["unit"] for file in files_left] == [done] * bool(
+        done
+    )
+    again, found = trained(plain_task(units=UNITS, checkpoint_dir=tmp_path, **OPTIONS), UNITS)
+    assert found == scores and same_bits(again.training, straight.training)
 
 
 def counting(method, calls):

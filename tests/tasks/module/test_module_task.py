@@ -71,7 +71,8 @@ def test_no_warm_start_falls_back_on_a_real_network(name):
         assert not trial.nudge.flagged and trial.nudge.flops > 0, trial.nudge.reason
 
 
-def test_informed_never_asks_for_a_second_derivative(monkeypatch):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_informed_never_asks_for_a_second_derivative(name, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a graph of the gradient")
 
@@ -84,9 +85,28 @@ def test_informed_never_asks_for_a_second_derivative(monkeypatch):
         return grad(*arguments, **options)
 
     monkeypatch.setattr(torch.autograd, "grad", noting)
-    task = task_of("lm")
-    nudge = Informed()(task, SPACE.decode([0.1, 0.5, 0.5, 0.5]), History(), Streams(0))
+    nudge = Informed()(task_of(name), SPACE.decode([0.1, 0.5, 0.5, 0.5]), History(), Streams(0))
     assert not nudge.flagged and nudge.flops > 0 and seen and not any(seen)
+
+
+@pytest.mark.parametrize("name", ["vit", "lm"])
+def test_attention_is_plain_only_where_it_is_differentiated_twice(name, monkeypatch):
+    fused = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def noting(*arguments, **options):
+        fused.append(torch.backends.cuda.flash_sdp_enabled())
+        return attention(*arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noting)
+    task = task_of(name)
+    task.advance(task.start(0), CONFIG)
+    Informed()(task, SPACE.decode([0.1, 0.5, 0.5, 0.5]), History(), Streams(0))
+    assert fused and all(fused)
+    for policy in ("literal", "curvature_band"):
+        fused.clear()
+        assert not nudges(task, build("warm_start", {"name": policy}), n=1)[0].nudge.flagged
+        assert not all(fused)
 
 
 def reports(task, **options):
