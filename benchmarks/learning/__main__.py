@@ -52,11 +52,32 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument("--output", type=Path, required=True, help="file for the result (JSON)")
         command.add_argument("--work", type=Path, help="folder of checkpoints (OUTPUT without suffix, .work)")
         command.add_argument("--threads", type=int, help="of PyTorch (as it chooses)")
+    command = commands.add_parser("figure", help="draw the curves of results")
+    command.add_argument("results", nargs="+", type=Path, help="files that the others have written")
+    command.add_argument("--output", type=Path, required=True, help="file for the figure (.svg, .pdf)")
     options = parser.parse_args(argv)
+    if options.command == "figure":
+        return _draw(options, parser)
     try:
         return _run(RUNS[options.command], options)
     except InvalidArgumentError as error:
         parser.error(str(error))
+
+
+def _draw(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from benchmarks.learning import figure
+
+    if options.output.suffix not in (".svg", ".pdf"):
+        parser.error(f"output: must end in .svg or .pdf, but got {str(options.output)!r}; name it so")
+    try:
+        results = [json.loads(path.read_text()) for path in options.results]
+        unknown = [result["benchmark"] for result in results if result["benchmark"] not in figure.PANELS]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        parser.error(f"results: must be files of this benchmark, but {error!r}; run it first")
+    if unknown:
+        parser.error(f"results: must be of {list(figure.PANELS)}, but got {unknown}; leave them out")
+    figure.write(results, options.output)
+    return 0
 
 
 def _run(module: Any, options: argparse.Namespace) -> int:

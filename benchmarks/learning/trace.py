@@ -73,7 +73,7 @@ def curve(
     """Train one trial and return a row for every unit; rows of an earlier run are read from `file`.
 
     A row has the unit, the optimizer steps so far, what the meter says, the scores, and the seconds of
-    processor time (of all threads) and of wall time that the unit took.
+    processor time (of all threads) and of wall time that training and scoring the unit took.
 
     Args:
         task: With a `checkpoint_dir`, if an earlier run is to be continued.
@@ -97,8 +97,10 @@ def curve(
         if unit > len(rows):
             row: Row = {"unit": unit, "steps": state.step, **seen}
             row |= {part: score if score == score else None for part, score in scores.items()}
-            row["core_seconds"] = time.process_time() - cpu
-            row["seconds"] = time.perf_counter() - wall
+            # A unit that a killed run has trained, but not written down, has taken nobody knows how long.
+            trained = seen["train_loss"] is not None
+            row["core_seconds"] = time.process_time() - cpu if trained else None
+            row["seconds"] = time.perf_counter() - wall if trained else None
             rows.append(row)
             write_text(file, json.dumps(rows) + "\n")
             shown(row)
@@ -134,8 +136,9 @@ def described(name: str, settings: Mapping[str, Any], rows: list[Row], **found: 
         "benchmark": name,
         **found,
         "settings": dict(settings),
-        "core_minutes": round(sum(row["core_seconds"] for row in rows) / 60, 2),
-        "wall_minutes": round(sum(row["seconds"] for row in rows) / 60, 2),
+        "units_timed": sum(row["seconds"] is not None for row in rows),
+        "core_minutes": round(sum(row["core_seconds"] or 0 for row in rows) / 60, 2),
+        "wall_minutes": round(sum(row["seconds"] or 0 for row in rows) / 60, 2),
         "threads": torch.get_num_threads(),
         "hardware": hardware(),
         "date": datetime.now(UTC).isoformat(timespec="minutes"),

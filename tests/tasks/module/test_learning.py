@@ -80,6 +80,7 @@ def test_a_killed_run_goes_on_with_the_same_curve(name, data, tmp_path, monkeypa
             run(name, tmp_path / "killed")
     again = run(name, tmp_path / "killed")
     assert learned(again) == learned(whole)
+    assert whole["units_timed"] == again["units_timed"] == 3
     assert len(capsys.readouterr().out.splitlines()) == 2  # the last unit, and the result
 
 
@@ -149,3 +150,42 @@ def test_tiny_shakespeare_is_what_nanogpt_trains():
     settings = tiny_shakespeare.Settings()
     assert (settings.depth, settings.width, settings.length) == (4, 128, 64)
     assert (settings.steps, settings.batch_size, tiny_shakespeare.PUBLISHED) == (2000, 12, 1.88)
+
+
+def test_the_curves_are_drawn(data, tmp_path, capsys):
+    files = []
+    for name in SMALL:
+        run(name, tmp_path / name)
+        files.append(str(tmp_path / name / "result.json"))
+    picture = tmp_path / "curves.svg"
+    assert command.main(["figure", *files, "--output", str(picture)]) == 0
+    drawn = picture.read_text()
+    for said in (
+        "ResNet-20, CIFAR-10",
+        "accuracy [%]",
+        "paper, 164 epochs: 91.25",
+        "nanoGPT: 1.88",
+        "perplexity",
+    ):
+        assert said in drawn
+    first = picture.read_bytes()
+    command.main(["figure", *files, "--output", str(picture)])
+    assert picture.read_bytes() == first
+    for wrong in ([str(tmp_path / "no.json")], files):
+        with pytest.raises(SystemExit) as stopped:
+            command.main(["figure", *wrong, "--output", str(tmp_path / "curves.png")])
+        assert stopped.value.code == 2
+    with pytest.raises(SystemExit):
+        command.main(["figure", str(tmp_path / "no.json"), "--output", str(picture)])
+    assert "results: must be files of this benchmark" in capsys.readouterr().err
+
+
+def test_a_unit_that_was_trained_but_not_written_down_has_no_time(data, tmp_path):
+    whole = run("tiny_shakespeare", tmp_path)
+    file = tmp_path / "result.work" / "curve.json"
+    file.write_text(json.dumps(json.loads(file.read_text())[:2]))
+    again = run("tiny_shakespeare", tmp_path)
+    assert (whole["units_timed"], again["units_timed"]) == (3, 2)
+    last = again["curve"][-1]
+    assert last["validation"] == whole["curve"][-1]["validation"]
+    assert last["train_loss"] is None and last["core_seconds"] is None
