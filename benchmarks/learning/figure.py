@@ -14,9 +14,9 @@ from hypernudge.evidence.figures import style
 from hypernudge.results.files import write_text
 
 Row = dict[str, Any]
-TRAINED = {"color": "#E69F00", "linestyle": (0, (5, 1.2))}
-SCORED = {"color": "#0072B2", "linestyle": "-"}
-LIMIT = {"color": "0.35", "linestyle": (0, (1.2, 1))}
+TRAINED: dict[str, Any] = {"color": "#E69F00", "linestyle": (0, (5, 1.2))}
+SCORED: dict[str, Any] = {"color": "#0072B2", "linestyle": "-"}
+LIMIT: dict[str, Any] = {"color": "0.35", "linestyle": (0, (1.2, 1))}
 
 
 class Line(NamedTuple):
