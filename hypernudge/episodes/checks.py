@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-from torch import Tensor
 
 from hypernudge.errors import InvalidArgumentError, shown
 
@@ -256,16 +255,3 @@ def state_list(name: str, value: Any, length: int, kind: type | tuple[type, ...]
     if not right or not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
         refuse(name, f"must be a list of {length} numbers", value, "load what state_dict() returned")
     return list(value)
-
-
-def noise_state(value: Any) -> tuple[int | None, dict[str, Tensor]]:
-    """Return the seed and the streams in the state of a noise source.
-
-    Raises:
-        ValueError: It is no such state.
-    """
-    found = state(value, ("seed", "streams"), "state of the noise")
-    streams = found["streams"]
-    if not isinstance(streams, Mapping) or not all(isinstance(item, Tensor) for item in streams.values()):
-        refuse("streams", "must be a dict of tensors", streams, "load what state_dict() returned")
-    return seed(found["seed"]), {key: item.cpu() for key, item in streams.items()}

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from hypernudge.episodes import checks
 from hypernudge.episodes.noise.gaussian import GaussianBuffer
 from hypernudge.episodes.noise.gradients import by_stream, flat_alias
+from hypernudge.episodes.noise.streams import NoiseStreams
 from hypernudge.random import integer
 
 TABLE_FROM = 1 << 17
@@ -17,7 +18,7 @@ DEVICE_CHUNK = 1 << 22
 ALIGN = 16  # a CPU draws whole words; whole blocks of them make a chunked draw equal a single one
 
 
-class StreamedNoise:
+class StreamedNoise(NoiseStreams):
     """One random stream per device, dtype and shard, cut into consecutive pieces along the parameters.
 
     Every parameter and every step gets its own piece of a stream, so no two share numbers, and streams of
@@ -32,10 +33,8 @@ class StreamedNoise:
     kind = "streamed"
 
     def __init__(self, seed: int, *, chunk: int | None = None) -> None:
-        self._seed = checks.whole_seed(seed)
+        super().__init__(seed)
         self._chunk = None if chunk is None else checks.at_least("chunk", chunk, 1)
-        self._generators: dict[str, torch.Generator] = {}
-        self._waiting: dict[str, Tensor] = {}  # loaded states of streams not needed yet
         self._buffers: dict[str, GaussianBuffer] = {}
         self._repeat: _Repeat | None = None
 
@@ -55,18 +54,14 @@ class StreamedNoise:
                 else:
                     self._add_in_chunks(key, [flat_alias(gradient) for gradient in gradients], std, scale)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the seed and the generator states by stream name."""
-        drawn = {key: generator.get_state() for key, generator in self._generators.items()}
-        return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
-
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; devices are touched when a stream is first used."""
-        seed, streams = checks.noise_state(state)
-        self._seed = checks.whole_seed(seed)
-        self._waiting = streams
-        self._generators = {}
+        super().load_state_dict(state)
         self._repeat = None
+
+    def seed_of(self, key: str) -> int:
+        """Return the seed of a stream."""
+        return integer(checks.whole_seed(self._seed), "noise", key)
 
     def _fits(self, gradients: list[Tensor]) -> bool:
         size = self._chunk_size(gradients[0].device)
@@ -79,7 +74,7 @@ class StreamedNoise:
         sizes = [gradient.numel() for gradient in gradients]
         total = sum(sizes)
         buffer = self._buffer(key, gradients[0], total, total)
-        generator = self._generator(key, gradients[0].device)
+        generator = self.generator(key, gradients[0].device)
         pieces = torch.split(buffer.values[:total], sizes)
         views = [piece.view(gradient.shape) for piece, gradient in zip(pieces, gradients, strict=True)]
         drawn = buffer.fill(_aligned(total), generator)
@@ -102,7 +97,7 @@ class StreamedNoise:
 
     def _add_in_chunks(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
         device = gradients[0].device
-        generator = self._generator(key, device)
+        generator = self.generator(key, device)
         left = sum(gradient.numel() for gradient in gradients)
         size = _aligned(min(self._chunk_size(device), left))
         buffer = self._buffer(key, gradients[0], size, left)
@@ -122,16 +117,6 @@ class StreamedNoise:
                 piece.add_(buffer.values[at : at + take], alpha=std)
                 start += take
                 at += take
-
-    def _generator(self, key: str, device: torch.device) -> torch.Generator:
-        generator = self._generators.get(key)
-        if generator is None:
-            generator = torch.Generator(device=device)
-            generator.manual_seed(integer(self._seed, "noise", key))
-            if key in self._waiting:
-                generator.set_state(self._waiting.pop(key))
-            self._generators[key] = generator
-        return generator
 
 
 def _aligned(count: int) -> int:

@@ -1,16 +1,13 @@
 """Gradient noise as the published implementation draws it."""
 
-from typing import Any
-
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
-from hypernudge.episodes import checks
 from hypernudge.episodes.noise.gradients import dense_values
+from hypernudge.episodes.noise.streams import NoiseStreams
 
 
-class KeyedNoise:
+class KeyedNoise(NoiseStreams):
     """The noise of the published implementation, number for number.
 
     One generator per (group, parameter), seeded `seed + 1009 * group + parameter`; without a seed they keep
@@ -21,11 +18,7 @@ class KeyedNoise:
     """
 
     kind = "keyed"
-
-    def __init__(self, seed: int | None) -> None:
-        self._seed = checks.seed(seed)
-        self._generators: dict[str, torch.Generator] = {}
-        self._waiting: dict[str, Tensor] = {}
+    seedless = True
 
     def add(self, optimizer: Optimizer, std: float) -> None:
         """Add noise to every gradient of `optimizer`, in place."""
@@ -37,10 +30,9 @@ class KeyedNoise:
                         continue
                     gradient = dense_values(parameter)
                     key = f"{gradient.device.type}:{group_index}:{index}"
-                    offset = 1009 * group_index + index
                     noise = torch.randn(
                         gradient.shape,
-                        generator=self._generator(key, gradient.device, offset),
+                        generator=self.generator(key, gradient.device),
                         device=gradient.device,
                         dtype=gradient.dtype,
                     )
@@ -50,23 +42,7 @@ class KeyedNoise:
                         noise.mul_(scale.to(device=noise.device, dtype=noise.dtype))
                     gradient.add_(noise)
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the seed and the generator states by key."""
-        drawn = {key: generator.get_state() for key, generator in self._generators.items()}
-        return {"seed": self._seed, "streams": {**self._waiting, **drawn}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self._seed, self._waiting = checks.noise_state(state)
-        self._generators = {}
-
-    def _generator(self, key: str, device: torch.device, offset: int) -> torch.Generator:
-        generator = self._generators.get(key)
-        if generator is None:
-            generator = torch.Generator(device=device)
-            if self._seed is not None:
-                generator.manual_seed(self._seed + offset)
-            if key in self._waiting:
-                generator.set_state(self._waiting.pop(key))
-            self._generators[key] = generator
-        return generator
+    def seed_of(self, key: str) -> int | None:
+        """Return the seed of a parameter's stream."""
+        _, group, index = key.split(":")
+        return None if self._seed is None else self._seed + 1009 * int(group) + int(index)
