@@ -105,7 +105,7 @@ class Clock:
         self.cuda = device.type == "cuda"
 
     def __call__(self, work: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
-        """Return the duration of ``work(*arguments)`` and what it returned."""
+        """Return the duration of `work(*arguments)` and what it returned."""
         if self.cuda:
             torch.cuda.synchronize()
         start = time.perf_counter()
@@ -124,7 +124,7 @@ def measure(
     *,
     whole: bool,
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Time every variant ``rounds`` times, interleaved.
+    """Time every variant `rounds` times, interleaved.
 
     Returns:
         Seconds per step of each variant, and seconds of the shared gradient computation per round (zeros if

@@ -23,7 +23,7 @@ class Block(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(b, c, h, w)`` to ``(b, c', h / stride, w / stride)``."""
+        """Map `(b, c, h, w)` to `(b, c', h / stride, w / stride)`."""
         return torch.relu(self.body(x) + self.skip(x))
 
 
@@ -50,7 +50,7 @@ class Transformer(nn.Module):
         self.layers = nn.TransformerEncoder(layer, 6, enable_nested_tensor=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map tokens ``(b, t)`` to logits ``(b * t, 2048)``."""
+        """Map tokens `(b, t)` to logits `(b * t, 2048)`."""
         hidden: Tensor = self.layers(self.tokens(x))
         return (hidden @ self.tokens.weight.T).flatten(0, 1)
 

@@ -1,7 +1,7 @@
 """Wrong training labels on purpose, exactly as in the published AEES experiments.
 
 Both kinds depend on nothing but the seed, the rate and the labels, so that a run can be repeated anywhere.
-:mod:`hypernudge.tasks.data.label_noise` is the same idea for tasks of our own, over addressed random streams.
+`hypernudge.tasks.data.label_noise` is the same idea for tasks of our own, over addressed random streams.
 """
 
 from __future__ import annotations

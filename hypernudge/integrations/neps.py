@@ -1,7 +1,6 @@
 """Warm starts in NePS: a wrapper around the optimizer, for `neps.AskAndTell`.
 
-Example::
-
+Example:
     class Space(neps.PipelineSpace):
         lr = neps.Float(1e-4, 1.0, log=True)
         epochs = neps.IntegerFidelity(1, 27)

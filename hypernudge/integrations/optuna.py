@@ -1,7 +1,6 @@
 """Warm starts in an Optuna study: a sampler around the study's own.
 
-Example::
-
+Example:
     space = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.0, 0.99)}
     training = ModuleLoss(model=lambda hp: MLP(), data=train_loader, loss=my_loss)
     sampler = WarmStartSampler(TPESampler, training, space, seed=0)

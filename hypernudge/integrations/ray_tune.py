@@ -1,12 +1,12 @@
 """Warm starts in Ray Tune: a search algorithm around the user's own.
 
-Example, for random search, the usual companion of ASHA::
+Example, for random search, the usual companion of ASHA:
 
     training = ModuleLoss(model=lambda hp: MLP(), data=train_loader, loss=my_loss)
     config = tune.TuneConfig(search_alg=WarmStartSearch(training, seed=0), scheduler=ASHAScheduler(), ...)
     tune.Tuner(train, param_space={"lr": tune.loguniform(1e-4, 1.0)}, tune_config=config).fit()
 
-and for Optuna's samplers, whose study would keep the raw values under a searcher that changes them later::
+and for Optuna's samplers, whose study would keep the raw values under a searcher that changes them later:
 
     search = warm_started_optuna(TPESampler, training, param_space, metric="loss", mode="min", seed=0)
 """

@@ -1,7 +1,6 @@
 """Warm starts in Syne Tune: one line around the scheduler.
 
-Example::
-
+Example:
     config_space = {"lr": loguniform(1e-4, 1.0), "momentum": uniform(0.0, 0.99), "epochs": 27}
     training = ModuleLoss(model=lambda hp: MLP(), data=train_loader, loss=my_loss)
     scheduler = warm_started(ASHA(config_space, metric="loss", max_t=27), training, config_space, seed=0)

@@ -40,7 +40,7 @@ def adamw(parameters):
 
 
 def lightning_module(*, manual=False, optimizer=adamw, constant=None):
-    """Return a module; with ``constant`` its loss is that number, whatever the batch."""
+    """Return a module; with `constant` its loss is that number, whatever the batch."""
     import lightning.pytorch as pl
 
     class Module(pl.LightningModule):
@@ -114,7 +114,7 @@ def lightning_fit(folder, callback, *, resume=None, epochs=2, module=None, manua
 
 
 def hf_trainer(folder, *callbacks, cls=None, options=None, **arguments):
-    """Return a trainer; ``options`` are the trainer's own, ``arguments`` its training arguments."""
+    """Return a trainer; `options` are the trainer's own, `arguments` its training arguments."""
     import transformers
 
     class Sentences(Dataset):

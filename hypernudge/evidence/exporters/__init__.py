@@ -73,7 +73,7 @@ def export_results(results_dir: Path, to: str, destination: str, emit: Callable[
 def export_runs(
     runs: Iterable[CellRun], study: str, to: str, destination: str, emit: Callable[[Event], None]
 ) -> bool:
-    """Write runs to a tracker, those that are not there yet; as :func:`export_results`.
+    """Write runs to a tracker, those that are not there yet; as `export_results`.
 
     Raises:
         InvalidArgumentError: An unknown tracker, one that is not installed, or a bad destination.

@@ -60,7 +60,7 @@ class TextTask:
 
 
 def read_local(task: TextTask, files: Mapping[str, Path]) -> dict[str, Texts]:
-    """Read the parts of a data set from :func:`local_files`, packed with gzip or not.
+    """Read the parts of a data set from `local_files`, packed with gzip or not.
 
     Raises:
         InvalidArgumentError: A file is not what it must be.

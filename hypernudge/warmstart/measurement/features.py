@@ -53,7 +53,7 @@ def features(task: Task, configs: Sequence[Config], scale: float, steps: float) 
 def features_at(
     log_rates: Sequence[float], configs: Sequence[Mapping[str, Any]], scale: float, steps: float
 ) -> np.ndarray:
-    """Return the features of configurations whose effective rates are known, as :func:`features`.
+    """Return the features of configurations whose effective rates are known, as `features`.
 
     Args:
         log_rates: `log10` of the effective learning rate of each.
