@@ -37,7 +37,7 @@ def _natural(
 def reverse(
     objective: Objective, config: Config, parameters: Sequence[Real], dtype: torch.dtype = torch.float32
 ) -> Gradient:
-    """Exact gradient in reverse mode: one pass for all hyper-parameters; memory grows with the unroll.
+    """Exact gradient in reverse mode: one pass for all hyper-parameters; memory grows with the steps.
 
     Raises:
         RuntimeError: If a layer on the way has no second derivative.
@@ -53,7 +53,7 @@ def reverse(
 def forward(
     objective: Objective, config: Config, parameters: Sequence[Real], dtype: torch.dtype = torch.float32
 ) -> Gradient:
-    """Exact gradient in forward mode: one pass per hyper-parameter, memory independent of the unroll."""
+    """Exact gradient in forward mode: one pass per hyper-parameter; memory does not grow with the steps."""
     psi = _warped(config, parameters, dtype)
     result = {}
     for name in psi:

@@ -4,8 +4,7 @@ Each builder takes a task, parameters and mini-batches and returns a pure functi
 hyper-parameter values (0-dimensional tensors) to a scalar loss. `reverse`, `forward` and
 `finite_differences` differentiate any of them, so that the three can be compared.
 
-Costs in forward/backward equivalents, differentiated in reverse: direct 1, look-ahead about 4, unrolling `K`
-steps about `3 K + 1`.
+Costs in forward/backward equivalents, differentiated in reverse: direct 1, look-ahead about 4.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ class ExternalHistory:
     their own.
 
     Args:
-        horizon: Units of the longest training, where the tool says.
+        max_units: Units of the longest training, where the tool says.
     """
 
-    def __init__(self, horizon: int | None = None) -> None:
-        self.history = History(horizon)
+    def __init__(self, max_units: int | None = None) -> None:
+        self.history = History(max_units)
 
     def __len__(self) -> int:
         return len(self.history.trials)

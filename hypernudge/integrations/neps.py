@@ -87,8 +87,8 @@ class WarmStartAsk:
         self.optimizer = optimizer
         self._adapter = adapter
         self._choices = choices
-        self._fidelity, horizon = fidelity
-        self._external = ExternalHistory(horizon)
+        self._fidelity, max_units = fidelity
+        self._external = ExternalHistory(max_units)
         self._numbers: dict[str, int] = {}
         self._told: set[str] = set()
 

@@ -84,10 +84,10 @@ def _check(scheduler: Any, searcher: Any) -> None:
 class _Starts:
     """Nudges what is new, and knows what became of it."""
 
-    def __init__(self, adapter: WarmStartAdapter, horizon: int | None) -> None:
+    def __init__(self, adapter: WarmStartAdapter, max_units: int | None) -> None:
         self._adapter = adapter
         self._numbers: dict[str, int] = {}
-        self.external = ExternalHistory(horizon)
+        self.external = ExternalHistory(max_units)
 
     def nudged(self, config: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
         """Return the configuration to start with; what somebody has chosen is only noted."""

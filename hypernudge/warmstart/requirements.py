@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hypernudge.errors import require
+from hypernudge.errors import require, require_real
 from hypernudge.registry import instance
 from hypernudge.space import Real, SearchSpace
 
@@ -85,3 +85,14 @@ def needs_continuous(space: SearchSpace, policy: str, only: tuple[str, ...] | No
     require(bool(names), "space", f"{policy} needs a continuous hyper-parameter", space.names, remedy)
     unknown = [name for name in only or () if name not in names]
     require(not unknown, "only", f"must name continuous hyper-parameters {names}", unknown, "drop them")
+
+
+def require_band(low: object, high: object) -> None:
+    """Refuse ends of a band that are not two finite numbers in ascending order.
+
+    Raises:
+        InvalidArgumentError: Naming `low` or `high`.
+    """
+    require_real("low", low)
+    require_real("high", high)
+    require(low < high, "low", f"must be below high={high}", low, "swap them")  # type: ignore[operator]

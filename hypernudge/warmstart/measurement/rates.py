@@ -13,6 +13,7 @@ import numpy as np
 from hypernudge.random import Streams
 from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.trial import Nudge, NudgeKind
+from hypernudge.warmstart.failures import LEFT
 
 if TYPE_CHECKING:
     from hypernudge.optimizers import Optimizer
@@ -30,6 +31,11 @@ class Scale:
     measurements: dict[str, float] = field(default_factory=dict)
     why: str = "the probe was not finite"
     kind: NudgeKind = "not_finite"
+
+    def unusable(self, policy: str, sampled: Config, suffix: str = LEFT) -> Nudge:
+        """Return the nudge of a policy that needs a scale where there is none."""
+        reason = self.why + suffix
+        return Nudge(sampled, policy, flagged=True, reason=reason, flops=self.flops, kind=self.kind)
 
 
 @dataclass(frozen=True)

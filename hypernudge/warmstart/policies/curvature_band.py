@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import require, require_real
 from hypernudge.space import Config
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.curvature import AroundCurvature
+from hypernudge.warmstart.requirements import require_band
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -43,9 +43,7 @@ class CurvatureBand(AroundCurvature):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("low", "high"):
-            require_real(name, getattr(self, name))
-        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+        require_band(self.low, self.high)
 
     def choose(self, task: Task, sampled: Config, rng: np.random.Generator, centre: float) -> rates.Choice:
         """Redraw a rate that is too slow uniformly inside the band."""

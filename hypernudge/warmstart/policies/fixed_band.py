@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hypernudge.errors import require, require_real
+from hypernudge.errors import require_real
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.requirements import needs_rate
+from hypernudge.warmstart.requirements import needs_rate, require_band
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -43,9 +43,8 @@ class FixedBand:
     high: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("centre", "low", "high"):
-            require_real(name, getattr(self, name))
-        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+        require_real("centre", self.centre)
+        require_band(self.low, self.high)
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`."""

@@ -88,8 +88,7 @@ class Informed:
         if self.probe and isinstance(task, GradientTask):
             scale = Probe()(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = f"{scale.why}: left as sampled"
-            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=scale.flops, kind=scale.kind)
+            return scale.unusable(self.name, sampled)
         c = shrunk_scale(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
         guard = self._guard(task, c, len(history.trials))

@@ -52,9 +52,7 @@ class Placebo:
         needs_rate(task.space, self.name)
         scale = Probe(self.steps, self.skip, self.batch_size)(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
-            return Nudge(
-                sampled, self.name, flagged=True, reason=scale.why, flops=scale.flops, kind=scale.kind
-            )
+            return scale.unusable(self.name, sampled, suffix="")
         z = rates.log_rate(task, sampled) - scale.value
         choice = rates.Choice(sampled, z, "never acts", "unchanged")
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)

@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from hypernudge.errors import require, require_real
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.probe import Probe
-from hypernudge.warmstart.requirements import needs_gradient, needs_rate
+from hypernudge.warmstart.requirements import needs_gradient, needs_rate, require_band
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -43,9 +42,7 @@ class ProbeBand:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
-        for name in ("low", "high"):
-            require_real(name, getattr(self, name))
-        require(self.low < self.high, "low", f"must be below high={self.high}", self.low, "swap them")
+        require_band(self.low, self.high)
         Probe(self.steps, self.skip, self.batch_size)
 
     def check(self, space: SearchSpace, task: Task) -> None:
@@ -59,8 +56,7 @@ class ProbeBand:
         probe = Probe(self.steps, self.skip, self.batch_size)
         scale = probe(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
-            reason = f"{scale.why}: left as sampled"
-            return Nudge(sampled, self.name, flagged=True, reason=reason, flops=scale.flops, kind=scale.kind)
+            return scale.unusable(self.name, sampled)
         rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
         choice = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
