@@ -14,11 +14,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar, get_args
 
+from hypernudge.errors import require_choice
 from hypernudge.renamed import accepts
 from hypernudge.space import Config
 
 Status = Literal["running", "paused", "diverged", "failed", "stopped"]
 Outcome = Literal["ok", "diverged", "failed", "truncated"]
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 
 NudgeKind = Literal[
@@ -91,6 +93,9 @@ class Report:
     """What came back for a job. `units` holds the units that were trained, in order.
 
     An `"ok"` without a finite last score has diverged, whoever says otherwise, and becomes `"diverged"`.
+
+    Raises:
+        InvalidArgumentError: For an unknown outcome, which would count as a trial that lost.
     """
 
     job: Job
@@ -103,6 +108,7 @@ class Report:
     error: str | None = None
 
     def __post_init__(self) -> None:
+        require_choice("outcome", self.outcome, OUTCOMES)
         if self.outcome == "ok" and not (self.units and math.isfinite(self.units[-1].validation)):
             object.__setattr__(self, "outcome", "diverged")
 

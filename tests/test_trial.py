@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.space import Config
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
@@ -28,7 +29,7 @@ def test_ranking_is_best_first_and_first_come_on_ties_and_divergence_loses():
     assert history.trials[3].milestones == {1: -math.inf}
 
 
-def test_a_cut_trial_reaches_no_milestone():
+def test_a_truncated_trial_reaches_no_milestone():
     history = History()
     begin(history, 0)
     report(history, 0, 0.5, "truncated")
@@ -52,3 +53,10 @@ def test_contradictions_are_refused():
 def test_the_former_name_of_the_longest_training_is_accepted():
     history = History(horizon=9)
     assert history.max_units == History.replay([], horizon=9).max_units == 9
+
+
+def test_an_unknown_outcome_is_refused():
+    history = History()
+    begin(history, 0)
+    with pytest.raises(InvalidArgumentError, match=r"^outcome: must be one of"):
+        report(history, 0, 0.5, "cut")
