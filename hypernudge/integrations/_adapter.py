@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, is_whole, require, shown
-from hypernudge.integrations._external_space import ExternalSpace, plain, recovered
+from hypernudge.integrations._external_space import ExternalSpace, recovered
 from hypernudge.optimizers import check_rule
 from hypernudge.parameters import same
 from hypernudge.random import Streams
@@ -116,12 +116,8 @@ class WarmStartAdapter:
         known = [name for name in self.declared.parameters if name in values]
         return Config({self._ours.get(name, name): self.declared.own(name, values[name]) for name in known})
 
-    def plain(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a configuration as JSON can hold it."""
-        return {name: plain(value) for name, value in config.items()}
-
     def recovered(self, config: Mapping[str, Any]) -> Config:
-        """Return the configuration that `plain` was made from."""
+        """Return the configuration that a record holds in plain values."""
         parameters = {parameter.name: parameter for parameter in self.space}
         return Config({name: recovered(value, parameters.get(name)) for name, value in config.items()})
 
