@@ -1,0 +1,83 @@
+"""What the probe says of a network with BatchNorm: statistics of the batch or running ones, and the weights' scale.
+
+    HYPERNUDGE_DATA=... python -m benchmarks.real_networks.batch_norm [--seeds 4] [--first-seed 70000]
+
+A JSON line for each variant of ResNet-20: `log10` of the probe, of its first step (the curvature at
+initialisation), and what its walk did to the loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+import torch
+from torch import nn
+
+from benchmarks.real_networks.tasks import image_task
+from hypernudge.random import Streams
+from hypernudge.tasks.module import ModuleTask
+from hypernudge.tasks.spaces import SPACES
+from hypernudge.tasks.vision.resnet import resnet20
+from hypernudge.trial import History
+from hypernudge.warmstart.measurement.measure import curvature_rates, trial_seed_of
+from hypernudge.warmstart.measurement.probe import Probe
+
+SCALES = (0.5, 1.0, 2.0)
+
+
+def network(scale: float, running: bool) -> nn.Module:
+    """Return ResNet-20 with its convolutions scaled; with `running`, BatchNorm uses its running statistics."""
+    model = resnet20(width=8)
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.mul_(scale)
+        if running and isinstance(module, nn.BatchNorm2d):
+            module.eval()
+            module.train = lambda mode=True, module=module: module  # type: ignore[method-assign, misc]
+    return model
+
+
+def task_of(scale: float, running: bool) -> ModuleTask:
+    """Return the study's ResNet task with such a network."""
+    return image_task(
+        "resnet20",
+        lambda: network(scale, running),
+        SPACES["mid"],
+        batch_size=32,
+        steps_per_unit=16,
+        optimizer="sgd",
+    )
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--first-seed", type=int, default=70000)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    for running in (False, True):
+        for scale in SCALES:
+            task = task_of(scale, running)
+            probes, first = [], []
+            for seed in seeds:
+                streams = Streams(seed)
+                config = task.space.sample(streams("config", 0))
+                probes.append(round(Probe()(task, "probe", config, History(), streams).value, 3))
+                rates = curvature_rates(task, [config], [trial_seed_of(streams, 0)], 96)
+                first.append(round(torch.tensor(rates[0][0]).log10().item(), 3))
+            line = {
+                "statistics": "running" if running else "batch",
+                "scale": scale,
+                "probe": probes,
+                "curvature": first,
+            }
+            print(json.dumps(line), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
