@@ -1,1 +1,1 @@
-"""Warm starts on a ResNet, a ViT and a language model: the planned study's tasks, and its analysis."""
+"""Warm starts on a ResNet, a ViT and a language model: the limit of a schedule, the probe under BatchNorm."""

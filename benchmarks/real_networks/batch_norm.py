@@ -1,9 +1,8 @@
-"""What the probe says of a network with BatchNorm: statistics of the batch or running ones, and the weights' scale.
+"""What the probe says of a network with BatchNorm: statistics of the batch or running ones, scaled weights.
 
     HYPERNUDGE_DATA=... python -m benchmarks.real_networks.batch_norm [--seeds 4] [--first-seed 70000]
 
-A JSON line for each variant of ResNet-20: `log10` of the probe, of its first step (the curvature at
-initialisation), and what its walk did to the loss.
+A JSON line for each variant of ResNet-20: `log10` of the probe and of `lr*`, the curvature at initialisation.
 """
 
 from __future__ import annotations
@@ -11,15 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from benchmarks.real_networks.tasks import image_task
 from hypernudge.random import Streams
 from hypernudge.tasks.module import ModuleTask
-from hypernudge.tasks.spaces import SPACES
-from hypernudge.tasks.vision.resnet import resnet20
+from hypernudge.tasks.vision.task import ImageClassification
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement.measure import curvature_rates, trial_seed_of
 from hypernudge.warmstart.measurement.probe import Probe
@@ -27,9 +25,8 @@ from hypernudge.warmstart.measurement.probe import Probe
 SCALES = (0.5, 1.0, 2.0)
 
 
-def network(scale: float, running: bool) -> nn.Module:
-    """Return ResNet-20 with its convolutions scaled; with `running`, BatchNorm uses its running statistics."""
-    model = resnet20(width=8)
+def altered(model: nn.Module, scale: float, running: bool) -> nn.Module:
+    """Return the model, its convolutions scaled; with `running`, BatchNorm uses its running statistics."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             module.weight.data.mul_(scale)
@@ -41,19 +38,24 @@ def network(scale: float, running: bool) -> nn.Module:
 
 def task_of(scale: float, running: bool) -> ModuleTask:
     """Return the study's ResNet task with such a network."""
-    return image_task(
-        "resnet20",
-        lambda: network(scale, running),
-        SPACES["mid"],
+    task = ImageClassification(
+        {"name": "cifar10", "size": 16, "limit": {"train": 10_000, "validation": 500}},
+        {"name": "resnet20", "width": 8},
+        schedule="constant",
+        augmentation={"flip": True, "crop": 2, "colour": 0.4},
         batch_size=32,
-        steps_per_unit=16,
-        optimizer="sgd",
+        steps_per_unit=20,
     )
+    build = task.recipe.model
+    task.recipe = replace(task.recipe, model=lambda hp: altered(build(hp), scale, running))
+    return task
 
 
 def main() -> int:
     """Command-line entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--first-seed", type=int, default=70000)
     options = parser.parse_args()

@@ -1,18 +1,24 @@
 """When a scheduler can first have trained a trial for so many units: the limit that no warm start passes.
 
-A trial is trained on only once there are enough worse ones. If every trial were as good as the best one, their
-ranks would be chance: so the time to a target that the best reaches in unit `u` cannot, but for luck, be below
-the first moment at which any trial of random rank has `u` units.
+A trial is trained on only once there are enough worse ones. If every trial were as good as the best one,
+their ranks would be chance. So the time to a target that the best reaches in unit `u` is at least, but for
+luck, the first moment at which some trial of random rank has `u` units.
+
+    python -m benchmarks.real_networks.floor --max-units 9 --workers 1 --budget 54
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from hypernudge.random import stream
+from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.base import Scheduler
 from hypernudge.space import Real, SearchSpace, Value
 from hypernudge.task import Split
@@ -48,7 +54,9 @@ class RandomRanks:
         return 1.0
 
 
-def first_times(scheduler: Scheduler, workers: int, budget: float, orders: int = 100) -> dict[int, np.ndarray]:
+def first_times(
+    scheduler: Scheduler, workers: int, budget: float, orders: int = 100
+) -> dict[int, np.ndarray]:
     """Return, by unit, when some trial first has so many, for random orders; ascending.
 
     Args:
@@ -69,3 +77,23 @@ def first_times(scheduler: Scheduler, workers: int, budget: float, orders: int =
             for unit in report.units:
                 found[unit.unit][seed] = min(found[unit.unit][seed], unit.time)
     return {unit: np.sort(times) for unit, times in found.items()}
+
+
+def main() -> int:
+    """Print, for ASHA, the least and the median first time of every unit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--max-units", type=int, default=9)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=54.0, help="of one worker, in units")
+    options = parser.parse_args()
+    scheduler = ASHA(RandomRanks().space, max_units=options.max_units)
+    for unit, times in first_times(scheduler, options.workers, options.budget).items():
+        if np.isfinite(np.median(times)):
+            print(json.dumps({"unit": unit, "least": times[0], "median": float(np.median(times))}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
