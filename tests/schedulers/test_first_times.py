@@ -8,7 +8,7 @@ from hypernudge.schedulers.asha import ASHA
 
 def test_one_worker_promotes_after_three_results():
     times = first_times(ASHA(RandomRanks().space, max_units=9), workers=1, budget=54.0, orders=20)
-    # Three trials of a unit, then two units more; nine units need three trials of three, of five that lead at once or of nine.
+    # Three units need three trials of one; nine need three of three, of five that lead at once up to nine.
     assert np.all(times[1] == 1.0)
     assert np.all(times[3] == 5.0)
     assert times[9][0] >= 5 * 1 + 3 * 2 + 6
