@@ -19,6 +19,7 @@ from typing import Any
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.loading.criteria_schema import control_labels
 from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.planning.grid import expand
@@ -34,7 +35,6 @@ from hypernudge.tasks.data.catalogue import builder_for
 from hypernudge.tasks.spaces import build_space
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
-MIN_PAIRS = 6  # below, a two-sided signed-rank test cannot reach p < .05
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
 # No defaults for the other two: plans without them keep their hash.
 _OPTIONAL = ("controls", "factorial")
@@ -276,6 +276,6 @@ def _check_pairs(variations: Sequence[Variation], baseline: str) -> None:
         require(len(bases) == 1, where, f"need the baseline {baseline!r}", labels, "add it")
         for member in members:
             pairs = len(set(member.seeds) & set(bases[0].seeds))
-            ok = member is bases[0] or pairs >= MIN_PAIRS
-            rule = f"a test needs at least {MIN_PAIRS} paired seeds"
+            ok = member is bases[0] or pairs >= MINIMUM_PAIRS
+            rule = f"a test needs at least {MINIMUM_PAIRS} paired seeds"
             require(ok, f"variations.{member.run_id}.seeds", rule, pairs, "add seeds")
