@@ -42,7 +42,7 @@ def test_one_cell_of_every_variation(path, tmp_path):
         small = {**variation.spec, "budget": {"units": min(8.0, variation.spec["budget"]["units"])}}
         if small["workers"] > 8:
             small["budget"] = {"units": 64.0}
-        record = run_cell(type(variation)(variation.run_id, small), 0, tmp_path / variation.run_id)
+        record = run_cell(variation.altered(**small), 0, tmp_path / variation.run_id)
         assert record["status"] == "completed", record["errors"]
         assert record["errors"] == []
         scores = [score for score in record["curve"]["validation"] if score is not None]
