@@ -87,6 +87,40 @@ def test_every_command_that_the_pages_name_is_there():
         assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), f"{page}: {module}"
 
 
+def test_every_import_that_pages_and_examples_show_is_there():
+    root, known = import_graph.ROOT, import_graph.modules()
+    line = re.compile(r"from hypernudge((?:\.\w+)*) import ([\w, ]+)")
+    pages = [
+        root / "README.md",
+        root / "CONTRIBUTING.md",
+        *(root / "docs").glob("*.md"),
+        *(root / "examples").iterdir(),
+    ]
+    shown = {
+        (page.name, module.lstrip("."), name.split(" as ")[0].strip())
+        for page in pages
+        if page.suffix in {".md", ".py", ".ipynb"}
+        for module, names in line.findall(page.read_text("utf-8"))
+        for name in names.split(",")
+    }
+    assert len(shown) > 25
+    for page, module, name in sorted(shown):
+        assert name in defined(known[module]) or f"{module}.{name}" in known, f"{page}: {module}.{name}"
+
+
+def defined(path):
+    """Return the names at a module's top level; integrations cannot be imported without their extras."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
 def test_rooms_are_small():
     for folder in {path.parent for path in import_graph.modules().values()}:
         count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
