@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.networks import Images, LanguageTask, ResNetTask, Transformer, built, cifar10, standardised
+from benchmarks.confirmation.networks import (
+    Images,
+    LanguageTask,
+    ResNetTask,
+    Transformer,
+    built,
+    cifar10,
+    standardised,
+)
 from hypernudge.errors import require
 from hypernudge.optimizers import AdamW
 from hypernudge.space import Real, SearchSpace

@@ -23,28 +23,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from benchmarks.data import DATA
-from benchmarks.engine.workloads import make_task, members_of, ordinary_loop, timed
+from benchmarks.engine.workloads import Workload, make_task, members_of, ordinary_loop, timed
 from hypernudge.engine.trainer import Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.provenance import provenance
-from hypernudge.task import GradientTask
 
 MEMBERS = (1, 16, 64, 256)
 TASKS = ("digits_mlp", "digits_cnn", "resnet20", "lm")
 
 
-def measure(
-    task: GradientTask, module: nn.Module, members: tuple[int, ...], options: argparse.Namespace
-) -> dict[str, Any]:
+def measure(work: Workload, members: tuple[int, ...], options: argparse.Namespace) -> dict[str, Any]:
     """Return medians of member-steps per second, serial and by number of members."""
+    task = work.task
     population = Population(
         task, memory_budget=options.memory_budget, device=options.device, threads=options.threads
     )
-    serial = ordinary_loop(task, module, {n: float(v) for n, v in members_of(task, 1)[0].config.items()})
+    serial = ordinary_loop(work, {n: float(v) for n, v in members_of(task, 1)[0].config.items()})
     serial()
     each = timed(serial)
     cohorts: dict[int, list[Trajectory]] = {}
@@ -119,13 +116,14 @@ def main(arguments: list[str] | None = None) -> int:
     achieved: dict[str, Any] = {}
     for name in options.tasks:
         try:
-            task, module = make_task(name, options.data_dir, options.batch_size)
+            most = max(options.members)
+            work = make_task(name, options.data_dir, options.batch_size, options.device, most)
         except InvalidArgumentError as error:
             print(f"{name}: skipped: {error}", file=sys.stderr)
             continue
-        rates[name] = measure(task, module, tuple(options.members), options)
+        rates[name] = measure(work, tuple(options.members), options)
         best = max(rate for rate in rates[name]["population"].values() if rate)
-        achieved[name] = best * task.step_flops
+        achieved[name] = best * work.task.step_flops
         shown = {
             n: f"{rate:,.0f} ({rate / rates[name]['serial']:.1f}x)" if rate else "left out"
             for n, rate in rates[name]["population"].items()

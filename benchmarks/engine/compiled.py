@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {}
     for name in options.tasks:
-        task, _ = make_task(name, options.data_dir, 32)
+        task = make_task(name, options.data_dir, 32).task
         each = ways(task, options.members)
         first = {way: timed(work) for way, work in each.items()}
         seconds: dict[str, list[float]] = {way: [] for way in each}

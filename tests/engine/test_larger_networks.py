@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.networks import LanguageTask, ResNetTask
+from benchmarks.confirmation.networks import LanguageTask, ResNetTask
 from hypernudge.engine.trainer import Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.random import Streams
