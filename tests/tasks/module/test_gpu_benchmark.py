@@ -9,6 +9,7 @@ from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import suite
 from tests.tasks.vision.tools import pixels, write_batches
 
+SELF = "tests/tasks/module/test_gpu_benchmark.py"
 OPTIONS = ("--device", "cpu", "--tiny", "--json")
 
 
@@ -76,6 +77,12 @@ def test_a_part_that_fails_says_why_and_the_others_run(tmp_path, monkeypatch):
 
 def test_all_parts_fit_into_eight_minutes():
     assert sum(limit for _, limit in command.PARTS.values()) <= 8 * 60 - 45
+
+
+def test_files_with_marked_tests_are_found():
+    found = suite.marked()
+    assert {"tests/tasks/module/test_devices.py", "tests/episodes/test_loops.py"} <= set(found)
+    assert all("skipif" in (suite.ROOT / file).read_text() for file in found if file != SELF)
 
 
 def test_a_report_is_read_by_outcome(tmp_path):
