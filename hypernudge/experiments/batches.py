@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hypernudge.random import integer, stream
+from hypernudge.tasks.module.seeded import seed_torch
 
 
 def epoch_order(seed: int, epoch: int, size: int) -> Tensor:
@@ -37,7 +38,7 @@ def seed_dropout(seed: int, step: int) -> None:
     So two methods of equal seed drop the same units, and a resumed run goes on with the masks it would have
     had. The caller has forked the generators.
     """
-    torch.manual_seed(integer(seed, "dropout", step))
+    seed_torch(integer(seed, "dropout", step))
 
 
 def subset(size: int, wanted: int | None, what: str) -> np.ndarray:
