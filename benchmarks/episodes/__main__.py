@@ -16,6 +16,7 @@ all files of the folder: a long measurement may be taken in several calls.
 import argparse
 import datetime
 import functools
+import importlib.util
 import itertools
 import json
 import statistics
@@ -53,7 +54,7 @@ ROUNDS = {"mlp_26k": (250, 3000), "resnet18": (7, 60), "transformer_20m": (5, 35
 
 
 def variants(model: nn.Module, optimizer_name: str) -> dict[str, Variant]:
-    """Return the variants, all on the same parameters and optimizer state."""
+    """Return the variants, all on the same parameters and optimizer state; pulseopt's if it is installed."""
     shared = OPTIMIZERS[optimizer_name](model)
 
     def fresh() -> torch.optim.Optimizer:
@@ -80,12 +81,13 @@ def variants(model: nn.Module, optimizer_name: str) -> dict[str, Variant]:
         count = itertools.count()
         return Variant(lambda: front.step_start(next(count)), front.step_end)
 
+    installed = importlib.util.find_spec("pulseopt") is not None
     return {
         "plain": Variant(lambda: None, lambda loss: shared.step()),
         "hypernudge_lr": hooked(LearningRate(RATES), episode_length=EPISODE),
-        "pulseopt_lr": published((0.0,)),
+        **({"pulseopt_lr": published((0.0,))} if installed else {}),
         "hypernudge_noise": hooked(LearningRate(RATES), GradientNoise(NOISES), episode_length=EPISODE),
-        "pulseopt_noise": published(NOISES),
+        **({"pulseopt_noise": published(NOISES)} if installed else {}),
         "hypernudge_default": hooked(),
     }
 
