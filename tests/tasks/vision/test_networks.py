@@ -12,6 +12,7 @@ from hypernudge.registry import check_name, registered_only
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.vision import resnet
 from hypernudge.tasks.vision.vit import VisionTransformer
+from tests.harness.tools import ROOT
 
 SHAPE = (3, 32, 32)
 
@@ -214,3 +215,24 @@ def test_where_results_are_read_a_family_is_a_known_name_and_code_is_not():
         for name in ("os:system", "timm:create_model", "other/resnet18"):
             with pytest.raises(InvalidArgumentError, match="must be a known name where results are read"):
                 check_name("model", name)
+
+
+@pytest.mark.parametrize(
+    ("written", "where"),
+    [
+        ("BatchNorm2d(", {"hypernudge/tasks/vision/resnet.py"}),
+        ("native_batch_norm(", {"benchmarks/confirmation/networks.py"}),  # as its cells were sealed
+        ("data_batch_", {"hypernudge/tasks/vision/cifar.py"}),
+        ("fine_labels", {"hypernudge/tasks/vision/cifar.py"}),
+        ("pickle.Unpickler", {"hypernudge/tasks/vision/cifar.py"}),
+        ("np.memmap(", {"hypernudge/tasks/data/cache.py"}),
+    ],
+)
+def test_networks_readers_and_caches_are_written_once(written, where):
+    """The experiments and the benchmarks have no second stem, reader or cache."""
+    found = set()
+    for room in ("hypernudge", "experiments", "benchmarks", "scripts", "src", "examples"):
+        for path in (ROOT / room).rglob("*.py"):
+            if written in path.read_text(encoding="utf-8"):
+                found.add(path.relative_to(ROOT).as_posix())
+    assert found == where
