@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from hypernudge.space import Integer as Integer
     from hypernudge.space import Real as Real
     from hypernudge.space import SearchSpace as SearchSpace
+    from hypernudge.study.study import Study as Study
     from hypernudge.task import GradientTask as GradientTask
     from hypernudge.task import Task as Task
     from hypernudge.tasks.module.loss import ModuleLoss as ModuleLoss
     from hypernudge.tasks.module.task import ModuleTask as ModuleTask
-    from hypernudge.tuner import Study as Study
     from hypernudge.tuner import tune as tune
     from hypernudge.warmstart.policies.curvature_band import CurvatureBand as CurvatureBand
     from hypernudge.warmstart.policies.informed import Informed as Informed
@@ -73,7 +73,7 @@ _HOME = {
     "Task": "task",
     "ModuleLoss": "tasks.module.loss",
     "ModuleTask": "tasks.module.task",
-    "Study": "tuner",
+    "Study": "study.study",
     "tune": "tuner",
     "CurvatureBand": "warmstart.policies.curvature_band",
     "Informed": "warmstart.policies.informed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
@@ -131,3 +132,27 @@ def unknown_name(
     return InvalidArgumentError(
         f"{argument}: {rule}, but got {shown(value)}; {remedy}known names: {', '.join(names)}"
     )
+
+
+class MissingExtraError(ImportError):
+    """A package that is not installed; the message is one line and names the extra."""
+
+
+def package(name: str, extra: str, purpose: str) -> Any:
+    """Import a package.
+
+    Args:
+        name: Its name.
+        extra: What brings it.
+        purpose: What it is needed for, for the error.
+
+    Raises:
+        MissingExtraError: If it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != name.partition(".")[0]:
+            raise  # it is there, and lacks something itself
+        message = f"{purpose} needs {name}, which is not installed; pip install 'hypernudge[{extra}]'"
+        raise MissingExtraError(message, name=name) from None

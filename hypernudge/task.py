@@ -234,6 +234,10 @@ class GradientTask(ABC):
         with torch.no_grad():
             return float(self.score(state.params, split))
 
+    def weights(self, state: TrainingState) -> Params | None:
+        """Return copies, on the CPU, of what a trial is scored with; None if they are gone."""
+        return {name: value.detach().cpu().clone() for name, value in state.params.items()}
+
     @cached_property
     def _flops(self) -> dict[str, float]:
         return {}

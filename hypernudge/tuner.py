@@ -7,65 +7,35 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hypernudge.engine.base import Engine, SpeculativeEngine
-from hypernudge.errors import is_whole, require
+from hypernudge.engine.clock import SimulatedEngine
+from hypernudge.errors import is_whole, one_line, require
 from hypernudge.optimizers import check_rule
 from hypernudge.random import Streams
 from hypernudge.registry import instance
 from hypernudge.renamed import accepts
-from hypernudge.schedulers.base import Done, Resume, Scheduler, Start, SupportsSpeculation
+from hypernudge.schedulers.base import Done, Resume, Scheduler, Start
+from hypernudge.study.about import About, Direction, TestPolicy
+from hypernudge.study.events import signed
+from hypernudge.study.kept import KeptStudy, about_of, check_options, limited
+from hypernudge.study.session import Session, StoppedError, StudyCallback
+from hypernudge.study.study import Study
 from hypernudge.task import GradientTask, Studied, Task
-from hypernudge.trial import Event, History, Job, Report, Started, Trial, UnitResult
+from hypernudge.trial import Event, History, Job, Report, Started
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
-from hypernudge.warmstart.failures import total_failure
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 from hypernudge.warmstart.runner import WarmStartRunner
+from hypernudge.warmstart.speculation import speculation
 
+STALLED = 1000  # trials that failed at no cost, one after the other: the clock stands still
 logger = logging.getLogger("hypernudge")
 Callback = Callable[[Event], None]
 TASK = ("name", "space", "start", "advance", "evaluate", "unit_flops")
-
-
-@dataclass(frozen=True)
-class Study:
-    """The outcome of a tuning run: its history, and the seed and budget (seconds) it ran under."""
-
-    history: History
-    seed: int
-    budget: float
-
-    @property
-    def reports(self) -> list[Report]:
-        """All reports in clock order."""
-        return [event for event in self.history.events if isinstance(event, Report)]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What to know before the study is believed, such as a warm start that failed at every trial."""
-        failure = total_failure(self.history)
-        return (failure,) if failure else ()
-
-    def best(self) -> tuple[Trial, UnitResult]:
-        """Return the trial and unit with the highest validation score, the earliest on ties.
-
-        Raises:
-            ValueError: If no unit was completed within the budget.
-        """
-        results = [
-            (-unit.validation, unit.time, report.job.trial, unit)
-            for report in self.reports
-            for unit in report.units
-            if math.isfinite(unit.validation)
-        ]
-        if not results:
-            raise ValueError("best: no trial completed a unit within the budget; raise the budget")
-        _, _, number, unit = min(results, key=lambda item: item[:3])
-        return self.history.trials[number], unit
 
 
 @accepts(callback="observe", resume_from="past")
@@ -79,6 +49,14 @@ def tune(
     workers: int = 1,
     flops_per_second: float = 1e9,
     engine: Engine | str | Mapping[str, Any] | None = None,
+    study: str | Path | None = None,
+    direction: Direction = "maximize",
+    test: TestPolicy = "best",
+    keep_weights: bool = True,
+    max_trials: int | None = None,
+    timeout: float | None = None,
+    callbacks: Sequence[StudyCallback] = (),
+    progress: bool | None = None,
     callback: Callback | None = None,
     resume_from: Iterable[Event] = (),
 ) -> Study:
@@ -94,11 +72,22 @@ def tune(
         seed: Seed of everything random.
         budget: Seconds on the virtual clock after which nothing is decided and no unit counts.
         warm_start: Applied when a trial starts, never when it is resumed; its cost goes on the same clock.
-        workers: Simulated workers (ignored if `engine` is an instance, which has its own).
+        workers: Simulated workers (ignored if `engine` is an instance that has its task).
         flops_per_second: Declared speed of a worker (ignored likewise).
         engine: What trains: a name such as `"population"`, which trains many trials as one computation, or an
-            engine; the serial engine by default.
-        callback: Called with every new event as it enters the history.
+            engine, which needs no task: `PopulationEngine(device="cuda")`. The serial engine by default.
+        study: Folder in which the study is kept. If there is one already, it goes on; the other arguments
+            must be as they were, but for `budget` and `max_trials`, which may grow, and those of one process
+            (`timeout`, `callbacks`, `progress`, `callback`). One that is done returns at once.
+        direction: Whether the task's score is to be made large or small.
+        test: What is scored on the test part: the `"best"` unit, `"every"` one, or none (`"never"`).
+        keep_weights: Whether the weights of the best unit are kept.
+        max_trials: How many trials there may be: that of the scheduler.
+        timeout: Seconds of the wall after which nothing more is asked for; what runs is lost, as in a kill,
+            and the study can go on. Looked at between reports.
+        callbacks: Each is called with the study and every new report; `study.stop()` ends it as a timeout.
+        progress: Whether standard error shows how far it is; where absent, if that is a terminal.
+        callback: Called with every new event as it enters the history, where larger scores are better.
         resume_from: The events of an earlier run of this study that was interrupted, in their order: it goes
             on from there, and decides, trains and charges as it would have. The other arguments must be as
             they were.
@@ -106,39 +95,63 @@ def tune(
     Raises:
         ValueError: If the events contradict each other.
         InvalidArgumentError: For a budget that is not positive, an argument that is a class or nothing of its
-            kind, or a warm start that could work with no configuration of the space. An endless study (no
-            budget, no limit of trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
+            kind, or a warm start that could work with no configuration of the space; for a study that was
+            begun with other arguments, is damaged, or has a writer. An endless study (no budget, no limit of
+            trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
+        OSError: If the study cannot be written.
     """
+    check_options(direction, test, keep_weights, timeout, callbacks, progress, study, resume_from)
     trained: Task = instance("task", task, has=TASK)
     if isinstance(trained, GradientTask):
         check_rule(trained.optimizer, "task.optimizer")
     decides: Scheduler = instance("scheduler", scheduler, has=("max_units",), calls=2, space=trained.space)
-    trains: Engine = instance(
-        "engine",
-        "serial" if engine is None else engine,
-        has=("submit", "next", "now", "free", "restore"),
-        task=trained,
-        seed_of=trial_seed(Streams(seed)),
-        workers=workers,
-        flops_per_second=flops_per_second,
-        deadline=budget,
+    decides = limited(decides, max_trials)
+    _check_run(seed, budget)
+    policy = _policy(warm_start, trained)
+    supplied: dict[str, Any] = {
+        "task": trained,
+        "seed_of": trial_seed(Streams(int(seed))),
+        "workers": workers,
+        "flops_per_second": flops_per_second,
+        "deadline": budget,
+    }
+    methods = ("submit", "next", "now", "free", "restore")
+    given = "serial" if engine is None else engine
+    trains: Engine = instance("engine", given, has=methods, **supplied)
+    if isinstance(trains, SimulatedEngine) and trains.task is None:
+        trains = trains.bound(**supplied)
+    kept = KeptStudy(
+        folder=None if study is None else Path(study),
+        options={
+            "seed": int(seed),
+            "budget": float(budget),
+            "direction": direction,
+            "test": test,
+            "workers": getattr(trains, "workers", workers),
+            "flops_per_second": float(getattr(trains, "flops_per_second", flops_per_second)),
+        },
+        keep_weights=keep_weights,
+        timeout=timeout,
+        callbacks=callbacks,
+        progress=progress,
     )
-    steps = iter_study(
-        trained,
-        decides,
-        trains,
-        seed=seed,
-        budget=budget,
-        warm_start=warm_start,
-        callback=callback,
-        resume_from=resume_from,
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            study: Study = stop.value
-            return study
+    about = about_of(trained, decides, policy, direction)
+    with kept.opened(trained, decides, policy, trains, about) as opened:
+        if opened.done is not None:
+            return opened.done
+        steps = _steps(
+            trained,
+            decides,
+            trains,
+            policy,
+            int(seed),
+            budget,
+            callback,
+            resume_from if study is None else opened.events,
+            about,
+            opened.session,
+        )
+        return _result_of(steps)
 
 
 def iter_study(
@@ -157,21 +170,74 @@ def iter_study(
     Several studies that share a population are driven together by `hypernudge.engine.multi_study`. Arguments,
     result and errors are those of `tune`.
     """
+    _check_run(seed, budget)
+    policy = _policy(warm_start, task)
+    about = about_of(task, scheduler, policy, "maximize")
+    return (
+        yield from _steps(
+            task, scheduler, engine, policy, int(seed), budget, callback, resume_from, about, Session
+        )
+    )
+
+
+def _check_run(seed: int, budget: float) -> None:
     require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
     require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
-    seed = int(seed)  # a seed of NumPy is the same seed
-    streams = Streams(seed)
+
+
+def _policy(warm_start: WarmStart | str | Mapping[str, Any] | None, task: Task) -> WarmStart:
     policy = NoWarmStart() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
+    return policy
+
+
+def _result_of(steps: Generator[None, None, Study]) -> Study:
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            study: Study = stop.value
+            return study
+
+
+def _steps(
+    task: Task,
+    scheduler: Scheduler,
+    engine: Engine,
+    policy: WarmStart,
+    seed: int,
+    budget: float,
+    callback: Callback | None,
+    events: Iterable[Event],
+    about: About,
+    open_session: Callable[[Study], Session],
+) -> Generator[None, None, Study]:
+    """Run a study whose arguments are checked; see `iter_study`."""
+    streams = Streams(seed)  # a seed of NumPy is the same seed
+    sign = -1 if about.direction == "minimize" else 1
     ahead = engine if isinstance(engine, SpeculativeEngine) else None
     batch_size = ahead.measurement_batch_size if ahead else 1
     nudge = WarmStartRunner(policy, task, streams, scheduler, batch_size)
-    speculate = _speculation(ahead, scheduler, nudge, streams)
+    speculate = speculation(ahead, scheduler, nudge, streams, sign)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
-    with begun:
-        history = _restored(resume_from, engine, scheduler.max_units)
-        yield from _decided(scheduler, engine, nudge, history, streams, budget, callback, speculate)
-    study = Study(history, seed, budget)
+    session: Session | None = None
+    reason = None
+    try:
+        with begun:
+            history = _restored(events, engine, scheduler.max_units)
+            study = Study(history, seed, budget, about)
+            session = open_session(study)
+            done = yield from _decided(
+                scheduler, engine, nudge, history, streams, budget, callback, speculate, session, sign
+            )
+            reason = "scheduler" if done else "budget"
+    except StoppedError:
+        pass
+    finally:
+        if session is not None:
+            session.close()
+    assert session is not None  # or it has raised
+    session.end(reason)
     for warning in study.warnings:
         logger.warning(warning)
     return study
@@ -186,16 +252,20 @@ def _decided(
     budget: float,
     callback: Callback | None,
     speculate: Callable[[History], None],
-) -> Generator[None, None, None]:
-    """Decide, nudge, submit and report until nothing runs any more."""
+    session: Session,
+    sign: int,
+) -> Generator[None, None, bool]:
+    """Decide, nudge, submit and report until nothing runs any more; return whether the scheduler was done."""
 
     def note(event: Event) -> None:
         history.append(event)
+        session.note(event)
         if callback is not None:
             callback(event)
 
-    done = False
+    done, stalled = False, 0
     while True:
+        session.check()
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
             if isinstance(decision, Start):
@@ -212,11 +282,17 @@ def _decided(
             note(job)
             engine.submit(job)
         if not history.n_running:
-            return
+            return done
         if not done:
             speculate(history)
         yield
-        note(engine.next())
+        session.check()
+        report = signed(engine.next(), sign)
+        note(report)
+        stalled = stalled + 1 if report.outcome == "failed" and report.finished <= report.started else 0
+        if stalled >= STALLED:
+            cause = one_line((report.error or "").strip().splitlines()[-1])
+            raise RuntimeError(f"tune: the last {stalled} trials failed before they were trained: {cause}")
 
 
 def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> History:
@@ -235,35 +311,6 @@ def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> H
     if events:
         engine.restore(list(running.values()), now)
     return history
-
-
-def _speculation(
-    engine: SpeculativeEngine | None, scheduler: Scheduler, nudge: WarmStartRunner, streams: Streams
-) -> Callable[[History], None]:
-    """Return what tells the engine which jobs will probably come; nothing where it or the scheduler cannot.
-
-    New trials are among them as far as it is known what they will be nudged to.
-    """
-    if engine is None or not isinstance(scheduler, SupportsSpeculation):
-        return lambda history: None
-
-    def speculate(history: History) -> None:
-        jobs: list[Job] = []
-        number, capacity = len(history.trials), engine.speculation_capacity
-        if not capacity:
-            return
-        for decision in scheduler.propose_speculative(history, streams, capacity, engine.speculative_scores):
-            if isinstance(decision, Resume):
-                trial = history.trials[decision.trial]
-                jobs.append(Job(trial.number, trial.config, trial.until, decision.until))
-                continue
-            config = nudge.expected(decision.config, number, history)
-            if config is not None:
-                jobs.append(Job(number, config, 0, decision.until))
-            number += 1
-        engine.speculate(jobs)
-
-    return speculate
 
 
 def trial_seed(streams: Streams) -> Callable[[int], int]:

@@ -6,9 +6,11 @@ before a job is submitted, and warm starts that are measured for several trials 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans look at engines' classes; PyTorch would take three seconds
@@ -72,6 +74,22 @@ class SpeculativeEngine(Engine, Protocol):
     def speculate(self, jobs: Sequence[Job]) -> None:
         """Take note of jobs that may be submitted later; this must change no report."""
         ...
+
+
+def declared_cost(task: Task, config: Mapping[str, Value]) -> tuple[float, str | None]:
+    """Return the FLOPs of a unit, and a traceback where the task raised: such a trial failed at no cost.
+
+    Counting them runs the user's loss, which may raise for some configurations only.
+
+    Raises:
+        InvalidArgumentError: What the task refuses, it refuses for the study.
+    """
+    try:
+        return task.unit_flops(config), None
+    except InvalidArgumentError:
+        raise
+    except Exception:  # whatever a user's task raises belongs into the record
+        return 0.0, traceback.format_exc()
 
 
 def advanced(task: Task, state: Any, config: Mapping[str, Value]) -> bool:

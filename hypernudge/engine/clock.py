@@ -7,19 +7,20 @@ fast the present machine happened to be.
 
 from __future__ import annotations
 
+import dataclasses
 import heapq
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from hypernudge.errors import require_between, require_whole
+from hypernudge.errors import require, require_between, require_whole
 from hypernudge.registry import check_instance
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
-    from hypernudge.task import Task
+    from hypernudge.engine.scored import Scored
 
 T = TypeVar("T")
 
@@ -85,8 +86,8 @@ class SimulatedEngine(ABC):
     """Base of the engines on the virtual clock.
 
     Args:
-        task: What is trained.
-        seed_of: Maps a trial's number to the seed of its initialisation and data order.
+        task: What is trained; that of the study where it is absent, see `bound`.
+        seed_of: Maps a trial's number to the seed of its initialisation and data order; given with the task.
         workers: Simulated workers.
         flops_per_second: Declared speed of one worker.
         deadline: Seconds on the clock after which no unit counts; a job that runs into it is truncated there.
@@ -95,15 +96,48 @@ class SimulatedEngine(ABC):
         InvalidArgumentError: For a number of workers below 1 or a speed that is not positive.
     """
 
-    task: Task
-    seed_of: Callable[[int], int]
+    task: Any = None  # a Task before anything is submitted
+    seed_of: Any = None  # then a Callable[[int], int]
     workers: int = 1
     flops_per_second: float = 1e9
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
         check_instance("task", self.task)
+        if self.task is not None:
+            remedy = "give both, or none: `tune` knows them"
+            require(
+                callable(self.seed_of),
+                "seed_of",
+                "must be a function where task is given",
+                self.seed_of,
+                remedy,
+            )
         self._clock: VirtualClock[Report] = VirtualClock(self.workers, self.flops_per_second)
+        self._score_test = True
+        self._scored: Callable[[Scored], None] | None = None
+
+    def bound(self, **given: Any) -> Self:
+        """Return this engine for a study; what was given here already stays.
+
+        Args:
+            **given: The study's task, seed_of, workers, flops_per_second and deadline.
+
+        Raises:
+            InvalidArgumentError: For an argument that differs here and there.
+        """
+        for entry in dataclasses.fields(self):
+            here = getattr(self, entry.name)
+            if entry.name in given and here != entry.default:
+                ok = given[entry.name] in (entry.default, here)
+                rule = f"must be given once, but the engine has {here!r}"
+                require(ok, entry.name, rule, given[entry.name], "drop one of the two")
+                given[entry.name] = here
+        return dataclasses.replace(self, **given)
+
+    def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
+        """Say whether the test part is scored with every unit, and who is told of each as it is scored."""
+        self._score_test, self._scored = score_test, scored
 
     @property
     def now(self) -> float:
@@ -114,6 +148,16 @@ class SimulatedEngine(ABC):
     def free(self) -> int:
         """Number of idle simulated workers."""
         return self._clock.free
+
+    def check_bound(self) -> None:
+        """Refuse to train without a task.
+
+        Raises:
+            InvalidArgumentError: If there is none.
+        """
+        require(
+            self.task is not None, "engine", "must know its task", None, "pass it to `tune`, or give task="
+        )
 
     @abstractmethod
     def submit(self, job: Job) -> None:

@@ -15,11 +15,13 @@ that practically impossible.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from hypernudge.engine.base import declared_cost
 from hypernudge.engine.clock import SimulatedEngine
+from hypernudge.engine.scored import Scored
 from hypernudge.engine.trainer import FILL, Population
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import require
@@ -38,6 +40,7 @@ class _Order:
     times: tuple[float, ...]
     flops: tuple[float, ...]
     truncated: bool
+    error: str | None = None  # of a task that could not say its cost
 
 
 @accepts(max_batched_flops="alone_above")
@@ -69,6 +72,11 @@ class PopulationEngine(SimulatedEngine):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._orders: list[_Order] = []
+        self._trajectories: dict[int, Trajectory] = {}
+        self._speculative: set[int] = set()
+        if self.task is None:
+            return
         if self.population is None:
             self.population = Population(
                 self.task,
@@ -81,9 +89,11 @@ class PopulationEngine(SimulatedEngine):
         require(
             same, "population", "must be of the same task", self.population.task.name, "make one per task"
         )
-        self._orders: list[_Order] = []
-        self._trajectories: dict[int, Trajectory] = {}
-        self._speculative: set[int] = set()
+
+    def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
+        """As `SimulatedEngine.look`; a population that is shared scores the test part for all or none."""
+        super().look(score_test=score_test, scored=scored)
+        self.population.score_test = score_test
 
     @property
     def measurement_batch_size(self) -> int:
@@ -97,12 +107,13 @@ class PopulationEngine(SimulatedEngine):
 
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts now on the clock."""
+        self.check_bound()
         number = self._clock.occupy()
-        unit_flops = self.task.unit_flops(job.config)
+        unit_flops, error = declared_cost(self.task, job.config)
         flops, times, costs = job.warm_start_flops, [self.now], [job.warm_start_flops]
         times[0] += self._clock.seconds(flops)
         truncated = False
-        for _ in range(job.since, job.until):
+        for _ in range(job.since, job.until) if error is None else ():
             if self.now + self._clock.seconds(flops + unit_flops) > self.deadline:
                 truncated = True
                 break
@@ -110,7 +121,7 @@ class PopulationEngine(SimulatedEngine):
             times.append(self.now + self._clock.seconds(flops))
             costs.append(flops)
         trajectory = self._trajectory(job)
-        order = _Order(job, number, self.now, trajectory, tuple(times), tuple(costs), truncated)
+        order = _Order(job, number, self.now, trajectory, tuple(times), tuple(costs), truncated, error)
         self._orders.append(order)
         self.population.request(trajectory, job.since + len(times) - 1)
         if job.until >= trajectory.speculative_units:
@@ -136,7 +147,7 @@ class PopulationEngine(SimulatedEngine):
         if known is None or known.config != job.config:  # trained ahead with another configuration: anew
             if known is not None:
                 self.population.cancel(known)
-            known = Trajectory(job.config, self.seed_of(job.trial))
+            known = Trajectory(job.config, self.seed_of(job.trial), job.trial, scored=self._scored)
             self._trajectories[job.trial] = known
         return known
 
@@ -172,14 +183,14 @@ class PopulationEngine(SimulatedEngine):
     def _settled(self, order: _Order) -> Report | None:
         """Return the order's report, or None while it is in training."""
         trajectory, since, fits = order.trajectory, order.job.since, len(order.times) - 1
-        outcome: Outcome | None = None
+        outcome: Outcome | None = None if order.error is None else "failed"
         units = []
         for k, (validation, test) in enumerate(trajectory.scores[since : since + fits], start=1):
             units.append(UnitResult(since + k, order.times[k], validation, test))
             if not math.isfinite(validation):
                 outcome = "diverged"
                 break
-        charged, error = len(units), None
+        charged, error = len(units), order.error
         if outcome is None and charged == fits:
             outcome = "truncated" if order.truncated else "ok"
         elif outcome is None and trajectory.error is not None:

@@ -11,8 +11,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
-from hypernudge.engine.base import advanced
+from hypernudge.engine.base import advanced, declared_cost
 from hypernudge.engine.clock import SimulatedEngine
+from hypernudge.engine.scored import scored_alone
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
@@ -29,6 +30,7 @@ class SerialEngine(SimulatedEngine):
 
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts now on the clock."""
+        self.check_bound()
         self._queue.append((job, self.now, self._clock.occupy()))
 
     def next(self) -> Report:
@@ -41,13 +43,12 @@ class SerialEngine(SimulatedEngine):
 
     def _train(self, job: Job, started: float) -> Report:
         begun = time.perf_counter()
-        unit_flops = self.task.unit_flops(job.config)
         flops = job.warm_start_flops
         units: list[UnitResult] = []
-        outcome: Outcome = "ok"
-        error = None
+        unit_flops, error = declared_cost(self.task, job.config)
+        outcome: Outcome = "ok" if error is None else "failed"
         try:
-            for unit in range(job.since + 1, job.until + 1):
+            for unit in range(job.since + 1, job.until + 1) if error is None else ():
                 if started + self._clock.seconds(flops + unit_flops) > self.deadline:
                     outcome = "truncated"
                     break
@@ -75,4 +76,7 @@ class SerialEngine(SimulatedEngine):
         if not advanced(self.task, state, job.config):
             return UnitResult(unit, now, math.nan, math.nan)
         validation = self.task.evaluate(state, "validation")
-        return UnitResult(unit, now, validation, self.task.evaluate(state, "test"))
+        test = self.task.evaluate(state, "test") if self._score_test else math.nan
+        if self._scored is not None:
+            self._scored(scored_alone(self.task, state, job.trial, unit, validation))
+        return UnitResult(unit, now, validation, test)

@@ -18,6 +18,7 @@ import torch
 from hypernudge.batching import VmapTask, batch_key, shared_values
 from hypernudge.engine.base import advanced
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
+from hypernudge.engine.scored import Scored, scored_alone
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import is_real, require, require_whole
 from hypernudge.registry import check_instance
@@ -103,6 +104,7 @@ class Population:
             rule = "must be a number of FLOPs >= 0, infinity for never"
             require(number, "max_batched_flops", rule, max_batched_flops, "leave it out")
         self.task, self.device, self.threads = task, device_of(device), threads
+        self.score_test = True
         self._budget = memory_budget
         self._requested: dict[Trajectory, None] = {}
         self._speculative: dict[Trajectory, None] = {}
@@ -260,7 +262,9 @@ class Population:
                     **shape.buffers.views(torch.stack([m.buffers for m in members])),
                 }
                 validation = batched.scores(params, "validation", self._work)
-                test = batched.scores(params, "test", self._work)
+                test = [math.nan] * len(block)
+                if self.score_test:
+                    test = batched.scores(params, "test", self._work)
         except torch.OutOfMemoryError:
             self._work = Workspace()
             if len(block) == 1:
@@ -277,6 +281,25 @@ class Population:
             trajectory.state = member
             trajectory.scores.append((scores[0], scores[1]) if ok else (math.nan, math.nan))
             trajectory.seconds.append(share)
+            if ok and trajectory.scored is not None:
+                trajectory.scored(self._scored(trajectory, member, shape, batched, scores[0]))
+
+    def _scored(
+        self, trajectory: Trajectory, member: Member, shape: Shape, batched: BatchedTask, score: float
+    ) -> Scored:
+        """Return a unit of a member; its rows are never written to again, so it can be asked later."""
+        task = self.task
+        assert isinstance(task, GradientTask)  # only those have members
+
+        def test() -> float:
+            params = {**shape.params.views(member.params[None]), **shape.buffers.views(member.buffers[None])}
+            with torch.no_grad():
+                return batched.scores(params, "test", Workspace())[0]
+
+        units = len(trajectory.scores)
+        return Scored(
+            trajectory.trial, units, score, lambda: task.weights(state_of(member, shape)), test, lasting=True
+        )
 
     def _one_by_one(self, shape: Shape, block: list[Trajectory]) -> None:
         """Train members alone for a unit. If none fails alone the task cannot be batched: never try again."""
@@ -298,10 +321,14 @@ class Population:
         try:
             scores = (math.nan, math.nan)
             if advanced(task, trajectory.state, trajectory.config):
-                scores = (
-                    task.evaluate(trajectory.state, "validation"),
-                    task.evaluate(trajectory.state, "test"),
-                )
+                validation = task.evaluate(trajectory.state, "validation")
+                test = task.evaluate(trajectory.state, "test") if self.score_test else math.nan
+                scores = validation, test
+                if trajectory.scored is not None:
+                    unit = len(trajectory.scores) + 1
+                    trajectory.scored(
+                        scored_alone(task, trajectory.state, trajectory.trial, unit, validation)
+                    )
             trajectory.scores.append(scores)
         except Exception:  # as in the serial engine: belongs into the record
             trajectory.error = traceback.format_exc()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hypernudge.engine.cohort import Shape
+from hypernudge.engine.scored import Scored
 from hypernudge.space import Config
 
 
@@ -16,6 +18,8 @@ class Trajectory:
 
     config: Config
     seed: int
+    trial: int = 0
+    scored: Callable[[Scored], None] | None = None  # is told of every unit
     scores: list[tuple[float, float]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)  # wall time by unit, its share of its cohort's
     error: str | None = None

@@ -152,8 +152,8 @@ def test_trials_are_measured_together_only_with_the_same_choice():
 def test_engines_keep_cohorts_of_one_choice_apart():
     task = Chosen("lists")
     search = build("scheduler", {"name": "random", "max_units": 1, "max_trials": 12}, space=task.space)
-    fast = tune(task, search, seed=2, engine=PopulationEngine(task, trial_seed(Streams(2)), 6))
-    slow = tune(task, search, seed=2, workers=6)
+    fast = tune(task, search, seed=2, engine=PopulationEngine(task, trial_seed(Streams(2)), 6), test="every")
+    slow = tune(task, search, seed=2, workers=6, test="every")
     assert [r.score for r in fast.reports] == pytest.approx([r.score for r in slow.reports], rel=1e-5)
 
 

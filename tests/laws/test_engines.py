@@ -60,7 +60,7 @@ def test_asha_decides_the_same_over_20_seeds(model):
         studies[seed] = iter_study(task, scheduler, engine, seed=seed, budget=budget), engine
     results = dict(run_studies(studies, population))
     for seed in seeds:
-        expected = tune(task, scheduler, seed=seed, budget=budget, workers=4)
+        expected = tune(task, scheduler, seed=seed, budget=budget, workers=4, test="every")
         assert course(results[seed]) == course(expected)
 
 
@@ -70,8 +70,10 @@ def test_warm_starts_decide_the_same_in_float32(model, warm_start):
     """They are measured for many trials at once by one engine and one by one by the other."""
     task = digits(model, "float32", steps_per_unit=2)
     scheduler = ASHA(task.space, max_units=3, max_trials=20)
-    fast = tune(task, scheduler, seed=1, engine=engine_for(task, 1, float("inf")), warm_start=warm_start)
-    slow = tune(task, scheduler, seed=1, workers=4, warm_start=warm_start)
+    fast = tune(
+        task, scheduler, seed=1, engine=engine_for(task, 1, float("inf")), warm_start=warm_start, test="every"
+    )
+    slow = tune(task, scheduler, seed=1, workers=4, warm_start=warm_start, test="every")
     assert course(fast) == course(slow)
 
 
@@ -83,8 +85,8 @@ def test_one_study_alone(scheduler, limit, warm_start):
     budget = budget_of(task, limit["budget"]) if "budget" in limit else float("inf")
     decide = scheduler(task.space, max_units=9, max_trials=limit.get("max_trials"))
     options = {"seed": 3, "budget": budget, "warm_start": warm_start}
-    fast = tune(task, decide, engine=engine_for(task, 3, budget), **options)
-    slow = tune(task, decide, workers=4, **options)
+    fast = tune(task, decide, engine=engine_for(task, 3, budget), **options, test="every")
+    slow = tune(task, decide, workers=4, **options, test="every")
     assert course(fast) == course(slow)
     assert len(fast.reports) >= 4
 
@@ -107,7 +109,7 @@ def test_one_study_that_raises_leaves_the_others():
     results = dict(run_studies(studies, population))
     assert isinstance(results[1], OSError)
     for seed in (0, 2):
-        assert course(results[seed]) == course(tune(task, scheduler, seed=seed, workers=4))
+        assert course(results[seed]) == course(tune(task, scheduler, seed=seed, workers=4, test="every"))
 
 
 OPTIONS = {
@@ -158,10 +160,12 @@ def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine)
         return ENGINES[engine](task, trial_seed(Streams(seed)), 4, 1e9, budget)
 
     options = {"seed": seed, "budget": budget, "warm_start": CurvatureBand()}
-    whole = course(tune(task, decide, engine=make(), **options))
+    whole = course(tune(task, decide, engine=make(), **options, test="every"))
     for cut in stream(seed, engine).integers(0, len(whole), 4):
         events, seen = whole[:cut], []
-        again = tune(task, decide, engine=make(), resume_from=events, callback=seen.append, **options)
+        again = tune(
+            task, decide, engine=make(), resume_from=events, callback=seen.append, **options, test="every"
+        )
         assert course(again) == whole
         redone = bool(cut) and isinstance(events[-1], Started)  # nobody knows whether it was submitted
         assert [plain(event) for event in seen] == whole[cut - redone :]
@@ -174,8 +178,8 @@ def test_five_members_make_an_engine(scheduler, warm_start):
     budget = budget_of(task, 16)
     decide = scheduler(task.space, max_units=9)
     engine = MinimalEngine(task, trial_seed(Streams(2)), 4, 1e9, budget)
-    found = tune(task, decide, seed=2, budget=budget, engine=engine, warm_start=warm_start)
-    expected = tune(task, decide, seed=2, budget=budget, workers=4, warm_start=warm_start)
+    found = tune(task, decide, seed=2, budget=budget, engine=engine, warm_start=warm_start, test="every")
+    expected = tune(task, decide, seed=2, budget=budget, workers=4, warm_start=warm_start, test="every")
     assert course(found) == course(expected)
     assert len(found.reports) >= 4
 

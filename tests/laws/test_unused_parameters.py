@@ -80,10 +80,10 @@ def scores(study):
 def test_engines_train_as_if_it_were_not_there(rule):
     task, without = Mine(RULES[rule]), Mine(RULES[rule], pooler=False)
     search = RandomSearch(SPACE, max_units=2, max_trials=6)
-    found = scores(tune(task, search, seed=0, workers=3))
-    assert found == scores(tune(without, search, seed=0, workers=3)) and all(map(len, found))
+    found = scores(tune(task, search, seed=0, workers=3, test="every"))
+    assert found == scores(tune(without, search, seed=0, workers=3, test="every")) and all(map(len, found))
     engine = PopulationEngine(task, trial_seed(Streams(0)), 3)
-    together = scores(tune(task, search, seed=0, engine=engine))
+    together = scores(tune(task, search, seed=0, engine=engine, test="every"))
     assert len(together) == 6
     for fast, slow in zip(together, found, strict=True):
         assert fast == pytest.approx(slow, rel=1e-4)

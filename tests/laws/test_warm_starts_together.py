@@ -120,9 +120,9 @@ def test_a_study_measures_few_times_and_pays_for_every_trial(policy, scheduler):
     options = {"seed": 2, "warm_start": Counting(**vars(policy))}
     decide = scheduler(task.space, max_units=3, max_trials=20)
     engine = PopulationEngine(task, trial_seed(Streams(2)), workers=4)
-    fast = tune(task, decide, engine=engine, **options)
+    fast = tune(task, decide, engine=engine, **options, test="every")
     together = list(calls)
-    slow = tune(task, decide, workers=4, **options)
+    slow = tune(task, decide, workers=4, **options, test="every")
     assert together == [16, 4] and calls[2:] == [1] * 20
     for a, b in zip(fast.history.trials, slow.history.trials, strict=True):
         assert (a.nudge.flops, a.nudge.reason) == (b.nudge.flops, b.nudge.reason)

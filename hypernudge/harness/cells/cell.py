@@ -31,9 +31,10 @@ from hypernudge.registry import build
 from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import SearchSpace
+from hypernudge.study.study import Study
 from hypernudge.task import GradientTask, Task
 from hypernudge.trial import Event, Job, Started
-from hypernudge.tuner import Study, trial_seed, tune
+from hypernudge.tuner import trial_seed, tune
 
 
 def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
@@ -83,6 +84,9 @@ def _record(variation: Variation, seed: int, prepared: Prepared, append: Appende
         budget=prepared.declared["budget_seconds"],
         warm_start=prepared.warm_start,
         engine=engine_of(variation.spec, prepared, seed),
+        test="every",
+        keep_weights=False,
+        progress=False,
         callback=lambda event: append(logged(event)),
     )
     return record_of(variation, seed, prepared, study)

@@ -9,10 +9,11 @@ from typing import Any
 from hypernudge.engine.serial import SerialEngine
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Scheduler
+from hypernudge.study.study import Study
 from hypernudge.tasks.curves.lcbench import LCBench
 from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.trial import Event, Job
-from hypernudge.tuner import Study, trial_seed, tune
+from hypernudge.tuner import trial_seed, tune
 
 
 def simulate(
@@ -36,7 +37,8 @@ def simulate(
         if isinstance(event, Job):
             show(_decision(event, engine.now))
 
-    study = tune(task, scheduler, seed=seed, budget=deadline, engine=engine, callback=observe)
+    options: dict[str, Any] = {"test": "every", "keep_weights": False, "progress": False}
+    study = tune(task, scheduler, seed=seed, budget=deadline, engine=engine, callback=observe, **options)
     best = -math.inf
     scored = sorted(
         (unit.time, report.job.trial, unit.unit, unit.validation)

@@ -200,14 +200,36 @@ class ModuleTask(GradientTask):
         part = self._held[split]
         return self._trials.evaluate(state, split, lambda training: training.score(self._score, part))
 
+    def weights(self, state: TrainingState) -> Params | None:
+        """Return the state dictionary of the model as it was scored; None if it would have to be trained."""
+        assert isinstance(state, ModuleState)
+        return self._trials.weights(state)
+
+    @contextlib.contextmanager
+    def kept_in(self, folder: Path) -> Iterator[bool]:
+        """Keep trials in a folder while entered, unless `checkpoint_dir` names another; yield True."""
+        before = self._trials.checkpoints
+        if not before.durable:
+            self._trials.checkpoints = Checkpoints(folder, keep=False)
+        try:
+            yield True
+        finally:
+            self._trials.checkpoints = before
+
     def unit_flops(self, hp: Mapping[str, Value]) -> float:
         """Return the cost of a unit: that of its losses and gradients, counted once for discrete values."""
         at = self.at(hp)
-        if not self._checked:
-            at._one_gradient()
-            self._check_read(hp)
-            self._checked = True
-        return at.step_flops * at.steps_per_unit
+        try:
+            if not self._checked:
+                at._one_gradient()
+                self._check_read(hp)
+                self._checked = True
+            return at.step_flops * at.steps_per_unit
+        except InvalidArgumentError:
+            raise
+        except Exception:  # the loss raises for this configuration: the cost is that of its discrete values
+            at = self.at({n: self.space[n].decode(0.5) if self._continuous(n) else v for n, v in hp.items()})
+            return at.step_flops * at.steps_per_unit
 
     def _check_read(self, hp: Mapping[str, Value]) -> None:
         """Refuse a space with a name that nothing reads; where values are discrete, another may read it."""

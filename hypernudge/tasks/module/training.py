@@ -147,6 +147,11 @@ class Training:
                 for module, mode in modes.items():
                     module.training = mode
 
+    def scored_weights(self) -> dict[str, Tensor]:
+        """Return a copy of the state dictionary that `score` sees, on the CPU."""
+        with self._weights_averaged():
+            return {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+
     @contextlib.contextmanager
     def _weights_averaged(self) -> Iterator[None]:
         if not self._ema:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from hypernudge.optimizers import Params
 from hypernudge.space import Value
 from hypernudge.task import Split, TrainingState
 from hypernudge.tasks.module.checkpoints import Checkpoints, logger
@@ -80,9 +81,6 @@ class Trials:
     def advance(self, state: ModuleState) -> bool:
         """Bring a trial to its next unit; return False if it diverged."""
         unit = state.unit + 1
-        known = unit in state.scores["validation"]
-        if unit < state.reached and not known:  # nobody had asked for its score when it was interrupted
-            state.saved, state.reached = None, 0
         if unit <= state.reached:
             state.unit = unit
             return unit != state.diverged
@@ -101,8 +99,15 @@ class Trials:
         """Return a trial's score on a split, which is computed once."""
         known = state.scores[split]
         if state.unit not in known:
+            if state.unit < state.reached:  # nobody had asked when it was interrupted: it is trained again
+                state.saved, state.reached = None, 0
             known[state.unit] = score(self.present(state))
         return known[state.unit]
+
+    def weights(self, state: ModuleState) -> Params | None:
+        """Return the state dictionary of a trial's last score; None if it would have to be trained."""
+        here = state.training is not None and state.training.unit == state.unit
+        return self.present(state).scored_weights() if here or state.saved == state.unit else None
 
     def present(self, state: ModuleState) -> Training:
         """Return a trial in memory, at its unit; others make room."""
@@ -161,7 +166,7 @@ class Trials:
         if self.checkpoints.keep:
             if state.training is not None:
                 self._save(state)  # with its last score
-        elif self.checkpoints.durable and state.saved is not None:
+        elif self.checkpoints.durable:  # a trial that diverged at once, too: it is not trained again
             content = {"scores": state.scores, "diverged": state.diverged, "state": {"unit": state.unit}}
             self.checkpoints.save(state.file, content)
             state.saved = None

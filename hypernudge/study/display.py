@@ -1,0 +1,65 @@
+"""A study in a few lines, for a terminal and for a notebook."""
+
+from __future__ import annotations
+
+from collections import Counter
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypernudge.study.study import Study
+
+_BEST = 10  # trials in a notebook's table
+
+
+def text(study: Study) -> str:
+    """Return what a terminal shows."""
+    return "\n  ".join([_title(study), *(f"{name}: {value}" for name, value in _facts(study))])
+
+
+def html(study: Study) -> str:
+    """Return what a notebook shows: facts, and the best trials."""
+    facts = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study))
+    scored = [trial for trial in study.trials if trial.best is not None]
+    sign = -1 if study.direction == "minimize" else 1
+    scored.sort(key=lambda trial: -sign * trial.value)
+    rows = "".join(
+        f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td><td>{escape(t.status)}</td>"
+        f"<td>{escape(values(t.config))}</td></tr>"
+        for t in scored[:_BEST]
+    )
+    head = "".join(f"<th>{name}</th>" for name in ("trial", study.about.metric, "units", "status", "values"))
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
+    return f"<p><b>{escape(_title(study))}</b></p><table>{facts}</table>{table}"
+
+
+def _title(study: Study) -> str:
+    about = study.about
+    parts = [part for part in (about.task, about.scheduler) if part]
+    if about.warm_start not in ("", "none"):
+        parts.append(f"warm start {about.warm_start}")
+    return f"Study of {', '.join([*parts, f'seed {study.seed}'])}"
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    counts = Counter(trial.status for trial in study.trials)
+    listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    units = sum(len(trial.units) for trial in study.trials)
+    facts = [("trials", f"{len(study.trials)} ({listed})" if listed else "none yet"), ("units", str(units))]
+    best = study._best_unit()
+    if best is not None:
+        number, unit = best
+        where = f"trial {number}, unit {unit.unit}"
+        facts.append((f"best {study.about.metric}", f"{unit.validation:.6g} ({where}, {study.direction})"))
+        facts.append(("best values", values(study.trials[number].config)))
+    facts.append(("state", f"ended by its {study.ended}" if study.ended else "can go on"))
+    if study.folder is not None:
+        facts.append(("kept in", str(study.folder)))
+    facts += [("warning", warning) for warning in study.warnings]
+    return facts
+
+
+def values(config: Any) -> str:
+    """Return a configuration as `lr=0.01, width=32`."""
+    shown = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in config.items())
+    return ", ".join(shown)

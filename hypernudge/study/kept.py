@@ -1,0 +1,220 @@
+"""A study from its arguments: checked, opened on disk where it is kept, with all that goes on beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args
+
+from hypernudge.engine.base import Engine
+from hypernudge.errors import (
+    InvalidArgumentError,
+    require,
+    require_between,
+    require_choice,
+    require_flag,
+    require_whole,
+)
+from hypernudge.random import Streams
+from hypernudge.registry import takes
+from hypernudge.schedulers.base import Scheduler
+from hypernudge.study.about import About, Direction, TestPolicy
+from hypernudge.study.best import BestUnit
+from hypernudge.study.header import header_of
+from hypernudge.study.progress import progress_of
+from hypernudge.study.session import KeptOnDisk, Session, ShowsScores, StudyCallback
+from hypernudge.study.store import BEST, TRIALS, Store
+from hypernudge.study.study import Study
+from hypernudge.task import Task
+from hypernudge.trial import Event, History, Report
+from hypernudge.warmstart.base import WarmStart
+from hypernudge.warmstart.runner import name_of
+
+
+def check_options(
+    direction: object,
+    test: object,
+    keep_weights: object,
+    timeout: object,
+    callbacks: object,
+    progress: object,
+    study: object,
+    resume_from: Iterable[Event],
+) -> None:
+    """Refuse options of `tune` that break a rule.
+
+    Raises:
+        InvalidArgumentError: With the option.
+    """
+    require_choice("direction", direction, get_args(Direction))
+    require_choice("test", test, get_args(TestPolicy))
+    require_flag("keep_weights", keep_weights)
+    if progress is not None:
+        require_flag("progress", progress)
+    if timeout is not None:
+        require_between("timeout", timeout, 0, remedy="give seconds, or leave it out")
+    listed = isinstance(callbacks, Sequence) and all(callable(c) and takes(c, 2) for c in callbacks)
+    require(
+        listed, "callbacks", "must be a list of callables that take (study, report)", callbacks, "write [f]"
+    )
+    if study is not None:
+        text = isinstance(study, str | Path) and str(study) != ""
+        require(text, "study", "must be the path of a folder", study, "'runs/mine', say")
+        rule, remedy = "must be left out with study=, which has its own events", "drop one of them"
+        require(resume_from == (), "resume_from", rule, resume_from, remedy)
+
+
+def limited(scheduler: Scheduler, max_trials: int | None) -> Scheduler:
+    """Return a scheduler that starts so many trials; itself where `max_trials` is absent.
+
+    Raises:
+        InvalidArgumentError: If the number is below 1, or the scheduler does not take it.
+    """
+    if max_trials is None:
+        return scheduler
+    require_whole("max_trials", max_trials, remedy="correct it, or leave it out")
+    takes_it = hasattr(scheduler, "__dataclass_fields__") and hasattr(scheduler, "max_trials")
+    remedy = "let it stop with `Done`, or give a budget"
+    require(takes_it, "max_trials", "the scheduler must take it", type(scheduler).__name__, remedy)
+    given: Any = scheduler
+    changed: Scheduler = dataclasses.replace(given, max_trials=max_trials)
+    return changed
+
+
+def about_of(task: Task, scheduler: Scheduler, policy: WarmStart, direction: Direction) -> About:
+    """Return what a study is of."""
+    metric = str(getattr(task, "metric", "score"))
+    names = type(scheduler).__name__, name_of(policy)
+    return About(str(task.name), metric, task.space, *names, direction, scheduler.max_units)
+
+
+@dataclass
+class Opened:
+    """A study that can be run, or is done.
+
+    Attributes:
+        events: Of an earlier run.
+        session: Makes what goes on beside it.
+        done: The study, where nothing is left to do.
+    """
+
+    events: Sequence[Event]
+    session: Callable[[Study], Session]
+    done: Study | None = None
+
+
+@dataclass
+class KeptStudy:
+    """How a study is kept.
+
+    Attributes:
+        folder: Where; in memory if absent.
+        options: Arguments of `tune` besides the parts that decide what happens.
+        keep_weights: Whether the weights of the best unit are kept.
+        timeout: Seconds of the wall.
+        callbacks: Called with the study and each report.
+        progress: Whether it is shown; None for on a terminal.
+    """
+
+    folder: Path | None
+    options: Mapping[str, Any]
+    keep_weights: bool = True
+    timeout: float | None = None
+    callbacks: Sequence[StudyCallback] = field(default_factory=tuple)
+    progress: bool | None = None
+
+    @contextlib.contextmanager
+    def opened(
+        self, task: Task, scheduler: Scheduler, policy: WarmStart, engine: Engine, about: About
+    ) -> Iterator[Opened]:
+        """Open the study and hold it while entered.
+
+        Raises:
+            InvalidArgumentError: If it has a writer, was begun with other arguments, or is damaged.
+            OSError: If it cannot be opened.
+        """
+        sign = -1 if about.direction == "minimize" else 1
+        test = self.options["test"]
+        with contextlib.ExitStack() as stack:
+            store = self._store(stack, task, scheduler, policy, engine, about)
+            on_disk = False
+            if store is not None and isinstance(task, KeptOnDisk):
+                on_disk = stack.enter_context(task.kept_in(store.folder / TRIALS))
+            best = BestUnit(
+                sign,
+                None if store is None else store.folder / BEST,
+                at_once=on_disk,
+                score_test=test == "best",
+                weights=self.keep_weights,
+            )
+            if isinstance(engine, ShowsScores):
+                needed = self.keep_weights or test == "best"
+                engine.look(score_test=test == "every", scored=best.scored if needed else None)
+            events = [] if store is None else store.events
+            if store is None:
+                yield Opened(events, lambda study: self._session(study, None, best, scheduler))
+                return
+            history = History.replay(events, scheduler.max_units)
+            for event in events:
+                if isinstance(event, Report):
+                    best.reported(event, replay=True)
+            about = dataclasses.replace(about, created=store.created)
+            if store.ended is not None:
+                best.find()
+                study = Study(history, self.options["seed"], self.options["budget"], about)
+                study.folder, study.ended, study.kept = store.folder, store.ended, best
+                yield Opened(events, lambda study: self._session(study, store, best, scheduler), study)
+                return
+            best.resume(history.running)
+            self._check_goes_on(scheduler, history)
+            session: list[Session] = []
+
+            def begin(study: Study) -> Session:
+                study.about = about
+                session.append(self._session(study, store, best, scheduler))
+                return session[0]
+
+            yield Opened(events, begin)
+            if session and session[0].study.ended is not None:
+                shutil.rmtree(store.folder / TRIALS, ignore_errors=True)
+
+    def _store(
+        self,
+        stack: contextlib.ExitStack,
+        task: Task,
+        scheduler: Scheduler,
+        policy: WarmStart,
+        engine: Engine,
+        about: About,
+    ) -> Store | None:
+        if self.folder is None:
+            return None
+        header = header_of(task, scheduler, policy, engine, self.options)
+        names = {"scheduler": about.scheduler, "warm_start": about.warm_start, "max_units": about.max_units}
+        header["names"] = names
+        sign = -1 if about.direction == "minimize" else 1
+        store = Store(self.folder, header, task.space, sign)
+        stack.callback(store.close)
+        return store
+
+    def _session(self, study: Study, store: Store | None, best: BestUnit, scheduler: Scheduler) -> Session:
+        study.kept = best
+        study.folder = None if store is None else store.folder
+        shown = progress_of(study, getattr(scheduler, "max_trials", None), self.progress)
+        return Session(study, store, best, self.callbacks, shown, self.timeout)
+
+    def _check_goes_on(self, scheduler: Scheduler, history: History) -> None:
+        """Refuse a scheduler that cannot go on from here, such as brackets that more trials would change."""
+        if not history.events:
+            return
+        try:
+            scheduler(history, Streams(self.options["seed"]))
+        except ValueError as error:
+            raise InvalidArgumentError(
+                f"max_trials: must stay as it was with {type(scheduler).__name__}, whose decisions so far "
+                f"depend on it ({error}); give the former one, or name another folder"
+            ) from None
