@@ -58,8 +58,9 @@ def describe(value: Any, within: SearchSpace | None = None) -> Any:
         return {"function": describe(value.func), "with": describe([*value.args, value.keywords], within)}
     if hasattr(value, "__qualname__"):
         return value.__qualname__
-    if type(value).__repr__ is object.__repr__:
-        return {"type": type(value).__name__}
+    kind: Any = type(value)
+    if kind.__repr__ is object.__repr__:
+        return {"type": kind.__name__}
     text = _ADDRESS.sub("", repr(value))
     return text if len(text) <= 1000 else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -92,7 +93,7 @@ def read_space(described: Any) -> SearchSpace:
         if entry["type"] == "categorical":
             found.append(Categorical(entry["name"], tuple(entry["choices"]), condition))
             continue
-        kind: type[Real | Integer] = {"real": Real, "integer": Integer}[entry["type"]]
+        kind: Any = {"real": Real, "integer": Integer}[entry["type"]]
         found.append(kind(entry["name"], entry["low"], entry["high"], entry["log"], condition))
     return SearchSpace(found)
 
