@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from hypernudge.engine.population import PopulationEngine as PopulationEngine
     from hypernudge.episodes import AEES as AEES
     from hypernudge.episodes import EpisodicScheduler as EpisodicScheduler
@@ -87,11 +88,22 @@ __all__ = sorted(_HOME)  # noqa: PLE0605 -- a list of strings, built from the on
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     home = _HOME.get(name) or _HOME_OF_FORMER.get(name)
     if home is None:
         raise AttributeError(f"module 'hypernudge' has no attribute {name!r}")
     return getattr(importlib.import_module(f"hypernudge.{home}"), name)
 
 
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("hypernudge")
+    except PackageNotFoundError:  # a source tree that nobody installed
+        return "0+unknown"
+
+
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, "__version__"])

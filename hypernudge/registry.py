@@ -147,7 +147,8 @@ def resolve(kind: str, name: str) -> Callable[..., Any]:
         usual = isinstance(error, ImportError | AttributeError)
         reason = one_line(error) if usual else f"raises {type(error).__name__}: {one_line(error)}"
         raise InvalidArgumentError(
-            f"{kind}: {name!r} must be importable, but {reason}; check the spelling and the Python path"
+            f"{kind}: {name!r} must be importable, but {reason}; check the spelling, and put the module "
+            "beside the YAML file or on the Python path"
         ) from None
     require(callable(found), kind, f"{name!r} must name a class or a function", found, "name another")
     return functools.partial(found, name.removeprefix(prefix)) if prefix else found

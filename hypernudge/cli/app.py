@@ -1,4 +1,4 @@
-"""The `hypernudge` command: plan, run, pilot, simulate, report, compare, import, prior, explain and more."""
+"""The `hypernudge` command: init, plan, run, simulate, report, compare, import, prior, explain and more."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from hypernudge import console
+from hypernudge.cli.extras import check_extra, explained
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.running.interruption import orderly
 
@@ -37,19 +38,38 @@ def _main(given: list[str]) -> int:
         parser.error(f"unrecognized arguments: {' '.join(overrides)}")
     options.overrides = overrides
     try:
+        if options.extra is not None:
+            check_extra(options.command, options.extra)
         return int(options.run(options))
     except (InvalidArgumentError, OSError) as error:
         return console.refuse(error)
+    except ModuleNotFoundError as error:
+        lacking = explained(options.command, error)
+        if lacking is None:  # a defect of ours
+            raise
+        return console.refuse(lacking)
 
 
 def _parser() -> argparse.ArgumentParser:
     from hypernudge.cli import evidence, experiment, inspection
 
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.set_defaults(extra=None)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for group in (experiment, evidence, inspection):
         group.add_commands(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; looking it up takes too long for every command."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import hypernudge
+
+        sys.stdout.write(f"hypernudge {hypernudge.__version__}\n")
+        parser.exit()
 
 
 def parse_with_overrides(

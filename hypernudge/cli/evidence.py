@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
     evaluation = commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
     _add_report_options(evaluation)
-    evaluation.set_defaults(run=partial(_report, evaluation))
+    evaluation.set_defaults(run=partial(_report, evaluation), extra="harness")
 
     compare = commands.add_parser("compare", help="a verdict on anybody's results: CSV, Parquet or JSONL")
     compare.add_argument(
@@ -59,7 +59,7 @@ def add_commands(commands: Any) -> None:
     compare.add_argument("--metric", default="score", metavar="NAME", help="name of the score, for axes")
     compare.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into DIR (PDF)")
     compare.add_argument("--json", action="store_true", help="one JSON object per line")
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=_compare, extra="harness")
 
     importer = commands.add_parser("import", help="results of another tool, written in long form")
     importer.add_argument("tool", choices=TOOLS)

@@ -1,4 +1,4 @@
-"""The commands of an experiment: run, derive, plan, pilot, status.
+"""The commands of an experiment: init, run, derive, plan, pilot, status.
 
 Parsers only; the work is imported when it is asked for.
 """
@@ -14,30 +14,33 @@ from hypernudge.cli.assignments import assignments
 from hypernudge.errors import require, require_whole
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
+FILE = "experiment YAML, or the name of a shipped one (smoke_test, template, studies/workers, ...)"
 
 
 def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
+    init = commands.add_parser("init", help="copy the experiment files of the package, to edit them")
+    init.add_argument("directory", type=Path, metavar="DIR", help="new, or without files of these names")
+    init.set_defaults(run=_init)
+
     run = commands.add_parser(
         "run", help="run an experiment, with KEY=VALUE overrides: all variations, then the evaluation"
     )
-    run.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
+    run.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
     run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
-    run.set_defaults(run=_run, overrides=[])
+    run.set_defaults(run=_run, overrides=[], extra="harness")
 
     derive = commands.add_parser("derive", help="fill the placeholders of a template")
-    derive.add_argument("config_file", type=Path, metavar="FILE", help="template YAML")
+    derive.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="values")
     derive.add_argument("--output", type=Path, help="new file; stdout if absent")
-    derive.set_defaults(run=_derive)
+    derive.set_defaults(run=_derive, extra="harness")
 
     plan = commands.add_parser(
         "plan", help="write, hash and weigh a plan before anything runs (takes KEY=VALUE too)"
     )
-    plan.add_argument(
-        "config_file", type=Path, metavar="FILE", help="experiment YAML; targets may be `pilot`"
-    )
+    plan.add_argument("config_file", type=Path, metavar="FILE", help=f"{FILE}; targets may be `pilot`")
     plan.add_argument("--results-dir", type=Path, required=True, help="empty; the plan is written there")
     plan.add_argument(
         "--pilot-seeds",
@@ -50,15 +53,15 @@ def add_commands(commands: Any) -> None:
     plan.add_argument("--log-sd", type=float, default=0.4, help="of the paired log time ratio, for the power")
     plan.add_argument("--exploratory", action="store_true", help="accept a plan that can show nothing")
     plan.add_argument("--json", action="store_true", help="the manifest on one line")
-    plan.set_defaults(run=_plan, overrides=[])
+    plan.set_defaults(run=_plan, overrides=[], extra="harness")
 
     pilot = commands.add_parser(
         "pilot", help="targets from pilot seeds of the baselines (takes KEY=VALUE too)"
     )
-    pilot.add_argument("config_file", type=Path, metavar="FILE", help="experiment YAML")
+    pilot.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     pilot.add_argument("--first-seed", type=int, default=100_000, help="first pilot seed (default 100000)")
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
-    pilot.set_defaults(run=_pilot, overrides=[])
+    pilot.set_defaults(run=_pilot, overrides=[], extra="harness")
 
     status = commands.add_parser("status", help="what is done, running and missing")
     status.add_argument("results_dir", type=Path, metavar="DIR")
@@ -66,11 +69,34 @@ def add_commands(commands: Any) -> None:
     status.set_defaults(run=_status)
 
 
+def _init(options: argparse.Namespace) -> int:
+    from shlex import quote
+
+    from hypernudge.harness.planning.shipped import FILES, FOLDERS, copy_shipped
+    from hypernudge.results.printable import printable
+
+    count = len(copy_shipped(options.directory))
+    listed = ", ".join([*FILES, *(f"{folder}/" for folder in FOLDERS)])
+    smoke, template = (quote(str(options.directory / name)) for name in (FILES[0], FILES[2]))
+    filled = {"DATASET": "digits", "MODEL": "mlp", "SPECIFIC_CONFIG": "0.95"}
+    fill = " ".join(f"--set {name}_PLACEHOLDER={value}" for name, value in filled.items())
+    lines = [
+        f"wrote {count} files to {options.directory}: {listed}",
+        "next, a minute:",
+        f"  hypernudge run {smoke} --results-dir results/smoke",
+        "then a study of your own:",
+        f"  hypernudge derive {template} {fill} --output {quote(str(options.directory / 'mine.yaml'))}",
+    ]
+    sys.stdout.write("".join(printable(line) + "\n" for line in lines))
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
+    from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.running.run import run_experiment
 
     return run_experiment(
-        options.config_file,
+        experiment_file(options.config_file),
         options.results_dir,
         options.overrides,
         None,
@@ -84,13 +110,14 @@ def _plan(options: argparse.Namespace) -> int:
 
     from hypernudge.harness.planning.experiment_schema import MAX_SEED, MAX_SEEDS
     from hypernudge.harness.planning.resolve import load_plan
+    from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.running.declare import declare
     from hypernudge.harness.running.dry_build import check_buildable
 
     first, count = options.pilot_seeds
     require_whole("--pilot-seeds: FIRST", first, 0, MAX_SEED)
     require_whole("--pilot-seeds: COUNT", count, 1, MAX_SEEDS, "10 is usual")
-    plan = load_plan(options.config_file, options.overrides)
+    plan = load_plan(experiment_file(options.config_file), options.overrides)
     check_buildable(plan)
     manifest = declare(
         plan,
@@ -120,13 +147,14 @@ def _pilot(options: argparse.Namespace) -> int:
 
     from hypernudge.harness.planning.experiment_schema import MAX_SEED, MAX_SEEDS
     from hypernudge.harness.planning.resolve import load_plan
+    from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.running.dry_build import check_buildable
     from hypernudge.harness.running.pilot import pilot
     from hypernudge.harness.running.train import emit
 
     require_whole("--first-seed", options.first_seed, 0, MAX_SEED)
     require_whole("--count", options.count, 1, MAX_SEEDS, "10 is usual")
-    plan = load_plan(options.config_file, options.overrides)
+    plan = load_plan(experiment_file(options.config_file), options.overrides)
     check_buildable(plan)
     seeds = range(options.first_seed, options.first_seed + options.count)
     with tempfile.TemporaryDirectory() as folder:
@@ -138,11 +166,13 @@ def _pilot(options: argparse.Namespace) -> int:
 def _derive(options: argparse.Namespace) -> int:
     from hypernudge.harness.planning.config import fill_placeholders
     from hypernudge.harness.planning.derive import check_derived
+    from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.planning.yaml_text import read_text
     from hypernudge.results.files import write_text
 
-    text = fill_placeholders(read_text(options.config_file, "FILE"), assignments(options.values, "NAME"))
-    check_derived(text, options.config_file)
+    template = experiment_file(options.config_file)
+    text = fill_placeholders(read_text(template, "FILE"), assignments(options.values, "NAME"))
+    check_derived(text, template)
     if options.output is None:
         try:
             text.encode(sys.stdout.encoding or "utf-8")

@@ -8,7 +8,7 @@ import pytest
 from hypernudge.cli import evidence, experiment, inspection, main
 
 GROUPS = {
-    experiment: ("run", "derive", "plan", "pilot", "status"),
+    experiment: ("init", "run", "derive", "plan", "pilot", "status"),
     evidence: ("report", "compare", "import", "export"),
     inspection: ("prior", "explain", "doctor", "simulate"),
 }
@@ -51,6 +51,22 @@ def test_help_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_version_is_that_of_the_installed_package(capsys):
+    from importlib.metadata import version
+
+    import hypernudge
+
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out == f"hypernudge {version('hypernudge')}\n"
+    assert hypernudge.__version__ == version("hypernudge") and "__version__" in dir(hypernudge)
+
+
+def test_a_version_costs_nothing_until_it_is_asked_for():
+    code = "import sys, hypernudge; sys.exit('importlib.metadata' in sys.modules)"
+    assert subprocess.run([sys.executable, "-S", "-c", code], check=False).returncode == 0
 
 
 def test_a_word_that_no_command_takes_is_refused(capsys):

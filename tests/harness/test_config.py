@@ -24,6 +24,8 @@ BASE = {
     "variations": {"asha": {}, "asha-literal": {"warm_start": "literal"}},
 }
 
+DIGITS = {"name": "supervised", "dataset": "digits"}
+
 
 def changed(path, value):
     """Return BASE with the entry at a dotted path replaced (or removed, for None)."""
@@ -56,7 +58,11 @@ def changed(path, value):
         ),
         ("common.space", "middle", ["space", "'middle'"]),
         ("common.target", 1.2, ["variations.asha.target", "[0, 1]", "1.2"]),
-        ("common.target", None, ["variations.asha.target", "number"]),
+        (  # of a task that no file of a group stands for: those say a target
+            "common",
+            {key: value for key, value in BASE["common"].items() if key != "target"} | {"task": DIGITS},
+            ["variations.asha.target", "number"],
+        ),
         ("common.seeds", {"first": 0, "count": 5}, ["asha-literal.seeds", "at least 6 paired seeds", "5"]),
         ("common.seeds", [1, 1, 2, 3, 4, 5, 6], ["seeds", "differ"]),
         ("common.budget", {"epochs": 3}, ["common.budget", "'epochs'", "known names: units"]),

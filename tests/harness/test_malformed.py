@@ -369,7 +369,7 @@ COMPARE = ["compare", "{csv}", "--baseline", "a"]
 COMMANDS = [
     [],
     ["nobody"],
-    ["--version", "x"],
+    ["--versoin"],
     *[
         [name]
         for name in ("run", "plan", "pilot", "derive", "status", "explain", "prior", "compare", "import")

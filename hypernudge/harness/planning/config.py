@@ -1,9 +1,10 @@
 """From YAML to a dictionary: Hydra composition, safe loading, placeholders.
 
-A file with a `defaults` list is composed by Hydra, its groups being the folders beside it; any other file is
-plain YAML. A file whose first line is Hydra's `# @package _global_` stands in a sub-folder and shares the
-groups of the folder above, named from there: `defaults: [/engine: serial, _self_]`. Command-line overrides
-have Hydra's syntax in all cases (`common.budget.units=60`).
+A file with a `defaults` list is composed by Hydra, its groups being the folders beside it, and those of the
+package for what is not there; any other file is plain YAML. A file whose first line is Hydra's
+`# @package _global_` stands in a sub-folder and shares the groups of the folder above, named from there:
+`defaults: [/engine: serial, _self_]`. Command-line overrides have Hydra's syntax in all cases
+(`common.budget.units=60`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.planning.shipped import shipped_root
 from hypernudge.harness.planning.yaml_text import check_interpolations, check_structure, read_text
 
 IN_SUBFOLDER = "# @package _global_"
@@ -139,7 +141,7 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     try:
         name = path.resolve().relative_to(root).with_suffix("").as_posix()
         with yaml_names(root) as seen, initialize_config_dir(version_base="1.3", config_dir=str(seen)):
-            composed = hydra_compose(config_name=name, overrides=list(overrides))
+            composed = hydra_compose(config_name=name, overrides=[*overrides, _search_path(shipped_root())])
         check_interpolations(OmegaConf.to_container(composed, resolve=False), path)
         result = OmegaConf.to_container(composed, resolve=True)
     except InvalidArgumentError:
@@ -148,6 +150,12 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         reason = " ".join(str(error).split())[:500]
         raise InvalidArgumentError(f"config file: {path} cannot be composed: {reason}; correct it") from None
     return _mapping(result, path)
+
+
+def _search_path(folder: Path) -> str:
+    """Return the override that has Hydra look in a folder after all others."""
+    quoted = folder.as_posix().replace("'", "\\'")
+    return f"hydra.searchpath=['file://{quoted}']"
 
 
 def _group_files(defaults: Any, root: Path) -> Iterator[Path]:

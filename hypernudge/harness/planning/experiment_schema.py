@@ -288,6 +288,10 @@ EXPERIMENT: Schema = {
         },
         "engine": ENGINE,
         "seeds": SEEDS,
+        "resolved": {
+            "type": "boolean",
+            "description": "Written by the harness: defaults are filled in, groups are not looked up.",
+        },
         "part_of": {
             "type": "string",
             "pattern": whole("[0-9a-f]{64}"),

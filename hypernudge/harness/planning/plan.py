@@ -53,6 +53,7 @@ class Plan:
         chosen = self.variations if only is None else (only,)
         resolved: dict[str, Any] = {
             "name": self.name,
+            "resolved": True,
             "evidence": self.evidence,
             "launcher": {"processes": self.processes, "attempts": self.attempts},
             "variations": {variation.run_id: variation.spec for variation in chosen},

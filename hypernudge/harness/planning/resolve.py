@@ -3,7 +3,8 @@
 An experiment's `variations:` map a run id to its configuration; `common:` holds what they share, and `grid:`
 may stand for many at once (`hypernudge.harness.planning.grid`). A component (task, model, scheduler,
 warm_start, engine) is a name, or a mapping with `name` and options; a file `<group>/<name>.yaml` beside the
-experiment (or its folder) supplies its defaults.
+experiment (or its folder), else the one in the package, supplies its defaults. A module that a name stands
+for is looked for beside the experiment, too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.planning.grid import expand
+from hypernudge.harness.planning.own_modules import find_modules
 from hypernudge.harness.planning.plan import ATTEMPTS, Plan, unlabelled
+from hypernudge.harness.planning.shipped import shipped_root
 from hypernudge.harness.planning.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, registered, resolve
 from hypernudge.renamed import present_names
@@ -59,11 +62,17 @@ def load_plan(path: Path, overrides: Sequence[str] = ()) -> Plan:
     Raises:
         InvalidArgumentError: With the key, the rule, the value and the remedy, for anything invalid.
     """
-    return resolve_plan(compose(path, overrides), config_root(path))
+    experiment, root = compose(path, overrides), config_root(path)
+    if "part_of" not in experiment:  # that one lies among results, from where nothing is imported
+        find_modules(experiment, (path.parent, root))
+    return resolve_plan(experiment, root)
 
 
 def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
-    """Resolve a composed experiment; component files are looked up in `folder`."""
+    """Resolve a composed experiment; component files are looked up in `folder`, then in the package.
+
+    What was resolved before has them in it, and nothing is looked up.
+    """
     refuse_placeholders(experiment)
     schema.experiment.check(experiment)
     check_plain(experiment)
@@ -72,7 +81,8 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     for shared in ("engine", "seeds"):
         if shared in experiment:
             common.setdefault(shared, experiment[shared])
-    seen = _Seen(folder)
+    done = experiment.get("resolved", False) or "part_of" in experiment
+    seen = _Seen(() if done else (folder, shipped_root()))
     resolved = tuple(
         _variation(run_id, {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
@@ -108,8 +118,8 @@ def _variations(experiment: Mapping[str, Any]) -> dict[str, Any]:
 class _Seen:
     """What need not be done again for every one of hundreds of variations."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
         self._files: dict[tuple[str, str], dict[str, Any]] = {}
         self._checked: set[str] = set()
 
@@ -118,14 +128,17 @@ class _Seen:
         if not isinstance(name, str) or ":" in name:
             return {}
         if (kind, name) not in self._files:
-            files = [self._folder / kind / f"{name}{suffix}" for suffix in (".yaml", ".yml")]
-            there = [file for file in files if file.is_file()]
+            there: list[Path] = []
+            for folder in self._folders:  # the first that has it
+                files = [folder / kind / f"{name}{suffix}" for suffix in (".yaml", ".yml")]
+                there = there or [file for file in files if file.is_file()]
             paths = [str(file) for file in there]
             require(len(there) < 2, kind, "must be one file", paths, "remove one of the two")
             found = load_yaml(there[0]) if there else {}
             where = f"{kind}/{there[0].name}" if there else kind
             schema.group_files[kind].check(found, where)
             check_plain(found, where)
+            find_modules(found, self._folders)
             self._files[kind, name] = found
         return copy.deepcopy(self._files[kind, name])
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+from hypernudge.harness.planning.own_modules import child_environment
 from hypernudge.harness.running.interruption import deaf_children
 from hypernudge.harness.running.launch import LIFELINE
 from hypernudge.harness.running.progress import Progress
@@ -53,7 +54,7 @@ class Command:
 
     def __init__(self, command: Sequence[str]) -> None:
         # Between processes and in logs it is UTF-8, whatever this terminal can show.
-        env = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace"}
+        env = {**os.environ, "PYTHONIOENCODING": "utf-8:backslashreplace", **child_environment()}
         kept: dict[str, Any] = {"env": env}
         self._lifeline: int | None = None
         if os.name == "posix":
