@@ -31,7 +31,7 @@ def add_commands(commands: Any) -> None:
     run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
     run.set_defaults(run=_run, overrides=[], extra="harness")
 
-    derive = commands.add_parser("derive", help="fill the placeholders of a template")
+    derive = commands.add_parser("derive", help="fill all placeholders of a template")
     derive.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     derive.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="values")
     derive.add_argument("--output", type=Path, help="new file; stdout if absent")

@@ -26,6 +26,9 @@ def add_commands(commands: Any) -> None:
     learn.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="of `hypernudge run`")
     learn.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON, for `prior: FILE`")
     learn.add_argument("--add-to", metavar="PRIOR", help="'shipped' or a file: keep its tasks, add these")
+    learn.add_argument(
+        "--replace", action="store_true", help="new tasks take the place of those with their name in --add-to"
+    )
     learn.set_defaults(run=_build)
 
     explain = commands.add_parser("explain", help="what a warm start did to each trial, and why")
@@ -107,7 +110,7 @@ def _build(options: argparse.Namespace) -> int:
     require(not options.output.exists(), "--output", "must not exist yet", str(options.output), "move it")
     for directory in options.directories:
         check_output(options.output, directory)
-    file = build_prior(options.directories, options.add_to)
+    file = build_prior(options.directories, options.add_to, replace_tasks=options.replace)
     file.dump(options.output)
     for task in file.tasks:
         row = {

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from hypernudge import cli
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.inspection.explain import sentence
 from hypernudge.harness.inspection.prior import build_prior, targets
@@ -58,11 +59,20 @@ def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
     assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 2  # it is there already
 
 
-def test_new_tasks_join_a_prior_and_replace_their_namesakes(results, tmp_path):
+def test_new_tasks_join_a_prior_and_replace_their_namesakes_where_they_may(results, tmp_path, capsys):
     path = tmp_path / "prior.json"
     first = build_prior([results])
     first.dump(path)
-    joined = build_prior([results], add_to=str(path))
+    with pytest.raises(
+        InvalidArgumentError, match=r"--add-to: .* both have breast_cancer_mlp, other, but got"
+    ):
+        build_prior([results], add_to=str(path))
+    again = ["prior", "build", str(results), "--add-to", str(path), "--output", str(tmp_path / "new.json")]
+    assert cli.main(again) == 2 and not (tmp_path / "new.json").exists()
+    said = capsys.readouterr().err
+    assert "pass --replace" in said and said.count("\n") == 1
+    assert cli.main([*again, "--replace"]) == 0
+    joined = build_prior([results], add_to=str(path), replace_tasks=True)
     assert [task.task for task in joined.tasks] == [task.task for task in first.tasks]
     assert np.allclose(joined.tasks[0].a, first.tasks[0].a, rtol=1e-4)
     assert first.tasks[0].a.shape == (SIZE, SIZE)
@@ -75,7 +85,7 @@ def test_one_task_under_two_optimizers_is_two_rows(results, tmp_path):
     names = [("other", "SGD"), ("breast_cancer_mlp", "SGD"), ("breast_cancer_mlp", "AdamW")]
     assert [(row.task, row.optimizer) for row in both.tasks] == names
     both.dump(tmp_path / "both.json")
-    again = build_prior([adamw], add_to=str(tmp_path / "both.json"))
+    again = build_prior([adamw], add_to=str(tmp_path / "both.json"), replace_tasks=True)
     assert [(row.task, row.optimizer) for row in again.tasks] == names
     alone = build_prior([adamw]).prior(optimizer="AdamW")
     assert np.array_equal(both.prior(optimizer="AdamW").mean, alone.mean)

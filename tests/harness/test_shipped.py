@@ -92,6 +92,27 @@ def test_shipped_experiments_go_by_name(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "name: y\n"
 
 
+def test_derive_leaves_no_placeholder_behind(tmp_path, capsys):
+    output = tmp_path / "mine.yaml"
+    given = ["derive", "template", "--output", str(output), "--set=DATASET_PLACEHOLDER=digits"]
+    assert main(given) == 2
+    assert capsys.readouterr().err == (
+        "error: --set: must fill every placeholder, but left MODEL_PLACEHOLDER at common.model; "
+        "SPECIFIC_CONFIG_PLACEHOLDER at common.target; "
+        "add --set MODEL_PLACEHOLDER=VALUE --set SPECIFIC_CONFIG_PLACEHOLDER=VALUE\n"
+    )
+    again = ["--set=MODEL_PLACEHOLDER=OTHER_PLACEHOLDER", "--set=SPECIFIC_CONFIG_PLACEHOLDER=0.8"]
+    assert main([*given, *again]) == 2  # one that a value brought
+    assert "OTHER_PLACEHOLDER at common.model" in capsys.readouterr().err
+    assert not output.exists()
+    (tmp_path / "t.yaml").write_text("# SOME_PLACEHOLDER of old\nvariations: {KEY_PLACEHOLDER: {}}\n")
+    assert main(["derive", str(tmp_path / "t.yaml")]) == 2
+    assert "KEY_PLACEHOLDER at variations.KEY_PLACEHOLDER;" in capsys.readouterr().err
+    assert (
+        main(["derive", str(tmp_path / "t.yaml"), "--set=KEY_PLACEHOLDER=a"]) == 0
+    )  # a comment may hold one
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "pilot", "derive"])
 def test_a_name_that_is_none_is_refused_with_those_that_are(tmp_path, monkeypatch, capsys, command):
     monkeypatch.chdir(tmp_path)

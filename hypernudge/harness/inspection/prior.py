@@ -48,19 +48,23 @@ LEAST = 10  # configurations below which a cell is not worth a regression
 
 
 def build_prior(
-    directories: Sequence[Path], add_to: str | None = None, units: Sequence[int] = UNITS
+    directories: Sequence[Path],
+    add_to: str | None = None,
+    units: Sequence[int] = UNITS,
+    replace_tasks: bool = False,
 ) -> PriorFile:
     """Return the statistics of the studies in results directories, joined to those of another prior.
 
     Args:
         directories: Results directories of `hypernudge run`; variations whose warm start changes
             configurations are used too: what is learned from is what was trained.
-        add_to: A prior that the new tasks are added to; a task with the same name and optimizer replaces the
-            old one.
+        add_to: A prior that the new tasks are added to.
         units: Training units at which configurations are ranked; the ranks' normal scores are averaged.
+        replace_tasks: Whether a new task may take the place of one of `add_to` with its name and optimizer.
 
     Raises:
-        InvalidArgumentError: If a directory holds no experiment, or nothing could be learned.
+        InvalidArgumentError: If a directory holds no experiment, nothing could be learned, or both priors have a
+            task that may not be replaced.
     """
     require(bool(directories), "directories", "must name at least one", list(directories), "add one")
     found: Found = {}
@@ -73,6 +77,10 @@ def build_prior(
     given = [str(directory) for directory in directories]
     require(bool(found), "directories", rule, given, "run them, with a larger budget where they are small")
     known = load(add_to).tasks if add_to is not None else ()
+    both = sorted({task.task for task in known if (task.task, task.optimizer) in found})
+    rule = f"must share no task with the prior it is added to, but both have {', '.join(both)}"
+    remedy = "pass --replace to have the new ones in their place, or give the new ones another label"
+    require(replace_tasks or not both, "--add-to", rule, add_to, remedy)
     kept = [task for task in known if (task.task, task.optimizer) not in found]
     origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
     return PriorFile((*kept, *found.values()), origin)

@@ -201,7 +201,7 @@ def refuse_placeholders(experiment: Mapping[str, Any]) -> None:
 
 
 def fill_placeholders(text: str, values: Mapping[str, str]) -> str:
-    """Return the text of a template with placeholders replaced; what `values` lacks stays.
+    """Return the text of a template with placeholders replaced, in comments too; what `values` lacks stays.
 
     Raises:
         InvalidArgumentError: If a name in `values` is no placeholder of the text.

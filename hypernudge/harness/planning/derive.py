@@ -1,4 +1,4 @@
-"""What `derive` made of a template, checked as far as it can be told before all placeholders are filled."""
+"""What `derive` made of a template, checked before it is written."""
 
 from __future__ import annotations
 
@@ -6,33 +6,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning.config import find_placeholders, parse_yaml
 from hypernudge.harness.planning.experiment_schema import experiment
 
 
 def check_derived(text: str, path: Path) -> None:
-    """Check a template's text against the schema, all but what still holds placeholders.
+    """Refuse a text in which a placeholder is left, and check the rest against the schema.
 
     Raises:
-        InvalidArgumentError: For text that is not YAML, or a key or value that breaks a rule.
+        InvalidArgumentError: For a placeholder in a key or a value, text that is not YAML, or what breaks a
+            rule.
     """
     raw = parse_yaml(text, path)
+    left: dict[str, list[str]] = {}
+    for where, name in find_placeholders(raw):
+        left.setdefault(name, []).append(where)
+    if left:
+        listed = "; ".join(f"{name} at {', '.join(places)}" for name, places in left.items())
+        remedy = " ".join(f"--set {name}=VALUE" for name in left)
+        raise InvalidArgumentError(f"--set: must fill every placeholder, but left {listed}; add {remedy}")
     raw.pop("defaults", None)  # for Hydra
     experiment.check(_filled(raw))
 
 
 def _filled(node: Any) -> Any:
-    """Return data without the entries whose key or own value is a placeholder or an interpolation."""
+    """Return data without the entries whose own value is an interpolation: Hydra fills those in."""
     if isinstance(node, Mapping):
-        return {
-            key: _filled(value)
-            for key, value in node.items()
-            if not _is_open(value) and not any(find_placeholders(str(key)))
-        }
+        return {key: _filled(value) for key, value in node.items() if not _is_open(value)}
     if isinstance(node, list):
         return [_filled(value) for value in node if not _is_open(value)]
     return node
 
 
 def _is_open(value: Any) -> bool:
-    return isinstance(value, str) and ("${" in value or any(find_placeholders(value)))
+    return isinstance(value, str) and "${" in value
