@@ -63,8 +63,8 @@ def build_prior(
         replace_tasks: Whether a new task may take the place of one of `add_to` with its name and optimizer.
 
     Raises:
-        InvalidArgumentError: If a directory holds no experiment, nothing could be learned, or both priors have a
-            task that may not be replaced.
+        InvalidArgumentError: If a directory holds no experiment, nothing could be learned, or a task of both
+            priors may not be replaced.
     """
     require(bool(directories), "directories", "must name at least one", list(directories), "add one")
     found: Found = {}
