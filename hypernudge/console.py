@@ -12,12 +12,48 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from hypernudge.results.printable import printable
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command writes beside its files.
+
+    Attributes:
+        json: JSON lines on standard output; the text for people then goes to standard error.
+        quiet: Nothing but the verdicts (with `json`: nothing but the lines), and what goes wrong.
+    """
+
+    json: bool = True
+    quiet: bool = False
+
+    @classmethod
+    def chosen(cls, *, json: bool, quiet: bool) -> Output:
+        """What was asked for; without a choice, text on a terminal and JSON lines elsewhere."""
+        return cls(json or not (quiet or sys.stdout.isatty()), quiet)
+
+    def conclude(self, text: str) -> None:
+        """Write what a command ends with: where no JSON line can be mixed up with it."""
+        stream = sys.stderr if self.json else sys.stdout
+        if not (self.json and self.quiet):
+            stream.write(text)
+            stream.flush()
+
+    def passes(self, stream: object, line: str) -> bool:
+        """Whether a line that a child wrote to `stream` is shown; its log has it in any case."""
+        if stream is not sys.stdout:
+            return not (self.quiet and _COUNTDOWN.match(line))
+        return self.json or not (self.quiet or line.startswith("{"))
+
+
+_COUNTDOWN = re.compile(r"\S+: \d+/\d+ cells, ")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from typing import Any
 from hypernudge import console
 from hypernudge.errors import require
 
+_LINES_ALONE = console.Output(json=True, quiet=True)
+
 TOOLS = ("optuna", "syne-tune", "ray-tune", "mlflow", "wandb")
 
 
@@ -24,7 +26,11 @@ def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
     evaluation = commands.add_parser("report", help="evaluate a results directory: verdicts, tables, figures")
     _add_report_options(evaluation)
-    evaluation.set_defaults(run=partial(_report, evaluation), extra="harness")
+    evaluation.add_argument("--json", action="store_true", help="JSON lines on stdout, also on a terminal")
+    evaluation.add_argument(
+        "--quiet", action="store_true", help="the verdicts alone; with --json the lines alone"
+    )
+    evaluation.set_defaults(run=partial(_report_and_conclude, evaluation), extra="harness")
 
     compare = commands.add_parser("compare", help="a verdict on anybody's results: CSV, Parquet or JSONL")
     compare.add_argument(
@@ -190,11 +196,24 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+def _report_and_conclude(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    return _report(parser, options, console.Output.chosen(json=options.json, quiet=options.quiet))
+
+
+def _report(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, output: console.Output = _LINES_ALONE
+) -> int:
     from hypernudge.evidence.report.evaluate import evaluate
+    from hypernudge.evidence.report.text import evaluation_text
     from hypernudge.harness.running.launch import die_with_parent
-    from hypernudge.harness.running.train import emit
+    from hypernudge.results.jsonio import json_line
     from hypernudge.results.printable import printable
+    from hypernudge.results.reading import read_json
+
+    def emit(event: dict[str, Any]) -> None:
+        if output.json:
+            sys.stdout.write(json_line(event))
+            sys.stdout.flush()
 
     given = [place for place in (options.directory, options.results_dir) if place is not None]
     if len(given) != 1:
@@ -208,6 +227,7 @@ def _report(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int
 
             write_notebook(results_dir, options.notebook)
             emit({"event": "notebook", "file": str(options.notebook), "shows": "all of it, from the records"})
+        output.conclude(evaluation_text(read_json(evaluation.path)))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return 2

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.cli.assignments import assignments
+from hypernudge.console import Output
 from hypernudge.errors import require, require_whole
 
 SELF = [sys.executable, "-m", "hypernudge.cli"]
@@ -29,6 +30,8 @@ def add_commands(commands: Any) -> None:
     run.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
     run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
+    run.add_argument("--json", action="store_true", help="JSON lines on stdout, also on a terminal")
+    run.add_argument("--quiet", action="store_true", help="the verdicts alone; with --json the lines alone")
     run.set_defaults(run=_run, overrides=[], extra="harness")
 
     derive = commands.add_parser("derive", help="fill all placeholders of a template")
@@ -100,8 +103,9 @@ def _run(options: argparse.Namespace) -> int:
         options.results_dir,
         options.overrides,
         None,
-        [*SELF, "report"],
+        [*SELF, "report", "--json", "--quiet"],
         options.deviate,
+        Output.chosen(json=options.json, quiet=options.quiet),
     )
 
 

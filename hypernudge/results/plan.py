@@ -16,6 +16,7 @@ from hypernudge.results.reading import UnreadableError, read_json
 from hypernudge.results.records import Planned
 
 FILE = "plan.json"
+EVALUATION = "evaluation.json"
 LABELS = ("task", "scheduler", "warm_start")
 _LARGEST_SEED = 2**63
 

@@ -63,7 +63,11 @@ def changed(path, value):
             {key: value for key, value in BASE["common"].items() if key != "target"} | {"task": DIGITS},
             ["variations.asha.target", "number"],
         ),
-        ("common.seeds", {"first": 0, "count": 5}, ["asha-literal.seeds", "at least 6 paired seeds", "5"]),
+        (
+            "variations.asha-literal.seeds",
+            [900, 901],
+            ["asha-literal.seeds", "share seeds with the baseline"],
+        ),
         ("common.seeds", [1, 1, 2, 3, 4, 5, 6], ["seeds", "differ"]),
         ("common.budget", {"epochs": 3}, ["common.budget", "'epochs'", "known names: units"]),
         ("common.budget", {"units": 0}, ["budget.units", "positive"]),

@@ -1,10 +1,13 @@
 """Plans are declared before the runs, and what deviates from them is refused or on record."""
 
 import json
+import re
+import sys
 
 import pytest
 
 from hypernudge.cli import main
+from hypernudge.console import Output
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.loading.deviations import deviations
 from hypernudge.evidence.loading.plan import Criteria
@@ -179,3 +182,17 @@ def test_a_part_of_a_plan_keeps_the_design_of_the_whole(tmp_path):
 def test_criteria_are_checked_before_anything_runs(tmp_path, more, words):
     with pytest.raises(InvalidArgumentError, match=words):
         load_plan(write(tmp_path / "e.yaml", more=more))
+
+
+def test_run_ends_with_the_verdicts_of_this_evaluation(tmp_path, capfd):
+    file, results = write(tmp_path / "e.yaml", seeds=2), tmp_path / "results"
+    evaluate = [sys.executable, "-m", "hypernudge.cli", "report", "--json", "--quiet"]
+    assert run_experiment(file, results, [], ["true"], evaluate, output=Output(json=False)) == 1
+    captured = capfd.readouterr()
+    assert "{" not in captured.out and "warning: random cannot be significant: 2 pairs" in captured.err
+    assert re.search(
+        r"  unpowered\nrandom_step against none: .*\nINCOMPLETE: 4 cells missing\n$", captured.out
+    )
+    assert '"event": "comparison"' in (results / "evaluation" / "stdout.log").read_text()
+    assert run_experiment(file, results, [], ["true"], ["true"], output=Output(json=False)) == 0
+    assert capfd.readouterr().out == "", "that of an earlier run is not shown"

@@ -30,6 +30,7 @@ from hypernudge.evidence.verdicts.controls import against_controls, interactions
 from hypernudge.evidence.verdicts.criteria import judge_criteria
 from hypernudge.results.files import write_text
 from hypernudge.results.jsonio import plain, write_json
+from hypernudge.results.plan import EVALUATION
 from hypernudge.results.reading import check_output
 
 Event = dict[str, Any]
@@ -148,7 +149,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
         figures=tuple(drawn),
         tables=tuple(tables),
         problems=problems,
-        path=results_dir / "evaluation.json",
+        path=results_dir / EVALUATION,
     )
     write_json(
         evaluation.path,

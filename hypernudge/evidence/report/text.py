@@ -1,26 +1,82 @@
-"""A comparison as plain text for a terminal."""
+"""A comparison, or the evaluation of a study, as plain text for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hypernudge.evidence.verdicts.verdict import LABELS
-from hypernudge.results.printable import printable
+from hypernudge.results.printable import counted, printable
 
 Event = dict[str, Any]
 
 
 def comparison_text(events: Sequence[Event]) -> str:
     """Flags, one row per comparison, one line per verdict; read from the events, never computed again."""
-    of = {
-        kind: [e for e in events if e["event"] == kind]
-        for kind in ("problem", "comparison", "figure", "verdict")
-    }
-    lines = [f"note: {p['where']}: {p['rule']}; {p['consequence']}" for p in of["problem"]]
+    of = _by_kind(events)
+    lines = [*_flags(of["problem"]), *_table(of["comparison"]), *_notes(of["comparison"])]
+    for v in of["verdict"]:
+        what = f"{v['verdict'].upper()}, time ratio {interval(v['ratio'])}"
+        if v["tuples"] > 1:
+            counts = ", ".join(f"{v[label]} {label}" for label in LABELS if v[label])
+            what += f"; of {v['tuples']} settings {counts}"
+        lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
+    lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
+    lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")
+    return _printable(lines)
+
+
+def evaluation_text(evaluation: Mapping[str, Any]) -> str:
+    """The verdicts on a study: flags, one row per comparison, one line per method.
+
+    Args:
+        evaluation: What `evaluation.json` holds.
+    """
+    compared, criteria = evaluation["comparisons"], evaluation["criteria"]
+    lines = [*_flags(evaluation["problems"]), *_notes(compared)]
+    for kind in ("table", "figure"):
+        if evaluation[f"{kind}s"]:
+            lines.append(f"{counted(len(evaluation[f'{kind}s']), kind)} in {kind}s/")
+    lines += _table(compared) if compared else ["no method is compared with a baseline"]
+    for method in dict.fromkeys(k["warm_start"] for k in criteria):
+        own = [k for k in criteria if k["warm_start"] == method]
+        baseline = next(c["baseline"] for c in compared if c["warm_start"] == method)
+        judged = "; ".join(
+            f"{k['criterion'].replace('_', ' ')} {k['judgement']} ({k['met']} of {k['planned']})" for k in own
+        )
+        lines.append(f"{method} against {baseline}: {judged}")
+    if evaluation["status"] == "incomplete":
+        lines.append(f"INCOMPLETE: {counted(evaluation['cells']['missing'], 'cell')} missing")
+    return _printable(lines)
+
+
+def _by_kind(events: Sequence[Event]) -> dict[str, list[Event]]:
+    found: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        found[event["event"]].append(event)
+    return found
+
+
+def _printable(lines: Iterable[str]) -> str:
+    return "\n".join(printable(line) for line in lines) + "\n"
+
+
+def _flags(problems: Iterable[Event]) -> list[str]:
+    return [f"note: {p['where']}: {p['rule']}; {p['consequence']}" for p in problems]
+
+
+def _notes(compared: Iterable[Event]) -> Iterator[str]:
+    for c in compared:
+        where = " / ".join(part for part in (c["task"], c["scheduler"], c["warm_start"]) if part)
+        yield from (f"note: {where}: {note}" for note in c["notes"])
+
+
+def _table(compared: Iterable[Event]) -> Iterator[str]:
+    """One row per comparison."""
     head = ("task", "method", "pairs", "reached", "time ratio [95 %]", "Holm p", "final", "worst pair")
     rows = [[*head, "verdict"]]
-    for c in of["comparison"]:
+    for c in compared:
         time = c["time_to_target"]
         rows.append(
             [
@@ -36,21 +92,8 @@ def comparison_text(events: Sequence[Event]) -> str:
             ]
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines += [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
-    for c in of["comparison"]:
-        where = " / ".join(part for part in (c["task"], c["scheduler"], c["warm_start"]) if part)
-        lines += [f"note: {where}: {note}" for note in c["notes"]]
-    for v in of["verdict"]:
-        what = f"{v['verdict'].upper()}, time ratio {interval(v['ratio'])}"
-        if v["tuples"] > 1:
-            counts = ", ".join(f"{v[label]} {label}" for label in LABELS if v[label])
-            what += f"; of {v['tuples']} settings {counts}"
-        lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
-    lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
-    lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")
-    return "\n".join(printable(line) for line in lines) + "\n"
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def interval(value: dict[str, float | None]) -> str:

@@ -21,7 +21,7 @@ from hypernudge.results import deviations
 from hypernudge.results.attempts import failures
 from hypernudge.results.files import is_held, lock, temporary_of
 from hypernudge.results.names import RESERVED
-from hypernudge.results.plan import FILE, Manifest, ResultsError, Variation, read_manifest
+from hypernudge.results.plan import EVALUATION, FILE, Manifest, ResultsError, Variation, read_manifest
 from hypernudge.results.printable import abridged, counted
 from hypernudge.results.reading import UnreadableError, check_output, read_json
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
@@ -78,7 +78,7 @@ def examine(results_dir: Path) -> list[Finding]:
         for variation in manifest.variations:
             found += _variation(results_dir, manifest, variation)
         found += _unplanned(results_dir, {variation.run_id for variation in manifest.variations})
-    found += _json(results_dir, results_dir / "evaluation.json")
+    found += _json(results_dir, results_dir / EVALUATION)
     for folder in folders(results_dir):
         found += _left(results_dir, folder)
         found += _modes(results_dir, folder)

@@ -8,6 +8,10 @@ import time
 from types import TracebackType
 from typing import IO, Any
 
+from hypernudge.console import Output
+
+_ALL = Output()
+
 
 class Progress:
     """Counts cells, or steps; everything that is printed meanwhile must go through `forward` or `say`.
@@ -15,15 +19,16 @@ class Progress:
     Args:
         total: Cells of the whole experiment.
         unit: What is counted, in the plural.
+        output: Which lines of children are shown, and whether to say how far it is.
     """
 
-    def __init__(self, total: int, unit: str = "cells") -> None:
-        self.total, self.done, self.unit = total, 0, unit
+    def __init__(self, total: int, unit: str = "cells", output: Output = _ALL) -> None:
+        self.total, self.done, self.unit, self.output = total, 0, unit, output
         self.begun = time.perf_counter()
         self._lock = threading.Lock()
         self._bar: Any = None
         self._task: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not output.quiet:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -53,7 +58,7 @@ class Progress:
         """Say which variation runs now."""
         if self._bar is not None:
             self._bar.update(self._task, description=what)
-        else:
+        elif not self.output.quiet:
             # At the beginning nobody has counted yet: a run that goes on has finished cells on disk.
             of = f"{self.done} of {self.total} {self.unit} done{self._left()}"
             self.say(f"{what} ({of if self.done else f'{self.total} {self.unit} in all'})")
@@ -73,10 +78,15 @@ class Progress:
 
     def say(self, line: str) -> None:
         """Print a line of our own on stderr."""
-        self.forward(sys.stderr, line + "\n")
+        self._write(sys.stderr, line + "\n")
 
     def forward(self, terminal: IO[str], line: str) -> None:
-        """Pass a child's line on, above the bar where both are on the same terminal."""
+        """Pass a child's line on, if it is to be shown."""
+        if self.output.passes(terminal, line):
+            self._write(terminal, line)
+
+    def _write(self, terminal: IO[str], line: str) -> None:
+        """Write a line, above the bar where both are on the same terminal."""
         with self._lock:
             if self._bar is not None and terminal.isatty():
                 self._bar.console.out(line.rstrip("\n"), highlight=False)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from hypernudge.console import Output
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.planning.plan import Plan
@@ -28,8 +29,9 @@ from hypernudge.registry import REGISTRY
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
 from hypernudge.results.jsonio import write_json
-from hypernudge.results.plan import FILE, ResultsError, read_manifest
+from hypernudge.results.plan import EVALUATION, FILE, ResultsError, read_manifest
 from hypernudge.results.printable import counted
+from hypernudge.results.reading import read_json
 from hypernudge.results.records import cell_path
 
 
@@ -40,6 +42,7 @@ def run_experiment(
     train_command: Sequence[str] | None,
     evaluate_command: Sequence[str],
     deviate: str | None = None,
+    output: Output | None = None,
 ) -> int:
     """Run an experiment into `results_dir`; return 0 only if every variation and the evaluation ran.
 
@@ -47,6 +50,8 @@ def run_experiment(
     targets are `pilot`, the plan is declared first, as `hypernudge plan` does. `deviate`, a reason, lets
     a changed one run all the same: the change is recorded, and every report shows it. Variations are trained
     by `train_command`, or, without one, in processes forked from one server: nothing is imported twice.
+    With an `output` it ends with the verdicts; without one, all that the children say is passed on, and no
+    more.
 
     Raises:
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
@@ -58,11 +63,15 @@ def run_experiment(
     plan = runnable(plan, results_dir)
     _claim_directory(plan, results_dir, deviate)
     with lock(results_dir / RUN_LOCK, shared=True):
-        return _run(plan, results_dir, train_command, evaluate_command)
+        return _run(plan, results_dir, train_command, evaluate_command, output)
 
 
 def _run(
-    plan: Plan, results_dir: Path, train_command: Sequence[str] | None, evaluate_command: Sequence[str]
+    plan: Plan,
+    results_dir: Path,
+    train_command: Sequence[str] | None,
+    evaluate_command: Sequence[str],
+    output: Output | None,
 ) -> int:
     _warn(plan)
     _own_tasks(plan)
@@ -70,7 +79,8 @@ def _run(
         sweep(folder)
     write_text(results_dir / "experiment.yaml", plan.as_yaml())
     failed = []
-    with Progress(sum(len(variation.seeds) for variation in plan.variations)) as progress:
+    cells = sum(len(variation.seeds) for variation in plan.variations)
+    with Progress(cells, output=output or Output()) as progress:
         for index, variation in enumerate(plan.variations):
             run_dir = results_dir / variation.run_id
             progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
@@ -82,10 +92,16 @@ def _run(
                 failed.append(variation.run_id)
         progress.running("evaluation")
         command = [*evaluate_command, "--results-dir", str(results_dir)]
+        before = _written(results_dir)
         if not _succeeds("evaluation", partial(Command, command), results_dir / "evaluation", progress):
             failed.append("evaluation")
+    if output is not None and _written(results_dir) != before:  # else it is of an earlier run
+        from hypernudge.evidence.report.text import evaluation_text  # pandas, which no earlier step needs
+
+        output.conclude(evaluation_text(read_json(results_dir / EVALUATION)))
     if not failed:
-        _say(f"done: results in {results_dir}")
+        if output is None or not output.quiet:
+            _say(f"done: results in {results_dir}")
         return 0
     _say("failed: " + ", ".join(failed))
     missing = sum(
@@ -97,6 +113,12 @@ def _run(
     if missing:
         _say(f"{counted(missing, 'cell')} missing: {REMEDY}")
     return 1
+
+
+def _written(results_dir: Path) -> int | None:
+    """Return when the evaluation was written, None where there is none."""
+    path = results_dir / EVALUATION
+    return path.stat().st_mtime_ns if path.is_file() else None
 
 
 def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
