@@ -5,7 +5,6 @@ python examples/optuna_study.py
 
 import optuna
 import torch
-from optuna.distributions import FloatDistribution
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -41,7 +40,6 @@ training = ModuleLoss(
     lambda model, batch, hp: nn.functional.cross_entropy(model(batch[0]), batch[1]),
     batch_size=32,
 )
-space = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.0, 0.99)}
 
 
 def objective(trial):
@@ -57,7 +55,9 @@ def objective(trial):
 
 
 def main():
-    sampler = WarmStartSampler(optuna.samplers.TPESampler, training, space, seed=0)
+    sampler = WarmStartSampler(
+        optuna.samplers.TPESampler, training, seed=0
+    )  # the space is what the first trial suggests
     study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.MedianPruner())
     study.optimize(objective, n_trials=12)
     for trial in study.trials:

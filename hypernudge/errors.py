@@ -86,6 +86,12 @@ def require_real(argument: str, value: object, remedy: str = "correct it") -> No
     require(is_real(value), argument, "must be a finite number", value, remedy)
 
 
+def require_positive(argument: str, value: object, rule: str, remedy: str) -> None:
+    """Refuse a value that is no number above 0; infinity is one."""
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    require(number and value > 0, argument, rule, value, remedy)  # type: ignore[operator]
+
+
 def require_share(argument: str, value: object, remedy: str = "correct it") -> None:
     """Refuse a value that is no number in `[0, 1)`."""
     inside = is_real(value) and 0 <= value < 1  # type: ignore[operator]

@@ -68,6 +68,24 @@ def _exp(value: Scalar) -> Scalar:
     return value.exp() if hasattr(value, "exp") else np.exp(value)
 
 
+def check_header(name: object, only_if: object) -> None:
+    """Refuse a name that is no text, and a condition that is not `(parent, values)`.
+
+    Raises:
+        InvalidArgumentError: Naming `name`, or the hyper-parameter.
+    """
+    require(isinstance(name, str) and name != "", "name", "must be text", name, "'lr', say")
+    if only_if is not None:
+        pair = _is_listed(only_if) and len(only_if) == 2  # type: ignore[arg-type]
+        ok = pair and isinstance(only_if[0], str) and _is_listed(only_if[1])  # type: ignore[index]
+        rule = "only_if must be (parent, values)"
+        require(ok, str(name), rule, only_if, "('optimizer', ('sgd',)), say")
+
+
+def _is_listed(values: object) -> bool:
+    return isinstance(values, Sequence) and not isinstance(values, str)
+
+
 @dataclass(frozen=True)
 class _Numeric:
     """What continuous and whole hyper-parameters share: a range, and the scale on which it is even."""
@@ -80,6 +98,8 @@ class _Numeric:
 
     def __post_init__(self) -> None:
         low, high = self.low, self.high
+        check_header(self.name, self.only_if)
+        require_flag(f"{self.name}.log", self.log)
         finite = is_real(low) and is_real(high) and math.isfinite(float(high) - float(low))
         require(finite, self.name, "low and high must be finite numbers", (low, high), "give two numbers")
         require(low < high, self.name, "low must be below high", (low, high), "swap or widen the range")
@@ -198,6 +218,9 @@ class Categorical:
     continuous: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_header(self.name, self.only_if)
+        rule = "choices must be a list or a tuple"
+        require(_is_listed(self.choices), self.name, rule, self.choices, "write (a, b)")
         require(len(self.choices) > 0, self.name, "choices must not be empty", self.choices, "list one")
         unique = len(set(map(repr, self.choices))) == len(self.choices)
         require(unique, self.name, "choices must differ", self.choices, "remove the duplicates")

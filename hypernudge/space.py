@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,7 +82,12 @@ class SearchSpace:
     _by_name: dict[str, HyperParameter] = field(init=False, repr=False, compare=False)
 
     def __init__(self, parameters: Sequence[HyperParameter]) -> None:
+        remedy = "SearchSpace([Real('lr', 1e-4, 1.0, log=True)]), say"
+        listed = isinstance(parameters, Iterable) and not isinstance(parameters, Mapping | str)
+        require(listed, "parameters", "must be a list of hyper-parameters", parameters, remedy)
         parameters = tuple(parameters)  # first: an iterator can be gone through once
+        other = [given for given in parameters if not isinstance(given, HyperParameter)]
+        require(not other, "parameters", "must be of Real, Integer and Categorical", other, remedy)
         object.__setattr__(self, "parameters", parameters)
         object.__setattr__(self, "_by_name", {parameter.name: parameter for parameter in parameters})
         names = [parameter.name for parameter in parameters]

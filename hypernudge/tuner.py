@@ -14,18 +14,19 @@ from typing import Any
 
 from hypernudge.engine.base import Engine, SpeculativeEngine
 from hypernudge.engine.clock import SimulatedEngine
-from hypernudge.errors import is_whole, one_line, require
-from hypernudge.optimizers import check_rule
+from hypernudge.engine.requirements import TASK, check_cost, check_task
+from hypernudge.errors import is_whole, one_line, require, require_positive
 from hypernudge.random import Streams
-from hypernudge.registry import instance
+from hypernudge.registry import check_instance, instance, takes
 from hypernudge.renamed import accepts
 from hypernudge.schedulers.base import Done, Resume, Scheduler, Start
+from hypernudge.schedulers.requirements import check_decision, check_end, check_scheduler, is_unlimited
 from hypernudge.study.about import About, Direction, TestPolicy
 from hypernudge.study.events import signed
 from hypernudge.study.kept import KeptStudy, about_of, check_options, limited
 from hypernudge.study.session import Session, StoppedError, StudyCallback
 from hypernudge.study.study import Study
-from hypernudge.task import GradientTask, Studied, Task
+from hypernudge.task import Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
@@ -35,7 +36,6 @@ from hypernudge.warmstart.speculation import speculation
 STALLED = 1000  # trials that failed at no cost, one after the other: the clock stands still
 logger = logging.getLogger("hypernudge")
 Callback = Callable[[Event], None]
-TASK = ("name", "space", "start", "advance", "evaluate", "unit_flops")
 
 
 @accepts(callback="observe", resume_from="past")
@@ -95,15 +95,15 @@ def tune(
     Raises:
         ValueError: If the events contradict each other.
         InvalidArgumentError: For a budget that is not positive, an argument that is a class or nothing of its
-            kind, or a warm start that could work with no configuration of the space; for a study that was
-            begun with other arguments, is damaged, or has a writer. An endless study (no budget, no limit of
-            trials) cannot be seen here: schedulers stop with `Done`, budgets with time.
+            kind, parts that do not fit each other (a scheduler of another space, an engine of another task),
+            or a warm start that could work with no configuration of the space; for a study that could never
+            end (no budget, or units without a cost, where the scheduler has `max_trials=None`, and neither
+            timeout nor callbacks), was begun with other arguments, is damaged, or has a writer.
         OSError: If the study cannot be written.
     """
     check_options(direction, test, keep_weights, timeout, callbacks, progress, study, resume_from)
     trained: Task = instance("task", task, has=TASK)
-    if isinstance(trained, GradientTask):
-        check_rule(trained.optimizer, "task.optimizer")
+    check_task(trained)
     decides: Scheduler = instance("scheduler", scheduler, has=("max_units",), calls=2, space=trained.space)
     decides = limited(decides, max_trials)
     _check_run(seed, budget)
@@ -135,6 +135,7 @@ def tune(
         callbacks=callbacks,
         progress=progress,
     )
+    _check_parts(trained, decides, trains, budget, callback, stops=timeout is not None or bool(callbacks))
     about = about_of(trained, decides, policy, direction)
     with kept.opened(trained, decides, policy, trains, about) as opened:
         if opened.done is not None:
@@ -172,6 +173,7 @@ def iter_study(
     """
     _check_run(seed, budget)
     policy = _policy(warm_start, task)
+    _check_parts(task, scheduler, engine, budget, callback)
     about = about_of(task, scheduler, policy, "maximize")
     return (
         yield from _steps(
@@ -181,7 +183,7 @@ def iter_study(
 
 
 def _check_run(seed: int, budget: float) -> None:
-    require(budget > 0, "budget", "must be positive seconds", budget, "raise it")
+    require_positive("budget", budget, "must be positive seconds", "60.0, say, or leave it out")
     require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
 
 
@@ -189,6 +191,27 @@ def _policy(warm_start: WarmStart | str | Mapping[str, Any] | None, task: Task) 
     policy = NoWarmStart() if warm_start is None else warm_start_of(warm_start)
     check_warm_start(policy, task.space, task)
     return policy
+
+
+def _check_parts(
+    task: Task,
+    scheduler: Scheduler,
+    engine: Engine,
+    budget: float,
+    callback: Callback | None,
+    stops: bool = False,
+) -> None:
+    """Refuse parts that do not fit each other, and a study that nothing ever `stops`."""
+    check_scheduler(scheduler, task.space)
+    if isinstance(engine, SimulatedEngine):
+        engine.check_study(task, budget)
+    if callback is not None:
+        check_instance("callback", callback)
+        heard = callable(callback) and takes(callback, 1)
+        require(heard, "callback", "must be callable with an event", callback, "print, say")
+    if not stops:
+        check_end(scheduler, budget)
+    check_cost(task, needed=is_unlimited(scheduler) and not stops)
 
 
 def _result_of(steps: Generator[None, None, Study]) -> Study:
@@ -228,7 +251,7 @@ def _steps(
             study = Study(history, seed, budget, about)
             session = open_session(study)
             done = yield from _decided(
-                scheduler, engine, nudge, history, streams, budget, callback, speculate, session, sign
+                task, scheduler, engine, nudge, history, streams, budget, callback, speculate, session, sign
             )
             reason = "scheduler" if done else "budget"
     except StoppedError:
@@ -244,6 +267,7 @@ def _steps(
 
 
 def _decided(
+    task: Task,
     scheduler: Scheduler,
     engine: Engine,
     nudge: WarmStartRunner,
@@ -268,8 +292,10 @@ def _decided(
         session.check()
         while not done and engine.free and engine.now < budget:
             decision = scheduler(history, streams)
+            check_decision(decision, history, task.space)
             if isinstance(decision, Start):
-                nudged = nudge(decision.config, history, model_based_pick=decision.model_based_pick)
+                picked = decision.model_based_pick
+                nudged = nudge(decision.config, history, model_based_pick=picked, refuse_misuse=True)
                 note(Started(len(history.trials), decision.config, nudged, engine.now))
                 trial = history.trials[-1]
                 job = Job(trial.number, trial.config, 0, decision.until, trial.nudge.flops)
@@ -297,7 +323,11 @@ def _decided(
 
 def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> History:
     """Return the history of an interrupted study, after bringing a fresh engine to where it was."""
+    rule, remedy = "must be events of a study", "study.history.events, say"
+    require(isinstance(resume_from, Iterable), "resume_from", rule, resume_from, remedy)
     events = list(resume_from)
+    other = [event for event in events if not isinstance(event, Event)]
+    require(not other, "resume_from", rule, other[:1], remedy)
     if events and isinstance(events[-1], Started):  # had not been submitted yet: is decided on again
         events.pop()
     now, running = 0.0, {}

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from hypernudge.engine.requirements import unit_flops
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.trial import Job, Report
 
@@ -85,7 +86,7 @@ def declared_cost(task: Task, config: Mapping[str, Value]) -> tuple[float, str |
         InvalidArgumentError: What the task refuses, it refuses for the study.
     """
     try:
-        return task.unit_flops(config), None
+        return unit_flops(task, config), None
     except InvalidArgumentError:
         raise
     except Exception:  # whatever a user's task raises belongs into the record

@@ -15,12 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from hypernudge.errors import require, require_between, require_whole
-from hypernudge.registry import check_instance
+from hypernudge.engine.requirements import check_task
+from hypernudge.errors import require, require_between, require_positive, require_whole
+from hypernudge.registry import takes
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
     from hypernudge.engine.scored import Scored
+    from hypernudge.task import Task
 
 T = TypeVar("T")
 
@@ -42,6 +44,11 @@ class VirtualClock(Generic[T]):
     def free(self) -> int:
         """Number of idle workers."""
         return self.workers - self._busy
+
+    @property
+    def fresh(self) -> bool:
+        """Whether no worker has been taken yet."""
+        return self._order == 0
 
     def occupy(self) -> int:
         """Take a worker; return the order number that breaks ties.
@@ -93,7 +100,8 @@ class SimulatedEngine(ABC):
         deadline: Seconds on the clock after which no unit counts; a job that runs into it is truncated there.
 
     Raises:
-        InvalidArgumentError: For a number of workers below 1 or a speed that is not positive.
+        InvalidArgumentError: For a task or a `seed_of` that is none, a number of workers below 1, or a speed
+            or deadline that is not positive.
     """
 
     task: Any = None  # a Task before anything is submitted
@@ -103,16 +111,12 @@ class SimulatedEngine(ABC):
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
-        check_instance("task", self.task)
         if self.task is not None:
-            remedy = "give both, or none: `tune` knows them"
-            require(
-                callable(self.seed_of),
-                "seed_of",
-                "must be a function where task is given",
-                self.seed_of,
-                remedy,
-            )
+            check_task(self.task)
+            one = callable(self.seed_of) and takes(self.seed_of, 1)
+            rule = "must be a function where task is given, of a trial's number"
+            require(one, "seed_of", rule, self.seed_of, "give both, or none: `tune` knows them")
+        require_positive("deadline", self.deadline, "must be positive seconds", "leave it out for none")
         self._clock: VirtualClock[Report] = VirtualClock(self.workers, self.flops_per_second)
         self._score_test = True
         self._scored: Callable[[Scored], None] | None = None
@@ -158,6 +162,20 @@ class SimulatedEngine(ABC):
         require(
             self.task is not None, "engine", "must know its task", None, "pass it to `tune`, or give task="
         )
+
+    def check_study(self, task: Task, budget: float) -> None:
+        """Refuse a study that this engine was not built for.
+
+        Raises:
+            InvalidArgumentError: If it trains another task, has another deadline than the study's budget (it
+                would count units beyond, or none up to it), or has had a job.
+        """
+        remedy = "build the engine with the task that is tuned, or without one"
+        require(self.task is task, "engine.task", "must be the study's own task", self.task, remedy)
+        rule, remedy = f"must be the study's budget, {budget}", "build the engine with deadline=budget"
+        require(self.deadline == budget, "engine.deadline", rule, self.deadline, remedy)
+        used = f"one that stands at {self.now} s"
+        require(self._clock.fresh, "engine", "must not have had a job", used, "build one for every study")
 
     @abstractmethod
     def submit(self, job: Job) -> None:

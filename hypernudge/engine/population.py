@@ -85,6 +85,8 @@ class PopulationEngine(SimulatedEngine):
                 threads=self.threads,
                 max_batched_flops=self.max_batched_flops,
             )
+        known = isinstance(self.population, Population)
+        require(known, "population", "must be a Population", self.population, "write Population(task)")
         same = self.population.task is self.task
         require(
             same, "population", "must be of the same task", self.population.task.name, "make one per task"

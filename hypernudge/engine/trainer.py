@@ -18,10 +18,10 @@ import torch
 from hypernudge.batching import VmapTask, batch_key, shared_values
 from hypernudge.engine.base import advanced
 from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_of, train_unit
+from hypernudge.engine.requirements import check_task
 from hypernudge.engine.scored import Scored, scored_alone
 from hypernudge.engine.trajectory import Trajectory
 from hypernudge.errors import is_real, require, require_whole
-from hypernudge.registry import check_instance
 from hypernudge.renamed import accepts
 from hypernudge.task import BatchedTask, GradientTask, Task
 from hypernudge.workspace import Workspace
@@ -95,7 +95,7 @@ class Population:
         threads: int = 1,
         max_batched_flops: float | None = None,
     ) -> None:
-        check_instance("task", task)
+        check_task(task)
         if memory_budget is not None:
             require_whole("memory_budget", memory_budget, remedy="give bytes, or leave it out")
         require_whole("threads", threads, 1, MAX_THREADS, remedy="1 is the default")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
+
+import torch
 
 from hypernudge.errors import InvalidArgumentError, is_whole, require, shown
 from hypernudge.integrations._external_space import ExternalSpace, recovered
@@ -18,8 +21,8 @@ from hypernudge.space import Config, SearchSpace, Value
 from hypernudge.task import GradientTask, Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.base import WarmStart
-from hypernudge.warmstart.failures import LEFT, log_failure
+from hypernudge.warmstart.base import NoWarmStart, WarmStart
+from hypernudge.warmstart.failures import LEFT, log_failure, total_failure
 from hypernudge.warmstart.policies.informed import Informed
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 from hypernudge.warmstart.runner import WarmStartRunner
@@ -54,30 +57,24 @@ class WarmStartAdapter:
         names: Mapping[str, str] | None = None,
         held: Mapping[str, Any] | None = None,
     ) -> None:
-        ok = isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type)
-        require(
-            ok,
-            "objective",
-            "must be a ModuleLoss or a task",
-            objective,
-            "write ModuleLoss(model, data, loss)",
-        )
-        if isinstance(objective, GradientTask):
-            check_rule(objective.optimizer, "objective.optimizer")
+        check_arguments(objective, seed, names)
         self.objective = objective
         self.declared = declared
         self.policy = Informed() if warm_start is None else warm_start_of(warm_start)
-        require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
         self.streams = Streams(int(seed))
-        ok = names is None or (isinstance(names, Mapping) and all(isinstance(n, str) for n in names.values()))
-        require(ok, "names", "must map names to names", names, "{'learning_rate': 'lr'}, say")
         self._ours = dict(names or {})
         unknown = sorted(set(self._ours) - set(declared.parameters))
         known = list(declared.parameters)
         require(not unknown, "names", f"must name hyper-parameters of {known}", unknown, "correct them")
+        ours = [self._ours.get(name, name) for name in declared.parameters]
+        rule = f"must give each hyper-parameter of {known} a name of its own"
+        require(len(set(ours)) == len(ours), "names", rule, self._ours, "rename one")
         self._theirs = {ours: theirs for theirs, ours in self._ours.items()}
         self.space = self._space({})
         self._check(held or {})
+        self._check_loss()
+        self._seen: list[tuple[History, int, Nudge]] = []  # the last trial: its past, number and nudge
+        weakref.finalize(self, _say_at_the_end, self._seen)
 
     def _check(self, held: Mapping[str, Any]) -> None:
         space = self._space(held)
@@ -88,6 +85,26 @@ class WarmStartAdapter:
             raise InvalidArgumentError(
                 f"{error} (fixed by the sampler: {fixed})" if fixed else str(error)
             ) from None
+
+    def _check_loss(self) -> None:
+        """Refuse a task of one's own whose loss needs what the tool does not declare."""
+        task = self.objective
+        if not isinstance(task, GradientTask) or isinstance(self.policy, NoWarmStart):
+            return
+        absent = [name for name in task.space.names if name not in self.space]
+        if not absent:
+            return
+        middle = self.space.decode([0.5] * len(self.space))
+        try:
+            with torch.no_grad():
+                task.loss(task.init(0), task.batch(0, 0), middle)
+        except KeyError as error:
+            needed = error.args[0] if error.args else None
+            rule = f"must be measurable with what is declared, {list(self.space.names)}"
+            ok, remedy = needed not in absent, "declare it, or pass names= where it has another name there"
+            require(ok, "objective", rule, f"a loss that reads {needed!r}", remedy)
+        except Exception:  # is said with its cause at the first trial
+            return
 
     def _space(self, held: Mapping[str, Any]) -> SearchSpace:
         """Return the declared space under the policies' names, some values held fixed."""
@@ -147,6 +164,7 @@ class WarmStartAdapter:
         """
         sampled = self.sampled(values)
         nudge = self._nudged(values, sampled, history, held)
+        self._seen[:] = [(history, len(history.trials), nudge)]
         if nudge.flagged:
             log_failure(logger, nudge, history)
         changed = {
@@ -172,3 +190,30 @@ class WarmStartAdapter:
 
     def _allowed(self, name: str, value: Value, sampled: Value) -> Value:
         return sampled if same(value, sampled) else self.declared.snapped(self.theirs(name), value)
+
+
+def check_arguments(objective: Any, seed: Any, names: Any) -> None:
+    """Refuse what can be told before the search space is known.
+
+    Raises:
+        InvalidArgumentError: For an objective that is neither a `ModuleLoss` nor a task, a seed that is no
+            whole number, or names that are no mapping of texts.
+    """
+    ok = isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type)
+    remedy = "write ModuleLoss(model, data, loss)"
+    require(ok, "objective", "must be a ModuleLoss or a task", objective, remedy)
+    if isinstance(objective, GradientTask):
+        check_rule(objective.optimizer, "objective.optimizer")
+    require(is_whole(seed), "seed", "must be a whole number", seed, "0, say")
+    mapping = isinstance(names, Mapping) and all(isinstance(n, str) for pair in names.items() for n in pair)
+    remedy = "{'learning_rate': 'lr'}, say"
+    require(names is None or mapping, "names", "must map names to names", names, remedy)
+
+
+def _say_at_the_end(seen: list[tuple[History, int, Nudge]]) -> None:
+    """Log a warm start that failed wherever it was tried, once no trial can come any more."""
+    for history, number, nudge in seen:
+        coming = nudge if number == len(history.trials) else None  # most tools have noted it by now
+        failure = total_failure(history, coming)
+        if failure:
+            logger.warning("%s", failure)

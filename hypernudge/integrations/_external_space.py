@@ -81,6 +81,25 @@ class ExternalSpace:
         return dataclasses.replace(self, parameters={**self.parameters, **fixed})
 
 
+def check_mapping(argument: str, space: object, of: str, remedy: str) -> None:
+    """Refuse a declaration that is no mapping of names.
+
+    Raises:
+        InvalidArgumentError: Naming the argument.
+    """
+    require(isinstance(space, Mapping), argument, f"must map names to {of}", space, remedy)
+
+
+def check_not_empty(argument: str, space: object, found: ExternalSpace, remedy: str) -> None:
+    """Refuse a declaration in which a warm start finds nothing with bounds or choices.
+
+    Raises:
+        InvalidArgumentError: Naming the argument.
+    """
+    rule = "must declare something with bounds or choices"
+    require(bool(found.parameters), argument, rule, space, remedy)
+
+
 def check_space(argument: str, given: ExternalSpace, searched: ExternalSpace) -> None:
     """Refuse a space that is not the one that a tool searches: what is nudged would lie outside of it.
 

@@ -10,6 +10,8 @@ from ray.tune.search.sample import Domain, Function
 from ray.tune.utils.util import flatten_dict  # type: ignore[attr-defined, unused-ignore]
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.integrations._domains import add_domain
+from hypernudge.integrations._external_space import ExternalSpace, check_mapping, check_not_empty
 
 Path = str
 _GRID = "grid_search"
@@ -150,3 +152,39 @@ def _refuse_grid(path: Path, value: Any) -> None:
         )
     for found, part in inside:
         _refuse_grid(found, part)
+
+
+def declared(space: Mapping[str, Any]) -> ExternalSpace:
+    """Return Tune's search space as a declared one, by paths; what is no bounded domain is left out.
+
+    Raises:
+        InvalidArgumentError: The space holds a grid search, which no searcher takes.
+    """
+    found = ExternalSpace()
+    for path, domain in NestedSpace(space).leaves.items():
+        if not holds_domain(getattr(domain, "categories", ())):  # what is drawn is none of the choices then
+            add_domain(found, path, domain, upper_excluded=True)
+    return found
+
+
+def searched(argument: str, space: Any) -> ExternalSpace:
+    """Return a space as `declared` does, if a warm start finds something in it.
+
+    Raises:
+        InvalidArgumentError: It is no mapping, or holds nothing with bounds or choices.
+    """
+    remedy = "the Tuner's param_space, {'lr': tune.loguniform(1e-4, 1.0)}, say"
+    check_mapping(argument, space, "domains", remedy)
+    found = declared(space)
+    check_not_empty(argument, space, found, remedy)
+    return found
+
+
+def is_in_list(space: Any, path: Path, value: Any) -> bool:
+    """Whether `value`, at `path` of `space`, is a domain inside a list or tuple."""
+    *above, _ = path.split("/")
+    for key in above:
+        space = space[key] if isinstance(space, Mapping) else space[int(key)]
+        if isinstance(space, list | tuple):
+            return isinstance(value, Domain)
+    return False

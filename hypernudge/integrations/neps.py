@@ -24,7 +24,7 @@ import neps
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
 from hypernudge.integrations._external_history import ExternalHistory
-from hypernudge.integrations._external_space import ExternalSpace, check_space
+from hypernudge.integrations._external_space import ExternalSpace, check_not_empty, check_space
 from hypernudge.parameters import Categorical, same
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
@@ -63,7 +63,11 @@ def warm_started(
     kind = type(optimizer).__name__
     rule = "must draw its configurations: a nudge would move the points of a grid"
     require(kind != "GridSearch", "optimizer", rule, kind, "leave it without a warm start")
+    nudged = isinstance(optimizer, WarmStartAsk)
+    require(not nudged, "optimizer", "must not be nudged already", optimizer, "wrap the one inside it")
     spaced = declared(space)
+    remedy = "neps.Float(1e-4, 1.0, log=True), say"
+    check_not_empty("space", space, spaced, remedy)
     searched = getattr(optimizer, "space", None) or getattr(optimizer, "_pipeline", None)
     if isinstance(searched, neps.PipelineSpace | neps.SearchSpace):
         check_space("space", spaced, declared(searched))

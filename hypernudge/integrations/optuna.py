@@ -1,9 +1,8 @@
 """Warm starts in an Optuna study: a sampler around the study's own.
 
 Example:
-    space = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.0, 0.99)}
     training = ModuleLoss(model=lambda hp: MLP(), data=train_loader, loss=my_loss)
-    sampler = WarmStartSampler(TPESampler, training, space, seed=0)
+    sampler = WarmStartSampler(TPESampler, training, seed=0)
     study = optuna.create_study(sampler=sampler, storage="sqlite:///study.db", load_if_exists=True)
     study.optimize(objective, n_trials=50)  # the objective stays as it is
 
@@ -17,26 +16,23 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, logger
-from hypernudge.integrations._external_history import record_of
-from hypernudge.integrations._external_space import ExternalSpace, plain
-from hypernudge.integrations._optuna_past import RECORD, Past, record_in
-from hypernudge.integrations._optuna_samplers import SamplerSource, check, fixed, made
+from hypernudge.errors import require
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, check_arguments, logger
+from hypernudge.integrations._external_history import given, record_of
+from hypernudge.integrations._external_space import plain
+from hypernudge.integrations._optuna.past import RECORD, Past, record_in
+from hypernudge.integrations._optuna.samplers import SamplerSource, check, fixed, made
+from hypernudge.integrations._optuna.space import FIRST, checked, declared, learned
 from hypernudge.parameters import same
 from hypernudge.random import integer
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
+from hypernudge.warmstart.requirements import warm_start_of
 
 __all__ = ["RECORD", "SamplerSource", "WarmStartSampler", "declared"]
 
@@ -57,21 +53,23 @@ class WarmStartSampler(BaseSampler):
             loaded again proposes what it would have proposed. That suits samplers whose only state is their
             generator (random, TPE, GP, NSGA-II); others are passed as instances.
         objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
-        space: The distributions that the study's `suggest_...` calls use.
+        space: The distributions that the study's `suggest_...` calls use. Where it is left out, they are what
+            the earliest trial that ends well has suggested; trials that begin before stay as sampled.
         warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.
         names: The study's names to those that policies know, such as `{"learning_rate": "lr"}`.
 
     Raises:
         InvalidArgumentError: The space, the names or the objective do not fit the policy, the sampler goes
-            through a grid (`GridSampler`, `BruteForceSampler`), or it fixes what the policy would nudge.
+            through a grid (`GridSampler`, `BruteForceSampler`), or it fixes what the policy would nudge. A
+            space that was left out is judged when the second trial suggests its first value.
     """
 
     def __init__(
         self,
         sampler: SamplerSource,
         objective: ModuleLoss | Task,
-        space: Mapping[str, BaseDistribution],
+        space: Mapping[str, BaseDistribution] | None = None,
         *,
         warm_start: WarmStartArgument = None,
         seed: int = 0,
@@ -79,18 +77,29 @@ class WarmStartSampler(BaseSampler):
     ) -> None:
         ok = isinstance(sampler, BaseSampler) or callable(sampler)
         require(ok, "sampler", "must be a sampler or its class", sampler, "optuna.samplers.TPESampler, say")
-        ok = isinstance(space, Mapping)
-        require(ok, "space", "must map names to distributions", space, "{'lr': FloatDistribution(...)}, say")
+        check_arguments(objective, seed, names)
         self._source, self._seed = sampler, seed
-        inner = sampler if isinstance(sampler, BaseSampler) else made(sampler, self._seed_of(0))
-        check(inner)
-        self._space = dict(space)
-        held = fixed(inner)
-        self._adapter = WarmStartAdapter(objective, declared(space), warm_start, seed, names, held)
+        check(self._example())
+        policy = None if warm_start is None else warm_start_of(warm_start)
+        self._arguments = objective, policy, seed, names
+        self._space: dict[str, BaseDistribution] = {}
+        self._adapter: WarmStartAdapter | None = None
         self._open: dict[int, BaseSampler] = {}
-        self._past = Past(self._adapter.recovered)
         self._said: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
+        if space is not None:
+            self._use(space)
+
+    def _example(self) -> BaseSampler:
+        return self._source if isinstance(self._source, BaseSampler) else made(self._source, self._seed_of(0))
+
+    def _use(self, space: Mapping[str, BaseDistribution]) -> None:
+        """Take the study's distributions."""
+        objective, policy, seed, names = self._arguments
+        held = fixed(self._example())
+        adapter = WarmStartAdapter(objective, checked(space), policy, seed, names, held)
+        self._past = Past(adapter.recovered)
+        self._space, self._adapter = dict(space), adapter
 
     def _seed_of(self, number: int) -> int:
         return integer(self._seed, "sampler", number, bits=32)
@@ -127,7 +136,13 @@ class WarmStartSampler(BaseSampler):
         self._inner(trial.number).after_trial(study, trial, state, values)
         self._open.pop(trial.number, None)
         record = record_in(trial)
-        if record is not None:
+        if self._adapter is None and trial.params:
+            names = self._arguments[-1] or {}
+            drawn = [name for name, of in trial.distributions.items() if not of.single()]
+            sampled = {names.get(name, name): trial.params[name] for name in drawn}
+            first = record_of(given(sampled, FIRST))
+            self._record(study, trial, {"trial": trial.number, "sampled": sampled, **first})
+        elif record is not None and self._adapter is not None:
             ended = state in (TrialState.COMPLETE, TrialState.PRUNED)
             absent = [n for n in self._tuned() if n not in trial.params] if ended else []
             self._correct(study, trial, record, trial.params, absent)
@@ -136,7 +151,15 @@ class WarmStartSampler(BaseSampler):
                     self._say_redrawn(name, trial.distributions[name])
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return the declared space, and what the wrapped sampler infers beyond it."""
+        """Return the declared space, and what the wrapped sampler infers beyond it.
+
+        Raises:
+            InvalidArgumentError: A space that was learned from the first trial does not fit the policy.
+        """
+        with self._lock:
+            told = learned(study) if self._adapter is None else None
+            if told is not None:
+                self._use(told)
         return {**self._inner(trial.number).infer_relative_search_space(study, trial), **self._space}
 
     def sample_independent(
@@ -159,12 +182,16 @@ class WarmStartSampler(BaseSampler):
     ) -> dict[str, Any]:
         """Return the wrapped sampler's values, nudged, and note both in the trial."""
         values = self._proposed(study, trial, search_space)
-        if trial.system_attrs.get("fixed_params") or any(name in trial.params for name in self._tuned()):
+        known = {name: trial.params[name] for name in self._tuned() if name in trial.params}
+        chosen = any(not trial.distributions[name].single() for name in known)  # a single value is a constant
+        adapter = self._adapter
+        if adapter is None or chosen or trial.system_attrs.get("fixed_params"):
             return values
-        held = {name: values[name] for name in fixed(self._inner(trial.number)) if name in values}
+        values |= known
+        held = {name: values[name] for name in fixed(self._inner(trial.number)) if name in values} | known
         with self._lock:
-            nudged, nudge = self._adapter(values, self._past.before(study, trial.number), held)
-        sampled = self._adapter.sampled(values)
+            nudged, nudge = adapter(values, self._past.before(study, trial.number), held)
+        sampled = adapter.sampled(values)
         self._record(study, trial, {"trial": trial.number, "sampled": sampled, **record_of(nudge)})
         return nudged
 
@@ -182,12 +209,13 @@ class WarmStartSampler(BaseSampler):
     ) -> None:
         """Write down what was trained where that is not what was nudged: names and values are Optuna's."""
         sampled, config = dict(record["sampled"]), dict(record["config"])
+        ours = {name: self._adapter.ours(name) for name in self._tuned()} if self._adapter else {}
         other = {
-            self._adapter.ours(name): plain(trained[name])
-            for name in self._tuned()
-            if name in trained and not _close(plain(trained[name]), config.get(self._adapter.ours(name)))
+            ours[name]: plain(trained[name])
+            for name in ours
+            if name in trained and not _close(plain(trained[name]), config.get(ours[name]))
         }
-        left_out = [self._adapter.ours(name) for name in absent if self._adapter.ours(name) in config]
+        left_out = [ours[name] for name in absent if ours[name] in config]
         if not other and not left_out:
             return
         reason = record["reason"]
@@ -228,7 +256,7 @@ class WarmStartSampler(BaseSampler):
                 logger.warning("space.%s: %s", name, what)
 
     def _tuned(self) -> list[str]:
-        return list(self._adapter.declared.parameters)
+        return list(self._adapter.declared.parameters) if self._adapter is not None else []
 
     def _proposed(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -247,29 +275,3 @@ def _close(a: Any, b: Any) -> bool:
     """Whether two recorded values are the same; storages may round a float."""
     numbers = all(isinstance(value, int | float) for value in (a, b))
     return same(a, b) or (numbers and math.isclose(a, b, rel_tol=1e-9))
-
-
-def declared(space: Mapping[str, BaseDistribution]) -> ExternalSpace:
-    """Return Optuna's distributions as a declared space.
-
-    Raises:
-        InvalidArgumentError: Something in `space` is no distribution.
-    """
-    found = ExternalSpace()
-    for name, distribution in space.items():
-        if isinstance(distribution, FloatDistribution):
-            if distribution.step is None:
-                found.real(name, distribution.low, distribution.high, distribution.log)
-            else:
-                found.stepped(name, distribution.low, distribution.high, distribution.step)
-        elif isinstance(distribution, IntDistribution):
-            low, high, step = distribution.low, distribution.high, distribution.step
-            found.whole(name, low, high, distribution.log, range(low, high + 1, step) if step > 1 else ())
-        elif isinstance(distribution, CategoricalDistribution):
-            found.choice(name, distribution.choices)
-        else:
-            raise InvalidArgumentError(
-                f"space.{name}: must be an Optuna distribution, but got {distribution!r}; "
-                "write optuna.distributions.FloatDistribution(1e-4, 1.0, log=True), say"
-            )
-    return found

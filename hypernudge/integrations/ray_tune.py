@@ -14,6 +14,7 @@ and for Optuna's samplers, whose study would keep the raw values under a searche
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,16 +25,15 @@ import numpy as np
 from ray import cloudpickle
 from ray.tune.search import Searcher
 from ray.tune.search.bohb import TuneBOHB
-from ray.tune.search.sample import Domain
 from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
-from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
-from hypernudge.integrations._domains import add_domain
+from hypernudge.errors import InvalidArgumentError, require, unknown_name
+from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, check_arguments
 from hypernudge.integrations._external_history import ExternalHistory, given
-from hypernudge.integrations._external_space import ExternalSpace, plain
-from hypernudge.integrations._paths import NestedSpace, holds_domain
+from hypernudge.integrations._external_space import check_space, plain
+from hypernudge.integrations._paths import NestedSpace, is_in_list, searched
 from hypernudge.random import integer
+from hypernudge.registry import check_instance
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
@@ -80,7 +80,10 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         metric: str | None = None,
         mode: str | None = None,
     ) -> None:
+        check_arguments(objective, seed, names)
+        check_goal(metric, mode)
         super().__init__(metric=metric, mode=mode)
+        check_instance("searcher", searcher)
         if type(searcher).__name__ == "OptunaSearch":
             raise InvalidArgumentError(
                 "searcher: must not be an OptunaSearch, whose study would keep the raw values; "
@@ -110,10 +113,11 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         return self._external.history
 
     def _use(self, space: Mapping[str, Any]) -> None:
+        found = searched("space", space)
+        if self._adapter is not None:
+            check_space("param_space", found, self._adapter.declared)
         self._space = NestedSpace(space)
-        self._adapter = WarmStartAdapter(
-            self._objective, declared(space), self._policy, self._seed, self._names
-        )
+        self._adapter = WarmStartAdapter(self._objective, found, self._policy, self._seed, self._names)
         if self._restored is not None:  # before the choices of the space were known
             self._external = ExternalHistory.from_state(self._restored, self._adapter.recovered)
             self._restored = None
@@ -258,7 +262,13 @@ def warm_started_optuna(
     """
     from ray.tune.search.optuna import OptunaSearch
 
-    lists = [path for path, value in NestedSpace(space).leaves.items() if _is_in_list(space, path, value)]
+    searched("space", space)
+    known = [name for name in inspect.signature(OptunaSearch).parameters if name not in ("space", "sampler")]
+    for name in options:
+        if name not in known:
+            raise unknown_name(name, options[name], known, "must be an option of OptunaSearch")
+    check_goal(options.get("metric"), options.get("mode"))
+    lists = [path for path, value in NestedSpace(space).leaves.items() if is_in_list(space, path, value)]
     rule, remedy = "must hold no domain inside a list, which OptunaSearch cannot take", "use a mapping there"
     require(not lists, "space", rule, lists, remedy)
     distributions = OptunaSearch.convert_search_space(dict(space))
@@ -266,13 +276,18 @@ def warm_started_optuna(
     return OptunaSearch(sampler=wrapped, **options)
 
 
-def _is_in_list(space: Any, path: str, value: Any) -> bool:
-    *above, _ = path.split("/")
-    for key in above:
-        space = space[key] if isinstance(space, Mapping) else space[int(key)]
-        if isinstance(space, list | tuple):
-            return isinstance(value, Domain)
-    return False
+def check_goal(metric: Any, mode: Any) -> None:
+    """Refuse what says neither of which result nor in which direction.
+
+    Raises:
+        InvalidArgumentError: Naming `metric` or `mode`; a list of either is for several objectives.
+    """
+    metrics = metric if isinstance(metric, list | tuple) else [metric]
+    modes = mode if isinstance(mode, list | tuple) else [mode]
+    named = all(name is None or isinstance(name, str) for name in metrics)
+    require(named, "metric", "must be the name of a result", metric, "'loss', say")
+    known = all(each in (None, "min", "max") for each in modes)
+    require(known, "mode", "must be 'min' or 'max'", mode, "'min' for a loss")
 
 
 def _picklable() -> Any:
@@ -294,16 +309,3 @@ def _unpickled(payload: bytes) -> Any:
     sampler = kind.__new__(kind)
     sampler.__setstate__(state)
     return sampler
-
-
-def declared(space: Mapping[str, Any]) -> ExternalSpace:
-    """Return Tune's search space as a declared one, by paths; what is no bounded domain is left out.
-
-    Raises:
-        InvalidArgumentError: The space holds a grid search, which no searcher takes.
-    """
-    found = ExternalSpace()
-    for path, domain in NestedSpace(space).leaves.items():
-        if not holds_domain(getattr(domain, "categories", ())):  # what is drawn is none of the choices then
-            add_domain(found, path, domain, upper_excluded=True)
-    return found

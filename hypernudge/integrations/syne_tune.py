@@ -21,7 +21,7 @@ from hypernudge.errors import require
 from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument
 from hypernudge.integrations._domains import add_domain
 from hypernudge.integrations._external_history import ExternalHistory, given
-from hypernudge.integrations._external_space import ExternalSpace, check_space
+from hypernudge.integrations._external_space import ExternalSpace, check_mapping, check_not_empty, check_space
 from hypernudge.task import Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History
@@ -60,7 +60,10 @@ def warm_started(
     """
     searcher: Any = getattr(scheduler, "searcher", None)
     _check(scheduler, searcher)
+    remedy = "the scheduler's config_space, {'lr': loguniform(1e-4, 1.0)}, say"
+    check_mapping("config_space", config_space, "domains", remedy)
     given = declared(config_space)
+    check_not_empty("config_space", config_space, given, remedy)
     searched = getattr(scheduler, "config_space", None) or getattr(searcher, "config_space", None)
     if isinstance(searched, Mapping):
         check_space("config_space", given, declared(searched))
@@ -76,6 +79,9 @@ def _check(scheduler: Any, searcher: Any) -> None:
     """Refuse what is no scheduler, or goes through a grid."""
     ok = hasattr(scheduler, "suggest") and not isinstance(scheduler, type)
     require(ok, "scheduler", "must be a scheduler's instance", scheduler, "ASHA(config_space, ...), say")
+    nudged = isinstance(scheduler, WarmStartScheduler)
+    nudged = nudged or isinstance(getattr(searcher, "get_config", None), _NudgedGetConfig)
+    require(not nudged, "scheduler", "must not be nudged already", scheduler, "wrap the one inside it")
     kind = type(searcher).__name__
     rule = "must draw its configurations: a nudge would move the points of a grid"
     require(not kind.startswith("Grid"), "scheduler", rule, kind, "leave it without a warm start")

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from hypernudge.errors import require, require_whole
 from hypernudge.random import Streams
-from hypernudge.registry import build, check_name
+from hypernudge.registry import build, check_instance, check_name, takes
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History
 
@@ -144,8 +144,12 @@ def check_sampling(scheduler: SamplingScheduler) -> None:
     """Check the common arguments, and put the sampler itself where its name was given.
 
     Raises:
-        InvalidArgumentError: For `max_units < 1`, `max_trials < 1`, or a sampler that is not known.
+        InvalidArgumentError: For a space that is none, `max_units < 1`, `max_trials < 1`, or a sampler that
+            is not known.
     """
+    space: Any = scheduler.space
+    remedy = "SearchSpace([Real('lr', 1e-4, 1.0, log=True)]), say, or task.space"
+    require(isinstance(space, SearchSpace), "space", "must be a SearchSpace", space, remedy)
     require_whole("max_units", scheduler.max_units, 1, MAX_UNITS)
     if scheduler.max_trials is not None:
         require_whole("max_trials", scheduler.max_trials, remedy="correct it, or leave it out")
@@ -157,7 +161,10 @@ def check_sampling(scheduler: SamplingScheduler) -> None:
         check_name("sampler", given["name"])
         given = build("sampler", given)
         object.__setattr__(scheduler, "sampler", given)
-    require(callable(given), "sampler", "must be a sampler, its name or {name: ...}", given, "'uniform', say")
+    check_instance("sampler", given)
+    usual = "'uniform', say"
+    require(callable(given), "sampler", "must be a sampler, its name or {name: ...}", given, usual)
+    require(takes(given, 3), "sampler", "must take a space, a history and streams", given, usual)
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,10 @@ class Study:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to know before the study is believed, such as a warm start that failed at every trial."""
-        failure = total_failure(self.history)
-        return (failure,) if failure else ()
+        of_warm_start = total_failure(self.history)
+        lost = any(trial.status == "failed" for trial in self.trials) and self._best_unit() is None
+        said = (of_warm_start, none_scored(list(self.trials)) if lost else "")
+        return tuple(line for line in said if line)
 
     @property
     def trials(self) -> Sequence[TrialResult]:

@@ -39,8 +39,11 @@ def first_cause(history: History) -> str:
 
 def attempts(history: History) -> list[Nudge]:
     """Return the nudges that were tried: not of trials that a user or a scheduler's model chose."""
-    asked = (trial.nudge for trial in history.trials if trial.nudge.kind != "model_based_pick")
-    return [nudge for nudge in asked if nudge.flagged or was_tried(nudge)]
+    return [trial.nudge for trial in history.trials if _is_attempt(trial.nudge)]
+
+
+def _is_attempt(nudge: Nudge) -> bool:
+    return nudge.kind != "model_based_pick" and (nudge.flagged or was_tried(nudge))
 
 
 def changed_nothing(nudge: Nudge) -> bool:
@@ -48,14 +51,20 @@ def changed_nothing(nudge: Nudge) -> bool:
     return nudge.flagged and not nudge.changed
 
 
-def total_failure(history: History) -> str:
-    """Return one line about a warm start that failed wherever it was tried; empty if it ever worked."""
-    tried = attempts(history)
-    if not tried or not all(map(changed_nothing, tried)):
+def total_failure(history: History, coming: Nudge | None = None) -> str:
+    """Return one line about a warm start that failed wherever it was tried; empty if it ever worked.
+
+    Args:
+        history: The study's.
+        coming: The nudge of the trial after those of the history, where there is one.
+    """
+    nudges = dict(enumerate([trial.nudge for trial in history.trials] + ([coming] if coming else [])))
+    tried = {number: nudge for number, nudge in nudges.items() if _is_attempt(nudge)}
+    if not tried or not all(map(changed_nothing, tried.values())):
         return ""
-    first = next(trial.number for trial in history.trials if trial.nudge is tried[0])
+    first = min(tried)
     count = "the only trial" if len(tried) == 1 else f"each of {len(tried)} trials"
-    cause = tried[0].reason.removesuffix(LEFT)
+    cause = tried[first].reason.removesuffix(LEFT)
     return f"warm start: failed at {count}, trained as sampled; the first, at trial {first}: {cause}"
 
 

@@ -52,11 +52,18 @@ def needs_rate(space: SearchSpace, policy: str) -> None:
     """Refuse a space without a continuous learning rate.
 
     Raises:
-        InvalidArgumentError: If `lr` is not there or not continuous.
+        InvalidArgumentError: If `lr` is not there or not continuous, has negative values, or is there in some
+            configurations only.
     """
-    ok = "lr" in space and isinstance(space["lr"], Real)
+    lr = next((parameter for parameter in space if parameter.name == "lr"), None)
     remedy = "name it 'lr', or pass names={'learning_rate': 'lr'} where a tool's space has another name"
-    require(ok, "space", f"{policy} needs a bounded, continuous 'lr'", space.names, remedy)
+    require(isinstance(lr, Real), "space", f"{policy} needs a bounded, continuous 'lr'", space.names, remedy)
+    assert isinstance(lr, Real)  # for the type checker
+    rule = f"{policy} needs a rate that is not negative"
+    require(lr.low >= 0, "space.lr", rule, lr, "raise low to 0 or more")
+    always = lr.only_if is None
+    rule = f"{policy} needs a rate in every configuration"
+    require(always, "space.lr", rule, lr, "leave out only_if, or use another warm start")
 
 
 def needs_gradient(task: Task, policy: str) -> GradientTask:

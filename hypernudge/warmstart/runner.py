@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
@@ -87,6 +87,8 @@ class WarmStartRunner:
             if known is not None:
                 spent = known[2]
             nudge = self._nudge(sampled, number, history, known)
+            rule = "must return a Nudge"
+            require(isinstance(nudge, Nudge), "warm_start", rule, nudge, "Nudge(config, 'mine'), say")
             if fit is not None:
                 config = fit(nudge.config)
                 nudge = dataclasses.replace(nudge, config=config, changed=config != sampled)

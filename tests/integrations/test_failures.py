@@ -42,12 +42,15 @@ def test_the_reason_stays_the_cause_and_the_count_is_said(policy, caplog):
         nudges = drive(WarmStartAdapter(ModuleLoss(no_model, (X, Y), loss), space(), policy), 12)
     assert all(nudge.flagged and CAUSE in nudge.reason for nudge in nudges)
     said = [record.getMessage() for record in caplog.records]
-    each, total = said[:3], said[3:]
+    each, total, end = said[:3], said[3:-1], said[-1]
     assert all(line.startswith(f"warm start of trial {n}: {CAUSE}") for n, line in enumerate(each))
     assert total == [
         f"warm start: failed at each of the {count} trials so far, trained as sampled; the first: {CAUSE}"
         for count in (3, 10)
     ]
+    assert (
+        end == f"warm start: failed at each of 12 trials, trained as sampled; the first, at trial 0: {CAUSE}"
+    )
 
 
 def test_one_that_works_is_told_of_single_failures_only(caplog):

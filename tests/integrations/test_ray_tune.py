@@ -17,8 +17,9 @@ from ray.tune.search.optuna import OptunaSearch
 from hypernudge import CurvatureBand, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.importers import ray_tune as importer
+from hypernudge.integrations._paths import declared
 from hypernudge.integrations.optuna import RECORD
-from hypernudge.integrations.ray_tune import WarmStartSearch, declared, warm_started_optuna
+from hypernudge.integrations.ray_tune import WarmStartSearch, warm_started_optuna
 from hypernudge.space import Categorical, Integer, Real
 from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
 
