@@ -6,6 +6,7 @@ holds them all.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -158,7 +159,8 @@ def _syne_tune(workers: int, make_backend: Callable[[Mapping[str, Any]], Any]) -
     space: dict[str, Any] = {n: loguniform(a, b) if log else uniform(a, b) for n, a, b, log in SPACE}
     space["units"] = UNITS
     logging.disable(logging.INFO)
-    with tempfile.TemporaryDirectory() as directory:
+    # It counts GPUs by way of a file std.out in the working directory.
+    with tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
         os.environ["SYNETUNE_FOLDER"] = directory
         scheduler = ASHA(
             space,

@@ -169,7 +169,7 @@ def _pilot(options: argparse.Namespace) -> int:
 
 def _derive(options: argparse.Namespace) -> int:
     from hypernudge.harness.planning.config import fill_placeholders
-    from hypernudge.harness.planning.derive import check_derived
+    from hypernudge.harness.planning.derive import check_derived, check_place
     from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.planning.yaml_text import read_text
     from hypernudge.results.files import write_text
@@ -187,6 +187,7 @@ def _derive(options: argparse.Namespace) -> int:
         return 0
     free = not options.output.exists()
     require(free, "--output", "must not exist yet", str(options.output), "choose another name")
+    check_place(text, template, options.output)
     write_text(options.output, text)
     return 0
 

@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning import own_modules
 from hypernudge.harness.planning.resolve import load_plan
@@ -106,6 +108,20 @@ def test_a_file_in_a_sub_folder_finds_what_lies_beside_it(tmp_path, path_as_it_w
     path = written(tmp_path / "config" / "studies")
     path.write_text("# @package _global_\n" + path.read_text())
     assert load_plan(path)["a"].spec["task"]["label"] == "beside_task:Task"
+
+
+def test_what_is_derived_lies_where_its_modules_are(tmp_path, path_as_it_was, monkeypatch, capsys):
+    template = written(tmp_path / "study", target="SPECIFIC_CONFIG_PLACEHOLDER")
+    monkeypatch.chdir(tmp_path)
+    given = ["derive", str(template), "--set=SPECIFIC_CONFIG_PLACEHOLDER=0.5", "--output"]
+    assert main([*given, "mine.yaml"]) == 2 and not Path("mine.yaml").exists()
+    error = capsys.readouterr().err
+    assert error.startswith(
+        "error: --output: must lie beside the modules that the template names, beside_task"
+    )
+    assert error.count("\n") == 1
+    assert main([*given, "study/mine.yaml"]) == 0
+    assert load_plan(Path("study/mine.yaml"))["a"].spec["task"]["name"] == "beside_task:Task"
 
 
 @pytest.mark.parametrize("taken", ["json", "sys"])

@@ -1,6 +1,7 @@
 """The searcher is asked what it learned, and answers with the nudged values."""
 
 import datetime
+from pathlib import Path
 
 import dill
 import numpy as np
@@ -169,6 +170,9 @@ def test_a_real_tuner_and_the_import_of_its_results(tmp_path, monkeypatch):
     from syne_tune import StoppingCriterion, Tuner
     from syne_tune.backend import LocalBackend
 
+    stray = Path.cwd() / "std.out"
+    known = stray.exists()
+    monkeypatch.chdir(tmp_path)  # it counts GPUs by way of a file std.out in the working directory
     monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
     entry = tmp_path / "entry.py"
     entry.write_text(ENTRY)
@@ -190,6 +194,7 @@ def test_a_real_tuner_and_the_import_of_its_results(tmp_path, monkeypatch):
     tuner.run()
     for process in backend.trial_subprocess.values():
         process.wait()
+    assert stray.exists() == known
     (run,) = importer.read(str(tmp_path))
     assert run.name == tuner.name and run.direction == "minimise"
     assert {run.attributes[key] for key in ("benchmark", "algorithm", "seed")} == {"digits", "ASHA", "0"}

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.planning.config import find_placeholders, parse_yaml
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.harness.planning.config import IN_SUBFOLDER, config_root, find_placeholders, parse_yaml
 from hypernudge.harness.planning.experiment_schema import experiment
+from hypernudge.harness.planning.own_modules import modules_beside
 
 
 def check_derived(text: str, path: Path) -> None:
@@ -28,6 +29,21 @@ def check_derived(text: str, path: Path) -> None:
         raise InvalidArgumentError(f"--set: must fill every placeholder, but left {listed}; add {remedy}")
     raw.pop("defaults", None)  # for Hydra
     experiment.check(_filled(raw))
+
+
+def check_place(text: str, template: Path, output: Path) -> None:
+    """Refuse to write what names modules beside the template to where they are not.
+
+    Raises:
+        InvalidArgumentError: Naming them.
+    """
+    raw = parse_yaml(text, template)
+    there = modules_beside(raw, (template.parent, config_root(template)))
+    above = [output.resolve().parent.parent] if text.startswith(IN_SUBFOLDER) else []
+    here = modules_beside(raw, (output.parent, *above))
+    left = [name for name in there if name not in here]
+    rule = f"must lie beside the modules that the template names, {', '.join(left)}"
+    require(not left, "--output", rule, str(output), f"write it into {template.parent}, or copy them first")
 
 
 def _filled(node: Any) -> Any:

@@ -42,6 +42,11 @@ def find_modules(node: Any, folders: Sequence[Path]) -> None:
         _check_free(name, folder)
 
 
+def modules_beside(node: Any, folders: Sequence[Path]) -> list[str]:
+    """Return the modules that plain data name and one of the folders holds."""
+    return sorted({name for name in _modules(node) if any(_holds(folder, name) for folder in folders)})
+
+
 def child_environment() -> dict[str, str]:
     """Return what a new process needs in its environment to find the same modules."""
     known = os.environ.get("PYTHONPATH")
