@@ -78,6 +78,11 @@ def test_new_tasks_join_a_prior_and_replace_their_namesakes_where_they_may(resul
     assert first.tasks[0].a.shape == (SIZE, SIZE)
 
 
+def test_a_study_counts_once(results):
+    with pytest.raises(InvalidArgumentError, match="directories: must each be given once"):
+        build_prior([results, results / ".." / results.name])
+
+
 def test_one_task_under_two_optimizers_is_two_rows(results, tmp_path):
     task = {"name": "breast_cancer_mlp", "optimizer": "adamw"}
     adamw = ran(tmp_path, {"probed": {"warm_start": "placebo", "task": task}})

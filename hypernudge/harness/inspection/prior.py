@@ -67,6 +67,9 @@ def build_prior(
             priors may not be replaced.
     """
     require(bool(directories), "directories", "must name at least one", list(directories), "add one")
+    given = [str(directory) for directory in directories]
+    once = len({directory.resolve() for directory in directories}) == len(given)
+    require(once, "directories", "must each be given once, or their cells count twice", given, "drop one")
     found: Found = {}
     sources = []
     for directory in directories:
@@ -74,7 +77,6 @@ def build_prior(
         used = _learn(manifest, tuple(units), found)
         sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
     rule = f"must hold finished cells of at least {LEAST} configurations that were trained"
-    given = [str(directory) for directory in directories]
     require(bool(found), "directories", rule, given, "run them, with a larger budget where they are small")
     known = load(add_to).tasks if add_to is not None else ()
     both = sorted({task.task for task in known if (task.task, task.optimizer) in found})
