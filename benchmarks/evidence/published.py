@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.evidence.rejudged import RESULTS, blocks, criteria_rows, judged, rows, tool_rows
-from hypernudge.evidence.report.tables import to_markdown
+from hypernudge.evidence.report.formats import to_markdown
 from hypernudge.evidence.verdicts.verdict import LABELS
 from hypernudge.results.files import write_text
 

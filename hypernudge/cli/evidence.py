@@ -64,6 +64,12 @@ def add_commands(commands: Any) -> None:
     )
     compare.add_argument("--metric", default="score", metavar="NAME", help="name of the score, for axes")
     compare.add_argument("--figures", type=Path, metavar="DIR", help="draw the figures into DIR (PDF)")
+    compare.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="write DIR/tables (CSV, Markdown, LaTeX), DIR/figures (PDF) and DIR/report.html",
+    )
     compare.add_argument("--json", action="store_true", help="one JSON object per line")
     compare.set_defaults(run=_compare, extra="harness")
 
@@ -116,6 +122,7 @@ def _compare(options: argparse.Namespace) -> int:
         clock=f"time [{unit}]",
         metric=options.metric,
         figures=options.figures,
+        output=options.output,
     )
     events: list[dict[str, Any]] = []
 
@@ -127,7 +134,9 @@ def _compare(options: argparse.Namespace) -> int:
     compare_file(options.file, request, emit)
     if not options.json:
         sys.stdout.write(comparison_text(events))
-    unwritten = any(e["event"] == "problem" and e["where"].startswith("--figures") for e in events)
+    unwritten = any(
+        e["event"] == "problem" and e["where"].startswith(("--figures", "--output")) for e in events
+    )
     return 1 if unwritten else 0
 
 

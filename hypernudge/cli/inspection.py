@@ -125,11 +125,13 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from hypernudge.harness.inspection.explain import draw_cells, explanations, sentence
+    from hypernudge.harness.inspection.explain import LEGEND, draw_cells, explanations, sentence
 
     rows = explanations(options.results_dir, options.run_id, options.seed, options.trial)
     for row in rows:
         sys.stdout.write((json.dumps(row) if options.json else sentence(row)) + "\n")
+    if not options.json and any(row["z"] is not None for row in rows):
+        sys.stdout.write(LEGEND + "\n")
     for path in draw_cells(rows, options.figures, options.results_dir) if options.figures is not None else ():
         sys.stderr.write(f"figure: {path}\n")
     return 0

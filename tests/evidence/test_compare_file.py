@@ -1,6 +1,7 @@
 """`hypernudge compare`: files of other tools in, verdicts out, bad rows refused by row and column."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -47,6 +48,53 @@ def test_a_csv_gives_a_verdict_effects_and_figures(runs, tmp_path, capsys):
     assert all((tmp_path / "figures" / event["name"]).read_bytes()[:5] == b"%PDF-" for event in drawn)
     assert main(arguments) == 0
     assert "SUPPORTED" in capsys.readouterr().out
+
+
+def test_a_directory_gets_tables_figures_and_a_page(tmp_path, capsys):
+    frame = results(seeds=7)
+    place, out = tmp_path / "runs.csv", tmp_path / "out"
+    frame.assign(score=-frame["score"]).to_csv(place, index=False)
+    arguments = ["compare", str(place), "--baseline", "asha", "--target=-0.9", "--minimise"]
+    assert main([*arguments, "--output", str(out), "--json"]) == 0
+    written = {event["file"] for event in lines(capsys) if event["event"] in ("table", "figure", "report")}
+    assert written == {str(path) for path in out.rglob("*.*")}
+    tables = {path.stem for path in (out / "tables").iterdir()}
+    assert tables == {"comparisons", "criteria", "tau_sensitivity"}
+    whole = pd.read_csv(out / "tables" / "comparisons.csv")
+    assert len(whole) == 2 and {"ratio low", "Holm p", "AUC Holm p", "final not worse p"} <= set(whole)
+    assert not {"overhead %", "memory ratio", "wall ratio"} & set(whole)
+    assert pd.read_csv(out / "tables" / "tau_sensitivity.csv")["target"].lt(0).all()
+    for name in tables:
+        head, *rows = [
+            line.removesuffix(r" \\").split(" & ")
+            for line in (out / "tables" / f"{name}.tex").read_text().splitlines()
+            if " & " in line
+        ]
+        widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
+        assert len(head) <= 10 and sum(widths) <= 100, (head, widths)
+    page = (out / "report.html").read_text()
+    assert page.count("<svg") >= 6 and "exploratory" in page and "src=" not in page and "Plan " not in page
+    (tmp_path / "file").write_text("")
+    assert main([*arguments, "--output", str(tmp_path / "file")]) == 2
+    assert "--output: must be a directory" in capsys.readouterr().err
+
+
+def test_a_score_near_zero_is_compared_in_its_own_units(tmp_path, capsys):
+    frame = results(tasks=("r2",))
+    frame["score"] -= (
+        frame.loc[frame["variation"] == "asha", "score"].groupby(frame["seed"]).max().median() + 0.001
+    )
+    frame.loc[(frame["variation"] == "mine") & (frame["seed"] == 3), "score"] -= 0.4
+    frame.to_csv(tmp_path / "runs.csv", index=False)
+    arguments = ["compare", str(tmp_path / "runs.csv"), "--baseline", "asha", "--target=-0.05"]
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    row = next(line for line in said.splitlines() if line.startswith("r2 "))
+    assert row.count(" abs.") == 2 and "-0.397 abs." in row and "%" not in row
+    assert "r2 / mine: the final score is near zero beside its differences" in said
+    assert not re.search(r"[-+]\d{3,}\.\d\d %", said), "-770 % of next to nothing"
+    (numbers,) = pd.read_csv(tmp_path / "out" / "tables" / "comparisons.csv").to_dict("records")
+    assert np.isnan(numbers["final diff %"]) and -0.1 < numbers["final diff"] < 0
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

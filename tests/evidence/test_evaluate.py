@@ -12,7 +12,7 @@ from hypernudge.evidence.figures import anytime, forest, style
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
-from hypernudge.evidence.report.tables import to_latex, to_markdown
+from hypernudge.evidence.report.formats import to_latex, to_markdown
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.results.jsonio import plain, write_json
 from tests.evidence.synthetic import write_study

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hypernudge.evidence.report.tables import write_table
+from hypernudge.evidence.report.formats import write_table
 from hypernudge.evidence.statistics.multiplicity import holm
 from hypernudge.experiments.report.commands import plot_command, report_command, table_command
 from hypernudge.experiments.report.comparisons import paired_differences

@@ -9,7 +9,7 @@ import yaml
 from hypernudge import cli
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.cell import run_cell
-from hypernudge.harness.inspection.explain import sentence
+from hypernudge.harness.inspection.explain import _move, _whose, sentence
 from hypernudge.harness.inspection.prior import build_prior, targets
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.registry import build
@@ -113,7 +113,15 @@ def test_every_decision_is_explained(results, capsys):
     number = str(moved[0]["trial"])
     assert cli.main(["explain", str(results), "--trial", number]) == 0
     shown = capsys.readouterr().out
-    assert f"trial {number}: z = " in shown and "lr " in shown and "never acts" in shown
+    assert (
+        f"trial {number}: sampled z = " in shown
+        and " at started z = " in shown
+        and "lr " in shown
+        and "never acts" in shown
+    )
+    assert shown.splitlines()[-1].startswith("z: decades from")
+    for row in rows:  # whose z it is can be checked by the rates
+        assert row["z_started"] == pytest.approx(row["z"] + row["rate"][1] - row["rate"][0])
     assert cli.main(["explain", str(results), "--trial", "99"]) == 2
     error = capsys.readouterr().err
     assert "holds this trial" in error and "--trial 99" in error and "None" not in error
@@ -121,8 +129,52 @@ def test_every_decision_is_explained(results, capsys):
 
 def test_a_sentence_tells_values_apart_and_always_gives_a_reason():
     row = {"run_id": "a", "seed": 0, "trial": 1, "reason": "", "flagged": False, "moved": {}, "units": 1}
-    row["status"] = "paused"
+    row |= {"status": "paused", "z": None, "z_started": None}
     assert sentence(row) == "a seed 0 trial 1: left as sampled; then 1 unit, paused"
     moved = {"lr": {"sampled": 0.012345678, "nudged": 0.012345912}, "width": {"sampled": 8, "nudged": 16}}
     shown = sentence({**row, "reason": "a step", "moved": moved, "units": 3})
-    assert "a step; lr 0.0123457 -> 0.0123459, width 8 -> 16; then 3 units" in shown
+    assert "a step; lr 0.01234568 -> 0.01234591, width 8 -> 16; then 3 units" in shown
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "shown"),
+    [
+        (0.8297698, 0.82977002, "0.82976980 -> 0.82977002"),  # as many digits on both sides
+        (0.143, 1.0, "0.143 -> 1.00"),
+        (0.02246, 0.022458, "0.0224600 -> 0.0224580"),
+        (5.301249250174e-05, 5.301249250172e-05, "5.3012492501740e-05 -> 5.3012492501720e-05"),
+        (0.0, 1e-9, "0.00 -> 1.00e-09"),
+        (123456.0, 123457.0, "123456.0 -> 123457.0"),
+    ],
+)
+def test_digits_show_how_much_has_changed(before, after, shown):
+    assert _move(before, after) == shown
+
+
+@pytest.mark.parametrize(
+    ("reason", "z", "started", "shown"),
+    [
+        (
+            "z = -2.30 is below -1.25: redrawn at z = -0.77",
+            -2.3,
+            -0.77,
+            "sampled z = -2.30 is below -1.25: redrawn at started z = -0.77",
+        ),
+        (
+            "z = -1.42 is below -1.25: redrawn at z = 0.14",
+            -1.42,
+            0.02,
+            "sampled z = -1.42 is below -1.25: redrawn at drawn z = 0.14 (started z = 0.02)",
+        ),
+        (
+            "prior: best of 8 draws, at z = 0.14",
+            -1,
+            0.14,
+            "prior: best of 8 draws, at started z = 0.14 (sampled z = -1.00)",
+        ),
+        ("never acts", 0.5, None, "never acts (sampled z = 0.50)"),
+        ("a step", None, None, "a step"),
+    ],
+)
+def test_every_z_says_whose_it_is(reason, z, started, shown):
+    assert _whose(reason, {"z": z, "z_started": started, "moved": {"lr": {}}}) == shown

@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class Request:
         clock: Label of time axes, its unit in brackets.
         metric: Name of the score.
         figures: Directory for figures, None for none.
+        output: Directory for tables (CSV, Markdown, LaTeX), figures and one HTML page, None for none.
     """
 
     baseline: str
@@ -56,6 +58,7 @@ class Request:
     clock: str = "time [s]"
     metric: str = "score"
     figures: Path | None = None
+    output: Path | None = None
 
 
 def compare_file(path: Path, request: Request, emit: Callable[[Event], None]) -> list[Event]:
@@ -84,24 +87,23 @@ def compare_file(path: Path, request: Request, emit: Callable[[Event], None]) ->
         name=path.stem,
         clock=request.clock,
     )
-    if request.figures is not None:
-        try:
-            request.figures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or "it cannot be made"
-            require(
-                False, "--figures", f"must be a directory ({reason})", str(request.figures), "name another"
-            )
+    for option, directory in (("--figures", request.figures), ("--output", request.output)):
+        if directory is not None:
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                reason = error.strerror or "it cannot be made"
+                require(False, option, f"must be a directory ({reason})", str(directory), "name another")
 
     def send(event: Event) -> None:
         # Scores that are minimised are negated within; what is said of them is on the scale of the file.
         scaled = {"target": -event["target"]} if request.minimise and "target" in event else {}
         emit({**event, **scaled})
 
-    return compare_study(study, send, request.figures)
+    return compare_study(study, send, request)
 
 
-def compare_study(study: StudyResults, emit: Callable[[Event], None], figures: Path | None) -> list[Event]:
+def compare_study(study: StudyResults, emit: Callable[[Event], None], request: Request) -> list[Event]:
     """Emit everything about a study that was made from a table; return the verdict events."""
 
     def send(event: Event) -> Event:
@@ -117,17 +119,23 @@ def compare_study(study: StudyResults, emit: Callable[[Event], None], figures: P
     criteria = judge_criteria(comparisons, study.plan.criteria, _KNOWN)
     for criterion in criteria:
         send(criterion_event(criterion))
-    if figures is not None:
+    if request.figures is not None or request.output is not None:
         from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
-        from hypernudge.evidence.report.gallery import TABLE_TOPICS, draw_all
+        from hypernudge.evidence.report.comparison_files import draw, write_all
 
         evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(criteria))
-        try:
-            for file, caption in draw_all(evaluated, figures, TABLE_TOPICS):
-                send({"event": "figure", "name": file.name, "file": file, "shows": caption})
-        except OSError as error:  # a full disk, say: the verdict is there all the same
-            rule = f"cannot be written: {error.strerror or error}"
-            send(Issue(f"--figures {figures}", rule, "the figures from here on are missing").event())
+        for option, directory, events in (
+            ("--figures", request.figures, draw),
+            ("--output", request.output, partial(write_all, minimise=request.minimise)),
+        ):
+            if directory is None:
+                continue
+            try:
+                for event in events(evaluated, directory):
+                    send(event)
+            except OSError as error:  # a full disk, say: the verdict is there all the same
+                rule = f"cannot be written: {error.strerror or error}"
+                send(Issue(f"{option} {directory}", rule, "what comes from here on is missing").event())
     by_method: dict[str, list[Comparison]] = {}
     for comparison in comparisons:
         by_method.setdefault(comparison.method.warm_start, []).append(comparison)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from hypernudge.evidence.loading.data_checks import all_crashed
 from hypernudge.evidence.loading.study import load_study
+from hypernudge.evidence.report.formats import write_table
 from hypernudge.evidence.report.summaries import (
     comparison_event,
     control_event,
@@ -23,7 +24,7 @@ from hypernudge.evidence.report.summaries import (
     interaction_event,
     summarise,
 )
-from hypernudge.evidence.report.tables import all_tables, write_table
+from hypernudge.evidence.report.tables import all_tables
 from hypernudge.evidence.statistics.power import pairs_needed
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.evidence.verdicts.controls import against_controls, interactions

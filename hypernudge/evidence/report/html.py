@@ -18,9 +18,10 @@ import pandas as pd
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import StudyResults, load_study
 from hypernudge.evidence.report.compact import Page
+from hypernudge.evidence.report.formats import rounded
 from hypernudge.evidence.report.gallery import TOPICS, Topic, draw_page
 from hypernudge.evidence.report.summaries import summarise
-from hypernudge.evidence.report.tables import Table, all_tables, rounded
+from hypernudge.evidence.report.tables import Table, all_tables
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.evidence.verdicts.controls import BUDGET_MATCHED, against_controls, interactions
@@ -101,6 +102,20 @@ def report(results_dir: Path, evaluated: EvaluatedStudy, tables: Sequence[Table]
     return "\n".join(parts)
 
 
+def comparison_page(evaluated: EvaluatedStudy, tables: Sequence[Table], page: Page) -> str:
+    """Return a comparison of results that no plan stands behind, as one page."""
+    parts = [
+        *_head(evaluated.study, page.styles.css()),
+        *_verdicts(evaluated),
+        *_problems(evaluated.study),
+        "<h2>Figures</h2>",
+        *(_figure(*figure) for figure in page.figures),
+        *(part for table in tables for part in _table(table)),
+        "</body></html>\n",
+    ]
+    return "\n".join(parts)
+
+
 def _escape(text: str) -> str:
     """Return text for HTML: no markup, and nothing that cannot be seen but line breaks."""
     return html.escape("\n".join(printable(line) for line in text.split("\n")))
@@ -115,13 +130,18 @@ def _head(study: StudyResults, styles: str) -> Iterator[str]:
     yield f"<title>{title}</title><style>{_CSS}{styles}</style></head><body>"
     yield f"<h1>{title}</h1>"
     status = f"incomplete, {missing} missing" if missing else "complete"
-    yield f"<p>{len(study.cells)} planned cells, {status}. Plan {_escape(study.plan.hash[:16])}.</p>"
+    if study.plan.hash:
+        yield f"<p>{len(study.cells)} planned cells, {status}. Plan {_escape(study.plan.hash[:16])}.</p>"
+        return
+    yield f"<p>{len(study.cells)} runs, {status}.</p>"
+    yield '<p class="flag">The criteria were not declared before these runs: exploratory.</p>'
 
 
 def _verdicts(evaluated: EvaluatedStudy) -> Iterator[str]:
     criteria = evaluated.study.plan.criteria
     met: dict[str, list[str]] = {}
-    for found in against_controls(evaluated.comparisons, criteria):
+    planned = bool(evaluated.study.plan.hash)  # nobody said of other tools' results what their controls are
+    for found in against_controls(evaluated.comparisons, criteria) if planned else ():
         name = "the budget-matched placebo" if found.role == BUDGET_MATCHED else found.label
         text = f"against {_escape(name)} {_ratio(found.ratio)}, {_p(found.p_value)}"
         met.setdefault(found.comparison.method.run_id, []).append(text)
@@ -135,7 +155,7 @@ def _verdicts(evaluated: EvaluatedStudy) -> Iterator[str]:
         yield f"<br><small>Time ratio, uncorrected: {controls}.</small></li>" if controls else "</li>"
     yield "</ul>"
     yield from _criteria(evaluated.criteria)
-    designs = list(interactions(evaluated.comparisons, criteria))
+    designs = list(interactions(evaluated.comparisons, criteria)) if planned else []
     if designs:
         yield "<ul>"
         for i in designs:

@@ -1,16 +1,15 @@
-"""Tables of an evaluation: one frame, written as CSV (full precision), Markdown and LaTeX (rounded)."""
+"""Tables of an evaluation, as frames; `formats` writes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hypernudge.evidence.loading.csvtext import csv_text
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.intervals import Interval
@@ -18,8 +17,6 @@ from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import against_controls, interactions
 from hypernudge.evidence.verdicts.criteria import Criterion
 from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
-from hypernudge.results.files import write_text
-from hypernudge.results.printable import for_latex, for_markdown
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,11 @@ def _limits(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.estimate, f"{name} low": interval.low, f"{name} high": interval.high}
 
 
+def _share(comparison: Comparison, difference: float) -> float:
+    """A relative difference of the final score in per cent; none where the score is near zero."""
+    return math.nan if comparison.final_differences.near_zero else 100 * difference
+
+
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
     """One row per comparison: counts, ratio with interval, p values, differences, overhead, verdict."""
     rows = [
@@ -61,11 +63,12 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             "median ratio": c.effects.median_ratio,
             "p": c.test.p_value,
             "Holm p": c.p_holm,
-            "final diff %": 100 * c.final.estimate,
-            "final diff % low": 100 * c.final.low,
-            "final diff % high": 100 * c.final.high,
-            "final diff % typical": 100 * c.final_bounds.typical.estimate,
-            "final diff % worst": 100 * c.final_bounds.worst,
+            "final diff": c.final.estimate * c.final_differences.scale,
+            "final diff %": _share(c, c.final.estimate),
+            "final diff % low": _share(c, c.final.low),
+            "final diff % high": _share(c, c.final.high),
+            "final diff % typical": _share(c, c.final_bounds.typical.estimate),
+            "final diff % worst": _share(c, c.final_bounds.worst),
             "final not worse p": c.not_worse_p,
             "AUC diff": c.auc.estimate,
             "AUC p": c.auc_p,
@@ -209,65 +212,3 @@ def all_tables(
         sensitivity_table(study, comparisons),
     )
     return tuple(table for table in tables if len(table.frame))
-
-
-def write_table(table: Table, directory: Path) -> list[Path]:
-    """Write CSV, Markdown and LaTeX of the same frame; returns the three paths."""
-    texts = {
-        "csv": csv_text(table.frame),
-        "md": to_markdown(table.frame),
-        "tex": to_latex(table.frame),
-    }
-    paths = []
-    for suffix, text in texts.items():
-        path = directory / f"{table.name}.{suffix}"
-        write_text(path, text)
-        paths.append(path)
-    return paths
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A pipe table; numbers right-aligned and rounded."""
-    numeric = _numeric(frame)
-    rule = ["---:" if number else "---" for number in numeric]
-    head = [str(name).replace("|", r"\|") for name in frame.columns]
-    cells = [
-        [text if number else for_markdown(text) for text, number in zip(row, numeric, strict=True)]
-        for row in rounded(frame)
-    ]
-    return "".join("| " + " | ".join(row) + " |\n" for row in [head, rule, *cells])
-
-
-def to_latex(frame: pd.DataFrame) -> str:
-    """A booktabs `tabular` without float or caption, for `input` in a paper."""
-    alignment = "".join("r" if numeric else "l" for numeric in _numeric(frame))
-    header, *rows = ([for_latex(str(c)) for c in row] for row in [list(frame.columns), *rounded(frame)])
-    lines = [f"\\begin{{tabular}}{{{alignment}}}", "\\toprule", " & ".join(header) + r" \\", "\\midrule"]
-    lines += [" & ".join(row) + r" \\" for row in rows]
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
-
-
-def _numeric(frame: pd.DataFrame) -> list[bool]:
-    return [pd.api.types.is_numeric_dtype(frame[column]) for column in frame.columns]
-
-
-def rounded(frame: pd.DataFrame) -> list[list[str]]:
-    """Every cell as text, with the digits that its column deserves; empty where undefined."""
-    return [
-        [_cell(name, value) for name, value in zip(frame.columns, row, strict=True)]
-        for row in frame.to_numpy()
-    ]
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    if not isinstance(value, float):
-        return str(value)
-    if name == "p" or name.endswith(" p"):
-        return "<0.0001" if value < 1e-4 else f"{value:.4f}"
-    if name.endswith("[s]"):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    text = f"{value:.4f}" if name in ("validation", "test", "AUC", "AUC diff", "target") else f"{value:.3f}"
-    # A rounded -0.000 would suggest a direction.
-    return text.removeprefix("-") if float(text) == 0 else text

@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hypernudge.evidence.statistics.noninferiority import percent
 from hypernudge.evidence.verdicts.verdict import LABELS
 from hypernudge.results.printable import counted, printable
 
 Event = dict[str, Any]
+
+_FILES = ("table", "figure", "report")
 
 
 def comparison_text(events: Sequence[Event]) -> str:
@@ -22,7 +25,7 @@ def comparison_text(events: Sequence[Event]) -> str:
             counts = ", ".join(f"{v[label]} {label}" for label in LABELS if v[label])
             what += f"; of {v['tuples']} settings {counts}"
         lines.append(f"{v['method']} against {v['baseline']}: {what} ({v['reason']})")
-    lines += [f"figure {f['file']}: {f['shows']}" for f in of["figure"]]
+    lines += [f"{f['event']} {f['file']}: {f['shows']}" for k in _FILES for f in of[k]]
     lines.append("The criteria were not declared before these runs: treat the verdict as exploratory.")
     return _printable(lines)
 
@@ -86,8 +89,8 @@ def _table(compared: Iterable[Event]) -> Iterator[str]:
                 f"{c['reached_baseline']} -> {c['reached_method']}",
                 interval(time["ratio"]),
                 f"{time['p_holm']:.4f}",
-                percent(c["final_score"]["relative_difference"]["estimate"]),
-                percent(c["final_score"]["not_worse"]["worst_pair"]),
+                _difference(c["final_score"], c["final_score"]["relative_difference"]["estimate"]),
+                _difference(c["final_score"], c["final_score"]["not_worse"]["worst_pair"]),
                 c["verdict"],
             ]
         )
@@ -105,6 +108,9 @@ def interval(value: dict[str, float | None]) -> str:
     return f"{value['estimate']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
 
 
-def percent(value: float | None) -> str:
-    """A share as a signed percentage."""
-    return "-" if value is None else f"{100 * value:+.2f} %"
+def _difference(final: Mapping[str, Any], share: float | None) -> str:
+    """A difference of the final score, as `Relative.shown` writes it."""
+    if share is None:
+        return "-"
+    scale = final["relative_to"]
+    return f"{share * scale['score']:+.3g} abs." if scale["near_zero"] else percent(share)

@@ -60,6 +60,23 @@ class Relative:
     scale: float
     of: str
 
+    @property
+    def near_zero(self) -> bool:
+        """Whether a share of the score misleads, so small is the score beside its differences."""
+        return self.of != _LEVEL or bool(np.any(np.abs(self.values) > 1))
+
+    def shown(self, share: float) -> str:
+        """A difference for people: a signed percentage, or in units of the score where that is near zero."""
+        return f"{share * self.scale:+.3g} abs." if self.near_zero else percent(share)
+
+
+def percent(share: float) -> str:
+    """A share as a signed percentage with two decimals."""
+    return f"{100 * share:+.2f} %".replace("-0.00 %", "+0.00 %")
+
+
+_LEVEL = "median final score of the baseline"
+
 
 def relative(method: Floats, baseline: Floats) -> Relative:
     """Differences relative to the baseline's median score, or to a usual difference where that is larger.
@@ -78,7 +95,7 @@ def relative(method: Floats, baseline: Floats) -> Relative:
     level = abs(float(np.median(baseline))) if baseline.size else 0.0
     if level >= usual:
         # Both zero: there is no difference, and nothing to divide by.
-        return Relative(difference / (level or 1.0), level, "median final score of the baseline")
+        return Relative(difference / (level or 1.0), level, _LEVEL)
     return Relative(difference / usual, usual, "median difference, as the baseline's score is near zero")
 
 

@@ -31,7 +31,7 @@ from hypernudge.evidence.statistics.noninferiority import (
 )
 from hypernudge.evidence.statistics.paired import PairedTest, TimePairs, difference_test, paired_test
 from hypernudge.evidence.statistics.power import best_case_adjusted_p
-from hypernudge.evidence.verdicts.disagreement import of_scores, of_times
+from hypernudge.evidence.verdicts.disagreement import of_scale, of_scores, of_times
 from hypernudge.evidence.verdicts.verdict import Facts, Verdict, judge
 from hypernudge.results.plan import Variation
 
@@ -178,7 +178,8 @@ def compare(study: StudyResults) -> list[Comparison]:
         facts = facts_of(corrected)
         notes = (
             *of_times(corrected.test, corrected.effects, corrected.p_holm, criteria.alpha),
-            *of_scores(corrected.final_bounds, corrected.final, criteria.final_margin),
+            *of_scores(corrected.final_bounds, corrected.final, criteria.final_margin, facts.shown),
+            *of_scale(corrected.final_differences),
         )
         judged.append(replace(corrected, verdict=judge(facts, criteria), notes=notes))
     return judged
@@ -298,4 +299,5 @@ def facts_of(comparison: Comparison) -> Facts:
         favours=comparison.test.favours,
         ratio=comparison.effects.ratio,
         final=comparison.final_bounds,
+        shown=comparison.final_differences.shown,
     )

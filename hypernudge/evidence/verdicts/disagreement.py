@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hypernudge.evidence.statistics.effects import Effects
 from hypernudge.evidence.statistics.intervals import Interval
-from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.statistics.noninferiority import Relative, ScoreBounds, percent
 from hypernudge.evidence.statistics.paired import PairedTest
-
-
-def percent(share: float) -> str:
-    """A share as a signed percentage with two decimals."""
-    return f"{100 * share:+.2f} %".replace("-0.00 %", "+0.00 %")
 
 
 def of_times(test: PairedTest, sizes: Effects, p_holm: float, alpha: float) -> Iterator[str]:
@@ -49,42 +44,61 @@ def of_times(test: PairedTest, sizes: Effects, p_holm: float, alpha: float) -> I
         )
 
 
-def of_scores(bounds: ScoreBounds, interval: Interval, margin: float) -> Iterator[str]:
+def of_scores(
+    bounds: ScoreBounds, interval: Interval, margin: float, shown: Callable[[float], str] = percent
+) -> Iterator[str]:
     """Yield why the rule for the final score and its 95 % interval point different ways.
 
     Args:
         bounds: The bounds that the rule reads.
         interval: Mean relative difference with its two-sided 95 % limits.
         margin: Loss that is still not worse.
+        shown: How a difference is written.
     """
     if bounds.not_worse(margin) and interval.low <= -margin:
         yield (
-            f"the final score counts as not worse although its interval reaches {percent(interval.low)}: "
-            f"the rule asks one side alone, and that bound is {percent(bounds.mean.low)}"
+            f"the final score counts as not worse although its interval reaches {shown(interval.low)}: "
+            f"the rule asks one side alone, and that bound is {shown(bounds.mean.low)}"
         )
     elif not bounds.not_worse(margin) and interval.low > -margin and bounds.typical.low <= -margin:
         yield (
-            f"the interval of the mean final score ends at {percent(interval.low)}, and yet a worse score is "
+            f"the interval of the mean final score ends at {shown(interval.low)}, and yet a worse score is "
             f"not excluded: large gains in a few pairs carry the mean, in the typical pair the bound is "
-            f"{percent(bounds.typical.low)}"
+            f"{shown(bounds.typical.low)}"
         )
 
 
-def not_shown(bounds: ScoreBounds, margin: float, *, sooner: bool) -> str:
+def of_scale(final: Relative) -> Iterator[str]:
+    """Yield what differences of the final score are given in, where a percentage would mislead.
+
+    Args:
+        final: The relative differences.
+    """
+    if final.near_zero:
+        yield (
+            f"the final score is near zero beside its differences ({final.of}: {final.scale:.3g}): they are "
+            "given in units of the score, not as a share of it"
+        )
+
+
+def not_shown(
+    bounds: ScoreBounds, margin: float, *, sooner: bool, shown: Callable[[float], str] = percent
+) -> str:
     """Which part of the rule for the final score is not met, and by how much.
 
     Args:
         bounds: The bounds that the rule reads.
         margin: Loss that is still not worse.
         sooner: Whether the method is sooner and must not be worse, or later and must not be better.
+        shown: How a difference is written.
     """
     own = bounds if sooner else bounds.mirrored()
     typical, mean = (i.low if sooner else i.high for i in (bounds.typical, bounds.mean))
     side = "least" if sooner else "most"
-    named = f"typical pair at {side} {percent(typical)}, mean at {side} {percent(mean)}"
+    named = f"typical pair at {side} {shown(typical)}, mean at {side} {shown(mean)}"
     worst, best = (
-        f"lose much, the worst {percent(bounds.worst)}",
-        f"gain much, the best {percent(bounds.best)}",
+        f"lose much, the worst {shown(bounds.worst)}",
+        f"gain much, the best {shown(bounds.best)}",
     )
     if own.typical.low > -margin >= own.mean.low:
         return f"{named}: a few pairs {worst if sooner else best}"

@@ -12,12 +12,13 @@ The rules are symmetric: exchanging the two sides exchanges improved and harmed,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.statistics.intervals import Interval
-from hypernudge.evidence.statistics.noninferiority import ScoreBounds
+from hypernudge.evidence.statistics.noninferiority import ScoreBounds, percent
 from hypernudge.evidence.verdicts.disagreement import not_shown
 
 Label = Literal["improved", "harmed", "equivalent", "inconclusive", "unpowered"]
@@ -37,6 +38,7 @@ class Facts:
         ratio: Geometric-mean ratio of times, misses at the cap (method over baseline).
         final: Relative difference of the final score, method minus baseline: typical pair and mean, each with
             one-sided lower and upper confidence bounds at level 1 - alpha.
+        shown: How such a difference is written.
     """
 
     pairs: int
@@ -46,6 +48,7 @@ class Facts:
     favours: str
     ratio: Interval
     final: ScoreBounds
+    shown: Callable[[float], str] = percent
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def judge(facts: Facts, criteria: Criteria) -> Verdict:
         )
     if sooner or later:
         side = "worse" if sooner else "better"
-        why = not_shown(facts.final, margin, sooner=sooner)
+        why = not_shown(facts.final, margin, sooner=sooner, shown=facts.shown)
         return Verdict(
             "inconclusive",
             f"{p_and_ratio}, but a final score {side} by more than {small} is not excluded ({why})",

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypernudge import console
+from hypernudge.evidence.report.formats import to_markdown, write_table
 from hypernudge.evidence.report.gallery import draw_all
-from hypernudge.evidence.report.tables import Table, to_markdown, write_table
+from hypernudge.evidence.report.tables import Table
 from hypernudge.experiments.report.figures import FIGURES
 from hypernudge.experiments.report.runs import Runs, load_runs
 from hypernudge.experiments.report.tables import TABLES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,8 +37,9 @@ def explanations(
         trial: A trial's number; all if absent.
 
     Returns:
-        One row per trial. Its `rate`, `log10` of the effective learning rates (sampled, started), is None
-        where nobody noted it and the optimizer is not registered by name.
+        One row per trial. Its `z` is the sampled configuration's, `z_started` the trained one's. Its `rate`,
+        `log10` of the effective learning rates (sampled, started), is None where nobody noted it and the
+        optimizer is not registered by name.
 
     Raises:
         InvalidArgumentError: If there is no such experiment, variation, record or trial.
@@ -176,16 +179,18 @@ def _row(
         if trial["nudged"].get(name) != value
     }
     identity = {"run_id": cell["run_id"], "seed": cell["seed"], "trial": trial["trial"]}
-    known = None if None in rate else list(rate)
+    before, after = rate
+    known = None if before is None or after is None else [before, after]
     why = {**{key: nudge[key] for key in _FIELDS}, "kind": kind}
     fate = {"units": trial["units"], "status": trial["status"]}
-    return {**identity, **why, "moved": moved, "rate": known, **fate}
+    started = None if known is None or nudge["z"] is None else nudge["z"] + known[1] - known[0]
+    return {**identity, **why, "z_started": started, "moved": moved, "rate": known, **fate}
 
 
 def sentence(row: dict[str, Any]) -> str:
     """Return one row for people."""
     moves = ", ".join(f"{name} {_move(m['sampled'], m['nudged'])}" for name, m in row["moved"].items())
-    why = row["reason"] or ("" if row["moved"] else "left as sampled")
+    why = _whose(row["reason"], row) or ("" if row["moved"] else "left as sampled")
     units = "1 unit" if row["units"] == 1 else f"{row['units']} units"
     flag = " [flagged]" if row["flagged"] else ""
     return printable(
@@ -194,12 +199,49 @@ def sentence(row: dict[str, Any]) -> str:
     )
 
 
+def _whose(reason: str, row: Mapping[str, Any]) -> str:
+    """Return a reason in which every z says whose it is: the sampled configuration's or the started one's.
+
+    What was drawn may lie outside the space; then the trial started at its edge.
+    """
+    sampled, started = row["z"], row["z_started"]
+    if sampled is None:
+        return reason
+
+    def named(match: re.Match[str]) -> str:
+        if not match[1]:
+            return f"sampled z = {match[2]}"
+        reached = started is None or abs(float(match[2]) - started) < 0.0051
+        return f"at {'started' if reached else 'drawn'} z = {match[2]}"
+
+    text = _Z.sub(named, reason)
+    others = [
+        f"{whose} z = {z:.2f}"
+        for whose, z in (("sampled", sampled), ("started", started))
+        if z is not None and f"{whose} z" not in text and (whose == "sampled" or row["moved"])
+    ]
+    return " ".join(filter(None, [text, f"({', '.join(others)})" if others else ""]))
+
+
+_Z = re.compile(r"\b(at )?z = (-?\d+\.\d+)")
+"""As the policies write it: `z = -2.30 is below -1.25: redrawn at z = -0.77`."""
+
+LEGEND = "z: decades from its policy's centre to an effective learning rate; below 0 is slower"
+
+
 def _move(before: Any, after: Any) -> str:
-    """Return both values, with as many digits as it takes to tell them apart."""
-    if not (isinstance(before, float) and isinstance(after, float)):
+    """Return both values, with as many digits as show the size of the change."""
+    if not (isinstance(before, float) and isinstance(after, float) and math.isfinite(before - after)):
         return f"{_short(before)} -> {_short(after)}"
-    digits = next((d for d in range(3, 17) if f"{before:.{d}g}" != f"{after:.{d}g}"), 17)
-    return f"{before:.{digits}g} -> {after:.{digits}g}"
+    larger, change = max(abs(before), abs(after)), abs(after - before)
+    # Two digits of the change itself, and never less than three of the value.
+    places = math.floor(math.log10(larger)) - math.floor(math.log10(change)) if change > 0 else math.inf
+    digits = int(min(max(3, places + 2), 17))
+    return f"{_plain(before, digits)} -> {_plain(after, digits)}"
+
+
+def _plain(value: float, digits: int) -> str:
+    return f"{value:#.{digits}g}".removesuffix(".")
 
 
 def _short(value: Any) -> str:
