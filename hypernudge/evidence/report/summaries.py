@@ -139,8 +139,8 @@ def comparison_event(comparison: Comparison) -> Event:
             "relative_to": {
                 "score": comparison.final_differences.scale,
                 "of": comparison.final_differences.of,
-                "near_zero": comparison.final_differences.near_zero,
             },
+            "near_zero": comparison.final_differences.near_zero,
             "not_worse": {
                 "p": comparison.not_worse_p,
                 "typical_pair": _interval(comparison.final_bounds.typical),

@@ -112,5 +112,4 @@ def _difference(final: Mapping[str, Any], share: float | None) -> str:
     """A difference of the final score, as `Relative.shown` writes it."""
     if share is None:
         return "-"
-    scale = final["relative_to"]
-    return f"{share * scale['score']:+.3g} abs." if scale["near_zero"] else percent(share)
+    return f"{share * final['relative_to']['score']:+.3g} abs." if final["near_zero"] else percent(share)
