@@ -266,7 +266,7 @@ def warm_started_optuna(
     known = [name for name in inspect.signature(OptunaSearch).parameters if name not in ("space", "sampler")]
     for name in options:
         if name not in known:
-            raise unknown_name(name, options[name], known, "must be an option of OptunaSearch")
+            raise unknown_name(f"options.{name}", name, known, "must be an option of OptunaSearch")
     check_goal(options.get("metric"), options.get("mode"))
     lists = [path for path, value in NestedSpace(space).leaves.items() if is_in_list(space, path, value)]
     rule, remedy = "must hold no domain inside a list, which OptunaSearch cannot take", "use a mapping there"

@@ -150,6 +150,10 @@ class Narrow(neps.PipelineSpace):
             "^optimizer: must draw",
         ),
         (lambda: warm_started("asha", training(), Flat()), "^optimizer: must be an optimizer"),
+        (
+            lambda: warm_started(warm_started(lambda *_: None, training(), Flat()), training(), Flat()),
+            "^optimizer: must not be nudged already",
+        ),
         (lambda: warm_started(lambda *_: None, training(), Flat(), warm_start="informd"), "'informed'"),
         (lambda: warm_started(lambda *_: None, training(), Flat(), warm_start=CurvatureBand), "an instance"),
         (lambda: warm_started(lambda *_: None, training(), Flat(), seed="x"), "^seed: "),

@@ -321,6 +321,27 @@ def test_domains():
             "no domain inside a list",
         ),
         (lambda: WarmStartSearch(training(), space={"rate": tune.uniform(0, 1)}), "pass names="),
+        # What is wrong without any space is told before there is one.
+        (lambda: WarmStartSearch(score), "^objective: must be a ModuleLoss or a task"),
+        (lambda: WarmStartSearch(training(), seed="0"), "^seed: must be a whole number"),
+        (lambda: WarmStartSearch(training(), names=["lr"]), "^names: must map names to names"),
+        (lambda: WarmStartSearch(training(), mode="minimum"), "^mode: must be 'min' or 'max'"),
+        (lambda: WarmStartSearch(training(), metric=3), "^metric: must be the name of a result"),
+        (lambda: WarmStartSearch(training(), Learner), "^searcher: must be an instance"),
+        (lambda: WarmStartSearch(training(), WarmStartSearch(training())), "^searcher: must be None"),
+        (
+            lambda: WarmStartSearch(training(), space=SPACE).set_search_properties(
+                "loss", "min", {**SPACE, "lr": tune.loguniform(1e-5, 1e-2)}
+            ),
+            r"^param_space\.lr: must be the space that is searched",
+        ),
+        (
+            lambda: warm_started_optuna(TPESampler, training(), SPACE, metrc="loss"),
+            r"^options\.metrc: .*did you mean 'metric'",
+        ),
+        (lambda: warm_started_optuna(TPESampler, training(), SPACE, mode="minimum"), "^mode: "),
+        (lambda: warm_started_optuna(TPESampler, training(), [SPACE]), "^space: must map names to domains"),
+        (lambda: warm_started_optuna("tpe", training(), SPACE), "^sampler: "),
     ],
 )
 def test_what_cannot_work_is_refused(make, message):

@@ -272,6 +272,11 @@ class Grid(Script):
             r"^config_space\.learning_rate: .*has no",
         ),
         (lambda: warm_started(Grid([]), training(), SPACE), "^scheduler: must draw"),
+        (
+            lambda: warm_started(warm_started(asha(), training(), SPACE), training(), SPACE),
+            "^scheduler: must not be nudged already",
+        ),
+        (lambda: warm_started(asha(), training(), [SPACE]), "^config_space: must map names to domains"),
         (lambda: warm_started(ASHA, training(), SPACE), "^scheduler: must be a scheduler's instance"),
         (lambda: warm_started(asha(), training(), SPACE, warm_start="informd"), "did you mean 'informed'"),
         (lambda: warm_started(asha(), training(), SPACE, warm_start=CurvatureBand), "must be an instance"),

@@ -31,6 +31,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.schedulers.base import Done, Start, Uniform, Wait
+from tests.conftest import Bowl
 from tests.integrations.helpers import X, Y, loss, model, training
 
 LR, MOMENTUM = Real("lr", 1e-4, 1.0, log=True), Real("momentum", 0.0, 0.9)
@@ -430,6 +431,7 @@ OF_TOOLS = {
     "a class for an objective": ({"objective": ModuleLoss}, "objective"),
     "a task's name for an objective": ({"objective": "digits_mlp"}, "objective"),
     "an optimizer that is no rule": ({"objective": Line(optimizer=torch.optim.SGD)}, "objective.optimizer"),
+    "a loss that reads what is not declared": ({"objective": Bowl()}, "objective"),
     "a space of a list": ({"space": [LR]}, "SPACE"),
     "a space of ours": ({"space": SPACE}, "SPACE"),
     "a space of nothing": ({"space": {}}, "SPACE"),
