@@ -46,7 +46,8 @@ NUDGE_KINDS: tuple[str, ...] = get_args(NudgeKind)
 class Nudge:
     """What a warm start did to a sampled configuration, why, and what it cost.
 
-    `kind` is `reason` as data: "moved" or "unchanged" where the policy does not say.
+    `kind` is `reason` as data: "moved" or "unchanged" where the policy does not say. In a study, `changed` is
+    whether `config` differs from what was sampled, whatever the policy said.
     """
 
     config: Config

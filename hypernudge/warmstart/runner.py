@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.parameters import same
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
@@ -90,9 +91,8 @@ class WarmStartRunner:
             rule = "must return a Nudge"
             require(isinstance(nudge, Nudge), "warm_start", rule, nudge, "Nudge(config, 'mine'), say")
             if fit is not None:
-                config = fit(nudge.config)
-                nudge = dataclasses.replace(nudge, config=config, changed=config != sampled)
-            nudge = self._inside(nudge, sampled)
+                nudge = dataclasses.replace(nudge, config=fit(nudge.config))
+            nudge = self._inside(_marked(nudge, sampled), sampled)
         except Exception as error:  # a user's loss may raise: the trial then starts as it was sampled
             first = not any(was_tried(trial.nudge) for trial in history.trials)
             if refuse_misuse and first and isinstance(error, InvalidArgumentError):
@@ -156,6 +156,17 @@ class WarmStartRunner:
         likely = self._scheduler.propose_speculative(history, self._streams, 2 * self._batch_size, {})
         starts = [decision.config for decision in likely if isinstance(decision, Start)]
         return starts[: self._batch_size] if starts[:1] == [sampled] else [sampled]
+
+
+def _marked(nudge: Nudge, sampled: Config) -> Nudge:
+    """Return the nudge saying that it changed something if it did, which a policy may leave out."""
+    trained = nudge.config
+    # Not `!=`: a choice may be an array.
+    changed = set(trained) != set(sampled) or any(not same(trained[n], sampled[n]) for n in sampled)
+    if changed == nudge.changed:
+        return nudge
+    kind = "moved" if changed and nudge.kind == "unchanged" else nudge.kind
+    return dataclasses.replace(nudge, changed=changed, kind=kind)
 
 
 def name_of(policy: WarmStart) -> str:

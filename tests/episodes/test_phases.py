@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hypernudge.episodes import CustomAxis, EpisodicScheduler, GradientNoise, LearningRate
+from hypernudge.episodes.axes.param_group_axis import ParamGroupAxis
 from tests.episodes.helpers import Problem, same, sgd, train
 
 
@@ -35,6 +36,27 @@ def test_phases_of_the_axes():
     assert phases == ["step", "gradients"]
     for whole, phase in ((True, "episode"), (False, "step")):
         assert CustomAxis("a", [1.0], float, print, whole_episode=whole).phase == phase
+
+
+class Dampening(ParamGroupAxis):
+    """A user's axis whose candidates are the values themselves, 1 among them."""
+
+    name, tag, argument, neutral = "dampening", "damp", "dampening candidates", None
+
+    def change(self, group, value, saved):
+        saved.append((group, "dampening", group["dampening"]))
+        group["dampening"] = value
+
+
+def test_a_candidate_of_one_is_applied_where_candidates_are_values():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1, momentum=0.9)
+    axis = Dampening([1.0])
+    assert axis.keys(optimizer) == {"dampening"}
+    token = axis.apply(optimizer, 1.0)
+    assert optimizer.param_groups[0]["dampening"] == 1.0
+    axis.undo(optimizer, token)
+    assert optimizer.param_groups[0]["dampening"] == 0
+    assert LearningRate([1.0, 2.0]).apply(optimizer, 1.0) is None
 
 
 def test_an_axis_of_the_user_s_own_changes_the_gradients():

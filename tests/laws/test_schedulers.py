@@ -72,6 +72,7 @@ MODELS = {
     "boil, mixed": lambda **limits: BOIL(MIXED, max_units=9, points=16, virtual=8, candidates=16, **limits),
 }
 SCHEDULERS = {**HISTORY_ONLY, **MODELS}
+MEASURE_DISTANCES = {"pasha", "stopping, earlier"}  # these look at more of scores than their order
 CURVES = ("smooth", "noisy", "constant", "ties", "diverging", "failing", "all diverge")
 
 
@@ -203,7 +204,7 @@ def test_killed_and_rebuilt_at_any_point_a_model_decides_the_same(name, seed, co
 # A loss that is minimised enters as its negative: rank-based rules may not notice any monotone change, those
 # that measure distances none of scale (a power of two is exact).
 SCALES = {
-    name: (lambda v: 2 * v) if name in ("pasha", "stopping, earlier") else (lambda v: -math.exp(-v))
+    name: (lambda v: 2 * v) if name in MEASURE_DISTANCES else (lambda v: -math.exp(-v))
     for name in HISTORY_ONLY
 }
 

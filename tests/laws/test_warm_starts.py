@@ -31,7 +31,9 @@ POLICIES = {
     "informed": {"name": "informed", "prior": "none"},
     "informed, shipped": {"name": "informed"},
 }
-GRADIENT_FREE = {"none", "fixed_band", "density"}
+GRADIENT_FREE = {"none", "fixed_band", "density"}  # measure nothing that could be not finite
+YIELDING = {"curvature_band", "density", "fixed_band", "informed", "newton", "probe_band"}
+"""Leave alone what the scheduler's own model chose: `skip_model_based_picks`."""
 
 
 def nudges(task, policy, seed=0, n=12):
@@ -113,9 +115,6 @@ def test_it_is_applied_when_a_trial_starts_and_never_when_it_is_resumed(bowl):
     assert any(report.job.since > 0 for report in study.reports)
 
 
-YIELDING = {"curvature_band", "density", "fixed_band", "informed", "newton", "probe_band"}
-
-
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("scheduler", [DyHPO, BOIL])
 def test_what_a_schedulers_model_chose_is_left_alone_by_policies_that_choose_too(bowl, scheduler, name):
@@ -131,6 +130,17 @@ def test_what_a_schedulers_model_chose_is_left_alone_by_policies_that_choose_too
     for trial in trials[left[0] :]:
         assert trial.config == trial.sampled and trial.nudge.flops == 0.0
         assert trial.nudge.policy == POLICIES[name]["name"]
+
+
+def test_whether_a_nudge_changed_anything_is_seen_and_need_not_be_said(bowl):
+    def policy(task, sampled, history, streams):
+        if len(history.trials) % 2:
+            return Nudge(sampled, "silent", changed=True, kind="guard")
+        return Nudge(sampled.replace(momentum=0.5), "silent")
+
+    study = tune(bowl, ASHA(bowl.space, max_trials=4, max_units=1), seed=0, warm_start=policy)
+    nudges_made = [(trial.nudge.changed, trial.nudge.kind) for trial in study.history.trials]
+    assert nudges_made == [(True, "moved"), (False, "guard")] * 2
 
 
 def test_its_cost_goes_on_the_clock(bowl):

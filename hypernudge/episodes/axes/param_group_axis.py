@@ -16,7 +16,10 @@ Saved = list[tuple[dict[str, Any], str, Any]]
 
 
 class ParamGroupAxis:
-    """An axis whose candidates scale a number in every parameter group; a candidate of 1 touches nothing.
+    """An axis whose candidates change a number in every parameter group.
+
+    They scale it, and `neutral`, a candidate of 1, touches nothing. A subclass whose candidates are values
+    as such sets `neutral = None`, and every candidate is applied.
 
     Args:
         candidates: The values, see the subclass.
@@ -30,7 +33,7 @@ class ParamGroupAxis:
     argument: ClassVar[str]
     zero_allowed: ClassVar[bool] = False
     phase: Phase = "step"
-    neutral = 1.0
+    neutral: float | None = 1.0
 
     def __init__(self, candidates: Sequence[float]) -> None:
         def allowed(value: float) -> bool:
@@ -55,12 +58,12 @@ class ParamGroupAxis:
         return {key for _, key, _ in saved}
 
     def change(self, group: dict[str, Any], value: float, saved: Saved) -> None:
-        """Scale one group's number by `value` and note in `saved` what it was."""
+        """Change one group's number by `value` and note in `saved` what it was."""
         raise NotImplementedError
 
     def apply(self, optimizer: Optimizer, value: float) -> Saved | None:
-        """Scale every group's number; return the groups with their own values."""
-        if value == 1.0:
+        """Change every group's number; return the groups with their own values."""
+        if value == self.neutral:
             return None
         saved: Saved = []
         try:
