@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hypernudge.evidence.figures import anytime, forest, style
+from hypernudge.evidence.figures import anytime, bars, forest, style
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
@@ -228,3 +228,21 @@ def test_json_has_no_room_for_nonsense(tmp_path):
         write_json(path, {"a": object()})
     assert strict(path.read_text()) == {"a": 1}
     assert [entry.name for entry in path.parent.iterdir()] == ["y.json"]
+
+
+def test_no_accuracy_axis_is_labelled_beyond_one(small_study):
+    study = load_study(small_study)
+    compared = compare(study)
+    evaluated = EvaluatedStudy(study, tuple(compared), ())
+    with style.context():
+        for drawing in (*anytime.draw(evaluated), *bars.draw_final_score(evaluated)):
+            for axes in drawing.figure.axes:
+                if axes.get_ylabel().endswith("accuracy [-]"):
+                    assert len(axes.get_yticks()) > 1 and max(axes.get_yticks()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("panels", "most", "columns"), [(4, 3, 2), (5, 4, 3), (6, 4, 3), (3, 3, 3), (1, 3, 1)]
+)
+def test_panels_fill_their_rows(panels, most, columns):
+    assert style.balanced(panels, most) == columns

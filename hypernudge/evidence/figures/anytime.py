@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
+from hypernudge.evidence.figures.style import Look, end_at_one, file_name, grid, label_ends, legend_above
 from hypernudge.evidence.loading.outcomes import incumbent_on_grid
 from hypernudge.evidence.verdicts.comparisons import Comparison
 
@@ -49,10 +49,12 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
                 high, float(baseline.mean(0).max()), float((baseline.mean(0) + band).max()), setting.target
             )
             axes.set_title(f"{method} ({len(own)} pairs)")
+        best = float(evaluated.study.cells["final"].max())
         margin = 0.06 * max(high - low, 1e-9)
         for axes in panels:
             axes.set_xlim(0, budget)
             axes.set_ylim(low - margin, high + margin)
+            end_at_one(axes, best)
             axes.axhline(setting.target, color="0.45", linewidth=0.8, linestyle=":")
             axes.set_xlabel(evaluated.study.plan.clock)
             axes.set_ylabel(f"best validation {setting.metric} [-]")

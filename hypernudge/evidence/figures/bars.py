@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
-from hypernudge.evidence.figures.style import WIDTH, Look, grid, legend_above
+from hypernudge.evidence.figures.style import WIDTH, Look, balanced, end_at_one, grid, legend_above
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.results.plan import Variation
@@ -131,7 +131,7 @@ def _absolute_and_difference(
     settings, looks = list(evaluated.settings()), evaluated.looks()
     if not settings:
         return
-    columns = min(3, len(settings))
+    columns = balanced(len(settings), 3)
     blocks = -(-len(settings) // columns)
     width = WIDTH if columns > 1 else 0.75 * WIDTH
     figure = Figure(figsize=(width, 3.7 * blocks + 0.4), layout="constrained")
@@ -146,6 +146,7 @@ def _absolute_and_difference(
         used = [looks[m] for m in setting.variations]
         tops = [float(np.quantile(v, 0.75)) if v.size else math.nan for v in values]
         value_bars(top, means, used, lambda v: f"{v:.4f}", tops)
+        end_at_one(top, max((float(v.max()) for v in values if v.size), default=0.0))
         for x, sample in enumerate(values):
             if sample.size:
                 top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
