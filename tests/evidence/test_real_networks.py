@@ -1,0 +1,50 @@
+"""The limit that a schedule sets, and where winners lie: numbers of the page on real networks."""
+
+import numpy as np
+
+from benchmarks.real_networks import winners
+from benchmarks.real_networks.floor import RandomRanks, first_times
+from hypernudge.schedulers.asha import ASHA
+
+
+def test_one_worker_promotes_after_three_results():
+    times = first_times(ASHA(RandomRanks().space, max_units=9), workers=1, budget=54.0, orders=20)
+    # Three units need three trials of one; nine need three of three, of five that lead at once up to nine.
+    assert np.all(times[1] == 1.0)
+    assert np.all(times[3] == 5.0)
+    assert times[9][0] >= 5 * 1 + 3 * 2 + 6
+    assert np.median(times[9]) <= 9 * 1 + 2 * 3 + 6
+
+
+def test_what_the_budget_does_not_reach_is_infinite():
+    times = first_times(ASHA(RandomRanks().space, max_units=9), workers=1, budget=4.0, orders=5)
+    assert np.all(np.isinf(times[3]))
+    assert np.all(times[2] == 4.0)
+
+
+def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have_been():
+    # Budget of 12 units in 24 seconds: trial 1 is trained on after three results, and reaches .5 in its third unit.
+    record = {
+        "cell": {"run_id": "net-none", "seed": 3, "task": "net", "warm_start": "none"},
+        "declared": {
+            "workers": 1,
+            "budget_seconds": 24.0,
+            "max_units": 9,
+            "target": 0.5,
+            "metric": "accuracy",
+        },
+        "description": {"nudged": [-3.0, -1.0, -2.0], "probe": -0.8},
+        "trials": [{}, {}, {}],
+        "curve": {
+            "time": [2.0, 4.0, 6.0, 8.0, 10.0],
+            "trial": [0, 1, 2, 1, 1],
+            "unit": [1, 1, 1, 2, 3],
+            "validation": [0.1, 0.3, None, 0.4, 0.5],
+        },
+    }
+    row = winners.row(record, units=12.0)
+    assert (row["reached_after"], row["reached_in_unit"], row["limit"]) == (5.0, 3, 5.0)
+    assert (row["reached_rate"], row["best_score"], row["median_rate"]) == (-1.0, 0.5, -2.0)
+    missed = {**record, "declared": {**record["declared"], "target": 0.6}}
+    assert winners.row(missed, units=12.0)["reached_after"] is None
+    assert [axes.get_title() for axes in winners.draw([record], "none", "informed").axes] == ["net"]
