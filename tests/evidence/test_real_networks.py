@@ -23,7 +23,7 @@ def test_what_the_budget_does_not_reach_is_infinite():
 
 
 def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have_been():
-    # Budget of 12 units in 24 seconds: trial 1 is trained on after three results, and reaches .5 in its third unit.
+    # Budget of 12 units in 24 seconds; after three results trial 1 goes on, and reaches .5 in its third unit.
     record = {
         "cell": {"run_id": "net-none", "seed": 3, "task": "net", "warm_start": "none"},
         "declared": {
