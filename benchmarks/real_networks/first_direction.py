@@ -53,7 +53,9 @@ def lengths(task: GradientTask, config: Config, seed: int) -> dict[int, float]:
 
 def main() -> int:
     """Command-line entry point."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seed", type=int, default=70000)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,10 +1,15 @@
 """The limit that a schedule sets, and where winners lie: numbers of the page on real networks."""
 
 import numpy as np
+import pytest
+import torch
 
 from benchmarks.real_networks import winners
+from benchmarks.real_networks.first_direction import lengths
 from benchmarks.real_networks.floor import RandomRanks, first_times
 from hypernudge.schedulers.asha import ASHA
+from hypernudge.space import Config, Real, SearchSpace
+from hypernudge.tasks.module import ModuleTask
 
 
 def test_one_worker_promotes_after_three_results():
@@ -48,3 +53,21 @@ def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have
     missed = {**record, "declared": {**record["declared"], "target": 0.6}}
     assert winners.row(missed, units=12.0)["reached_after"] is None
     assert [axes.get_title() for axes in winners.draw([record], "none", "informed").axes] == ["net"]
+
+
+def test_adamws_first_step_moves_every_parameter_by_the_rate_and_later_ones_less():
+    drawn = torch.Generator().manual_seed(0)
+    x, y = torch.randn(256, 8, generator=drawn), torch.randint(4, (256,), generator=drawn)  # nothing to learn
+    task = ModuleTask(
+        lambda hp: torch.nn.Linear(8, 4),
+        ((x, y), (x, y)),
+        lambda model, batch, hp: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
+        "accuracy",
+        SearchSpace([Real("lr", 1e-5, 1e-1, log=True), Real("momentum", 0.5, 0.99)]),
+        optimizer="adamw",
+        batch_size=4,
+        device="cpu",
+    )
+    found = lengths(task, Config({"lr": 1e-3, "momentum": 0.9}), seed=1)
+    assert found[1] == pytest.approx(1.0, abs=0.01)
+    assert found[50] < 0.5
