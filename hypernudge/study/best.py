@@ -102,7 +102,8 @@ class BestUnit:
         kept = Kept(score)
         try:
             kept.weights = unit.weights() if self._weights else None
-            if self._score_test:
+            gone = self._at_once and self._weights and kept.weights is None  # it would be trained again
+            if self._score_test and not gone:
                 kept.test = unit.test()
         except Exception as error:  # a user's code; what the trial was trained for is its validation score
             where = f"trial {unit.trial}, unit {unit.unit}"
@@ -127,6 +128,8 @@ class BestUnit:
             for unit in report.units:
                 self._settled.add((report.job.trial, unit.unit))
                 if math.isfinite(unit.validation):
+                    most = max(self._most.get(report.job.trial, -math.inf), unit.validation)
+                    self._most[report.job.trial] = most  # also where another process caught it
                     entry = (-unit.validation, unit.time, report.job.trial, unit.unit)
                     self._best = entry if self._best is None else min(self._best, entry)
             if self._best != before:

@@ -114,7 +114,9 @@ def _around(optuna: Any, study: Study, name: str) -> Any:
 
 def _simple(value: Any) -> Any:
     """Return a value as Optuna stores choices: others as the text that shows them."""
-    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return repr(list(value)) if isinstance(value, tuple) else repr(value)  # a file has no tuples
 
 
 def _moment(created: str) -> datetime:

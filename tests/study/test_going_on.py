@@ -1,5 +1,6 @@
 """A study on disk goes on from wherever it was cut, to the bits that it would have had."""
 
+import contextlib
 import json
 import math
 import os
@@ -14,7 +15,9 @@ from hypernudge import Hyperband, PopulationEngine, Real, SearchSpace, Study, tu
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.study.store import BEST, FILE, LOCK, TRIALS
+from hypernudge.tasks.module.scores import accuracy
 from hypernudge.tasks.module.training import Training
+from hypernudge.tasks.module.trials import Trials
 from hypernudge.trial import Job
 from tests.conftest import Bowl
 from tests.study.tools import SPACE, asha, module, plain
@@ -80,6 +83,43 @@ def test_no_unit_of_a_module_is_trained_twice(tmp_path, monkeypatch):
         assert torch.equal(value, study.best_weights()[name])
     assert not (tmp_path / TRIALS).exists()
     assert len(list((tmp_path / BEST).iterdir())) == 1
+
+
+@pytest.mark.parametrize("first", range(4))
+def test_a_kill_between_two_units_of_a_job_costs_no_unit(first, tmp_path, monkeypatch):
+    """Scores tie, so that units are looked at again that were no candidates before the kill."""
+    trained, left = [], [0]
+
+    def advance(self, state, honest=Trials.advance):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        before = state.reached
+        going = honest(self, state)
+        if state.reached > before:
+            trained.append((state.file, state.unit))
+        return going
+
+    def coarse(net, split):
+        return round(4 * accuracy(net, split)) / 4
+
+    def go():
+        return tune(module(score=coarse), asha(SPACE, 20), seed=1, workers=3, study=tmp_path)
+
+    monkeypatch.setattr(Trials, "advance", advance)
+    for count in range(first + 1, 30, 4):
+        left[0] = count
+        with contextlib.suppress(Killed):
+            go()
+    left[0] = 10_000
+    study = go()
+    assert len(trained) == len(set(trained)) == sum(len(trial.units) for trial in study.trials)
+    monkeypatch.undo()
+    whole = tune(module(score=coarse), asha(SPACE, 20), seed=1, workers=3)
+    assert plain(study.history.events) == plain(whole.history.events)
+    assert study.best_test == whole.best_test
+    for name, value in whole.best_weights().items():
+        assert torch.equal(value, study.best_weights()[name])
 
 
 def test_a_study_that_is_done_returns_at_once(bowl, tmp_path, monkeypatch):

@@ -69,3 +69,15 @@ def plain(events):
             event = dataclasses.replace(event, nudge=dataclasses.replace(event.nudge, wall_seconds=0.0))
         found.append(repr(event))
     return found
+
+
+class Troubled(Bowl):
+    """Some trials raise, some diverge."""
+
+    name = "troubled"
+
+    def loss(self, params, batch, hp):
+        if hp["label_smoothing"] < 0.05:
+            raise RuntimeError("out of luck")
+        value = super().loss(params, batch, hp)
+        return value * float("nan") if hp["label_smoothing"] > 0.25 else value
