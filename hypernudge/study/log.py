@@ -2,7 +2,7 @@
 
 A kill can tear the last line, which is then cut off; any other damage is refused with the line's number. What
 was written reaches the operating system at once, so a kill loses nothing. What a power cut could lose is
-bounded: the file is synced at reports, as often as a hundredth of the time allows.
+bounded: the file is synced at reports, as often as half a percent of the time allows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypernudge.results.files import sync_directory
 from hypernudge.results.reading import UnreadableError, parse_json
 
 _TAIL = len(',"crc":"00000000"}')
-_SHARE = 100  # a sync that took a second is followed by no other for so many
+_SHARE = 200  # a sync that took a second is followed by no other for so many
 
 
 class DamagedStudyError(InvalidArgumentError):

@@ -121,7 +121,6 @@ def test_a_script_killed_five_times_finds_what_it_would_have_found(tmp_path):
         assert torch.equal(value, best["weights"][name])
         assert torch.equal(value, killed.best_weights()[name])
     assert best["scores"] == pytest.approx([killed.best_value, killed.best_test], abs=1e-7)
-    opened = [json.loads(line)["event"] for line in (tmp_path / "killed/runs/mine" / FILE).open()].count(
-        "opened"
-    )
+    lines = (tmp_path / "killed/runs/mine" / FILE).read_text().splitlines()
+    opened = [json.loads(line)["event"] for line in lines].count("opened")
     assert opened == 5
