@@ -48,7 +48,7 @@ ALLOWED = {
     ("engine", "population", "deadline"): [math.inf],
 }
 # What the harness supplies, and never a configuration.
-OURS = {"engine": ("deadline", "population", "workers", "flops_per_second")}
+OURS = {"engine": ("task", "seed_of", "deadline", "population", "workers", "flops_per_second")}
 
 
 def options():
