@@ -7,6 +7,7 @@ from hypernudge.evidence.statistics.bootstrap import (
     log_sd_ratio_statistic,
     mean_statistic,
 )
+from hypernudge.evidence.verdicts.comparisons import _sd_ratio
 from tests.evidence.reference import bootstrap_means_by_resampling
 
 
@@ -51,6 +52,20 @@ def test_sd_ratio_of_the_whole_sample():
     assert got[0] == pytest.approx(np.log(method.std() / baseline.std()), abs=1e-12)
     constant = np.stack([method, np.full(12, 5.0)])[:, None]
     assert np.isnan(log_sd_ratio_statistic(constant, np.ones((1, 12)))[0])
+
+
+@pytest.mark.parametrize("cap", [1.92e-4, 3.7, 123.4])
+def test_seeds_that_are_all_at_the_cap_have_no_spread(cap):
+    """Such draws, and caps that differ in the last bits, leave rounding: a ratio over it says nothing."""
+    method = cap * np.linspace(0.3, 0.9, 12)
+    bits = np.where(np.arange(12) % 2, cap, np.nextafter(cap, 0))
+    assert np.isnan(log_sd_ratio_statistic(np.stack([method, bits])[:, None], np.ones((1, 12)))[0])
+    assert np.isnan(_sd_ratio(method, bits))
+    assert np.isnan(_sd_ratio(method, np.full(3, cap)[:2]))
+    one_hit = np.array([0.37 * cap] + [cap] * 11)
+    without = np.random.default_rng(0).multinomial(12, [0.0] + [1 / 11] * 11, size=50).astype(float)
+    assert np.isnan(log_sd_ratio_statistic(np.stack([method, one_hit])[:, None], without)).all()
+    assert _sd_ratio(method, one_hit) == pytest.approx(method.std() / one_hit.std())
 
 
 def test_nothing_to_draw_from_is_undefined():

@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from hypernudge.evidence.statistics.intervals import UNDEFINED, Interval, check_level, mean_interval
+from hypernudge.evidence.statistics.intervals import (
+    ROUNDING,
+    UNDEFINED,
+    Interval,
+    check_level,
+    mean_interval,
+)
 
 Floats = NDArray[np.float64]
 
@@ -63,8 +69,11 @@ def log_sd_ratio_statistic(values: Floats, counts: Floats) -> Floats:
         # Centring first keeps the difference of moments accurate.
         centre = np.nan_to_num(_nan_mean(np.where(present, side, np.nan)))
         centred = np.where(present, side - centre[:, None], 0.0)
-        variance.append(_divide(counts @ (centred**2).T, weight) - _divide(counts @ centred.T, weight) ** 2)
-    method, baseline = (np.where(v > 1e-30, v, np.nan) for v in variance)
+        found = _divide(counts @ (centred**2).T, weight) - _divide(counts @ centred.T, weight) ** 2
+        # A draw of seeds that are all at the cap has no spread; the difference of moments leaves rounding.
+        rounding = ROUNDING * (centred**2).max(axis=1, initial=0.0) + (ROUNDING * centre) ** 2
+        variance.append(np.where(found > rounding, found, np.nan))
+    method, baseline = variance
     return _nan_mean(0.5 * (np.log(method) - np.log(baseline)))
 
 

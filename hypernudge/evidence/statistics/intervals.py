@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri, stdtrit
 
+ROUNDING = 1e-12
+"""A spread below this share of the values is rounding of equal ones."""
+
 
 @dataclass(frozen=True)
 class Interval:

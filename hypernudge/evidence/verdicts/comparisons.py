@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.statistics.effects import Effects, effects
-from hypernudge.evidence.statistics.intervals import Interval, mean_interval
+from hypernudge.evidence.statistics.intervals import ROUNDING, Interval, mean_interval
 from hypernudge.evidence.statistics.multiplicity import holm_by_family
 from hypernudge.evidence.statistics.noninferiority import (
     Relative,
@@ -284,9 +284,13 @@ def _wall_log_ratio(value: dict[str, NDArray[Any]]) -> Floats:
 
 
 def _sd_ratio(method: Floats, baseline: Floats) -> float:
-    if method.size < 2 or float(np.std(baseline)) == 0.0:
+    if method.size < 2:
         return math.nan
-    return float(np.std(method, ddof=1) / np.std(baseline, ddof=1))
+    spread = float(np.std(baseline, ddof=1))
+    # Misses are all at the cap: what is left of their spread is rounding, and no ratio has meaning over it.
+    if spread <= ROUNDING * float(np.abs(baseline).max()):
+        return math.nan
+    return float(np.std(method, ddof=1)) / spread
 
 
 def facts_of(comparison: Comparison) -> Facts:
