@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from hypernudge.errors import InvalidArgumentError, package
+from hypernudge.errors import InvalidArgumentError, package, require
 from hypernudge.parameters import Categorical, Integer
 from hypernudge.study.display import values
 
@@ -25,6 +26,9 @@ def to_optuna(study: Study, storage: Any, name: str | None) -> Any:
     """
     optuna = package("optuna", "optuna", "to_optuna")
     about = study.about
+    if isinstance(storage, (str, PurePath)):  # a path is none: SQLAlchemy says so at length
+        rule = "must be None, a URL, or a storage of Optuna"
+        require("://" in str(storage), "storage", rule, str(storage), f"write 'sqlite:///{storage}'")
     parts = (about.task, about.scheduler, about.warm_start, f"seed {study.seed}")
     name = name or " ".join(part for part in parts if part)
     try:

@@ -122,8 +122,8 @@ class Store:
         self.folder = folder
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            file = not folder.exists() or folder.is_dir()
-            require(file, "study", "must be a folder", str(folder), "name another, or remove the file")
+            made = all(path.is_dir() for path in (folder, *folder.parents) if path.exists())
+            require(made, "study", "must be a folder", str(folder), "name another, or remove the file")
             folder.mkdir(parents=True, exist_ok=True)
             self._lock(stack)
             path = folder / FILE

@@ -188,7 +188,7 @@ class Study:
 
         Raises:
             MissingExtraError: If Optuna is not installed.
-            InvalidArgumentError: If the storage has a study of that name.
+            InvalidArgumentError: If the storage has a study of that name, or is a path.
         """
         return optuna_export.to_optuna(self, storage, name)
 

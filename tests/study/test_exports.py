@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import optuna
 import pytest
@@ -132,6 +133,13 @@ def test_optuna_sees_values_curves_states_and_distributions(kept, tmp_path):
         InvalidArgumentError, match=r"^name: must be new in the storage, but it has a study 'mine'"
     ):
         study.to_optuna(storage, name="mine")
+
+
+@pytest.mark.parametrize("storage", ["study.db", Path("folder/study.db")])
+def test_a_path_is_no_storage_of_optuna(bowl, storage):
+    study = tune(bowl, asha(bowl.space), seed=0)
+    with pytest.raises(InvalidArgumentError, match=rf"^storage: must be .*; write 'sqlite:///{storage}'$"):
+        study.to_optuna(storage)
 
 
 def test_optuna_minimises_what_is_minimised(bowl):

@@ -310,10 +310,11 @@ def test_a_disk_that_is_full_stops_the_study_and_loses_nothing(bowl, tmp_path, m
     assert plain(again.history.events) == plain(tune(bowl, asha(bowl.space), seed=0).history.events)
 
 
-def test_a_folder_that_is_a_file_is_refused(bowl, tmp_path):
+@pytest.mark.parametrize("study", ["mine", "mine/inside", "mine/further/inside"])
+def test_a_folder_that_is_a_file_is_refused(bowl, tmp_path, study):
     (tmp_path / "mine").write_text("something else")
     with pytest.raises(InvalidArgumentError, match=r"^study: must be a folder"):
-        tune(bowl, asha(bowl.space), seed=0, study=tmp_path / "mine")
+        tune(bowl, asha(bowl.space), seed=0, study=tmp_path / study)
 
 
 def test_the_lock_is_free_after_a_kill(tmp_path):
