@@ -19,6 +19,10 @@ class InvalidArgumentError(ValueError):
     """A value that breaks a rule; the message is one line."""
 
 
+class NotSavedError(OSError):
+    """A trial could not be written to disk: that ends a study, which can go on; the trial has not failed."""
+
+
 def one_line(error: object) -> str:
     """Return a message on one line of bounded length."""
     text = " ".join(str(error).split())

@@ -14,6 +14,7 @@ from typing import Any
 from hypernudge.engine.base import advanced, declared_cost
 from hypernudge.engine.clock import SimulatedEngine
 from hypernudge.engine.scored import scored_alone
+from hypernudge.errors import NotSavedError
 from hypernudge.trial import Job, Outcome, Report, UnitResult
 
 
@@ -57,6 +58,8 @@ class SerialEngine(SimulatedEngine):
                 if not math.isfinite(units[-1].validation):
                     outcome = "diverged"
                     break
+        except NotSavedError:  # the disk's failure, not the trial's
+            raise
         except Exception:  # whatever a user's training raises belongs into the record, not into our stack
             outcome, error = "failed", traceback.format_exc()
         finished = started + self._clock.seconds(flops)

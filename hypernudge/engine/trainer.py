@@ -21,7 +21,7 @@ from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_o
 from hypernudge.engine.requirements import check_task
 from hypernudge.engine.scored import Scored, scored_alone
 from hypernudge.engine.trajectory import Trajectory
-from hypernudge.errors import is_real, require, require_whole
+from hypernudge.errors import NotSavedError, is_real, require, require_whole
 from hypernudge.renamed import accepts
 from hypernudge.task import BatchedTask, GradientTask, Task
 from hypernudge.workspace import Workspace
@@ -330,6 +330,8 @@ class Population:
                         scored_alone(task, trajectory.state, trajectory.trial, unit, validation)
                     )
             trajectory.scores.append(scores)
+        except NotSavedError:
+            raise
         except Exception:  # as in the serial engine: belongs into the record
             trajectory.error = traceback.format_exc()
         finally:

@@ -122,6 +122,18 @@ def _tried(path: Path) -> Iterator[bool | None]:
         os.close(handle)
 
 
+def hold(handle: int) -> bool:
+    """Lock an open file until it is closed; False if somebody else has it, True where nobody can tell."""
+    try:
+        if LOCKS:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
 def is_held(path: Path) -> bool:
     """Whether a live process has the lock of a file; False where nobody can tell, or it is gone."""
     with _tried(path) as had:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from hypernudge.engine.scored import Scored, Weights
-from hypernudge.errors import one_line
+from hypernudge.errors import NotSavedError, one_line
 from hypernudge.results.files import remove_abandoned, replacing
 from hypernudge.trial import Report
 
@@ -105,6 +105,8 @@ class BestUnit:
             gone = self._at_once and self._weights and kept.weights is None  # it would be trained again
             if self._score_test and not gone:
                 kept.test = unit.test()
+        except NotSavedError:  # asking may have made room for the trial in memory
+            raise
         except Exception as error:  # a user's code; what the trial was trained for is its validation score
             where = f"trial {unit.trial}, unit {unit.unit}"
             logger.warning("%s: weights or test score: %s: %s", where, type(error).__name__, one_line(error))
@@ -162,11 +164,15 @@ class BestUnit:
             self._settled.clear()
 
     def test(self) -> float:
-        """Return the test score of the best unit; NaN where it was not asked for, or is not known."""
+        """Return the test score of the best unit; NaN where it was not asked for, or its file is lost."""
         with self._lock:
             kept = None if self._best is None else self._kept.get(self._best[2:])
         if kept is not None and kept.path is not None and not kept.looked and math.isnan(kept.test):
-            kept.looked, kept.test = True, read_kept(kept.path, kept.score).test
+            kept.looked = True
+            try:
+                kept.test = read_kept(kept.path, kept.score).test
+            except ValueError as error:  # the study's file has everything else
+                logger.warning("the best unit's test score is not known: %s", one_line(error))
         return math.nan if kept is None else kept.test
 
     def find(self) -> None:

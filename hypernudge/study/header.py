@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy
 import torch
 
 from hypernudge.errors import InvalidArgumentError, one_line, shown
@@ -25,6 +26,10 @@ from hypernudge.study.events import number, read_number
 FORMAT = 1
 GROWS = ("budget", "max_trials")
 """Arguments that may be larger when a study goes on."""
+_OF_A_TASK = (
+    *("metric", "metric_range", "batch_size", "steps_per_unit", "optimizer", "schedule"),
+    *("fixed", "precision", "dtype", "units"),
+)
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LISTED = 4
 
@@ -36,6 +41,8 @@ def describe(value: Any, within: SearchSpace | None = None) -> Any:
         value: A number, a text, a container, a dataclass, a function, a tensor or any other object.
         within: A space that need not be described again.
     """
+    if isinstance(value, numpy.generic):  # a number of NumPy is the same number
+        value = value.item()
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, float):
@@ -115,8 +122,7 @@ def header_of(
         engine: What trains.
         options: Further arguments of `tune` that decide what happens.
     """
-    steps = ("metric", "metric_range", "batch_size", "steps_per_unit", "optimizer", "schedule")
-    about = {name: describe(getattr(task, name)) for name in steps if hasattr(task, name)}
+    about = {name: describe(getattr(task, name)) for name in _OF_A_TASK if hasattr(task, name)}
     described = describe(scheduler, task.space)
     return {
         "event": "study",

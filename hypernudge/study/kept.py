@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +179,7 @@ class KeptStudy:
 
             yield Opened(events, begin)
             if session and session[0].study.ended is not None:
-                shutil.rmtree(store.folder / TRIALS, ignore_errors=True)
+                store.remove_trials()
 
     def _store(
         self,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.results.files import sync_directory
+from hypernudge.results.files import hold, sync_directory
 from hypernudge.results.reading import UnreadableError, parse_json
 
 _TAIL = len(',"crc":"00000000"}')
@@ -102,6 +102,11 @@ class LogWriter:
         self._handle = os.open(
             path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666
         )
+        if not hold(self._handle):  # somebody removed its writer's lock file
+            os.close(self._handle)
+            raise InvalidArgumentError(
+                f"study: {path} must have one writer, but another has it open; wait until that has ended"
+            )
         os.ftruncate(self._handle, lines.ends[keep - 1] if keep else 0)
         self._waiting = b""
         self._next_sync = 0.0
@@ -130,6 +135,13 @@ class LogWriter:
         os.fsync(self._handle)
         ended = time.perf_counter()
         self._next_sync = ended + _SHARE * (ended - begun)
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the file that is open is the one at a path."""
+        try:
+            return os.path.samestat(os.fstat(self._handle), path.stat())
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Sync and close; an error has been raised by whoever wrote."""

@@ -74,6 +74,8 @@ class Session:
         after: whenever it is killed, the best that the file knows has its weights.
         """
         report = event if isinstance(event, Report) else None
+        if self._store is not None and report is not None:
+            self._store.check_place()
         if report is not None and self._best is not None:
             self._best.reported(report)
         if self._store is not None:

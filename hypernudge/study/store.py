@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.results.files import lock
+from hypernudge.results.files import lock, remove_abandoned
 from hypernudge.space import SearchSpace
 from hypernudge.study.events import EventCodec
 from hypernudge.study.header import FORMAT, check_same
@@ -139,6 +139,7 @@ class Store:
             self.ended: str | None = None
             self.created: str = header["created"] if found is None else str(found.header.get("created", ""))
             if found is None:
+                self.remove_trials()  # of a study whose file somebody removed: this one may be another
                 self._log.append(header)
                 self._log.sync(now=True)
             else:
@@ -177,6 +178,27 @@ class Store:
             self._log.append({"event": "withdrawn"})
             self.events = [event for event in self.events if not cut_short(event)]
         self._log.sync(now=True)
+
+    def remove_trials(self) -> None:
+        """Remove the files of trials, and nothing else that may lie in a folder of that name."""
+        folder = self.folder / TRIALS
+        with contextlib.suppress(OSError):  # there is none, or it holds something else
+            remove_abandoned(folder)
+            for path in folder.glob("trial-*.pt"):
+                path.unlink(missing_ok=True)
+            folder.rmdir()
+
+    def check_place(self) -> None:
+        """Refuse to go on where the folder was moved or removed: what is found would be lost.
+
+        Raises:
+            OSError: If another file, or none, is where the study was opened.
+        """
+        if not self._log.is_at(self.folder / FILE):
+            raise OSError(
+                f"study: {self.folder / FILE} was moved, replaced or removed while the study ran, so that it "
+                "ends here; bring the folder back, or go on where it is now"
+            )
 
     def append(self, event: Event) -> None:
         """Append an event; a report is synced as `LogWriter.sync` says."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from hypernudge.errors import NotSavedError
 from hypernudge.results.files import remove_abandoned, replacing
 
 logger = logging.getLogger("hypernudge")
@@ -66,10 +67,16 @@ class Checkpoints:
         """Write a trial's file in one step.
 
         Raises:
-            OSError: If it cannot be written; the old one is then as it was.
+            NotSavedError: If it cannot be written; the old one is then as it was.
         """
-        with replacing(self.path(name)) as file:
-            torch.save({"format": FORMAT, "trial": name, **content}, file)
+        try:
+            with replacing(self.path(name)) as file:
+                torch.save({"format": FORMAT, "trial": name, **content}, file)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer turns one into the other
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            if not isinstance(cause, OSError):
+                raise
+            raise NotSavedError(cause.errno, cause.strerror or str(cause), cause.filename) from error
 
     def load(self, name: str) -> dict[str, Any] | None:
         """Return what was saved for a trial, on the CPU; None if there is nothing, or nothing readable."""

@@ -129,6 +129,7 @@ class ModuleTask(GradientTask):
             remedy = "say where"
             require(checkpoint_dir is not None, "checkpoint_dir", "must be given to keep files", None, remedy)
         self.name, self.space, self.fixed = name, space, dict(fixed or {})
+        self.precision, self.units = precision, units
         self.optimizer = rule_from(optimizer)
         check_trainable(self.optimizer)
         self.schedule: Schedule = instance("schedule", schedule, has=("factor",))
