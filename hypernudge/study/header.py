@@ -28,7 +28,7 @@ GROWS = ("budget", "max_trials")
 """Arguments that may be larger when a study goes on."""
 _OF_A_TASK = (
     *("metric", "metric_range", "batch_size", "steps_per_unit", "optimizer", "schedule"),
-    *("fixed", "precision", "dtype", "units"),
+    *("fixed", "precision", "units"),
 )
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _LISTED = 4
