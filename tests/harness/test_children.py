@@ -52,6 +52,14 @@ def test_nor_does_a_full_disk(tmp_path, capsys):
     assert captured.out == "1\n2\n" and captured.err.count("the output is not kept from here on") == 1
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Python's own way with Ctrl-C: a shell starts what runs in its background deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, INTERRUPTED), (signal.SIGTERM, TERMINATED)])
 def test_a_signal_ends_the_child_and_says_one_line(tmp_path, capsys, number, code):
     deaf = (

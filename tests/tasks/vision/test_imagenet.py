@@ -22,10 +22,11 @@ pytestmark = pytest.mark.slow
 SHARD = 512  # images; the default would seal the whole part at once
 LIMIT = 2 * 1024**2  # kilobytes
 BUILD = f"""
-import json, os, resource, signal, sys
+import json, os, signal, sys
 from pathlib import Path
 from hypernudge.tasks.vision import decode, sources
 from hypernudge.tasks.vision.images import load_images
+from tests.memory import peak_kilobytes
 sources.SHARD = {SHARD}
 decoded, left, read = decode.Decoder.__call__, [int(sys.argv[3])], [0]
 def call(self, encoded):
@@ -36,12 +37,13 @@ def call(self, encoded):
     return decoded(self, encoded)
 decode.Decoder.__call__ = call
 data = load_images("imagenet", folder=sys.argv[1], cache=Path(sys.argv[2]), size=64)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = peak_kilobytes()
 print(json.dumps({{"kilobytes": peak, "decoded": read[0], "classes": data.classes}}))
 """
 TRAIN = """
-import json, resource, sys, yaml
+import json, sys, yaml
 from hypernudge.registry import build
+from tests.memory import peak_kilobytes
 spec = yaml.safe_load(open(sys.argv[1])) | json.loads(sys.argv[2])
 for key in ("target", "training"):
     spec.pop(key)
@@ -53,7 +55,7 @@ finite = task.advance(state, hp)
 before = task.recipe.model(hp).state_dict()
 changed = [not (value == before[name]).all() for name, value in state.training.model.named_parameters()]
 score = task.evaluate(state, "validation")
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = peak_kilobytes()
 print(json.dumps({"kilobytes": peak, "finite": finite, "score": score, "parameters": len(changed),
                   "changed": sum(map(bool, changed))}))
 """
