@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from torch.nn.attention import SDPBackend, sdpa_kernel
+
+_lock = threading.Lock()
+_within = 0  # in how many threads and levels
+_plain = ExitStack()  # what the last one to leave puts back
 
 
 @contextmanager
@@ -14,7 +19,18 @@ def twice_differentiable() -> Iterator[None]:
 
     PyTorch's fused kernels have no second derivative ("derivative for ... is not implemented"), on CPUs as on
     GPUs; plain operations have. The forward pass must run within; its results are those of the fused kernels
-    up to rounding.
+    up to rounding. PyTorch has one switch for the whole process: threads that are within at the same time
+    set it once, and the last one to leave puts it back.
     """
-    with sdpa_kernel(SDPBackend.MATH):
+    global _within
+    with _lock:
+        if _within == 0:
+            _plain.enter_context(sdpa_kernel(SDPBackend.MATH))
+        _within += 1
+    try:
         yield
+    finally:
+        with _lock:
+            _within -= 1
+            if _within == 0:
+                _plain.close()

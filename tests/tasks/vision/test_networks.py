@@ -1,4 +1,5 @@
 import sys
+import threading
 
 import pytest
 import torch
@@ -236,3 +237,24 @@ def test_networks_readers_and_caches_are_written_once(written, where):
             if written in path.read_text(encoding="utf-8"):
                 found.add(path.relative_to(ROOT).as_posix())
     assert found == where
+
+
+def test_threads_that_differentiate_twice_at_once_leave_attention_as_it_was():
+    entered, left = threading.Event(), threading.Event()
+    seen = []
+
+    def first():
+        with twice_differentiable():
+            entered.set()
+            assert left.wait(30)
+            seen.append(torch.backends.cuda.flash_sdp_enabled())
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert entered.wait(30)
+    with twice_differentiable(), twice_differentiable():
+        pass
+    left.set()
+    thread.join()
+    assert seen == [False], "another thread that leaves first takes nothing away"
+    assert torch.backends.cuda.flash_sdp_enabled()
