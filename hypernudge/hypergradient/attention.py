@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.backends import cuda
 
+# PyTorch's switches, of CPUs too: how to read and to set them, and how they stand for plain operations.
+_PLAIN: tuple[tuple[Callable[[], bool], Callable[[bool], None], bool], ...] = (
+    (cuda.flash_sdp_enabled, cuda.enable_flash_sdp, False),
+    (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp, False),
+    (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp, False),
+    (cuda.math_sdp_enabled, cuda.enable_math_sdp, True),
+)
 _lock = threading.Lock()
 _within = 0  # in how many threads and levels
-_plain = ExitStack()  # what the last one to leave puts back
+_before: list[bool] = []  # what the last one to leave puts back
 
 
 @contextmanager
@@ -19,13 +26,15 @@ def twice_differentiable() -> Iterator[None]:
 
     PyTorch's fused kernels have no second derivative ("derivative for ... is not implemented"), on CPUs as on
     GPUs; plain operations have. The forward pass must run within; its results are those of the fused kernels
-    up to rounding. PyTorch has one switch for the whole process: threads that are within at the same time
-    set it once, and the last one to leave puts it back.
+    up to rounding. The switches are the whole process's: threads that are within at the same time turn them
+    once, and the last one to leave turns them back, which `torch.nn.attention.sdpa_kernel` cannot do.
     """
-    global _within
+    global _within, _before
     with _lock:
         if _within == 0:
-            _plain.enter_context(sdpa_kernel(SDPBackend.MATH))
+            _before = [enabled() for enabled, _, _ in _PLAIN]
+            for _, enable, plain in _PLAIN:
+                enable(plain)
         _within += 1
     try:
         yield
@@ -33,4 +42,5 @@ def twice_differentiable() -> Iterator[None]:
         with _lock:
             _within -= 1
             if _within == 0:
-                _plain.close()
+                for (_, enable, _), was in zip(_PLAIN, _before, strict=True):
+                    enable(was)

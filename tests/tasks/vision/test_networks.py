@@ -241,20 +241,25 @@ def test_networks_readers_and_caches_are_written_once(written, where):
 
 def test_threads_that_differentiate_twice_at_once_leave_attention_as_it_was():
     entered, left = threading.Event(), threading.Event()
+    fused = torch.backends.cuda.flash_sdp_enabled
     seen = []
 
-    def first():
+    def another():
         with twice_differentiable():
             entered.set()
             assert left.wait(30)
-            seen.append(torch.backends.cuda.flash_sdp_enabled())
+            seen.append(fused())
 
-    thread = threading.Thread(target=first)
-    thread.start()
-    assert entered.wait(30)
-    with twice_differentiable(), twice_differentiable():
-        pass
-    left.set()
-    thread.join()
-    assert seen == [False], "another thread that leaves first takes nothing away"
-    assert torch.backends.cuda.flash_sdp_enabled()
+    for outlives in (True, False):  # the thread that came first leaves last, and first
+        entered.clear(), left.clear(), seen.clear()
+        thread = threading.Thread(target=another)
+        thread.start()
+        assert entered.wait(30)
+        with twice_differentiable(), twice_differentiable():
+            if not outlives:
+                left.set()
+                thread.join()
+                assert not fused(), "a thread that leaves takes nothing away from one that is within"
+        left.set()
+        thread.join()
+        assert seen == [False] and fused()
