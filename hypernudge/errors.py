@@ -29,6 +29,11 @@ def one_line(error: object) -> str:
     return text if len(text) <= 2 * LONGEST else f"{text[: 2 * LONGEST]}..."
 
 
+def last_line(traceback: str) -> str:
+    """Return what a traceback ends with: the error itself."""
+    return traceback.strip().rpartition("\n")[2]
+
+
 def shown(value: object) -> str:
     """Return a value for an error message: on one line, of bounded length."""
     try:

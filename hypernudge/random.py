@@ -59,5 +59,9 @@ class Streams:
         return stream(self.seed, *address)
 
     def integer(self, *address: Address) -> int:
-        """Return the 63-bit integer at `address`, for example the seed of a trial's training."""
+        """Return the 63-bit integer at `address`."""
         return integer(self.seed, *address)
+
+    def trial_seed(self, trial: int) -> int:
+        """Return the seed of a trial's initialisation and data order."""
+        return self.integer("trial", trial)

@@ -119,6 +119,10 @@ class SearchSpace:
         """Names in order."""
         return tuple(parameter.name for parameter in self.parameters)
 
+    def middle(self) -> Config:
+        """Return the configuration in the middle of the unit cube."""
+        return self.decode([0.5] * len(self))
+
     @property
     def continuous(self) -> tuple[Real, ...]:
         """The continuous hyper-parameters, in order: those a warm start may move."""

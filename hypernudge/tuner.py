@@ -15,7 +15,7 @@ from typing import Any
 from hypernudge.engine.base import Engine, SpeculativeEngine
 from hypernudge.engine.clock import SimulatedEngine
 from hypernudge.engine.requirements import TASK, check_cost, check_task
-from hypernudge.errors import is_whole, one_line, require, require_positive
+from hypernudge.errors import is_whole, last_line, one_line, require, require_positive
 from hypernudge.random import Streams
 from hypernudge.registry import check_instance, instance, takes
 from hypernudge.renamed import accepts
@@ -110,7 +110,7 @@ def tune(
     policy = _policy(warm_start, trained)
     supplied: dict[str, Any] = {
         "task": trained,
-        "seed_of": trial_seed(Streams(int(seed))),
+        "seed_of": Streams(int(seed)).trial_seed,
         "workers": workers,
         "flops_per_second": flops_per_second,
         "deadline": budget,
@@ -237,7 +237,7 @@ def _steps(
 ) -> Generator[None, None, Study]:
     """Run a study whose arguments are checked; see `iter_study`."""
     streams = Streams(seed)  # a seed of NumPy is the same seed
-    sign = -1 if about.direction == "minimize" else 1
+    sign = about.sign
     ahead = engine if isinstance(engine, SpeculativeEngine) else None
     batch_size = ahead.measurement_batch_size if ahead else 1
     nudge = WarmStartRunner(policy, task, streams, scheduler, batch_size)
@@ -317,7 +317,7 @@ def _decided(
         note(report)
         stalled = stalled + 1 if report.outcome == "failed" and report.finished <= report.started else 0
         if stalled >= STALLED:
-            cause = one_line((report.error or "").strip().splitlines()[-1])
+            cause = one_line(last_line(report.error or ""))
             raise RuntimeError(f"tune: the last {stalled} trials failed before they were trained: {cause}")
 
 
@@ -341,8 +341,3 @@ def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> H
     if events:
         engine.restore(list(running.values()), now)
     return history
-
-
-def trial_seed(streams: Streams) -> Callable[[int], int]:
-    """Return the map from a trial's number to the seed of its initialisation and data order."""
-    return lambda trial: streams.integer("trial", trial)

@@ -201,9 +201,10 @@ def ordinary_loop(work: Workload, hp: dict[str, float]) -> Callable[[], None]:
 
 
 def members_of(task: GradientTask, count: int) -> list[Trajectory]:
+    """Return fresh members that differ in all but the learning rate."""
     streams = Streams(0)
     return [
-        Trajectory(task.space.sample(streams("config", i)).replace(lr=0.01), streams.integer("trial", i))
+        Trajectory(task.space.sample(streams("config", i)).replace(lr=0.01), streams.trial_seed(i))
         for i in range(count)
     ]
 

@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+from benchmarks.engine.workloads import members_of
 from benchmarks.gpu.timing import interleaved, summary
 from hypernudge.batching import stacked_values
 from hypernudge.engine.cohort import sgd_step_, shape_of
 from hypernudge.engine.trainer import Population
-from hypernudge.engine.trajectory import Trajectory
 from hypernudge.optimizers import SGD
-from hypernudge.random import Streams
 from hypernudge.tasks.builtin import supervised
 from hypernudge.tasks.networks import build_network
 from hypernudge.tasks.supervised.augment import translate
@@ -66,15 +65,6 @@ def _measure(
         inner, dict(zip(inner, (1, *members), strict=True)), device, 0.4 * limit, rounds
     )
     return result
-
-
-def members_of(task: SupervisedTask, count: int) -> list[Trajectory]:
-    """Return fresh members that differ in all but the learning rate."""
-    streams = Streams(0)
-    return [
-        Trajectory(task.space.sample(streams("config", i)).replace(lr=0.01), streams.integer("trial", i))
-        for i in range(count)
-    ]
 
 
 def _placed(task: SupervisedTask, model: dict[str, Any], device: torch.device) -> tuple[nn.Module, Any]:

@@ -28,9 +28,8 @@ def hypernudge(workers: int) -> Outcome:
     from hypernudge import ASHA, tune
     from hypernudge.engine.population import PopulationEngine
     from hypernudge.random import Streams
-    from hypernudge.tuner import trial_seed
 
-    engine = PopulationEngine(task(), trial_seed(Streams(0)), workers, threads=os.cpu_count() or 1)
+    engine = PopulationEngine(task(), Streams(0).trial_seed, workers, threads=os.cpu_count() or 1)
     scheduler = ASHA(task().space, max_units=UNITS, eta=ETA, max_trials=TRIALS)
     study = tune(task(), scheduler, seed=0, engine=engine)
     return len(study.history.trials), study.best()[1].validation

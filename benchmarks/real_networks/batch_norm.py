@@ -19,7 +19,7 @@ from hypernudge.random import Streams
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.vision.task import ImageClassification
 from hypernudge.trial import History
-from hypernudge.warmstart.measurement.measure import curvature_rates, trial_seed_of
+from hypernudge.warmstart.measurement.measure import curvature_rates
 from hypernudge.warmstart.measurement.probe import Probe
 
 SCALES = (0.5, 1.0, 2.0)
@@ -69,7 +69,7 @@ def main() -> int:
                 streams = Streams(seed)
                 config = task.space.sample(streams("config", 0))
                 probes.append(round(Probe()(task, "probe", config, History(), streams).value, 3))
-                rates = curvature_rates(task, [config], [trial_seed_of(streams, 0)], 96)
+                rates = curvature_rates(task, [config], [streams.trial_seed(0)], 96)
                 first.append(round(torch.tensor(rates[0][0]).log10().item(), 3))
             line = {
                 "statistics": "running" if running else "batch",

@@ -28,7 +28,7 @@ from hypernudge.registry import resolve
 from hypernudge.schedulers.base import Decision, Scheduler
 from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.trial import History
-from hypernudge.tuner import trial_seed, tune
+from hypernudge.tuner import tune
 
 SCHEDULERS = ("random", "hyperband", "asha", "asha_stopping", "pasha", "bohb")
 WORKERS = (1, 8, 64, 512)
@@ -56,7 +56,7 @@ class Timed:
 def run(task: Tabulated, name: str, workers: int, trials: int, target: float, seed: int) -> dict[str, Any]:
     """Return when the target was reached, when the study ended, and what the decisions cost."""
     scheduler = Timed(resolve("scheduler", name)(task.space, max_units=MAX_UNITS, max_trials=trials))
-    engine = SerialEngine(task, trial_seed(Streams(seed)), workers, 1.0)
+    engine = SerialEngine(task, Streams(seed).trial_seed, workers, 1.0)
     study = tune(task, scheduler, seed=seed, engine=engine)
     units = [unit for report in study.reports for unit in report.units]
     reached = [unit.time for unit in units if unit.validation >= target]

@@ -74,7 +74,7 @@ def check_cost(task: Task, needed: bool) -> None:
         InvalidArgumentError: In one line, with the error that the task raised as its cause.
     """
     try:
-        flops = unit_flops(task, task.space.decode([0.5] * len(task.space)))
+        flops = unit_flops(task, task.space.middle())
     except InvalidArgumentError:
         raise
     except Exception as error:

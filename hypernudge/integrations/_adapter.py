@@ -94,7 +94,7 @@ class WarmStartAdapter:
         absent = [name for name in task.space.names if name not in self.space]
         if not absent:
             return
-        middle = self.space.decode([0.5] * len(self.space))
+        middle = self.space.middle()
         try:
             with torch.no_grad():
                 task.loss(task.init(0), task.batch(0, 0), middle)

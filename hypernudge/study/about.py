@@ -34,3 +34,8 @@ class About:
     direction: Direction = "maximize"
     max_units: int | None = None
     created: str = ""
+
+    @property
+    def sign(self) -> int:
+        """What scores are multiplied by so that larger is better."""
+        return -1 if self.direction == "minimize" else 1

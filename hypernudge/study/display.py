@@ -21,7 +21,7 @@ def html(study: Study) -> str:
     """Return what a notebook shows: facts, and the best trials."""
     facts = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study))
     scored = [trial for trial in study.trials if trial.best is not None]
-    sign = -1 if study.direction == "minimize" else 1
+    sign = study.about.sign
     scored.sort(key=lambda trial: -sign * trial.value)
     rows = "".join(
         f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td><td>{escape(t.status)}</td>"

@@ -133,7 +133,8 @@ class EventCodec:
         return Report(job, data["outcome"], started, finished, units, flops, wall, data["error"])
 
     def _parameter(self, name: str) -> HyperParameter | None:
-        return next((p for p in self._space.parameters if p.name == name), None)
+        known = name in self._space
+        return self._space[name] if known else None
 
     def _config(self, config: Mapping[str, Any]) -> Data:
         return {name: self._value(name, value) for name, value in config.items()}

@@ -136,7 +136,6 @@ class KeptStudy:
             InvalidArgumentError: If it has a writer, was begun with other arguments, or is damaged.
             OSError: If it cannot be opened.
         """
-        sign = -1 if about.direction == "minimize" else 1
         test = self.options["test"]
         with contextlib.ExitStack() as stack:
             store = self._store(stack, task, scheduler, policy, engine, about)
@@ -144,7 +143,7 @@ class KeptStudy:
             if store is not None and isinstance(task, KeptOnDisk):
                 on_disk = stack.enter_context(task.kept_in(store.folder / TRIALS))
             best = BestUnit(
-                sign,
+                about.sign,
                 None if store is None else store.folder / BEST,
                 at_once=on_disk,
                 score_test=test == "best",
@@ -195,8 +194,7 @@ class KeptStudy:
         header = header_of(task, scheduler, policy, engine, self.options)
         names = {"scheduler": about.scheduler, "warm_start": about.warm_start, "max_units": about.max_units}
         header["names"] = names
-        sign = -1 if about.direction == "minimize" else 1
-        store = Store(self.folder, header, task.space, sign)
+        store = Store(self.folder, header, task.space, about.sign)
         stack.callback(store.close)
         return store
 

@@ -43,10 +43,8 @@ class Progress:
     ) -> None:
         self._study, self._max_trials, self._shows, self._clock = study, max_trials, shows, clock
         self._begun, self._before = clock(), 0.0
-        self._best: tuple[float, int, int] | None = None  # score, trial, unit
         self._rungs: Counter[int] = Counter()
         self._units, self._fresh, self._trials, self._lost, self._now = 0, 0, 0, 0, 0.0
-        self._sign = -1 if study.direction == "minimize" else 1
         for event in study.history.events:
             self.apply(event)
         self._before, self._fresh = self.share, 0
@@ -61,10 +59,6 @@ class Progress:
             self._now = max(self._now, event.finished)
             self._rungs[event.job.until] += event.outcome == "ok"
             self._lost += event.outcome in ("diverged", "failed")
-            for unit in event.units:
-                better = self._best is None or unit.validation > self._best[0]
-                if math.isfinite(unit.validation) and better:
-                    self._best = unit.validation, event.job.trial, unit.unit
 
     def update(self, event: Event) -> None:
         """Take in an event, and show it if it is a report."""
@@ -87,10 +81,11 @@ class Progress:
         """Return the present state in words."""
         name, wall = self._study.about.metric, self._clock() - self._begun
         best = "no score yet"
-        if self._best is not None:
-            score, trial, unit = self._best
+        found = self._study._best_unit()
+        if found is not None:
+            trial, unit = found
             config = values(self._study.history.trials[trial].config)
-            best = f"best {name} {self._sign * score:.6g} (trial {trial}, unit {unit}: {config})"
+            best = f"best {name} {unit.validation:.6g} (trial {trial}, unit {unit.unit}: {config})"
         rungs = " ".join(f"{until}:{count}" for until, count in sorted(self._rungs.items()) if count)
         of = f"/{self._max_trials}" if self._max_trials else ""
         lost = f", {self._lost} failed or diverged" if self._lost else ""

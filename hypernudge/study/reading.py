@@ -41,25 +41,24 @@ def _kept_study(path: Path, kind: type[Study]) -> Study:
     try:
         header = header_in(path, lines)
         arguments, names = header["arguments"], header["names"]
-        space, direction = read_space(arguments["space"]), arguments["direction"]
-        sign = -1 if direction == "minimize" else 1
-        found = read_contents(path, space, sign)
-        assert found is not None  # it has a line
-        arguments = found.arguments
         about = About(
             arguments["task"]["name"],
             arguments["task"].get("metric", "score"),
-            space,
+            read_space(arguments["space"]),
             names["scheduler"],
             names["warm_start"],
-            direction,
+            arguments["direction"],
             names["max_units"],
-            str(found.header["created"]),
+            str(header["created"]),
         )
+        assert about.space is not None
+        found = read_contents(path, lines, about.space, about.sign)
+        assert found is not None  # it has a line
+        arguments = found.arguments
         budget, seed = read_number(arguments["budget"]), int(arguments["seed"])
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedStudyError(path, f"line 1 is no header ({type(error).__name__}: {error})") from None
-    best = BestUnit(sign, path.parent / BEST)
+    best = BestUnit(about.sign, path.parent / BEST)
     history = History.replay(found.events, about.max_units)
     for event in history.events:
         if isinstance(event, Report):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from hypernudge.errors import last_line
 from hypernudge.space import Config
 from hypernudge.study.events import signed
 from hypernudge.trial import Event, History, Job, Nudge, Report, Started, Status, UnitResult
@@ -58,20 +59,26 @@ class TrialResult:
     def cause(self) -> str:
         """The last line of its error, or that it diverged; empty if it did neither."""
         if self.error:
-            return self.error.strip().splitlines()[-1]
+            return last_line(self.error)
         return "the loss or the score was not finite" if self.status == "diverged" else ""
 
 
 class TrialTable:
-    """The trials of a history, event by event: a projection.
+    """The trials of a history and the best unit of all, event by event: a projection.
 
     Args:
         sign: What scores are multiplied by.
+
+    Attributes:
+        trials: In the order of their starts.
+        best: Trial and unit with the best score, the earliest on ties; None before there is one.
     """
 
     def __init__(self, sign: int) -> None:
         self._sign = sign
         self.trials: list[TrialResult] = []
+        self.best: tuple[int, UnitResult] | None = None
+        self._least = (math.inf, math.inf, 0)  # that unit's -score, time and trial
 
     def apply(self, event: Event) -> None:
         """Take in the next event."""
@@ -88,6 +95,10 @@ class TrialTable:
     def _report(self, report: Report) -> None:
         trial = self.trials[report.job.trial]
         trial.units.extend(report.units)
+        for unit in report.units:
+            place = -self._sign * unit.validation, unit.time, trial.number
+            if math.isfinite(unit.validation) and place < self._least:
+                self.best, self._least = (trial.number, unit), place
         trial.finished, trial.error = report.finished, report.error
         trial.flops += report.flops
         trial.wall_seconds += report.wall_seconds
@@ -99,9 +110,9 @@ class TrialTable:
             trial.status = report.outcome
 
 
-def trials_of(history: History, sign: int) -> list[TrialResult]:
+def table_of(history: History, sign: int) -> TrialTable:
     """Return the trials of a history; kept with it, so that each event is read once."""
-    return history.project(("results", sign), lambda: TrialTable(sign)).trials
+    return history.project(("results", sign), lambda: TrialTable(sign))
 
 
 def none_scored(trials: list[TrialResult]) -> str:

@@ -65,7 +65,7 @@ class Session:
         self.study, self._store, self._best = study, store, best
         self._callbacks, self._progress = callbacks, progress
         self._until = None if timeout is None else time.monotonic() + timeout
-        self._sign = -1 if study.direction == "minimize" else 1
+        self._sign = study.about.sign
 
     def note(self, event: Event) -> None:
         """Take in an event that has just entered the history.

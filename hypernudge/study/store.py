@@ -39,7 +39,6 @@ class Contents:
         events: The study's events.
         keep: Lines that stay when it goes on; what was decided and not submitted is decided again.
         ended: Why the study was done, if it is.
-        lines: The file.
     """
 
     header: dict[str, Any]
@@ -47,21 +46,19 @@ class Contents:
     events: list[Event]
     keep: int
     ended: str | None
-    lines: Lines
 
 
-def read_contents(path: Path, space: SearchSpace, sign: int) -> Contents | None:
-    """Return what a study's file says; None if there is none, or its first line was never finished.
+def read_contents(path: Path, lines: Lines, space: SearchSpace, sign: int) -> Contents | None:
+    """Return what the lines of a study's file say; None if its first line was never finished.
 
     Raises:
         DamagedStudyError: If it is damaged, or is no study of this version.
     """
-    lines = read_lines(path)
     if not lines.entries:
         return None
     header = header_in(path, lines)
     codec = EventCodec(space, sign)
-    found = Contents(header, header["arguments"], [], len(lines.entries), None, lines)
+    found = Contents(header, header["arguments"], [], len(lines.entries), None)
     for index, entry in enumerate(lines.entries[1:], 2):
         try:
             if entry["event"] == "opened":
@@ -127,12 +124,11 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock(stack)
             path = folder / FILE
-            found = read_contents(path, space, sign)
+            lines = read_lines(path)
+            found = read_contents(path, lines, space, sign)
             if found is not None:
                 check_same(folder, found.arguments, header["arguments"])
-            self._log = LogWriter(
-                path, read_lines(path) if found is None else found.lines, found.keep if found else 0
-            )
+            self._log = LogWriter(path, lines, found.keep if found else 0)
             stack.callback(self._log.close)
             self._codec = EventCodec(space, sign)
             self.events: list[Event] = []

@@ -14,7 +14,7 @@ from hypernudge.study import display, frames, optuna_export, reading
 from hypernudge.study.about import About, Direction
 from hypernudge.study.best import BestUnit, Kept
 from hypernudge.study.events import signed
-from hypernudge.study.results import TrialResult, none_scored, trials_of
+from hypernudge.study.results import TrialResult, none_scored, table_of
 from hypernudge.trial import History, Report, Trial, UnitResult
 from hypernudge.warmstart.failures import total_failure
 
@@ -64,14 +64,10 @@ class Study:
         return self.about.direction
 
     @property
-    def _sign(self) -> int:
-        return -1 if self.direction == "minimize" else 1
-
-    @property
     def reports(self) -> list[Report]:
         """All reports in clock order."""
         events = self.history.events
-        return [signed(event, self._sign) for event in events if isinstance(event, Report)]
+        return [signed(event, self.about.sign) for event in events if isinstance(event, Report)]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -84,7 +80,7 @@ class Study:
     @property
     def trials(self) -> Sequence[TrialResult]:
         """All trials with their units, in the order of their starts. Read only."""
-        return trials_of(self.history, self._sign)
+        return table_of(self.history, self.about.sign).trials
 
     def best(self) -> tuple[Trial, UnitResult]:
         """Return the trial and unit with the best validation score, the earliest on ties.
@@ -100,16 +96,7 @@ class Study:
         return self.history.trials[number], best if math.isnan(kept) else replace(best, test=kept)
 
     def _best_unit(self) -> tuple[int, UnitResult] | None:
-        results = [
-            (-self._sign * unit.validation, unit.time, trial.number, unit)
-            for trial in self.trials
-            for unit in trial.units
-            if math.isfinite(unit.validation)
-        ]
-        if not results:
-            return None
-        _, _, number, best = min(results, key=lambda item: item[:3])
-        return number, best
+        return table_of(self.history, self.about.sign).best
 
     @property
     def best_trial(self) -> TrialResult:

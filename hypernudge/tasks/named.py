@@ -85,7 +85,7 @@ class NamedParts:
             return build_network({**self.model, **own}, shape, classes)
 
         with seeded(0):
-            build({**self.fixed, **self.space.decode([0.5] * len(self.space))})
+            build({**self.fixed, **self.space.middle()})
         return build
 
     def _options(self, reads: set[str]) -> list[str]:

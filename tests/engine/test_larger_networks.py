@@ -60,7 +60,7 @@ def in_float64(task):
 def test_population_is_serial(make, max_batched_flops, dtype, tolerance):
     task = in_float64(make()) if dtype == "float64" else make()
     configs = [task.space.sample(STREAMS("config", i)).replace(lr=0.01) for i in range(3)]
-    seeds = [STREAMS.integer("trial", i) for i in range(3)]
+    seeds = [STREAMS.trial_seed(i) for i in range(3)]
     members = [Trajectory(config, seed) for config, seed in zip(configs, seeds, strict=True)]
     Population(task, max_batched_flops=max_batched_flops, threads=2).train(members)
     for member, config, seed in zip(members, configs, seeds, strict=True):

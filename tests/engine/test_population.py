@@ -17,11 +17,10 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.task import GradientTask
 from hypernudge.trial import Job
-from hypernudge.tuner import trial_seed
 from tests.engine.tasks import Branching, Fragile, Quadratic, digits, table
 
 STREAMS = Streams(5)
-SEED_OF = trial_seed(STREAMS)
+SEED_OF = STREAMS.trial_seed
 
 
 def config(task, number, **changes):

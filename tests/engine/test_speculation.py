@@ -10,7 +10,6 @@ from hypernudge.engine.serial import SerialEngine
 from hypernudge.random import Streams
 from hypernudge.schedulers.base import Resume, Start
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
-from hypernudge.tuner import trial_seed
 from tests.engine.tasks import Quadratic, digits
 
 STREAMS = Streams(5)
@@ -64,7 +63,7 @@ class Blind(ASHA):
 @pytest.mark.parametrize("make", [Quadratic, lambda: digits("mlp")], ids=["quadratic", "digits"])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_it_saves_rounds_and_changes_no_decision(make, workers, monkeypatch):
-    task, seed_of = make(), trial_seed(Streams(0))
+    task, seed_of = make(), Streams(0).trial_seed
     arguments = {"max_units": 27, "eta": 3, "max_trials": 40}
     studies, rounds = [], []
     for scheduler in (Blind(task.space, **arguments), ASHA(task.space, **arguments)):

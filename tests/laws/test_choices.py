@@ -16,7 +16,6 @@ from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.task import GradientTask
 from hypernudge.trial import History
-from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored
 
@@ -152,7 +151,7 @@ def test_trials_are_measured_together_only_with_the_same_choice():
 def test_engines_keep_cohorts_of_one_choice_apart():
     task = Chosen("lists")
     search = build("scheduler", {"name": "random", "max_units": 1, "max_trials": 12}, space=task.space)
-    fast = tune(task, search, seed=2, engine=PopulationEngine(task, trial_seed(Streams(2)), 6), test="every")
+    fast = tune(task, search, seed=2, engine=PopulationEngine(task, Streams(2).trial_seed, 6), test="every")
     slow = tune(task, search, seed=2, workers=6, test="every")
     assert [r.score for r in fast.reports] == pytest.approx([r.score for r in slow.reports], rel=1e-5)
 

@@ -18,7 +18,7 @@ from hypernudge.registry import REGISTRY, resolve
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.trial import Report, Started
-from hypernudge.tuner import iter_study, trial_seed, tune
+from hypernudge.tuner import iter_study, tune
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.ohgw import OHGW
 from hypernudge.warmstart.policies.random_step import RandomStep
@@ -39,7 +39,7 @@ def course(study):
 
 
 def engine_for(task, seed, budget, population=None, workers=4):
-    return PopulationEngine(task, trial_seed(Streams(seed)), workers, 1e9, budget, population)
+    return PopulationEngine(task, Streams(seed).trial_seed, workers, 1e9, budget, population)
 
 
 def budget_of(task, units):
@@ -157,7 +157,7 @@ def test_killed_at_any_point_a_study_goes_on_as_it_would_have(scheduler, engine)
     budget = budget_of(task, 28)
 
     def make():
-        return ENGINES[engine](task, trial_seed(Streams(seed)), 4, 1e9, budget)
+        return ENGINES[engine](task, Streams(seed).trial_seed, 4, 1e9, budget)
 
     options = {"seed": seed, "budget": budget, "warm_start": CurvatureBand()}
     whole = course(tune(task, decide, engine=make(), **options, test="every"))
@@ -177,7 +177,7 @@ def test_five_members_make_an_engine(scheduler, warm_start):
     task = digits("mlp", steps_per_unit=2)
     budget = budget_of(task, 16)
     decide = scheduler(task.space, max_units=9)
-    engine = MinimalEngine(task, trial_seed(Streams(2)), 4, 1e9, budget)
+    engine = MinimalEngine(task, Streams(2).trial_seed, 4, 1e9, budget)
     found = tune(task, decide, seed=2, budget=budget, engine=engine, warm_start=warm_start, test="every")
     expected = tune(task, decide, seed=2, budget=budget, workers=4, warm_start=warm_start, test="every")
     assert course(found) == course(expected)
@@ -186,7 +186,7 @@ def test_five_members_make_an_engine(scheduler, warm_start):
 
 def test_only_the_population_speculates():
     task = digits("mlp", steps_per_unit=1)
-    arguments = (task, trial_seed(Streams(0)), 1, 1e9, float("inf"))
+    arguments = (task, Streams(0).trial_seed, 1, 1e9, float("inf"))
     speculates = {name: isinstance(engine(*arguments), SpeculativeEngine) for name, engine in ENGINES.items()}
     assert speculates == {"serial": False, "population": True, "minimal": False}
 

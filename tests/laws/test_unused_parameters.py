@@ -19,7 +19,6 @@ from hypernudge.schedulers.random import RandomSearch
 from hypernudge.space import Real, SearchSpace
 from hypernudge.task import GradientTask
 from hypernudge.trial import History
-from hypernudge.tuner import trial_seed
 from hypernudge.workspace import Workspace
 from tests.unroll import unroll
 
@@ -82,7 +81,7 @@ def test_engines_train_as_if_it_were_not_there(rule):
     search = RandomSearch(SPACE, max_units=2, max_trials=6)
     found = scores(tune(task, search, seed=0, workers=3, test="every"))
     assert found == scores(tune(without, search, seed=0, workers=3, test="every")) and all(map(len, found))
-    engine = PopulationEngine(task, trial_seed(Streams(0)), 3)
+    engine = PopulationEngine(task, Streams(0).trial_seed, 3)
     together = scores(tune(task, search, seed=0, engine=engine, test="every"))
     assert len(together) == 6
     for fast, slow in zip(together, found, strict=True):
@@ -156,7 +155,7 @@ def loss_of(model, batch):
 def test_many_are_measured_at_once():
     task = Mine()
     for warm_start in ("literal", "curvature_band"):
-        engine = PopulationEngine(task, trial_seed(Streams(0)), 3, population=Population(task))
+        engine = PopulationEngine(task, Streams(0).trial_seed, 3, population=Population(task))
         study = tune(
             task,
             RandomSearch(SPACE, max_units=1, max_trials=5),

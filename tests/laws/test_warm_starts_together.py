@@ -12,7 +12,6 @@ from hypernudge.engine.population import PopulationEngine
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.trial import History
-from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.base import SupportsBatchMeasurement
 from hypernudge.warmstart.policies.curvature_band import CurvatureBand
 from hypernudge.warmstart.policies.ohgw import OHGW
@@ -94,7 +93,7 @@ def test_a_task_that_cannot_be_batched_is_measured_one_by_one():
 def test_one_that_raises_fails_alone():
     class Picky(Quadratic):
         def batch(self, seed, step):
-            if seed == Streams(0).integer("trial", 2):
+            if seed == Streams(0).trial_seed(2):
                 raise OSError("the disk is gone")
             return super().batch(seed, step)
 
@@ -119,7 +118,7 @@ def test_a_study_measures_few_times_and_pays_for_every_trial(policy, scheduler):
 
     options = {"seed": 2, "warm_start": Counting(**vars(policy))}
     decide = scheduler(task.space, max_units=3, max_trials=20)
-    engine = PopulationEngine(task, trial_seed(Streams(2)), workers=4)
+    engine = PopulationEngine(task, Streams(2).trial_seed, workers=4)
     fast = tune(task, decide, engine=engine, **options, test="every")
     together = list(calls)
     slow = tune(task, decide, workers=4, **options, test="every")

@@ -75,7 +75,7 @@ def test_no_unit_of_a_module_is_trained_twice(tmp_path, monkeypatch):
     assert any(trial.status == "diverged" for trial in study.trials)
     count = sum(len(trial.units) for trial in study.trials)
     assert len(finished) == count + len(failed)
-    seeds = {Streams(0).integer("trial", trial.number) for trial in failed}
+    seeds = {Streams(0).trial_seed(trial.number) for trial in failed}
     twice = {key for key in finished if trained.count(key) > 1}
     assert all(seed in seeds for seed, _ in twice)  # what raises has trained no unit: it raises again
     assert study.best_value == whole.best_value

@@ -58,7 +58,7 @@ def test_the_best_weights_are_those_of_the_best_unit(engine, direction, tmp_path
     assert bowl.score(study.best_weights(), "validation") == study.best_value
     assert len(list((tmp_path / "best").iterdir())) == 1
     trial, unit = study.best()
-    state = bowl.start(Streams(3).integer("trial", trial.number))
+    state = bowl.start(Streams(3).trial_seed(trial.number))
     for _ in range(unit.unit):
         bowl.advance(state, trial.config)
     torch.testing.assert_close(state.params["w"].detach(), study.best_weights()["w"])

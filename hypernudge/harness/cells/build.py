@@ -64,7 +64,7 @@ def prepare(spec: dict[str, Any]) -> Prepared:
     """
     task = build_task(spec)
     scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
-    unit_flops = task.unit_flops(task.space.decode([0.5] * len(task.space)))
+    unit_flops = task.unit_flops(task.space.middle())
     declared = {
         "target": spec["target"],
         "metric": spec["task"]["metric"],

@@ -34,7 +34,7 @@ from hypernudge.space import SearchSpace
 from hypernudge.study.study import Study
 from hypernudge.task import GradientTask, Task
 from hypernudge.trial import Event, Job, Started
-from hypernudge.tuner import trial_seed, tune
+from hypernudge.tuner import tune
 
 
 def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def engine_of(spec: dict[str, Any], prepared: Prepared, seed: int, **shared: Any
         "engine",
         spec["engine"],
         task=prepared.task,
-        seed_of=trial_seed(Streams(seed)),
+        seed_of=Streams(seed).trial_seed,
         workers=declared["workers"],
         flops_per_second=declared["flops_per_second"],
         deadline=declared["budget_seconds"],

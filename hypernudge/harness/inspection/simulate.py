@@ -13,7 +13,7 @@ from hypernudge.study.study import Study
 from hypernudge.tasks.curves.lcbench import LCBench
 from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.trial import Event, Job
-from hypernudge.tuner import trial_seed, tune
+from hypernudge.tuner import tune
 
 
 def simulate(
@@ -29,9 +29,9 @@ def simulate(
     Events are dictionaries: `decision` (start or resume of a trial, as it is taken), then the incumbent curve
     (`incumbent`: whenever the best validation score improves on the clock), and a last `result`.
     """
-    middle = task.unit_flops(task.space.decode([0.5] * len(task.space)))
+    middle = task.unit_flops(task.space.middle())
     deadline = units * middle / workers
-    engine = SerialEngine(task, trial_seed(Streams(seed)), workers, 1.0, deadline)
+    engine = SerialEngine(task, Streams(seed).trial_seed, workers, 1.0, deadline)
 
     def observe(event: Event) -> None:
         if isinstance(event, Job):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hypernudge import console
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, last_line
 from hypernudge.evidence.loading.outcomes import Curves, outcomes
 from hypernudge.harness.cells.leftovers import sweep
 from hypernudge.harness.cells.provenance import provenance
@@ -132,7 +132,7 @@ def _all_crashed(variation: Variation, records: Sequence[dict[str, Any]]) -> str
     """Return what is to be said if no cell of a variation ran to its end; empty if one did."""
     if not records or any(record["status"] != "crashed" for record in records):
         return ""
-    reason = str(records[0]["errors"][0]["traceback"]).strip().splitlines()[-1]
+    reason = last_line(records[0]["errors"][0]["traceback"])
     return f"{variation.run_id}: all of its {counted(len(records), 'cell')} crashed, the first with {reason}"
 
 

@@ -83,7 +83,7 @@ class AroundCurvature:
 
         differentiable = needs_gradient(task, self.name)
         needs_rate(task.space, self.name)
-        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        seeds = [streams.trial_seed(number) for number in numbers]
         found = measure.curvature_rates(differentiable, list(configs), seeds, self.batch_size)
         return [(math.log10(lr_star) if lr_star > 0 else math.nan, flops) for lr_star, flops in found]
 

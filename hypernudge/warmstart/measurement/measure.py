@@ -25,7 +25,6 @@ from hypernudge.hypergradient.curvature import gradient_difference, loss_differe
 from hypernudge.hypergradient.objectives import HasLoss, Objective
 from hypernudge.hypergradient.stacked import stacked_batch, stacked_params
 from hypernudge.optimizers import Params
-from hypernudge.random import Streams
 from hypernudge.space import Config, Real
 from hypernudge.task import Batch, GradientTask, Task
 from hypernudge.warmstart.requirements import needs_continuous
@@ -244,11 +243,6 @@ def stepped(
         for p in parameters
         if p.name in gradient
     }
-
-
-def trial_seed_of(streams: Streams, trial: int) -> int:
-    """Seed of the trial's initialisation and data order, the one the engine will train it with."""
-    return streams.integer("trial", trial)
 
 
 def _floating(params: Params) -> Tensor:

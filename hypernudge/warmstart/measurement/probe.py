@@ -76,7 +76,7 @@ class Probe:
         The first that nobody has begun to measure: workers of another tool may start several at once, and a
         user may have chosen the first configurations.
         """
-        from hypernudge.warmstart.measurement.measure import trial_seed_of, walk
+        from hypernudge.warmstart.measurement.measure import walk
 
         for trial in history.trials:
             if PROBE in trial.nudge.measurements:
@@ -88,7 +88,7 @@ class Probe:
         differentiable = needs_gradient(task, policy)
         at = differentiable.at(config)
         size = self.samples(at)
-        seed = trial_seed_of(streams, number)
+        seed = streams.trial_seed(number)
         found, flops = at.counted(
             f"probe of {self.steps} x {size}",
             lambda: walk(differentiable, config, seed, self.steps, size),

@@ -86,7 +86,7 @@ class OHGW:
         from hypernudge.warmstart.measurement import measure
 
         differentiable = needs_gradient(task, self.policy)
-        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        seeds = [streams.trial_seed(number) for number in numbers]
         descents = [Descent(config) for config in configs]
         for index in range(self.steps):
             going = [i for i, descent in enumerate(descents) if descent.finite]

@@ -62,7 +62,7 @@ class RandomStep:
         from hypernudge.warmstart.measurement import measure
 
         differentiable = needs_gradient(task, self.name)
-        seeds = [measure.trial_seed_of(streams, number) for number in numbers]
+        seeds = [streams.trial_seed(number) for number in numbers]
         spec = measure.HyperGradientSpec(self.objective, self.batch_size)
         return measure.hyper_gradients(differentiable, configs, seeds, spec)
 

@@ -10,7 +10,6 @@ from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.task import TrainingState
 from hypernudge.trial import Config, History, Job
-from hypernudge.tuner import trial_seed
 from hypernudge.warmstart.measurement.measure import (
     HyperGradientSpec,
     curvature_rate,
@@ -238,7 +237,7 @@ def test_the_population_is_the_serial_engine(model, device):
         assert all(report.error is None for report in reports)
         return [(unit.validation, unit.test) for report in reports for unit in report.units]
 
-    serial = scores(lambda task: SerialEngine(task, trial_seed(streams), workers=5))
-    together = scores(lambda task: PopulationEngine(task, trial_seed(streams), workers=5, device=device))
+    serial = scores(lambda task: SerialEngine(task, streams.trial_seed, workers=5))
+    together = scores(lambda task: PopulationEngine(task, streams.trial_seed, workers=5, device=device))
     for a, b in zip(serial, together, strict=True):
         assert b == pytest.approx(a, abs=1e-10)
