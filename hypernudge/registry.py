@@ -25,6 +25,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "breast_cancer_mlp": "hypernudge.tasks.builtin:breast_cancer_mlp",
         "image_classification": "hypernudge.tasks.vision.task:ImageClassification",
         "language_model": "hypernudge.tasks.language.task:LanguageModel",
+        "xgboost": "hypernudge.tasks.tabular.task:XGBoostTask",
     },
     "model": {
         "mlp": "hypernudge.tasks.networks.mlp:MLP",

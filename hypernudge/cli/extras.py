@@ -16,6 +16,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "trackers": ("mlflow", "sqlalchemy", "alembic", "wandb"),
     "notebook": ("nbclient", "ipykernel", "nbformat"),
     "surrogates": ("onnxruntime",),
+    "tabular": ("xgboost", "sklearn", "pandas"),
 }
 """Names under which the packages of each extra are imported."""
 

@@ -71,6 +71,28 @@ SPACES["language"] = SearchSpace(
         Real("label_smoothing", 0.0, 0.3),
     ]
 )
+# Boosted trees, by XGBoost's names, in the ranges of published studies (TabArena, YAHPO's rbv2_xgboost).
+_TREES = (
+    Real("eta", 5e-3, 1.0, log=True),
+    Integer("max_depth", 2, 12),
+    Real("min_child_weight", 1e-3, 100.0, log=True),
+    Real("subsample", 0.3, 1.0),
+    Real("colsample_bytree", 0.3, 1.0),
+    Real("lambda", 1e-4, 100.0, log=True),
+    Real("alpha", 1e-4, 100.0, log=True),
+    Real("gamma", 1e-6, 10.0, log=True),
+)
+SPACES["xgboost"] = SearchSpace(_TREES)
+SPACES["xgboost_three"] = SearchSpace([*_TREES[:4]])  # three continuous ones, and the depth
+SPACES["xgboost_ten"] = SearchSpace(
+    [
+        *_TREES,
+        Real("colsample_bylevel", 0.3, 1.0),
+        Real("colsample_bynode", 0.3, 1.0),
+        Real("max_delta_step", 1e-2, 10.0, log=True),
+        Categorical("grow_policy", ("depthwise", "lossguide")),
+    ]
+)
 
 
 def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:

@@ -35,6 +35,7 @@ from hypernudge.results.plan import Variation
 from hypernudge.schema import check_plain, rule_of
 from hypernudge.tasks.data.catalogue import builder_for
 from hypernudge.tasks.spaces import build_space
+from hypernudge.tasks.tabular.problems import metric_of as table_metric
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
@@ -44,7 +45,7 @@ EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.nam
 # Of registered tasks, where not accuracy in [0, 1], and not the space "mid": a plan is read without importing
 # what trains them.
 OTHER_METRICS: dict[str, tuple[str, list[float | None]]] = {"language_model": ("negative loss", [None, 0.0])}
-OTHER_SPACES = {"language_model": "language"}
+OTHER_SPACES = {"language_model": "language", "xgboost": "xgboost"}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -239,11 +240,15 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     except InvalidArgumentError as error:
         raise InvalidArgumentError(f"{where}.{error}") from None
     if task["name"] in REGISTRY["task"]:
-        if isinstance(task.get("dataset"), Mapping) and "table" in task["dataset"]:
+        if task["name"] == "xgboost":
+            from hypernudge.tasks.tabular.description import check_dataset
+
+            check_dataset(task.get("dataset"))
+        elif isinstance(task.get("dataset"), Mapping) and "table" in task["dataset"]:
             from hypernudge.tasks.data.tables import files_of
 
             files_of(task["dataset"])
-        metric, bounds_of = OTHER_METRICS.get(task["name"], ("accuracy", [0.0, 1.0]))
+        metric, bounds_of = _metric_of(task)
         task.setdefault("metric", metric)
         task.setdefault("metric_range", list(bounds_of))
         return
@@ -260,6 +265,13 @@ def _check_task(spec: dict[str, Any], where: str) -> None:
     ends = task["metric_range"]
     ascending = len(ends) == 2 and (None in ends or ends[0] < ends[1])
     require(ascending, f"{where}.task.metric_range", "must be [lowest, highest]", ends, "swap them")
+
+
+def _metric_of(task: Mapping[str, Any]) -> tuple[str, list[float | None]]:
+    """Return name and range of the score of a registered task."""
+    if task["name"] == "xgboost":
+        return table_metric(task)
+    return OTHER_METRICS.get(task["name"], ("accuracy", [0.0, 1.0]))
 
 
 def _evidence(given: Mapping[str, Any], variations: Sequence[Variation], part: bool) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def shipped_files() -> Iterator[Path]:
     root = shipped_root()
     yield from (Path(name) for name in FILES)
     for folder in FOLDERS:
-        yield from sorted(path.relative_to(root) for path in (root / folder).glob("*.yaml"))
+        yield from sorted(path.relative_to(root) for path in (root / folder).rglob("*.yaml"))
 
 
 def shipped_experiments() -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hypernudge.errors import InvalidArgumentError, one_line
+from hypernudge.errors import InvalidArgumentError, MissingExtraError, one_line
 from hypernudge.harness.planning.plan import Plan, unlabelled
 from hypernudge.registry import build
 from hypernudge.results.digests import digest
@@ -86,7 +86,7 @@ def _built(variation: Variation, kind: str, make: Callable[[], T]) -> T:
     where, name = f"variations.{variation.run_id}.{kind}", variation.spec[kind]["name"]
     try:
         return make()
-    except InvalidArgumentError as error:
+    except (InvalidArgumentError, MissingExtraError) as error:
         raise InvalidArgumentError(f"{where}: {one_line(error)}") from None
     except (Exception, SystemExit) as error:  # a user's constructor may raise anything
         reason = f"{type(error).__name__}: {one_line(error)}"

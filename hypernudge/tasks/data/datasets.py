@@ -44,7 +44,12 @@ class Dataset:
         return tuple(self.x["train"].shape[1:])
 
 
-def _sklearn_file(name: str) -> Path:
+def sklearn_file(name: str) -> Path:
+    """Return a data file that ships inside scikit-learn, without importing it.
+
+    Raises:
+        InvalidArgumentError: scikit-learn is not installed.
+    """
     spec = importlib.util.find_spec("sklearn")
     found = spec is not None and spec.origin is not None
     require(found, "dataset", "its file ships inside scikit-learn", name, "pip install hypernudge[harness]")
@@ -61,7 +66,7 @@ def split_indices(n: int, seed: int, fractions: tuple[float, float, float] = SPL
 
 
 def _digits(split_seed: int, inputs: str) -> Dataset:
-    with gzip.open(_sklearn_file("digits.csv.gz"), "rt") as file:
+    with gzip.open(sklearn_file("digits.csv.gz"), "rt") as file:
         table = np.loadtxt(file, delimiter=",")
     images = table[:, :64].reshape(-1, 1, 8, 8) / (16.0 if inputs == "scaled" else 1.0)
     labels = table[:, 64].astype(np.int64)
@@ -71,7 +76,7 @@ def _digits(split_seed: int, inputs: str) -> Dataset:
 
 
 def _breast_cancer(split_seed: int, inputs: str) -> Dataset:
-    table = np.loadtxt(_sklearn_file("breast_cancer.csv"), delimiter=",", skiprows=1)
+    table = np.loadtxt(sklearn_file("breast_cancer.csv"), delimiter=",", skiprows=1)
     return _table("breast_cancer", table[:, :30], table[:, 30].astype(np.int64), split_seed, inputs)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -66,17 +66,15 @@ class Description:
         require_flag("dataset.header", self.header)
         named = isinstance(self.name, str)
         require(named, "dataset.name", "must be text", self.name, "leave it out for the file's")
-        _check_columns("dataset.label", [self.label])
-        listed = isinstance(self.drop, list | tuple)
-        require(listed, "dataset.drop", "must be a list of columns", self.drop, "write [name]")
-        _check_columns("dataset.drop", self.drop)
+        check_columns("dataset.label", [self.label])
+        check_columns("dataset.drop", self.drop)
         if (bins := self.bins) is not None:
             numbers = isinstance(bins, list | tuple) and len(bins) > 0 and all(map(is_real, bins))
             ascending = numbers and all(a < b for a, b in pairwise(bins))
             require(ascending, "dataset.bins", "must be a list of ascending numbers", bins, "correct it")
 
 
-OPTIONS = tuple(option.name for option in fields(Description))
+D = TypeVar("D", bound=Description)
 
 
 def described(spec: Mapping[str, Any]) -> Description:
@@ -85,11 +83,17 @@ def described(spec: Mapping[str, Any]) -> Description:
     Raises:
         InvalidArgumentError: It has an unknown key, or a value of the wrong kind.
     """
-    known = (*OPTIONS, *present_names(Description))
+    return described_as(Description, spec)
+
+
+def described_as(kind: type[D], spec: Mapping[str, Any]) -> D:
+    """Return a description of some kind, checked as by `described`."""
+    options = [option.name for option in fields(kind)]
+    known = (*options, *present_names(kind))
     for key in spec:
         if key not in known:
-            raise unknown_name("dataset", key, known, f"keys must be among {list(OPTIONS)}")
-    return Description(**spec)
+            raise unknown_name("dataset", key, known, f"keys must be among {options}")
+    return kind(**spec)
 
 
 def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -104,10 +108,10 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     """
     of = described(spec)
     paths = files_of(spec)
-    frame = _read(paths, of.header)
-    label = _column(frame, of.label, "label")
-    drop = [_column(frame, column, "drop") for column in of.drop]
-    y = _labels(frame[label], of.bins)
+    frame = read_frame(paths, of.header)
+    label = column_of(frame, of.label, "label")
+    drop = [column_of(frame, column, "drop") for column in of.drop]
+    y = labels_of(frame[label], of.bins)
     x = _features(frame.drop(columns=[label, *drop]))
     if of.rows is not None and of.rows < len(y):
         kept = np.sort(stream(split_seed, "rows", len(y)).permutation(len(y))[: of.rows])
@@ -118,25 +122,32 @@ def read_table(spec: Mapping[str, Any], split_seed: int) -> tuple[str, np.ndarra
     return of.name or paths[0].name.split(".")[0], x[:, varying], y.astype(np.int64)
 
 
-def _check_columns(where: str, columns: Sequence[object]) -> None:
+def check_columns(where: str, columns: Any) -> None:
+    """Refuse what is no list of names and numbers of columns."""
+    require(isinstance(columns, list | tuple), where, "must be a list of columns", columns, "write [name]")
     for column in columns:
         ok = isinstance(column, str | int) and not isinstance(column, bool)
         require(ok, where, "must be the name of a column, or its number", column, "correct it")
 
 
-def files_of(spec: Mapping[str, Any]) -> list[Path]:
+def files_of(spec: Mapping[str, Any], key: str = "table") -> list[Path]:
     """Return the files of a table, looked for in the working directory, then in `$HYPERNUDGE_DATA`.
 
     Raises:
         InvalidArgumentError: If one is in neither.
     """
-    names = [spec["table"]] if isinstance(spec["table"], str) else spec["table"]
+    names, where = [spec[key]] if isinstance(spec[key], str) else spec[key], f"dataset.{key}"
     ok = isinstance(names, list | tuple) and all(isinstance(n, str) and n and "\0" not in n for n in names)
-    require(ok and len(names) > 0, "dataset.table", "must name at least one file", names, "add it")
-    return [find_file(name, "dataset.table") for name in names]
+    require(ok and len(names) > 0, where, "must name at least one file", names, "add it")
+    return [find_file(name, where) for name in names]
 
 
-def _read(paths: Sequence[Path], header: bool) -> pd.DataFrame:
+def read_frame(paths: Sequence[Path], header: bool) -> pd.DataFrame:
+    """Return the rows of CSV files, one after the other; `?` is a missing value.
+
+    Raises:
+        InvalidArgumentError: A file cannot be read, or two differ in their columns.
+    """
     import pandas as pd
 
     try:
@@ -155,7 +166,12 @@ def _read(paths: Sequence[Path], header: bool) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _column(frame: pd.DataFrame, column: str | int, option: str) -> Any:
+def column_of(frame: pd.DataFrame, column: str | int, option: str) -> Any:
+    """Return the name of a column that is given by name, or by number (negative from the right).
+
+    Raises:
+        InvalidArgumentError: There is none; `option` is what the user has named.
+    """
     names = list(frame.columns)
     if column in names:
         return column
@@ -167,7 +183,12 @@ def _column(frame: pd.DataFrame, column: str | int, option: str) -> Any:
     )
 
 
-def _labels(column: pd.Series[Any], bins: Sequence[float] | None) -> np.ndarray:
+def labels_of(column: pd.Series[Any], bins: Sequence[float] | None) -> np.ndarray:
+    """Return a label's column as numbers or as text; with `bins`, as the number of its bin.
+
+    Raises:
+        InvalidArgumentError: A value is missing, or `bins` are of text.
+    """
     import pandas as pd
 
     missing = int(column.isna().sum())

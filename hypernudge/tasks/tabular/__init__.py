@@ -1,0 +1,1 @@
+"""Boosted trees on tables: classification and regression, missing values and categories as they are."""
