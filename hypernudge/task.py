@@ -86,6 +86,28 @@ class Reporting(Protocol):
         ...
 
 
+@runtime_checkable
+class ShortTraining(Protocol):
+    """What a task without gradients offers besides: a training so short that differences of it are cheap."""
+
+    def short_loss(
+        self, hp: Mapping[str, Value], seed: int, batch_size: int, index: int, held_out: bool
+    ) -> tuple[float, float]:
+        """Return the loss, smaller is better, after a short training on few data, and its FLOPs.
+
+        Everything random follows from `seed` and `index`, nothing from `hp`: so that two losses differ by
+        the values alone (common random numbers).
+
+        Args:
+            hp: The configuration.
+            seed: Of the trial.
+            batch_size: Samples that are asked for; a task may need more to learn anything from.
+            index: Another number has other data.
+            held_out: Whether the loss is that of data that did not train.
+        """
+        ...
+
+
 class BatchedTask(Protocol):
     """A gradient task for many trials at once, its members; every tensor has the member dimension first."""
 

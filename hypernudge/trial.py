@@ -26,6 +26,7 @@ OUTCOMES: tuple[str, ...] = get_args(Outcome)
 NudgeKind = Literal[
     "unchanged",  # the policy looked, and left the configuration as sampled
     "moved",  # a step of some length
+    "finite_differences",  # the same, along a gradient by finite differences
     "redrawn",  # a new learning rate
     "prior",  # chosen by what other tasks taught
     "data",  # chosen by what this study's results taught
@@ -39,6 +40,8 @@ NudgeKind = Literal[
     "out_of_bounds",  # not in the space when it was sampled
     "error",  # the policy raised, or left the space
 ]
+FINITE_DIFFERENCES = "finite differences"
+"""What the reason of a nudge says where such a gradient served; records are searched for it."""
 NUDGE_KINDS: tuple[str, ...] = get_args(NudgeKind)
 
 

@@ -29,6 +29,7 @@ from hypernudge.study.study import Study
 from hypernudge.task import Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
+from hypernudge.warmstart.measurement.minimised import seen_by_warm_starts
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 from hypernudge.warmstart.runner import WarmStartRunner
 from hypernudge.warmstart.speculation import speculation
@@ -240,7 +241,7 @@ def _steps(
     sign = about.sign
     ahead = engine if isinstance(engine, SpeculativeEngine) else None
     batch_size = ahead.measurement_batch_size if ahead else 1
-    nudge = WarmStartRunner(policy, task, streams, scheduler, batch_size)
+    nudge = WarmStartRunner(policy, seen_by_warm_starts(task, sign), streams, scheduler, batch_size)
     speculate = speculation(ahead, scheduler, nudge, streams, sign)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
     session: Session | None = None

@@ -20,6 +20,7 @@ from hypernudge.optimizers import Optimizer, Params, decays, setting
 from hypernudge.task import Batch, GradientTask
 
 Objective = Callable[[Mapping[str, Any]], Tensor]
+Loss = Callable[[Params, Batch, Mapping[str, Any]], Tensor]
 
 
 class HasLoss(Protocol):
@@ -71,15 +72,20 @@ def _decays(task: HasLoss, w: Tensor) -> bool:
     return decays(task.optimizer, w.dim() - getattr(task, "extra_dimensions", 0))
 
 
-def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
+def direct(task: HasLoss, params: Params, batch: Batch, last: Loss | None = None) -> Objective:
     """One batch's loss with its L2 penalty, as it stands: `L(w; hp) + weight_decay/2 |w|^2`.
 
-    Learning rate and momentum do not enter, so their hyper-gradient is exactly zero.
+    Learning rate and momentum do not enter, so their hyper-gradient is exactly zero. With `last`, the losses
+    of a `VmapTask`'s members one by one, the objective is that of each, `(members,)`.
     """
 
     def objective(hp: Mapping[str, Any]) -> Tensor:
         decay = setting(hp, "weight_decay")
         shrinking = [w.detach() for w in params.values() if _decays(task, w)]
+        if last is not None:
+            squares = [(0.5 * spread(decay, w) * w**2).reshape(len(w), -1).sum(1) for w in shrinking]
+            losses = last(params, batch, hp)
+            return losses + torch.stack(squares).sum(0) if squares else losses
         penalties = [(0.5 * spread(decay, w) * w**2).sum() for w in shrinking]
         loss = task.loss(params, batch, hp)
         return loss + torch.stack(penalties).sum() if penalties else loss
@@ -87,12 +93,12 @@ def direct(task: HasLoss, params: Params, batch: Batch) -> Objective:
     return objective
 
 
-def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Objective:
+def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch], last: Loss | None = None) -> Objective:
     """The second batch's loss after one step on the first (Baydin et al. 2018, in its one-step form).
 
     The step is `w - r * (d + weight_decay * w)` with the optimizer's effective rate `r` and first direction
     `d`; for SGD `r = lr/(1 - momentum)` and `d = g`: from a standing start the momentum buffer is empty and
-    momentum would have no effect at all, so it enters as the step length it leads to.
+    momentum would have no effect at all, so it enters as the step length it leads to. `last` as in `direct`.
     """
     first, second = batches
 
@@ -104,6 +110,6 @@ def lookahead(task: HasLoss, params: Params, batches: Sequence[Batch]) -> Object
             n: w - spread(step, w) * (d[n] + spread(decay, w) * w if _decays(task, w) else d[n])
             for n, w in params.items()
         }
-        return task.loss(moved, second, hp)
+        return (last or task.loss)(moved, second, hp)
 
     return objective

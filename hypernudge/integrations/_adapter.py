@@ -165,7 +165,7 @@ class WarmStartAdapter:
         sampled = self.sampled(values)
         nudge = self._nudged(values, sampled, history, held)
         self._seen[:] = [(history, len(history.trials), nudge)]
-        if nudge.flagged:
+        if nudge.flagged and (nudge.kind != "finite_differences" or not history.trials):
             log_failure(logger, nudge, history)
         changed = {
             self.theirs(name): value for name, value in nudge.config.items() if not same(value, sampled[name])

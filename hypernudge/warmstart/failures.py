@@ -47,8 +47,8 @@ def _is_attempt(nudge: Nudge) -> bool:
 
 
 def changed_nothing(nudge: Nudge) -> bool:
-    """Whether something kept a nudge from being made."""
-    return nudge.flagged and not nudge.changed
+    """Whether something kept a nudge from being made; finite differences may be zero, and have not failed."""
+    return nudge.flagged and not nudge.changed and nudge.kind != "finite_differences"
 
 
 def total_failure(history: History, coming: Nudge | None = None) -> str:

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from hypernudge.warmstart.base import WarmStart
 
 
+ESTIMATORS = ("auto", "exact", "finite_differences")
+"""How a hyper-gradient is taken; `"auto"`: by finite differences where there is nothing to differentiate."""
+_TRAINS = ("start", "advance", "evaluate", "unit_flops")
+
+
 @runtime_checkable
 class Demanding(Protocol):
     """What a warm start offers besides if it cannot work with every space or every task."""
@@ -48,22 +53,30 @@ def warm_start_of(value: Any) -> WarmStart:
     return found
 
 
-def needs_rate(space: SearchSpace, policy: str) -> None:
+def needs_rate(space: SearchSpace, policy: str, rate: str = "lr") -> None:
     """Refuse a space without a continuous learning rate.
 
+    Args:
+        space: What is tuned.
+        policy: Who needs it.
+        rate: Its name.
+
     Raises:
-        InvalidArgumentError: If `lr` is not there or not continuous, has negative values, or is there in some
+        InvalidArgumentError: If it is not there or not continuous, has negative values, or is there in some
             configurations only.
     """
-    lr = next((parameter for parameter in space if parameter.name == "lr"), None)
-    remedy = "name it 'lr', or pass names={'learning_rate': 'lr'} where a tool's space has another name"
-    require(isinstance(lr, Real), "space", f"{policy} needs a bounded, continuous 'lr'", space.names, remedy)
+    lr = next((parameter for parameter in space if parameter.name == rate), None)
+    remedy = (
+        f"name it {rate!r}, or pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
+    )
+    rule = f"{policy} needs a bounded, continuous {rate!r}"
+    require(isinstance(lr, Real), "space", rule, space.names, remedy)
     assert isinstance(lr, Real)  # for the type checker
     rule = f"{policy} needs a rate that is not negative"
-    require(lr.low >= 0, "space.lr", rule, lr, "raise low to 0 or more")
+    require(lr.low >= 0, f"space.{rate}", rule, lr, "raise low to 0 or more")
     always = lr.only_if is None
     rule = f"{policy} needs a rate in every configuration"
-    require(always, "space.lr", rule, lr, "leave out only_if, or use another warm start")
+    require(always, f"space.{rate}", rule, lr, "leave out only_if, or use another warm start")
 
 
 def needs_gradient(task: Task, policy: str) -> GradientTask:
@@ -79,6 +92,24 @@ def needs_gradient(task: Task, policy: str) -> GradientTask:
     require(ok, "warm_start", f"{policy} needs a GradientTask", type(task).__name__, remedy)
     assert isinstance(task, GradientTask)  # for the type checker
     return task
+
+
+def differentiable(task: Task) -> bool:
+    """Whether a task states a loss that can be differentiated."""
+    from hypernudge.task import GradientTask
+
+    return isinstance(task, GradientTask)
+
+
+def needs_measurable(task: Task, policy: str, estimator: str = "auto") -> None:
+    """Refuse a task of which no hyper-gradient can be taken, not even by finite differences.
+
+    Raises:
+        InvalidArgumentError: For something that neither states a loss nor can be trained; with the estimator
+            `"exact"` for any black-box task.
+    """
+    if estimator == "exact" or not all(hasattr(task, name) for name in _TRAINS):
+        needs_gradient(task, policy)
 
 
 def needs_continuous(space: SearchSpace, policy: str, only: tuple[str, ...] | None = None) -> None:

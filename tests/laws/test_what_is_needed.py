@@ -22,7 +22,9 @@ from hypernudge.warmstart.measurement.probe import ATTEMPTS
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 
 NEED_RATE = {"curvature_band", "newton", "probe_band", "placebo", "fixed_band", "density", "informed"}
-NEED_GRADIENT = {"literal", "multi_step", "random_step", "curvature_band", "newton", "probe_band", "placebo"}
+NEED_GRADIENT = {"curvature_band", "newton", "probe_band"}
+MEASURE_ANYTHING = {"literal", "multi_step", "random_step", "placebo"}
+"""Take finite differences where nothing can be differentiated; all that they need is something continuous."""
 WIDTH = Integer("width", 4, 16)
 
 
@@ -53,6 +55,9 @@ def test_a_policy_says_itself_what_it_needs(bowl, name):
             continue
         with pytest.raises(InvalidArgumentError, match=rf"^space: .*{lacking}"):
             check_warm_start(policy, space, bowl)
+        if name in MEASURE_ANYTHING and isinstance(lr, Real):
+            check_warm_start(policy, space, BlackBox(space))
+            continue
         with pytest.raises(
             InvalidArgumentError, match=r"^warm_start: " if name in NEED_GRADIENT else "^space: "
         ):
@@ -61,6 +66,8 @@ def test_a_policy_says_itself_what_it_needs(bowl, name):
     if name in NEED_GRADIENT:
         with pytest.raises(InvalidArgumentError, match="needs a GradientTask, but got 'BlackBox'"):
             tune(BlackBox(bowl.space), search(bowl.space), seed=0, warm_start=policy)
+    elif name in MEASURE_ANYTHING:
+        check_warm_start(policy, bowl.space, BlackBox(bowl.space))
 
 
 def test_a_prior_of_which_nothing_is_left_is_refused_before_the_first_trial(bowl):

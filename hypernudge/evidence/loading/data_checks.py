@@ -74,3 +74,12 @@ def settings(cells: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the name and the rows of every (task, scheduler)."""
     for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False, observed=True):
         yield setting_name(task, scheduler), group
+
+
+def by_differences(trials: pd.DataFrame) -> Iterator[Issue]:
+    """What a warm start measured in another way than it is meant to: said, and counted all the same."""
+    for run_id, own in trials.groupby("run_id", sort=False):
+        count = int(own["finite_differences"].sum())
+        if count:
+            rule = f"{count} of {len(own)} trials took their hyper-gradient by finite differences"
+            yield Issue(f"{run_id}/", rule, "flagged; they stay in every number", str(run_id))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.loading.data_checks import (
     all_crashed,
+    by_differences,
     missing_cells,
     settings,
     too_few_seeds,
@@ -30,6 +31,7 @@ from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.loading.plan import Plan, plan_of
 from hypernudge.results.attempts import REMEDY, failures
+from hypernudge.results.flags import by_finite_differences
 from hypernudge.results.plan import Variation, read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
 
@@ -125,6 +127,7 @@ def load_study(results_dir: Path) -> StudyResults:
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
     problems.extend(_data_checks(cells))
+    problems.extend(by_differences(frame))
     return StudyResults(plan, cells, best, frame, tuple(problems))
 
 
@@ -193,7 +196,7 @@ def _facts(record: Record) -> dict[str, Any]:
 # What a study without a single trial has: every cell crashed, say.
 _TRIAL_COLUMNS = [
     *("cell", "run_id", "task", "scheduler", "warm_start", "seed", "trial", "status", "units", "milestones"),
-    *("changed", "flagged", "gradient_norm", "z", "first_score"),
+    *("changed", "flagged", "finite_differences", "gradient_norm", "z", "first_score"),
 ]
 
 
@@ -201,7 +204,7 @@ def _trials(record: Record, cell: int, row: dict[str, Any]) -> Iterator[dict[str
     first: dict[int, float] = {}
     for trial, score in zip(record["curve"]["trial"], record["curve"]["validation"], strict=True):
         first.setdefault(trial, _number(score))
-    for trial in record["trials"]:
+    for trial, differences in zip(record["trials"], by_finite_differences(record), strict=True):
         nudge = trial.get("nudge") or {}
         yield {
             "cell": cell,
@@ -212,6 +215,7 @@ def _trials(record: Record, cell: int, row: dict[str, Any]) -> Iterator[dict[str
             "milestones": list(trial["milestones"]),
             "changed": bool(nudge.get("changed", False)),
             "flagged": bool(nudge.get("flagged", False)),
+            "finite_differences": differences,
             "gradient_norm": _number(nudge.get("gradient_norm")),
             "z": _number(nudge.get("z")),
             "first_score": first.get(trial["trial"], math.nan),

@@ -65,6 +65,7 @@ def summarise(study: StudyResults, variation: Variation) -> Event:
         "diverged_share": _share(trials["status"] == "diverged") if len(trials) else None,
         "nudged_share": _share(trials["changed"]) if len(trials) else None,
         "flagged": int(trials["flagged"].sum()) if len(trials) else 0,
+        "finite_differences": int(trials["finite_differences"].sum()) if len(trials) else 0,
         "overhead": float(present["warm_start_flops"].sum()) / total if total > 0 else 0.0,
         "peak_memory_bytes": spread(present["peak_memory_bytes"])["median"],
         "wall_seconds": spread(present["total_seconds"])["median"],

@@ -134,6 +134,7 @@ def criterion_table(criteria: Sequence[Criterion]) -> Table:
 
 def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
     """One row per variation, from its summary event."""
+    any_flagged = any(s["flagged"] for s in summaries)
     rows = [
         {
             "run id": s["run_id"],
@@ -150,11 +151,20 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
             "trials": s["trials"]["median"],
             "diverged %": None if s["diverged_share"] is None else 100 * s["diverged_share"],
             "nudged %": None if s["nudged_share"] is None else 100 * s["nudged_share"],
+            **(
+                {"flagged": s["flagged"], "finite differences": s["finite_differences"]}
+                if any_flagged
+                else {}
+            ),
             "overhead %": 100 * s["overhead"],
         }
         for s in summaries
     ]
     caption = "medians over seeds per variation; an empty time: that quantile is beyond the budget"
+    if any_flagged:
+        caption += (
+            "; flagged trials, and those of them measured by finite differences, are counted over all seeds"
+        )
     return Table("variations", caption, pd.DataFrame(rows))
 
 

@@ -27,6 +27,7 @@ from hypernudge.harness.running.launch import die_with_parent, run_cells, start_
 from hypernudge.registry import REGISTRY, build
 from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.files import write_text
+from hypernudge.results.flags import by_finite_differences, flagged
 from hypernudge.results.jsonio import json_line, write_json
 from hypernudge.results.plan import Variation
 from hypernudge.results.printable import counted
@@ -236,6 +237,8 @@ def _outcome(record: dict[str, Any]) -> dict[str, Any]:
         "auc": float(result.auc[0]),
         "trials": len(statuses),
         "diverged": statuses.count("diverged"),
+        "flagged": sum(flagged(record)),
+        "finite_differences": sum(by_finite_differences(record)),
         "failed": statuses.count("failed"),
         "overhead": bill["warm_start_flops"] / total if total else 0.0,
     }
@@ -259,6 +262,8 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
         "median_test": _median([cell["test"] for cell in cells]),
         "median_auc": _median([cell["auc"] for cell in cells]),
         "median_overhead": _median([cell["overhead"] for cell in cells]),
+        "flagged_trials": sum(cell["flagged"] for cell in cells),
+        "finite_difference_trials": sum(cell["finite_differences"] for cell in cells),
         "warm_start_price": {
             "batch_size": getattr(policy, "batch_size", None),
             "flops_in_training_steps": _median([p for p in prices if p is not None]),

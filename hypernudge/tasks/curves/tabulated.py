@@ -59,6 +59,10 @@ class TableSpace(SearchSpace):
         """Return the coordinates of a row, `(d,)`."""
         return np.asarray(self.units[self.index(config)])
 
+    def nearest(self, config: Config) -> Config:
+        """Return the row nearest to values inside their ranges."""
+        return config if config in self.row_of else self.decode(SearchSpace.encode(self, config))
+
     def index(self, config: Mapping[str, Value]) -> int:
         """Return the number of a row.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ class Raw:
     target: np.ndarray
     test: np.ndarray | None
     how: str
+    limit: int | None = None  # of rows, as described
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Table:
         return self.classes if self.classes > 2 else 1
 
 
-def load_table(dataset: str | Mapping[str, Any], problem: Problem, split_seed: int = 0) -> Table:
+def load_table(
+    dataset: str | Mapping[str, Any], problem: Problem, split_seed: int = 0, rows: int | None = None
+) -> Table:
     """Return a table for trees.
 
     Args:
@@ -76,13 +79,14 @@ def load_table(dataset: str | Mapping[str, Any], problem: Problem, split_seed: i
         problem: What its target is.
         split_seed: Of rows and parts: without a published test part 60 % training, 20 % validation and 20 %
             test; with one, a quarter of the rest is for validation.
+        rows: At most so many rows, drawn by `split_seed`; those of the description where None.
 
     Raises:
         InvalidArgumentError: A file or column is not there, the target does not fit the problem (text for a
             regression, one class only, missing values), or a column has no value at all.
         MissingExtraError: pandas is not installed.
     """
-    return _loaded(*key_of(dataset), problem.kind, split_seed)
+    return _loaded(*key_of(dataset), problem.kind, split_seed, rows)
 
 
 def key_of(dataset: str | Mapping[str, Any]) -> tuple[str, Stamp]:
@@ -96,14 +100,15 @@ def key_of(dataset: str | Mapping[str, Any]) -> tuple[str, Stamp]:
 
 
 @lru_cache(maxsize=2)
-def _loaded(described: str, stamp: Stamp, kind: str, split_seed: int) -> Table:
+def _loaded(described: str, stamp: Stamp, kind: str, split_seed: int, rows: int | None) -> Table:
     del stamp  # a file that has changed is read again
     dataset = json.loads(described)
-    raw = _shipped(dataset) if isinstance(dataset, str) else _read(dataset, split_seed)
+    raw = _shipped(dataset) if isinstance(dataset, str) else _read(dataset)
+    raw = _drawn(raw, raw.limit if rows is None else rows, split_seed)
     kinds, x = _features(raw.features)
     target, classes = _classes(raw.target) if kind == CLASSIFICATION else (_numbers(raw.target), 0)
     parts = _parts(len(target), raw.test, split_seed)
-    y, unit = {part: target[rows] for part, rows in parts.items()}, 1.0
+    y, unit = {part: target[index] for part, index in parts.items()}, 1.0
     if kind == CLASSIFICATION:
         some = len(np.unique(y["train"])) > 1
         rule = "must have two classes in the training part"
@@ -117,7 +122,7 @@ def _loaded(described: str, stamp: Stamp, kind: str, split_seed: int) -> Table:
         classes,
         tuple(map(str, raw.features.columns)),
         kinds,
-        {part: x[rows] for part, rows in parts.items()},
+        {part: x[index] for part, index in parts.items()},
         {part: values.astype(np.float32) for part, values in y.items()},
         unit,
         raw.how,
@@ -137,7 +142,18 @@ def _shipped(name: str) -> Raw:
     return Raw(name, pandas.DataFrame(values), target, None, "60/20/20")
 
 
-def _read(dataset: Mapping[str, Any], split_seed: int) -> Raw:
+def _drawn(raw: Raw, rows: int | None, seed: int) -> Raw:
+    """Return at most `rows` rows of a table, in their order."""
+    count = len(raw.target)
+    if rows is None or rows >= count:
+        return raw
+    kept = np.sort(stream(seed, "rows", count).permutation(count)[:rows])
+    features = raw.features.iloc[kept].reset_index(drop=True)
+    test = None if raw.test is None else raw.test[kept]
+    return replace(raw, features=features, target=raw.target[kept], test=test)
+
+
+def _read(dataset: Mapping[str, Any]) -> Raw:
     package("pandas", "tabular", "a table")
     of, paths = described_as(TreeTable, dataset), files(dataset)
     frame = read_frame(paths["table"], of.header)
@@ -147,15 +163,13 @@ def _read(dataset: Mapping[str, Any], split_seed: int) -> Raw:
     label = column_of(frame, of.label, "label")
     drop = [column_of(frame, column, "drop") for column in of.drop]
     categories = [column_of(frame, column, "categories") for column in of.categories]
-    if of.rows is not None and of.rows < len(frame):
-        kept = np.sort(stream(split_seed, "rows", len(frame)).permutation(len(frame))[: of.rows])
-        frame, test = frame.iloc[kept].reset_index(drop=True), None if test is None else test[kept]
     features = frame.drop(columns=[label, *drop])
     away = [str(name) for name in categories if name not in features.columns]
     require(not away, "dataset.categories", "must name columns that are kept", away, "correct them")
     features = features.astype(dict.fromkeys(categories, object))
     target = labels_of(frame[label], of.bins)
-    return Raw(of.name or paths["table"][0].name.split(".")[0], features, target, test, how)
+    name = of.name or paths["table"][0].name.split(".")[0]
+    return Raw(name, features, target, test, how, of.rows)
 
 
 def _published(

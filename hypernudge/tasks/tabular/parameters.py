@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from hypernudge.errors import is_real, is_whole, require, unknown_name
 from hypernudge.space import Categorical, Real, SearchSpace, Value
@@ -94,14 +94,19 @@ def _check_values(where: str, name: str, of: Any) -> None:
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """The learning rate of boosting, to those that compare rates: `eta`, whatever it is called."""
+    """The learning rate of boosting, to those that compare rates: `eta`, whatever a space calls it."""
 
-    reads: ClassVar[tuple[str, ...]] = ("eta",)
+    rate: str = "eta"
+
+    @classmethod
+    def of(cls, space: SearchSpace) -> Shrinkage:
+        """Return the rate of a space, by the name that it has there."""
+        return cls(next((name for name in space.names if ALIASES.get(name, name) == "eta"), "eta"))
 
     def effective_rate(self, hp: Mapping[str, Any]) -> Any:
-        """Return `eta` of a configuration.
+        """Return the rate of a configuration.
 
         Raises:
             KeyError: If it has none.
         """
-        return canonical(hp)["eta"]
+        return hp[self.rate]

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -62,6 +62,7 @@ class XGBoostTask:
         fixed: Values that are not tuned.
         rounds_per_unit: Boosting rounds of a unit.
         split_seed: Of the split into parts, see `load_table`.
+        rows: At most so many rows of the table, drawn by `split_seed`; all if absent.
         max_bin: Bins of a column's histogram.
         threads: Of XGBoost; results are repeatable for a given number.
         resident: Live boosters at a time; None for all of a study.
@@ -71,8 +72,6 @@ class XGBoostTask:
             be; see `load_table`.
         MissingExtraError: XGBoost or pandas is not installed.
     """
-
-    optimizer: ClassVar[Shrinkage] = Shrinkage()  # what warm starts know as the rate is `eta`
 
     def __init__(
         self,
@@ -86,6 +85,7 @@ class XGBoostTask:
         fixed: Mapping[str, Any] | None = None,
         rounds_per_unit: int = 3,
         split_seed: int = 0,
+        rows: int | None = None,
         max_bin: int = 256,
         threads: int = 1,
         resident: int | None = None,
@@ -99,12 +99,14 @@ class XGBoostTask:
         require_whole("split_seed", split_seed, 0)
         require_whole("max_bin", max_bin, 2, 65_536, "256 is usual")
         require_whole("threads", threads, 1, 1024)
-        if resident is not None:
-            require_whole("resident", resident)
+        for name, number, least in (("rows", rows, 10), ("resident", resident, 1)):
+            if number is not None:
+                require_whole(name, number, least, remedy="raise it, or leave it out")
         self.space, self.fixed = build_space(space), dict(fixed or {})
         check_parameters(self.space, self.fixed)
+        self.optimizer = Shrinkage.of(self.space)  # what warm starts compare rates by
         xgboost()  # before anything is read
-        self.table = load_table(dataset, self.problem, split_seed)
+        self.table = load_table(dataset, self.problem, split_seed, rows)
         two = self.problem.loss != "hinge" or self.table.classes == 2
         rule = "'hinge' must have two classes"
         require(two, "loss", rule, f"{self.table.classes} classes", "take 'cross_entropy'")
@@ -112,9 +114,14 @@ class XGBoostTask:
         self.family, self.metric = self.table.name, self.problem.metric
         self.metric_range = self.problem.ends
         self.rounds_per_unit, self.max_bin, self.threads = rounds_per_unit, max_bin, threads
-        self._parts = _binned(*key_of(dataset), self.problem, split_seed, max_bin, threads)
+        self._parts = _binned(*key_of(dataset), self.problem, split_seed, rows, max_bin, threads)
         described = {"table": key_of(dataset), "rounds": rounds_per_unit, "max_bin": max_bin}
-        described |= {"split_seed": split_seed, "threads": threads, "xgboost": xgboost().__version__}
+        described |= {
+            "split_seed": split_seed,
+            "row limit": rows,
+            "threads": threads,
+            "xgboost": xgboost().__version__,
+        }
         checkpoints = Checkpoints(None, keep=False)
         self._boosters = Boosters(
             self._parts["train"], described, self.parameters, rounds_per_unit, checkpoints, resident
@@ -123,7 +130,7 @@ class XGBoostTask:
         self._bins = sum(
             min(max_bin, len(np.unique(column))) for column in self.table.x["train"].T
         )  # those of a column with few values are few
-        sizes = {part: len(rows) for part, rows in self.table.y.items()}
+        sizes = {part: len(y) for part, y in self.table.y.items()}
         self.data_source = {
             "table": self.table.name,
             "rows": sizes,
@@ -246,11 +253,17 @@ class XGBoostTask:
 
 @lru_cache(maxsize=2)
 def _binned(
-    described: str, stamp: Stamp, problem: Problem, split_seed: int, max_bin: int, threads: int
+    described: str,
+    stamp: Stamp,
+    problem: Problem,
+    split_seed: int,
+    rows: int | None,
+    max_bin: int,
+    threads: int,
 ) -> dict[str, Any]:
     """Return the parts of a table as XGBoost reads them, the training part binned: once in a process."""
     del stamp
-    table = load_table(json.loads(described), problem, split_seed)
+    table = load_table(json.loads(described), problem, split_seed, rows)
     parts = {"train": _quantile(table, table.x["train"], table.y["train"], max_bin, threads)}
     held = {part: _plain(table, table.x[part], table.y[part], threads) for part in ("validation", "test")}
     return {**parts, **held}

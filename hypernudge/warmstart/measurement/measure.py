@@ -22,23 +22,29 @@ from hypernudge.hypergradient import (
     reverse_many,
 )
 from hypernudge.hypergradient.curvature import gradient_difference, loss_difference
-from hypernudge.hypergradient.objectives import HasLoss, Objective
+from hypernudge.hypergradient.objectives import HasLoss, Loss, Objective
 from hypernudge.hypergradient.stacked import stacked_batch, stacked_params
 from hypernudge.optimizers import Params
-from hypernudge.space import Config, Real
+from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.task import Batch, GradientTask, Task
-from hypernudge.warmstart.requirements import needs_continuous
+from hypernudge.warmstart.requirements import ESTIMATORS, needs_continuous
 
 R = TypeVar("R")
+AUTO, EXACT, DIFFERENCES = ESTIMATORS
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A hyper-gradient in warped coordinates, its FLOPs, and whether finite differences had to serve."""
+    """A hyper-gradient in warped coordinates, its FLOPs, and why finite differences served, if they did."""
 
     gradient: dict[str, float]
     flops: float
-    fallback: bool
+    differences: str = ""
+
+    @property
+    def fallback(self) -> bool:
+        """Whether it is by finite differences."""
+        return bool(self.differences)
 
     @property
     def norm(self) -> float:
@@ -66,32 +72,44 @@ def selected(task: Task, config: Config, only: tuple[str, ...] | None) -> tuple[
 class HyperGradientSpec:
     """Which hyper-gradient: of a `"direct"` or `"lookahead"` loss, from batches of `batch_size` samples.
 
-    Step `index` uses the batches after those of the steps before it; `only` as in `selected`.
+    Step `index` uses the batches after those of the steps before it; `only` as in `selected`; `estimator` is
+    one of `ESTIMATORS`.
     """
 
     objective: str
     batch_size: int
     index: int = 0
     only: tuple[str, ...] | None = None
+    estimator: str = AUTO
 
     def objective_on(
-        self, task: HasLoss, params: Params, batch: Callable[[int], Batch], used: int
+        self,
+        task: HasLoss,
+        params: Params,
+        batch: Callable[[int], Batch],
+        used: int,
+        last: Loss | None = None,
     ) -> Objective:
         """Return what is differentiated; `batch(k)` returns the samples from step `k` on, `used` steps."""
         first_step = 2 * used * self.index
         first = batch(first_step)
         if self.objective == "direct":
-            return direct(task, params, first)
-        return lookahead(task, params, (first, batch(first_step + used)))
+            return direct(task, params, first, last)
+        return lookahead(task, params, (first, batch(first_step + used)), last)
 
 
 def hyper_gradients(
-    task: GradientTask, configs: Sequence[Config], seeds: Sequence[int], spec: HyperGradientSpec
+    task: Task, configs: Sequence[Config], seeds: Sequence[int], spec: HyperGradientSpec
 ) -> list[Measurement]:
     """Measure a hyper-gradient at the initialisation of every trial: those of like shape at once.
 
-    `hyper_gradient`, trial by trial, is the reference, and serves where a task cannot be batched.
+    `hyper_gradient`, trial by trial, is the reference, and serves where a task cannot be batched. Tasks
+    without gradients, and all with the estimator `"finite_differences"`, are measured by differences.
     """
+    if not isinstance(task, GradientTask) or spec.estimator == DIFFERENCES:
+        from hypernudge.warmstart.measurement import differences
+
+        return [differences.measured(task, c, s, spec) for c, s in zip(configs, seeds, strict=True)]
 
     def together(configs: Sequence[Config], seeds: Sequence[int]) -> list[Measurement]:
         parameters = selected(task, configs[0], spec.only)
@@ -102,9 +120,9 @@ def hyper_gradients(
             return stacked_batch(at, seeds, step, spec.batch_size)
 
         flops = at.flops_of(_name(spec, parameters), lambda: hyper_gradient(task, configs[0], seeds[0], spec))
-        objective = spec.objective_on(_stack(at, configs[0]), params, batch, _used(at, spec))
-        gradients = reverse_many(objective, configs, parameters, _floating(params))
-        return [Measurement(gradient, flops, False) for gradient in gradients]
+        objective = spec.objective_on(stack_of(at, configs[0]), params, batch, used_steps(at, spec))
+        gradients = reverse_many(objective, configs, parameters, floating(params))
+        return [Measurement(gradient, flops) for gradient in gradients]
 
     return _alike(configs, seeds, together, lambda config, seed: hyper_gradient(task, config, seed, spec))
 
@@ -113,25 +131,30 @@ def hyper_gradient(task: GradientTask, config: Config, seed: int, spec: HyperGra
     """Measure one hyper-gradient at the initialisation of the trial with `seed`.
 
     Layers without second derivatives make reverse mode raise; finite differences then serve, and the
-    measurement says so.
+    measurement says so, unless the estimator is `"exact"`.
+
+    Raises:
+        RuntimeError: A layer has no second derivative, and nothing else may serve.
     """
     parameters = selected(task, config, spec.only)
     task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
-    dtype = _floating(params).dtype
+    dtype = floating(params).dtype
 
     def batch(step: int) -> Batch:
         return gather_batch(task, seed, step, spec.batch_size)
 
-    def work() -> tuple[dict[str, float], bool]:
-        objective = spec.objective_on(task, params, batch, _used(task, spec))
+    def work() -> tuple[dict[str, float], str]:
+        objective = spec.objective_on(task, params, batch, used_steps(task, spec))
         try:
-            return reverse(objective, config, parameters, dtype), False
+            return reverse(objective, config, parameters, dtype), ""
         except (RuntimeError, NotImplementedError):
-            return finite_differences(objective, config, parameters, dtype), True
+            if spec.estimator == EXACT:
+                raise
+            return finite_differences(objective, config, parameters, dtype), "no second derivative"
 
-    (gradient, fallback), flops = task.counted(_name(spec, parameters), work)
-    return Measurement(gradient, flops, fallback)
+    (gradient, why), flops = task.counted(_name(spec, parameters), work)
+    return Measurement(gradient, flops, why)
 
 
 def curvature_rates(
@@ -146,9 +169,9 @@ def curvature_rates(
         at = task.at(configs[0])
         params = stacked_params(at, seeds)
         batch = stacked_batch(at, seeds, 0, batch_size)
-        like = _floating(params)
+        like = floating(params)
         hp = {**shared_values(configs[0]), **stacked_values(configs, like.dtype, like.device)}
-        found = hessian_vector_many(_stack(at, configs[0]), params, batch, hp)
+        found = hessian_vector_many(stack_of(at, configs[0]), params, batch, hp)
         flops = at.flops_of(
             f"curvature of {batch_size}", lambda: curvature_rate(task, configs[0], seeds[0], batch_size)
         )
@@ -222,11 +245,13 @@ def _alike(
     return [result[i] for i in range(len(configs))]
 
 
-def _stack(task: GradientTask, config: Config) -> VmapTask:
+def stack_of(task: GradientTask, config: Config) -> VmapTask:
+    """Return many trials like `config` as one task."""
     return VmapTask(task, CPU, shared_values(config))
 
 
-def _used(task: GradientTask, spec: HyperGradientSpec) -> int:
+def used_steps(task: GradientTask, spec: HyperGradientSpec) -> int:
+    """Return how many of the task's batches one of the measurement takes."""
     return math.ceil(spec.batch_size / task.batch_size)
 
 
@@ -235,15 +260,17 @@ def _name(spec: HyperGradientSpec, parameters: Sequence[Real]) -> str:
 
 
 def stepped(
-    config: Config, parameters: Sequence[Real], gradient: Mapping[str, float], eta: float
-) -> dict[str, float]:
-    """Return natural values after `psi - eta * gradient` in warped coordinates, clipped to the space."""
-    return {
+    space: SearchSpace, config: Config, parameters: Sequence[Real], gradient: Mapping[str, float], eta: float
+) -> Config:
+    """Return the configuration after `psi - eta * gradient` in warped coordinates, kept in the space."""
+    moved = {
         p.name: p.step(float(config[p.name]), -eta * gradient[p.name])
         for p in parameters
         if p.name in gradient
     }
+    return space.nearest(config.replace(**moved))
 
 
-def _floating(params: Params) -> Tensor:
+def floating(params: Params) -> Tensor:
+    """Return a parameter with the type and on the device that values are given in."""
     return next(value for value in params.values() if value.is_floating_point())

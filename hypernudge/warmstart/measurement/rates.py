@@ -61,6 +61,11 @@ def rule_of(task: Task) -> str:
     return type(optimizer_of(task)).__name__
 
 
+def rate_name(task: Task) -> str:
+    """Return the name of the learning rate: `lr`, unless the task's rule calls it otherwise."""
+    return str(getattr(optimizer_of(task), "rate", "lr"))
+
+
 def log_rate(task: Task, config: Config) -> float:
     """Return `log10` of the effective learning rate of a configuration."""
     return math.log10(float(optimizer_of(task).effective_rate(_numbers(config))))
@@ -76,16 +81,18 @@ def has_rate(task: Task, config: Config) -> bool:
 
     What somebody chose may lie outside the space, what failed before it was drawn has nothing.
     """
-    enters = [name for name in ("lr", "momentum") if name in config and name in task.space]
-    return "lr" in enters and all(task.space[name].contains(config[name]) for name in enters)
+    rate = rate_name(task)
+    enters = [name for name in (rate, "momentum") if name in config and name in task.space]
+    return rate in enters and all(task.space[name].contains(config[name]) for name in enters)
 
 
 def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
-    """Return `config` with the `lr` whose effective rate is `10**log10_rate`, clipped to the space."""
-    lr = task.space["lr"]
+    """Return `config` with the rate whose effective rate is `10**log10_rate`, clipped to the space."""
+    rate = rate_name(task)
+    lr = task.space[rate]
     assert isinstance(lr, Real)  # for the type checker: `needs_rate` refused anything else
-    unit = float(optimizer_of(task).effective_rate({**_numbers(config), "lr": 1.0}))
-    return config.replace(lr=lr.clip(10.0 ** min(log10_rate, 300.0) / unit))
+    unit = float(optimizer_of(task).effective_rate({**_numbers(config), rate: 1.0}))
+    return config.replace(**{rate: lr.clip(10.0 ** min(log10_rate, 300.0) / unit)})
 
 
 def redrawn(

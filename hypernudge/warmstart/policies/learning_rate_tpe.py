@@ -54,13 +54,12 @@ class LearningRateTPE:
         require_whole("passthrough_every", self.passthrough_every)
 
     def check(self, space: SearchSpace, task: Task) -> None:
-        """Refuse a space without `lr`."""
-        del task
-        needs_rate(space, self.name)
+        """Refuse a space without the task's rate, `lr` as a rule."""
+        needs_rate(space, self.name, rates.rate_name(task))
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration at the best candidate rate; unchanged while too little is known."""
-        needs_rate(task.space, self.name)
+        needs_rate(task.space, self.name, rates.rate_name(task))
         number = len(history.trials)
         if number % self.passthrough_every == self.passthrough_every - 1:
             reason = f"every {self.passthrough_every}th trial is left as sampled"

@@ -17,9 +17,9 @@ from hypernudge.errors import require, require_between, require_choice, require_
 from hypernudge.random import Streams
 from hypernudge.renamed import accepts, attributes
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge
+from hypernudge.trial import FINITE_DIFFERENCES, History, Nudge
 from hypernudge.warmstart.base import MAX_SAMPLES, MAX_STEPS, measure_and_nudge
-from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
+from hypernudge.warmstart.requirements import ESTIMATORS, needs_continuous, needs_measurable
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -42,6 +42,9 @@ class OHGW:
         steps: Number of hyper-gradient steps, each on fresh batches at the same initialisation.
         only: Names of the hyper-parameters to move; None for every continuous one.
         policy: The name under which it is recorded.
+        estimator: `"auto"`: exact where the task states its loss, by central finite differences elsewhere
+            (`hypernudge.warmstart.measurement.differences`); `"exact"` or `"finite_differences"` for one of
+            the two. Every trial that was measured by differences is flagged.
 
     Raises:
         InvalidArgumentError: For a non-positive `eta_h`, `batch_size` or `steps`, or an unknown `objective`.
@@ -53,6 +56,7 @@ class OHGW:
     steps: int = 1
     only: tuple[str, ...] | None = None
     policy: str = "literal"
+    estimator: str = "auto"
 
     @property
     def name(self) -> str:
@@ -64,6 +68,7 @@ class OHGW:
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES, remedy="128 is usual")
         require_whole("steps", self.steps, 1, MAX_STEPS, remedy="1 is the proposal")
         require_choice("objective", self.objective, ("lookahead", "direct"))
+        require_choice("estimator", self.estimator, ESTIMATORS)
         require(isinstance(self.policy, str), "policy", "must be a name", self.policy, "leave it out")
         if self.only is not None:
             require_names("only", self.only)
@@ -71,8 +76,8 @@ class OHGW:
             object.__setattr__(self, "only", tuple(self.only))
 
     def check(self, space: SearchSpace, task: Task) -> None:
-        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
-        needs_gradient(task, self.policy)
+        """Refuse a space without anything continuous, and a task that cannot be measured."""
+        needs_measurable(task, self.policy, self.estimator)
         needs_continuous(space, self.policy, self.only)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
@@ -85,16 +90,16 @@ class OHGW:
         """Return the way of each configuration down its hyper-gradients."""
         from hypernudge.warmstart.measurement import measure
 
-        differentiable = needs_gradient(task, self.policy)
+        needs_measurable(task, self.policy, self.estimator)
         seeds = [streams.trial_seed(number) for number in numbers]
         descents = [Descent(config) for config in configs]
         for index in range(self.steps):
             going = [i for i, descent in enumerate(descents) if descent.finite]
             found = measure.hyper_gradients(
-                differentiable,
+                task,
                 [descents[i].config for i in going],
                 [seeds[i] for i in going],
-                measure.HyperGradientSpec(self.objective, self.batch_size, index, self.only),
+                measure.HyperGradientSpec(self.objective, self.batch_size, index, self.only, self.estimator),
             )
             for i, m in zip(going, found, strict=True):
                 descents[i] = descents[i].after(task, m, self.eta_h)
@@ -109,17 +114,18 @@ class OHGW:
             reason = f"hyper-gradient is not finite at step {measured.steps}: left as sampled"
             flops = measured.flops
             return Nudge(sampled, self.policy, flagged=True, reason=reason, flops=flops, kind="not_finite")
+        why = measured.differences
         reason = f"{self.steps} step(s) of {self.eta_h:g} against the {self.objective} hyper-gradient"
         return Nudge(
             measured.config,
             self.policy,
             changed=measured.config != sampled,
-            flagged=measured.fallback,
-            reason=reason + (" (finite differences: no second derivative)" if measured.fallback else ""),
+            flagged=bool(why),
+            reason=reason + (f" ({FINITE_DIFFERENCES}: {why})" if why else ""),
             gradient=measured.total,
             gradient_norm=math.sqrt(sum(value * value for value in measured.total.values())),
             flops=measured.flops,
-            kind="moved",
+            kind="finite_differences" if why else "moved",
         )
 
 
@@ -131,7 +137,7 @@ class Descent:
     total: Mapping[str, float] = field(default_factory=dict)
     flops: float = 0.0
     steps: int = 0
-    fallback: bool = False
+    differences: str = ""  # why they served, if they did
     finite: bool = True
 
     def after(self, task: Task, m: Measurement, eta: float) -> Descent:
@@ -141,11 +147,10 @@ class Descent:
         config, total, finite = self.config, self.total, math.isfinite(m.norm)
         if finite:
             parameters = measure.selected(task, config, tuple(m.gradient))
-            config = config.replace(**measure.stepped(config, parameters, m.gradient, eta))
+            config = measure.stepped(task.space, config, parameters, m.gradient, eta)
             total = {name: total.get(name, 0.0) + value for name, value in m.gradient.items()}
-        return Descent(
-            config, total, self.flops + m.flops, self.steps + 1, self.fallback or m.fallback, finite
-        )
+        why = self.differences or m.differences
+        return Descent(config, total, self.flops + m.flops, self.steps + 1, why, finite)
 
 
 @accepts(objective="form")
@@ -155,9 +160,10 @@ def multi_step(
     batch_size: int = 128,
     objective: str = "lookahead",
     only: tuple[str, ...] | None = None,
+    estimator: str = "auto",
 ) -> OHGW:
     """Several hyper-gradient steps instead of one: the control that shows whether more of it helps.
 
     Arguments and errors are those of `OHGW`.
     """
-    return OHGW(eta_h, batch_size, objective, steps, only, policy="multi_step")
+    return OHGW(eta_h, batch_size, objective, steps, only, policy="multi_step", estimator=estimator)

@@ -1,6 +1,8 @@
 """The placebo: pays for the same probe as `informed`, and leaves every configuration as it was sampled.
 
 It shows the cost by itself. Its records hold what the probe measured, so priors are built from its studies.
+Where nothing can be differentiated there is no probe: it then pays for what `literal` measures there, a
+hyper-gradient by finite differences.
 """
 
 from __future__ import annotations
@@ -11,10 +13,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge
+from hypernudge.trial import FINITE_DIFFERENCES, History, Nudge
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.probe import Probe
-from hypernudge.warmstart.requirements import needs_gradient, needs_rate
+from hypernudge.warmstart.requirements import differentiable, needs_continuous, needs_measurable, needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Placebo:
-    """Walks the probe, notes its result, changes nothing.
+    """Walks the probe, or takes finite differences; notes the result, changes nothing.
 
     Args:
         steps: Steps of the walk.
@@ -43,12 +45,17 @@ class Placebo:
         Probe(self.steps, self.skip, self.batch_size)  # the same rules, the same errors
 
     def check(self, space: SearchSpace, task: Task) -> None:
-        """Refuse a space without `lr`, and a task that cannot be differentiated."""
-        needs_gradient(task, self.name)
-        needs_rate(space, self.name)
+        """Refuse a space without `lr`, or without anything continuous where nothing can be differentiated."""
+        needs_measurable(task, self.name)
+        if differentiable(task):
+            needs_rate(space, self.name)
+        else:
+            needs_continuous(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
-        """Return `sampled` itself, with the cost of the probe."""
+        """Return `sampled` itself, with the cost of the probe or of the differences."""
+        if not differentiable(task):
+            return self._paid(task, sampled, len(history.trials), streams)
         needs_rate(task.space, self.name)
         scale = Probe(self.steps, self.skip, self.batch_size)(task, self.name, sampled, history, streams)
         if not math.isfinite(scale.value):
@@ -56,3 +63,19 @@ class Placebo:
         z = rates.log_rate(task, sampled) - scale.value
         choice = rates.Choice(sampled, z, "never acts", "unchanged")
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
+
+    def _paid(self, task: Task, sampled: Config, number: int, streams: Streams) -> Nudge:
+        from hypernudge.warmstart.measurement import measure
+
+        spec = measure.HyperGradientSpec("lookahead", self.batch_size)
+        (m,) = measure.hyper_gradients(task, [sampled], [streams.trial_seed(number)], spec)
+        return Nudge(
+            sampled,
+            self.name,
+            flagged=True,
+            reason=f"never acts ({FINITE_DIFFERENCES}: {m.differences})",
+            gradient=m.gradient,
+            gradient_norm=m.norm,
+            flops=m.flops,
+            kind="finite_differences" if math.isfinite(m.norm) else "not_finite",
+        )

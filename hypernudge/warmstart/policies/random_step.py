@@ -16,10 +16,10 @@ import numpy as np
 from hypernudge.random import Streams
 from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge
+from hypernudge.trial import FINITE_DIFFERENCES, History, Nudge
 from hypernudge.warmstart.base import measure_and_nudge
 from hypernudge.warmstart.policies.ohgw import OHGW
-from hypernudge.warmstart.requirements import needs_continuous, needs_gradient
+from hypernudge.warmstart.requirements import needs_continuous, needs_measurable
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -35,6 +35,7 @@ class RandomStep:
         eta_h: Step size, as in `OHGW`.
         batch_size: Samples per mini-batch of the measurement.
         objective: Of the hyper-gradient whose length is taken, as in `OHGW`.
+        estimator: As in `OHGW`.
     """
 
     name: ClassVar[str] = "random_step"
@@ -42,13 +43,16 @@ class RandomStep:
     eta_h: float = 1e-3
     batch_size: int = 128
     objective: str = "lookahead"
+    estimator: str = "auto"
 
     def __post_init__(self) -> None:
-        OHGW(self.eta_h, self.batch_size, self.objective)  # the same rules, the same errors
+        OHGW(
+            self.eta_h, self.batch_size, self.objective, estimator=self.estimator
+        )  # the same rules, the same errors
 
     def check(self, space: SearchSpace, task: Task) -> None:
-        """Refuse a space without anything continuous, and a task that cannot be differentiated."""
-        needs_gradient(task, self.name)
+        """Refuse a space without anything continuous, and a task that cannot be measured."""
+        needs_measurable(task, self.name, self.estimator)
         needs_continuous(space, self.name)
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
@@ -61,10 +65,10 @@ class RandomStep:
         """Return the hyper-gradients whose lengths are taken."""
         from hypernudge.warmstart.measurement import measure
 
-        differentiable = needs_gradient(task, self.name)
+        needs_measurable(task, self.name, self.estimator)
         seeds = [streams.trial_seed(number) for number in numbers]
-        spec = measure.HyperGradientSpec(self.objective, self.batch_size)
-        return measure.hyper_gradients(differentiable, configs, seeds, spec)
+        spec = measure.HyperGradientSpec(self.objective, self.batch_size, estimator=self.estimator)
+        return measure.hyper_gradients(task, configs, seeds, spec)
 
     def nudge(
         self,
@@ -86,15 +90,18 @@ class RandomStep:
         direction = streams("random_step", number).standard_normal(len(parameters))
         direction *= m.norm / max(float(np.linalg.norm(direction)), 1e-300)
         step = {p.name: float(value) for p, value in zip(parameters, direction, strict=True)}
-        config = sampled.replace(**measure.stepped(sampled, parameters, step, self.eta_h))
+        config = measure.stepped(task.space, sampled, parameters, step, self.eta_h)
+        why = m.differences
+        # Records without a second derivative were sealed without these words.
+        words = f" ({FINITE_DIFFERENCES}: {why})" if why and why != "no second derivative" else ""
         return Nudge(
             config,
             self.name,
             changed=config != sampled,
             flagged=m.fallback,
-            reason=f"random direction, length of the {self.objective} hyper-gradient step",
+            reason=f"random direction, length of the {self.objective} hyper-gradient step{words}",
             gradient=m.gradient,
             gradient_norm=m.norm,
             flops=m.flops,
-            kind="moved",
+            kind="finite_differences" if why else "moved",
         )
