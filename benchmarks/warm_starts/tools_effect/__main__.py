@@ -1,0 +1,110 @@
+"""The informed warm start inside Optuna and Ray Tune, on an ordinary PyTorch training, and both alone.
+
+    python -m benchmarks.warm_starts.tools_effect --output benchmarks/results/tools_effect
+
+A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a trial; with `--architecture` also
+width, depth and activation, of which the prior knows nothing. The clock counts epochs of training, one trial
+at a time, and charges a warm start with the epochs that its FLOPs would have bought.
+Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
+Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
+Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.warm_starts.tools_effect import digits, report
+from benchmarks.warm_starts.tools_effect.optuna_runs import Run, optuna
+from benchmarks.warm_starts.tools_effect.ray_runs import ray
+from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
+from hypernudge.harness.cells.provenance import provenance
+
+FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
+METHODS: dict[str, Callable[[Workload], Run]] = {
+    "optuna_tpe": lambda of: optuna(of, halving=False),
+    "optuna_tpe_informed": lambda of: optuna(of, of.policy(None), halving=False),
+    "optuna_tpe_informed_horizon": lambda of: optuna(of, of.policy(of.steps), halving=False),
+    "optuna_hyperband": lambda of: optuna(of, halving=True),
+    "optuna_hyperband_informed": lambda of: optuna(of, of.policy(None), halving=True),
+    "optuna_hyperband_informed_horizon": lambda of: optuna(of, of.policy(of.steps), halving=True),
+    "ray_asha": ray,
+    "ray_asha_informed": lambda of: ray(of, of.policy(None)),
+    "ray_asha_informed_horizon": lambda of: ray(of, of.policy(of.steps)),
+}
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for runs.csv and table.md; runs resume"
+    )
+    parser.add_argument("--seeds", type=int, default=20, help="paired seeds (default 20)")
+    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=None, help="all")
+    parser.add_argument("--architecture", action="store_true", help="tune the network too; Optuna only")
+    options = parser.parse_args()
+    able = [method for method in METHODS if not (options.architecture and method.startswith("ray"))]
+    methods = options.methods or able
+    if unable := sorted(set(methods) - set(able)):
+        parser.error(f"--methods: with --architecture must be some of {able}, but got {unable}")
+    sys.stdout.write(compared(digits.workload(options.architecture), methods, options.seeds, options.output))
+    return 0
+
+
+def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
+    """Run what is missing, write everything into `output`, and return the table."""
+    torch.set_num_threads(1)
+    folder = output / "cells"
+    folder.mkdir(parents=True, exist_ok=True)
+    pilots = [_cell(folder, of, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
+    target = float(np.median(pilots))
+    cells = {
+        (method, seed): _cell(folder, of, method, seed)
+        for seed in range(FIRST, FIRST + seeds)
+        for method in methods
+    }
+    runs = output / "runs.csv"
+    report.write_runs(runs, of, cells)
+    rows = report.comparisons(runs, of, target, _against(methods))
+    table = report.table(rows, of, cells, target)
+    (output / "table.md").write_text(table)
+    (output / "provenance.json").write_text(json.dumps(provenance(), indent=2) + "\n")
+    return table
+
+
+def _against(methods: list[str]) -> dict[str, list[str]]:
+    """Return what is compared with each baseline: all with a warm start, and its own that know the horizon."""
+    found = {}
+    for baseline in ("optuna_tpe", "optuna_hyperband", "ray_asha"):
+        others = [m for m in methods if m.endswith("_informed") or m == f"{baseline}_informed_horizon"]
+        if baseline in methods and others:
+            found[baseline] = others
+    return found
+
+
+def _cell(folder: Path, of: Workload, method: str, seed: int) -> Clock:
+    """Return a finished run, from its file if there is one."""
+    path, clock = folder / f"{method}-{seed}.json", of.clock()
+    if path.is_file():
+        clock.scores = [(at, score) for at, score in json.loads(path.read_text())]
+        return clock
+    begun = time.perf_counter()
+    METHODS[method](of)(seed, clock)
+    path.write_text(json.dumps(clock.scores))
+    sys.stderr.write(f"{method} {seed}: best {clock.best_at(1.0):.4f}, {time.perf_counter() - begun:.1f} s\n")
+    return clock
+
+
+if __name__ == "__main__":
+    sys.exit(main())

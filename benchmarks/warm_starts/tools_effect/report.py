@@ -1,0 +1,74 @@
+"""What the runs of a workload show: the long form of `hypernudge compare`, and what that makes of it."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
+from hypernudge.evidence.report.compare_file import Request, compare_file
+
+Cells = Mapping[tuple[str, int], Clock]
+
+
+def write_runs(path: Path, of: Workload, cells: Cells) -> None:
+    """Write the improvements of every run."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["task", "variation", "seed", "time", "score"])
+        for (method, seed), clock in cells.items():
+            best = -math.inf
+            for at, score in clock.scores:
+                if score > best:  # only the incumbent matters, and the file stays small
+                    best = score
+                    writer.writerow([of.name, method, seed, f"{at:.4f}", f"{score:.6f}"])
+
+
+def comparisons(
+    runs: Path, of: Workload, target: float, against: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Return the comparisons of `against`: baseline -> methods."""
+    rows = []
+    for baseline, others in against.items():
+        request = Request(
+            baseline, target, list(others), budget=of.budget, wall_clock=False, clock=f"training [{of.unit}]"
+        )
+        events: list[dict[str, Any]] = []
+        compare_file(runs, request, events.append)
+        rows += [event for event in events if event.get("event") == "comparison"]
+    return rows
+
+
+def table(rows: Sequence[dict[str, Any]], of: Workload, cells: Cells, target: float) -> str:
+    """Return the runs and their comparisons as Markdown."""
+    methods = list(dict.fromkeys(method for method, _ in cells))
+    seeds = len(cells) // len(methods)
+    lines = [
+        f"{of.title}, {seeds} paired seeds, target {target:.4f}, budget {of.budget:g} {of.unit}.",
+        "",
+        f"| | median time to target [{of.unit}] | reached | best score, median |",
+        "|---|---|---|---|",
+    ]
+    for method in methods:
+        own = [clock for (name, _), clock in cells.items() if name == method]
+        times = [min((at for at, score in c.scores if score >= target), default=math.inf) for c in own]
+        median = float(np.median(times))
+        shown = f"{median:.0f}" if math.isfinite(median) else f"over {of.budget:g}"
+        best = np.median([clock.best_at(1.0) for clock in own])
+        reached = sum(math.isfinite(t) for t in times)
+        lines.append(f"| {method} | {shown} | {reached} of {seeds} | {best:.4f} |")
+    lines += [
+        "",
+        "| against | with the warm start | ratio of times to target [95 %] | p (Holm) | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio, p = row["time_to_target"]["ratio"], row["time_to_target"]["p_holm"]
+        interval = f"{ratio['estimate']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+        lines.append(f"| {row['baseline']} | {row['warm_start']} | {interval} | {p:.2g} | {row['verdict']} |")
+    return "\n".join(lines) + "\n"
