@@ -7,6 +7,14 @@ width, depth and activation, of which the prior knows nothing. The clock counts 
 at a time, and charges a warm start with the epochs that its FLOPs would have bought.
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
+
+    python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult --past results/past \
+        --output results/tools_effect_adult
+
+XGBoost on a table, eight hyper-parameters, up to 81 rounds a trial; the clock counts rounds. Beside the warm
+start, `optuna_tpe_enqueued` begins with the winner of each earlier task of `--past`, as a user would do
+without it (`study.enqueue_trial`). The table's own past is left out of both.
+
 Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
 """
 
@@ -31,6 +39,7 @@ from hypernudge.harness.cells.provenance import provenance
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
 METHODS: dict[str, Callable[[Workload], Run]] = {
     "optuna_tpe": lambda of: optuna(of, halving=False),
+    "optuna_tpe_enqueued": lambda of: optuna(of, halving=False, enqueued=of.past),
     "optuna_tpe_informed": lambda of: optuna(of, of.policy(None), halving=False),
     "optuna_tpe_informed_horizon": lambda of: optuna(of, of.policy(of.steps), halving=False),
     "optuna_hyperband": lambda of: optuna(of, halving=True),
@@ -52,14 +61,35 @@ def main() -> int:
     )
     parser.add_argument("--seeds", type=int, default=20, help="paired seeds (default 20)")
     parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=None, help="all")
+    parser.add_argument("--task", choices=("digits", "xgboost"), default="digits", help="what is tuned")
     parser.add_argument("--architecture", action="store_true", help="tune the network too; Optuna only")
+    trees = parser.add_argument_group("--task xgboost")
+    trees.add_argument("--table", default="sklearn/digits", help="file of a task (default sklearn/digits)")
+    trees.add_argument("--rows", type=int, default=None, help="at most so many rows of the table")
+    trees.add_argument("--prior", default="xgboost", help="of the warm start (default xgboost)")
+    trees.add_argument("--past", type=Path, default=None, help="results of earlier studies, to enqueue")
     options = parser.parse_args()
-    able = [method for method in METHODS if not (options.architecture and method.startswith("ray"))]
+    able = [method for method in METHODS if _able(method, options)]
     methods = options.methods or able
     if unable := sorted(set(methods) - set(able)):
-        parser.error(f"--methods: with --architecture must be some of {able}, but got {unable}")
-    sys.stdout.write(compared(digits.workload(options.architecture), methods, options.seeds, options.output))
+        parser.error(f"--methods: must be some of {able} with these options, but got {unable}")
+    sys.stdout.write(compared(_workload(options), methods, options.seeds, options.output))
     return 0
+
+
+def _able(method: str, options: argparse.Namespace) -> bool:
+    """Whether a method can run with these options: Ray is given continuous hyper-parameters only."""
+    mixed = options.architecture or options.task == "xgboost"
+    known = options.task == "xgboost" and options.past is not None
+    return not (mixed and method.startswith("ray")) and (known or method != "optuna_tpe_enqueued")
+
+
+def _workload(options: argparse.Namespace) -> Workload:
+    if options.task == "digits":
+        return digits.workload(options.architecture)
+    from benchmarks.warm_starts.tools_effect import trees
+
+    return trees.workload(options.table, options.rows, options.prior, options.past)
 
 
 def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
@@ -84,10 +114,11 @@ def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
 
 
 def _against(methods: list[str]) -> dict[str, list[str]]:
-    """Return what is compared with each baseline: all with a warm start, and its own that know the horizon."""
+    """Return what is compared with each baseline: all with a warm start, its own that know the horizon."""
     found = {}
     for baseline in ("optuna_tpe", "optuna_hyperband", "ray_asha"):
-        others = [m for m in methods if m.endswith("_informed") or m == f"{baseline}_informed_horizon"]
+        own = {f"{baseline}_informed_horizon", f"{baseline}_enqueued"}
+        others = [m for m in methods if m.endswith("_informed") or m in own]
         if baseline in methods and others:
             found[baseline] = others
     return found

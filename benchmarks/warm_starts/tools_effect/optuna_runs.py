@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -29,8 +29,14 @@ def suggested(trial: Any, name: str, distribution: BaseDistribution) -> Any:
     return trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
 
 
-def optuna(of: Workload, warm_start: WarmStart | None = None, *, halving: bool) -> Run:
-    """Return a run of a workload."""
+def optuna(
+    of: Workload,
+    warm_start: WarmStart | None = None,
+    *,
+    halving: bool,
+    enqueued: Sequence[Mapping[str, Any]] = (),
+) -> Run:
+    """Return a run of a workload, which begins with the configurations `enqueued`."""
     import optuna as library
 
     from hypernudge.integrations.optuna import RECORD, WarmStartSampler
@@ -59,6 +65,8 @@ def optuna(of: Workload, warm_start: WarmStart | None = None, *, halving: bool) 
         study = library.create_study(
             direction="maximize", sampler=sampler, pruner=pruner, study_name=str(seed)
         )
+        for config in enqueued:
+            study.enqueue_trial(dict(config))
         study.optimize(objective)
 
     return run
