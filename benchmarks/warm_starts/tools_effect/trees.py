@@ -15,6 +15,7 @@ from hypernudge.evidence.loading.study import load_study
 from hypernudge.harness.planning.config import load_yaml
 from hypernudge.harness.planning.shipped import shipped_root
 from hypernudge.registry import build
+from hypernudge.space import HyperParameter
 from hypernudge.tasks.tabular.task import XGBoostTask
 
 STEPS, TRIALS = 27, 17  # of a run's budget: so many whole trainings
@@ -41,27 +42,29 @@ def space(of: XGBoostTask) -> Space:
     return found
 
 
-def winners(results: Path, leave_out: str) -> tuple[dict[str, Any], ...]:
-    """Return the best configuration of every earlier task of a results directory, but those on one table.
+def winners(results: Path, of: XGBoostTask) -> tuple[dict[str, Any], ...]:
+    """Return the best configuration of every earlier task of a results directory, but those on `of`'s table.
 
     Args:
         results: Of a study of this library.
-        leave_out: The family of the task that is tuned: its own past must not help it.
+        of: What is tuned: its own past must not help it.
     """
     study = load_study(results)
     best: dict[str, tuple[float, dict[str, Any]]] = {}
     for _, trial in study.trials[study.trials["winner"]].iterrows():
         name = str(trial["task"])
         score = float(study.cells["final"].iloc[int(trial["cell"])])
-        if leave_out in name or (name in best and best[name][0] >= score):
+        if name.startswith(of.family) or (name in best and best[name][0] >= score):
             continue
-        config = {
-            column.removeprefix("nudged."): value
-            for column, value in trial.items()
-            if isinstance(column, str) and column.startswith("nudged.") and value == value
-        }
-        best[name] = score, config
+        if all(f"nudged.{p.name}" in trial for p in of.space):
+            values = {p.name: trial[f"nudged.{p.name}"] for p in of.space}
+            best[name] = score, {p.name: _plain(p, values[p.name]) for p in of.space}
     return tuple(config for _, config in best.values())
+
+
+def _plain(parameter: HyperParameter, value: Any) -> Any:
+    """Return a value of a frame as Python's: a column of whole numbers may hold fractions elsewhere."""
+    return int(value) if isinstance(parameter, Integer) else float(value)
 
 
 def workload(
@@ -95,5 +98,5 @@ def workload(
         unit="rounds",
         per_step=float(of.rounds_per_unit),
         budget=float(TRIALS * STEPS * of.rounds_per_unit),
-        past=winners(past, of.family) if past is not None else (),
+        past=winners(past, of) if past is not None else (),
     )

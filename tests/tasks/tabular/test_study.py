@@ -1,4 +1,4 @@
-"""`config/studies/xgboost.yaml` and the tools on trees, on tables of a few rows in the places of the real ones."""
+"""`config/studies/xgboost.yaml`, and Optuna on trees, on tables of a few rows in the places of real ones."""
 
 import itertools
 import sys
@@ -103,9 +103,11 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
         tmp_path, {"name": "xgboost", "dataset": "breast_cancer"}, seeds={"first": 0, "count": 2}
     )
     assert main(["run", str(path), "--results-dir", str(tmp_path / "past")]) == 0
-    (winner,) = trees.winners(tmp_path / "past", "wine")
-    assert set(winner) == set(trees.task("sklearn/wine", None).space.names)
-    assert trees.winners(tmp_path / "past", "breast_cancer") == ()  # its own past must not help it
+    (winner,) = trees.winners(tmp_path / "past", trees.task("sklearn/wine", None))
+    trees.task("sklearn/wine", None).space.check(winner)
+    assert (
+        trees.winners(tmp_path / "past", trees.task("sklearn/breast_cancer", None)) == ()
+    )  # its own past must not help it
 
     for name, value in {"STEPS": 2, "TRIALS": 3}.items():
         monkeypatch.setattr(trees, name, value)
@@ -121,7 +123,3 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
     assert "| optuna_tpe | optuna_tpe_enqueued |" in said
     rows = (tmp_path / "out" / "runs.csv").read_text().splitlines()
     assert {row.split(",")[1] for row in rows[1:]} == {"optuna_tpe", "optuna_tpe_enqueued"}
-    task = trees.task("sklearn/wine", None)
-    state = task.start(0)
-    task.advance(state, winner)  # what was enqueued is a configuration of the space
-    task.space.check({**winner, "max_depth": int(winner["max_depth"])})
