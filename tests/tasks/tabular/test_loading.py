@@ -7,11 +7,13 @@ pytest.importorskip("pandas", reason="extra tabular")
 pytest.importorskip("sklearn", reason="extra tabular")
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.tasks.data.datasets import split_indices
 from hypernudge.tasks.tabular import loading
 from hypernudge.tasks.tabular.loading import load_table
 from hypernudge.tasks.tabular.problems import problem_of
 from tests.tasks.tabular.tools import HEADER, numbers, rows, write
 
+ELSEWHERE = int(split_indices(120, 0)["test"][0])  # a row that does not train
 CLASSES, NUMBERS = problem_of(None, "classification", None, None), problem_of(None, "regression", None, None)
 
 
@@ -107,7 +109,12 @@ def changed(change, column=None):
             CLASSES,
             "label: must have at least two classes, but got 'yes'",
         ),
-        (changed(lambda i: "yes" if i else "no", "kind"), {}, CLASSES, "two classes in the training part"),
+        (
+            changed(lambda i: "no" if i == ELSEWHERE else "yes", "kind"),
+            {},
+            CLASSES,
+            "two classes in the training part",
+        ),
         (changed(lambda i: "", "size"), {}, CLASSES, r"dataset\.size: must have a value.*drop: \[size\]"),
         (
             changed(lambda i: "1e60", "size"),
