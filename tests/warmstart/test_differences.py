@@ -94,7 +94,7 @@ def test_only_what_is_named_is_moved():
 @pytest.mark.parametrize("objective", ["lookahead", "direct"])
 @pytest.mark.parametrize("make", ["bowl", "mlp", "cnn"])
 def test_finite_differences_agree_with_exact_hyper_gradients_to_one_percent(make, objective, bowl):
-    task = bowl if make == "bowl" else digits(make, "float32")
+    task = bowl if make == "bowl" else digits(make, "float64")
     for number in range(3):
         config = task.space.sample(Streams(1)("config", number))
         exact, found = (
@@ -105,7 +105,7 @@ def test_finite_differences_agree_with_exact_hyper_gradients_to_one_percent(make
         )
         assert not exact.fallback and found.differences == "as asked for"
         a, b = (np.array([m.gradient[n] for n in task.space.names]) for m in (exact, found))
-        inside = np.array([0.01 < p.encode(config[p.name]) < 0.99 for p in task.space])
+        inside = np.array([0 < p.encode(config[p.name]) < 1 for p in task.space])
         assert np.linalg.norm((a - b)[inside]) <= 0.01 * np.linalg.norm(a)
         assert found.flops > exact.flops  # two evaluations per hyper-parameter
 
@@ -134,7 +134,7 @@ def test_an_estimator_says_what_may_serve(bowl):
         tune(Valley(), ASHA(Valley().space), seed=0, max_trials=1, warm_start=exact)
     with pytest.raises(InvalidArgumentError, match=r"^estimator: must be one of 'auto', 'exact'"):
         build("warm_start", {"name": "random_step", "estimator": "forward"})
-    bowl.loss = lambda params, batch, hp: Once.apply(params["w"] * hp["lr"]).sum()
+    bowl.loss = lambda params, batch, hp: Once.apply(batch["x"] @ params["w"]).mean() ** 1.5
     assert (
         "RuntimeError"
         in tune(bowl, ASHA(bowl.space, max_units=1), seed=0, max_trials=1, warm_start=exact)

@@ -115,7 +115,7 @@ def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
 
 def _against(methods: list[str]) -> dict[str, list[str]]:
     """Return what is compared with each baseline: all with a warm start, its own that know the horizon."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for baseline in ("optuna_tpe", "optuna_hyperband", "ray_asha"):
         own = {f"{baseline}_informed_horizon", f"{baseline}_enqueued"}
         others = [m for m in methods if m.endswith("_informed") or m in own]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -54,12 +55,19 @@ def winners(results: Path, of: XGBoostTask) -> tuple[dict[str, Any], ...]:
     for _, trial in study.trials[study.trials["winner"]].iterrows():
         name = str(trial["task"])
         score = float(study.cells["final"].iloc[int(trial["cell"])])
-        if name.startswith(of.family) or (name in best and best[name][0] >= score):
+        family = _family(results, str(trial["run_id"]))
+        if family == of.family or (name in best and best[name][0] >= score):
             continue
         if all(f"nudged.{p.name}" in trial for p in of.space):
             values = {p.name: trial[f"nudged.{p.name}"] for p in of.space}
             best[name] = score, {p.name: _plain(p, values[p.name]) for p in of.space}
     return tuple(config for _, config in best.values())
+
+
+def _family(results: Path, run_id: str) -> str:
+    """Return the family of a variation's task, as its first record notes it."""
+    record = json.loads(min((results / run_id / "cells").glob("*.json")).read_text())
+    return str(record["description"]["family"])
 
 
 def _plain(parameter: HyperParameter, value: Any) -> Any:

@@ -23,7 +23,7 @@ from hypernudge.hypergradient.stacked import stacked_batch, stacked_params
 from hypernudge.random import integer
 from hypernudge.space import Config, Real
 from hypernudge.task import Batch, GradientTask, ShortTraining, Task
-from hypernudge.warmstart.measurement.measure import (
+from hypernudge.warmstart.measurement.spec import (
     HyperGradientSpec,
     Measurement,
     floating,
@@ -32,10 +32,8 @@ from hypernudge.warmstart.measurement.measure import (
     used_steps,
 )
 
-STEP = 0.01
-"""In the unit cube, where the task states its loss: truncation and rounding of float32 are far below 1 %."""
 TRAINED_STEP = 0.05
-"""Where something is trained: trees, say, change in jumps, which a smaller step meets or misses by chance."""
+"""In the unit cube: trees, say, change in jumps, which a smaller step meets or misses by chance."""
 Losses = Callable[[Sequence[Config]], tuple[list[float], float]]
 
 
@@ -43,7 +41,7 @@ def measured(task: Task, config: Config, seed: int, spec: HyperGradientSpec) -> 
     """Measure a hyper-gradient of a trial by central differences; not finite where a loss is not."""
     parameters = selected(task, config, spec.only)
     if isinstance(task, GradientTask):
-        step, why = STEP, "as asked for"
+        step, why = _stated_step(task, config, seed), "as asked for"
         losses = _stated(task, seed, spec)
     else:
         step, why = TRAINED_STEP, "no gradient"
@@ -61,6 +59,12 @@ def measured(task: Task, config: Config, seed: int, spec: HyperGradientSpec) -> 
         for k, (p, (up, down)) in enumerate(zip(parameters, ends, strict=True))
     }
     return Measurement(gradient, flops, why)
+
+
+def _stated_step(task: GradientTask, config: Config, seed: int) -> float:
+    """Return the cube root of the machine epsilon, where truncation and rounding of a loss balance."""
+    at = task.at(config)
+    return float(torch.finfo(floating(at.trained(at.init(seed))).dtype).eps ** (1 / 3))
 
 
 def _ends(parameter: Real, config: Config, step: float) -> tuple[float, float]:

@@ -70,7 +70,7 @@ def test_the_study_is_twelve_tables_three_schedulers_and_paired_seeds(place, mon
 
 def test_one_cell_of_every_warm_start_and_of_every_table(place, monkeypatch, tmp_path):
     monkeypatch.setenv("HYPERNUDGE_DATA", str(place))
-    plan = plan_of("common.training={rows: 100, rounds_per_unit: 1}", "common.budget.units=12")
+    plan = plan_of("++common.training={rows: 100, rounds_per_unit: 1}", "common.budget.units=12")
     chosen, seen = [], set()
     for variation in plan.variations:
         labels = variation.labels
