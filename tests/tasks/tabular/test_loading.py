@@ -73,15 +73,8 @@ def test_published_parts_are_kept(tmp_path):
     assert sorted(table.x["test"][:, 0]) == list(range(100, 120))
     table = load_table({**described, "test_mask": None, "train_rows": 100, "rows": 60}, NUMBERS)
     assert sum(map(len, table.y.values())) == 60 and table.x["test"][:, 0].min() >= 100
-    assert (
-        sum(
-            map(
-                len,
-                load_table({**described, "test_mask": None, "train_rows": 90}, NUMBERS, rows=50).y.values(),
-            )
-        )
-        == 50
-    )
+    cut = load_table({**described, "test_mask": None, "train_rows": 90}, NUMBERS, rows=50)
+    assert sum(map(len, cut.y.values())) == 50
     few = load_table("digits", problem_of("digits", None, None, None), rows=40)
     assert {part: len(y) for part, y in few.y.items()} == {"train": 24, "validation": 8, "test": 8}
     other = load_table({**described, "test_mask": None, "train_rows": 100}, NUMBERS, split_seed=1)
