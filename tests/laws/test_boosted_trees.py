@@ -1,5 +1,8 @@
 """Boosted trees: a trial that was paused, killed or moved equals the one that never stopped, to the bit."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from hypernudge import ASHA, PopulationEngine, tune
 from hypernudge.study.store import TRIALS
 from hypernudge.tasks.tabular.boosters import Boosters
 from hypernudge.tasks.tabular.task import XGBoostTask
+from tests.harness.tools import ROOT
 from tests.study.test_going_on import Killed, killed_at
 from tests.study.tools import plain
 from tests.tasks.tabular.tools import CONFIG, SAMPLED
@@ -150,3 +154,28 @@ def test_what_lies_on_disk_is_not_trained_again(tmp_path, monkeypatch):
     with again.kept_in(tmp_path):
         trained(again, CONFIG, UNITS)
     assert loaded == []
+
+
+MANY = """
+import sys
+import numpy as np
+from hypernudge import ASHA, tune
+from hypernudge.tasks.tabular.task import XGBoostTask
+from tests.memory import peak_kilobytes
+
+task = XGBoostTask({"table": sys.argv[1], "header": False})
+study = tune(task, ASHA(task.space, max_units=9), seed=0, max_trials=64, workers=4, keep_weights=False)
+assert len(study.history.trials) == 64
+print(peak_kilobytes())
+"""
+
+
+@pytest.mark.slow
+def test_64_trials_on_a_table_of_50_000_rows_stay_under_2_gib(tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50_000, 20))
+    y = x[:, 0] * x[:, 1] + x[:, 2] + rng.normal(size=len(x)) > 0
+    np.savetxt(tmp_path / "many.csv", np.c_[x, y], fmt="%.5g", delimiter=",")
+    command = [sys.executable, "-c", MANY, str(tmp_path / "many.csv")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2 * 2**20
