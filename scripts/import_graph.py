@@ -34,6 +34,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("warmstart",),
     ("study",),
     ("tuner",),
+    ("plotting",),
     ("tasks", "integrations", "schema"),
     ("evidence.statistics",),
     ("evidence.loading",),

@@ -14,9 +14,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.confirmation.report import Setting, judged
-from hypernudge.evidence.figures import style
 from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.plotting import style
 
 LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
 SPACE_MARKS: Mapping[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.evidence.figures import style
+from hypernudge.plotting import style
 
 LINES = ("default", "random_walk", "compat")
 POINTS = ("cosine", "schedule_free")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hypernudge.evidence.figures import style
+from hypernudge.plotting import style
 from hypernudge.results.files import write_text
 
 Row = dict[str, Any]

@@ -22,7 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.real_networks.floor import RandomRanks, first_times
-from hypernudge.evidence.figures import style
+from hypernudge.plotting import style
 from hypernudge.schedulers.asha import ASHA
 
 UNITS = {1: "0.75", 3: "#56B4E9", 9: "#0072B2"}  # scores of these units are drawn

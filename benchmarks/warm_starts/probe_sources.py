@@ -32,7 +32,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from hypernudge.evidence.figures import style
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.inspection.prior import UNITS, targets
@@ -40,6 +39,7 @@ from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
+from hypernudge.plotting import style
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from hypernudge.evidence.figures.style import as_svg, context
 from hypernudge.evidence.report.compact import Stylesheet, compact, compact_path
+from hypernudge.plotting.style import as_svg, context
 
 STEPS = {"h": (1, 0), "v": (0, 1)}
 

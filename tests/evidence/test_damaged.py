@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from hypernudge.cli import main
-from hypernudge.evidence.figures.style import file_name
 from hypernudge.evidence.loading.wording import number_remedy
 from hypernudge.evidence.report.compare_file import Request, compare_file
+from hypernudge.plotting.style import file_name
 from tests.evidence.long_tables import results, written
 from tests.evidence.tool_outputs import (
     mlflow_files,
@@ -443,7 +443,7 @@ def test_file_names_are_bounded_and_differ():
 
 
 def test_a_verdict_is_there_though_no_figure_can_be_written(tmp_path, capsys, monkeypatch):
-    from hypernudge.evidence.figures import style
+    from hypernudge.plotting import style
 
     def full(figure, path):
         raise OSError(28, "No space left on device", str(path))

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hypernudge.evidence.figures import anytime, bars, forest, style
+from hypernudge.evidence.figures import anytime, bars, forest
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.formats import to_latex, to_markdown
 from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.plotting import style
 from hypernudge.results.jsonio import plain, write_json
 from tests.evidence.synthetic import write_study
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hypernudge.evidence.figures import style
 from hypernudge.evidence.loading.csvtext import csv_text
 from hypernudge.evidence.loading.longform_files import read_rows
 from hypernudge.evidence.report.formats import to_latex, to_markdown, write_table
 from hypernudge.evidence.report.tables import Table
+from hypernudge.plotting import style
 from hypernudge.results.printable import for_csv, for_latex, for_markdown, from_csv, printable
 
 

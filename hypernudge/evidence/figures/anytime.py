@@ -12,9 +12,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import Look, end_at_one, file_name, grid, label_ends, legend_above
 from hypernudge.evidence.loading.outcomes import incumbent_on_grid
 from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.plotting.style import Look, end_at_one, file_name, grid, label_ends, legend_above
 
 Floats = NDArray[np.float64]
 

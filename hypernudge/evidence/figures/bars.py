@@ -16,9 +16,9 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
-from hypernudge.evidence.figures.style import WIDTH, Look, balanced, end_at_one, grid, legend_above
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.plotting.style import WIDTH, Look, balanced, end_at_one, grid, legend_above
 from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]

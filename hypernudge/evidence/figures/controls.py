@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import grid, legend_above
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import budget_matched
+from hypernudge.plotting.style import grid, legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:

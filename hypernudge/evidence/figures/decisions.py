@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from hypernudge.evidence.figures.style import WIDTH, legend_above
+from hypernudge.plotting.style import WIDTH, legend_above
 
 _GROUPS = ("left as sampled", "guard", "redrawn", "prior", "data", "flagged")
 _OF_KIND = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hypernudge.evidence.figures.style import Look, looks
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.criteria import Criterion
+from hypernudge.plotting.style import Look, looks
 from hypernudge.results.plan import Variation
 
 LONGEST_LABEL = 48

@@ -14,8 +14,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import WIDTH, legend_above
 from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.plotting.style import WIDTH, legend_above
 
 MARKS: dict[str, dict[str, Any]] = {
     "improved": {"marker": "o", "markerfacecolor": "#0072B2", "markeredgecolor": "#0072B2"},

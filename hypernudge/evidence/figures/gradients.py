@@ -11,8 +11,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import file_name, grid, legend_above
 from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
+from hypernudge.plotting.style import file_name, grid, legend_above
 
 Floats = NDArray[np.float64]
 

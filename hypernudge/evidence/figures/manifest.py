@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import WIDTH, legend_above
+from hypernudge.plotting.style import WIDTH, legend_above
 
 _STATES = (("completed", "0.82"), ("crashed", "#D55E00"), ("missing", "white"))
 

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import Look, grid, label_ends, legend_above
 from hypernudge.evidence.loading.outcomes import rung_survival
+from hypernudge.plotting.style import Look, grid, label_ends, legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:

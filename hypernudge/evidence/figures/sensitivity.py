@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import file_name, grid, label_ends, legend_above
 from hypernudge.evidence.statistics.power import simulated_power
 from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
+from hypernudge.plotting.style import file_name, grid, label_ends, legend_above
 
 _PAIRS = (6, 8, 10, 15, 20, 30, 40, 60)
 _RATIOS: tuple[tuple[float, str, Any], ...] = ((0.85, "#0072B2", "-"), (0.7, "#D55E00", (0, (5, 1.2))))

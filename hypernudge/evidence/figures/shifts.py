@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import WIDTH, file_name
 from hypernudge.evidence.verdicts.shift import Shift, hyperparameter_shifts
+from hypernudge.plotting.style import WIDTH, file_name
 
 _LINES: tuple[tuple[str, str, Any, float], ...] = (
     ("sampled", "0.55", "-", 2.2),

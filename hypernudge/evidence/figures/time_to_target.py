@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.evidence.figures.style import Look, file_name, grid, label_ends, legend_above
 from hypernudge.evidence.statistics.survival import kaplan_meier_cdf
 from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.plotting.style import Look, file_name, grid, label_ends, legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from hypernudge.evidence.figures.evaluated_study import Drawing
-from hypernudge.evidence.figures.style import as_svg
+from hypernudge.plotting.style import as_svg
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _HREF = "{http://www.w3.org/1999/xlink}href"

@@ -130,7 +130,8 @@ def draw_cells(rows: list[dict[str, Any]], directory: Path, results_dir: Path) -
         InvalidArgumentError: No trial has effective rates to draw, or `directory` lies in `results_dir` and
             leads out of it by a link.
     """
-    from hypernudge.evidence.figures import decisions, style
+    from hypernudge.evidence.figures import decisions
+    from hypernudge.plotting import style
 
     cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for row in rows:
