@@ -84,6 +84,16 @@ REGISTRY: dict[str, dict[str, str]] = {
         "serial": "hypernudge.engine.serial:SerialEngine",
         "population": "hypernudge.engine.population:PopulationEngine",
     },
+    "picture": {
+        "incumbent": "hypernudge.study.plots.incumbent:draw",
+        "learning_curves": "hypernudge.study.plots.learning_curves:draw",
+        "parallel_coordinates": "hypernudge.study.plots.parallel_coordinates:draw",
+        "slices": "hypernudge.study.plots.slices:draw",
+        "importance": "hypernudge.study.plots.importance:draw",
+        "timeline": "hypernudge.study.plots.timeline:draw",
+        "shifts": "hypernudge.study.plots.shifts:draw",
+    },
+    "episodes_picture": {"episodes": "hypernudge.episodes.plots:draw"},
 }
 
 

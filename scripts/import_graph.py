@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("study",),
     ("tuner",),
     ("plotting",),
+    ("study.plots", "episodes.plots"),
     ("tasks", "integrations", "schema"),
     ("evidence.statistics",),
     ("evidence.loading",),

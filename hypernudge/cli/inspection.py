@@ -1,4 +1,4 @@
-"""The commands that look closely: explain, doctor, prior, simulate.
+"""The commands that look closely: explain, doctor, prior, plot, simulate.
 
 Parsers only; the work is imported when it is asked for.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from hypernudge.cli.assignments import assignments
 from hypernudge.errors import require, require_between, require_whole
-from hypernudge.registry import build, check_name
+from hypernudge.registry import REGISTRY, build, check_name
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.reading import check_output
 
@@ -47,6 +47,14 @@ def add_commands(commands: Any) -> None:
     )
     doctor.add_argument("--json", action="store_true", help="one JSON object")
     doctor.set_defaults(run=_doctor)
+
+    plot = commands.add_parser("plot", help="draw a picture of a study, also while it runs")
+    plot.add_argument("study", type=Path, metavar="DIR", help="a study's folder, or the record of a cell")
+    plot.add_argument(
+        "--kind", required=True, metavar="NAME", help=f"one of {', '.join(REGISTRY['picture'])}"
+    )
+    plot.add_argument("--output", type=Path, required=True, metavar="FILE", help="PDF, SVG or PNG")
+    plot.set_defaults(run=_plot, extra="harness")
 
     simulate = commands.add_parser(
         "simulate", aliases=["replay"], help="run a scheduler on known learning curves"
@@ -134,6 +142,16 @@ def _explain(options: argparse.Namespace) -> int:
         sys.stdout.write(LEGEND + "\n")
     for path in draw_cells(rows, options.figures, options.results_dir) if options.figures is not None else ():
         sys.stderr.write(f"figure: {path}\n")
+    return 0
+
+
+def _plot(options: argparse.Namespace) -> int:
+    from hypernudge.study.plot import draw
+    from hypernudge.study.study import Study
+
+    check_name("picture", options.kind, "--kind")
+    draw(options.kind, Study.open(options.study), check_output(options.output, options.study, follows=True))
+    sys.stderr.write(f"figure: {options.output}\n")
     return 0
 
 

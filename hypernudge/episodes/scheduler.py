@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ from hypernudge.episodes.lifecycle.watch import training_loss
 from hypernudge.episodes.noise.noise import StreamedNoise
 from hypernudge.episodes.ranks import shared_seed
 from hypernudge.episodes.records import EpisodeRecord, Selection
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, package
+from hypernudge.registry import resolve
 
 
 class EpisodicScheduler:
@@ -194,6 +196,46 @@ class EpisodicScheduler:
         if kind is None:
             self.finalize()
         self.detach()
+
+    def metrics(self) -> dict[str, float]:
+        """Return what is in force as numbers for a logger: that of the open episode, else of the last one.
+
+            for name, value in episodes.metrics().items():
+                writer.add_scalar(name, value, step)
+
+        It reads no device.
+
+        Returns:
+            `episodes/AXIS`, the value of each axis (a multiplier, a standard deviation, ...), and
+            `episodes/AXIS/arm`, its position among the candidates; `episodes/closed`, how many episodes are
+            over; `episodes/reward` of the last of them, if it has one.
+        """
+        records = self.records
+        found: dict[str, float] = {"episodes/closed": float(len(records))}
+        selection = self.current or (records[-1].selection if records else None)
+        if selection is not None:
+            for axis, value, arm in zip(self.controller.axes, selection.values, selection.arms, strict=True):
+                found[f"episodes/{axis.name}"] = float(value)
+                found[f"episodes/{axis.name}/arm"] = float(arm)
+        if records and records[-1].reward is not None:
+            found["episodes/reward"] = float(records[-1].reward.value)
+        return found
+
+    def plot(self, *, path: str | Path | None = None) -> Any:
+        """Draw what was in force over the optimizer's steps, and the reward of each episode.
+
+        Args:
+            path: Where it is written, too: a PDF, SVG or PNG.
+
+        Returns:
+            The Matplotlib figure.
+
+        Raises:
+            MissingExtraError: Matplotlib is not installed (extra `harness`).
+            InvalidArgumentError: No step was taken yet, or `path` cannot be written.
+        """
+        package("matplotlib", "harness", "plot")
+        return resolve("episodes_picture", "episodes")(self, path=path)
 
     @property
     def device_reads(self) -> int:

@@ -30,6 +30,9 @@ class EpisodesCallback(Callback):
     (manual optimisation) each is told every loss since its own last step. State travels in the trainer's
     checkpoints and is that of the file the training resumes from. Every `fit` has schedulers of its own.
 
+    What is in force goes to the trainer's loggers, whenever these are given a step's metrics: see
+    `EpisodicScheduler.metrics`. With several optimizers the names begin with `optimizer0/`, ...
+
     Args:
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits, once per optimizer.
@@ -47,6 +50,7 @@ class EpisodesCallback(Callback):
         self._factory = SchedulerFactory(axes, controller, options)
         self._resuming = False
         self._saved: list[dict[str, Any]] = []
+        self._logged = 0  # the trainer's steps when it was
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Forget a state that an evaluation, or a training that never began, has read from its checkpoint."""
@@ -68,6 +72,7 @@ class EpisodesCallback(Callback):
         """
         del pl_module
         saved, self._saved = self._saved, []
+        self._logged = trainer.global_step
         self._detach()
         if saved and len(saved) != len(trainer.optimizers):
             raise InvalidArgumentError(
@@ -99,6 +104,26 @@ class EpisodesCallback(Callback):
             loss = loss * trainer.accumulate_grad_batches
         for scheduler in self.schedulers:
             scheduler.observe(loss)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """Tell the loggers what is in force; as numbers of Python, so that nothing waits for a device."""
+        del args, kwargs
+        every = trainer.log_every_n_steps
+        if not trainer.loggers or not every or trainer.global_step == self._logged:
+            return
+        self._logged = trainer.global_step
+        # Lightning counts steps for loggers from 0, and once where several optimizers step.
+        step = getattr(trainer.fit_loop.epoch_loop, "_batches_that_stepped", trainer.global_step - 1)
+        if (step + 1) % every:
+            return
+        several = len(self.schedulers) > 1
+        metrics = {
+            f"optimizer{index}/{name}" if several else name: value
+            for index, scheduler in enumerate(self.schedulers)
+            for name, value in scheduler.metrics().items()
+        }
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=step)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the open episodes and detach; the records stay in `schedulers`."""

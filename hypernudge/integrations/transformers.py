@@ -60,6 +60,10 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         callback.watch(trainer)
         trainer.train()
 
+    What is in force (`EpisodicScheduler.metrics`) is added to what the trainer logs with each training loss,
+    and so stands in `trainer.state.log_history`. TensorBoard, W&B and other trackers of `report_to` are asked
+    before this callback: with `callback.watch(trainer)` it comes first, and they show it, too.
+
     The loss of a step is that of the whole step, whatever `gradient_accumulation_steps` is. State travels
     in the checkpoints' `trainer_state.json`, so what a training resumes with belongs to the checkpoint it
     resumes from, wherever that lies.
@@ -89,7 +93,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         self._model_loss = False
 
     def watch(self, trainer: Trainer) -> None:
-        """Take the losses that `trainer` differentiates, wherever it computes them.
+        """Take the losses that `trainer` differentiates, wherever it computes them, and log before others do.
 
         Args:
             trainer: The trainer that has this callback; call this before `trainer.train()`.
@@ -100,6 +104,10 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         remedy = "pass the trainer that has this callback"
         checks.instance_with("trainer", trainer, ("accelerator", "callback_handler", "train"), remedy)
         self._trainer = weakref.ref(trainer)
+        callbacks = trainer.callback_handler.callbacks
+        if self in callbacks:  # trackers are told of the same dictionary, one after the other
+            callbacks.remove(self)
+            callbacks.insert(0, self)
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -204,6 +212,23 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         """Note the step that the next checkpoint will be of."""
         del args, control, kwargs
         self._step = state.global_step
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Add what is in force to what is logged of a training step."""
+        del args, control, kwargs
+        if self.scheduler is None or logs is None or "loss" not in logs:
+            return
+        metrics = self.scheduler.metrics()
+        logs.update(metrics)
+        if state.log_history and state.log_history[-1].get("step") == state.global_step:
+            state.log_history[-1].update(metrics)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -23,7 +23,7 @@ except ImportError:
     LOCKS = False
 
 _UNBLOCKED = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
-_TEMPORARY = re.compile(r"\.(.+\.(?:csv|html|ipynb|json|jsonl|md|pdf|pt|svg|tex|txt|yaml))\.[a-z0-9_]{8}")
+_TEMPORARY = re.compile(r"\.(.+\.(?:csv|html|ipynb|json|jsonl|md|pdf|png|pt|svg|tex|txt|yaml))\.[a-z0-9_]{8}")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,6 +14,9 @@ from hypernudge.study import display, frames, optuna_export, reading
 from hypernudge.study.about import About, Direction
 from hypernudge.study.best import BestUnit, Kept
 from hypernudge.study.events import signed
+from hypernudge.study.importance import Importance, Method
+from hypernudge.study.importance import importance as importance_of
+from hypernudge.study.plot import Plots
 from hypernudge.study.results import TrialResult, none_scored, table_of
 from hypernudge.trial import History, Report, Trial, UnitResult
 from hypernudge.warmstart.failures import total_failure
@@ -152,6 +155,31 @@ class Study:
             MissingExtraError: If pandas is not installed.
         """
         return frames.to_frame(self, per)
+
+    @property
+    def plot(self) -> Plots:
+        """Pictures: `study.plot.incumbent(path="incumbent.pdf")`, `study.plot.slices()`, ..."""
+        return Plots(self)
+
+    def importance(self, method: Method = "fanova", unit: int | None = None, seed: int = 0) -> Importance:
+        """Return which hyper-parameters matter, with intervals that say how sure that is.
+
+        A random forest learns the ranks of the scores, where failed and diverged trials come last. It is
+        grown anew on 30 draws of the trials, with replacement, and judged by the trials left out.
+
+        Args:
+            method: `"fanova"`: what each explains alone, over the whole space (Hutter et al. 2014);
+                `"permutation"`: what it explains alone and together with others, where trials lie, if the
+                trials' values are independent (Breiman 2001).
+            unit: Scores after so many units of training are compared; by default after the last one that
+                three quarters of the trials with a score have reached.
+            seed: Of the draws.
+
+        Raises:
+            MissingExtraError: If scikit-learn is not installed.
+            InvalidArgumentError: If there are fewer than 8 trials, or their scores do not differ.
+        """
+        return importance_of(self, method, unit, seed)
 
     def to_long_form(self, variation: str | None = None) -> Any:
         """Return the scores in the form that `hypernudge compare` reads: a row per trained unit.

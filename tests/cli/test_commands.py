@@ -10,7 +10,7 @@ from hypernudge.cli import evidence, experiment, inspection, main
 GROUPS = {
     experiment: ("init", "run", "derive", "plan", "pilot", "status"),
     evidence: ("report", "compare", "import", "export"),
-    inspection: ("prior", "explain", "doctor", "simulate"),
+    inspection: ("prior", "explain", "doctor", "plot", "simulate"),
 }
 COMMANDS = [command for commands in GROUPS.values() for command in commands]
 

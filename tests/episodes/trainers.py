@@ -83,7 +83,9 @@ def quiet():
         yield
 
 
-def lightning_trainer(folder, *callbacks, epochs=2, accumulate=1, precision="32-true", plugins=None):
+def lightning_trainer(
+    folder, *callbacks, epochs=2, accumulate=1, precision="32-true", plugins=None, **options
+):
     import lightning.pytorch as pl
 
     with quiet():
@@ -95,10 +97,10 @@ def lightning_trainer(folder, *callbacks, epochs=2, accumulate=1, precision="32-
             accumulate_grad_batches=accumulate,
             enable_progress_bar=False,
             enable_model_summary=False,
-            logger=False,
             default_root_dir=folder,
             precision=None if plugins else precision,
             plugins=plugins,
+            **{"logger": False, **options},
         )
 
 

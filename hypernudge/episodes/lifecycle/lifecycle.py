@@ -37,6 +37,7 @@ class EpisodeLifecycle:
     Attributes:
         current: What was chosen, or None between episodes.
         steps: Steps of the open episode so far.
+        start: First optimizer step of the open episode.
         records: Closed episodes in order.
         step_count: Steps counted in all.
         losses: Losses of the open episode.
@@ -71,7 +72,7 @@ class EpisodeLifecycle:
         self._norm = UpdateNorm() if update_norm else None
         self._process_group = process_group
         self._strict = getattr(controller, "non_finite", "ignore") == "raise"
-        self._start = 0
+        self.start = 0
         self._begun = False
 
     # ------------------------------------------------------------------ episodes
@@ -98,8 +99,8 @@ class EpisodeLifecycle:
                 EpisodeRecord(
                     index=len(self.records),
                     selection=selection,
-                    start_step=self._start,
-                    end_step=self._start + self.steps - 1,
+                    start_step=self.start,
+                    end_step=self.start + self.steps - 1,
                     loss_start=losses[0] if losses else None,
                     loss_end=losses[-1] if losses else None,
                     reward=reward,
@@ -249,7 +250,7 @@ class EpisodeLifecycle:
             "losses": self.losses.state_dict(),
             "current": None if self.current is None else persistence.plain(asdict(self.current)),
             "steps": self.steps,
-            "start": self._start,
+            "start": self.start,
             "step_count": self.step_count,
             "norm": None if self._norm is None else [self._norm.total, self._norm.steps],
             "records": [persistence.plain(record.to_plain()) for record in self.records] if logs else [],
@@ -279,7 +280,7 @@ class EpisodeLifecycle:
     def _open(self, start_step: int, selection: Selection | None = None) -> Selection:
         """Begin an episode with what the controller chooses, or with a selection from a checkpoint."""
         self.current = self.controller.open() if selection is None else selection
-        self._start = start_step
+        self.start = start_step
         self._applied.enter(self.current)
         return self.current
 

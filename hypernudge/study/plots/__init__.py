@@ -1,0 +1,1 @@
+"""Pictures of a study, one a module; `study.plot` names them."""
