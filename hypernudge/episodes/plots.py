@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -101,7 +102,13 @@ def _rewards(axes: Axes, rewards: NDArray[np.float64]) -> list[Line2D]:
         mean += _SMOOTHED * (value - mean)
         smoothed[place] = mean
     size = 2.5 if len(rewards) < MANY else 1.2
-    dots = {"color": _REWARD, "linestyle": "", "marker": "o", "markersize": size, "markeredgewidth": 0}
+    dots: dict[str, Any] = {
+        "color": _REWARD,
+        "linestyle": "",
+        "marker": "o",
+        "markersize": size,
+        "markeredgewidth": 0,
+    }
     axes.plot(rewards[:, 0], rewards[:, 1], rasterized=len(rewards) > MANY, alpha=0.6, **dots)
     axes.plot(rewards[:, 0], smoothed, color=_REWARD, linewidth=1.2)
     axes.set_ylabel("reward")

@@ -108,7 +108,7 @@ class EpisodesCallback(Callback):
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """Tell the loggers what is in force; as numbers of Python, so that nothing waits for a device."""
         del args, kwargs
-        every = trainer.log_every_n_steps
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined, unused-ignore]
         if not trainer.loggers or not every or trainer.global_step == self._logged:
             return
         self._logged = trainer.global_step

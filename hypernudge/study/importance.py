@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hypernudge.errors import InvalidArgumentError, package, require_choice, require_whole
 from hypernudge.space import SearchSpace
 from hypernudge.study.encoding import space_of
+from hypernudge.study.results import none_scored
 
 if TYPE_CHECKING:
     from hypernudge.study.study import Study
@@ -132,9 +133,8 @@ def _unit(study: Study, unit: int | None) -> int:
     """Return the unit whose scores are compared: the last that most trials with a score have reached."""
     counts = Counter(u.unit for trial in study.trials for u in trial.units if math.isfinite(u.validation))
     if not counts:
-        raise InvalidArgumentError(
-            "importance: the study must have a score, but got none; tune first, or open another study"
-        )
+        why = none_scored(list(study.trials)) if study.trials else "tune first, or open another study"
+        raise InvalidArgumentError(f"importance: the study must have a score, but got none; {why}")
     if unit is not None:
         require_whole("unit", unit, 1, max(counts))
         return int(unit)

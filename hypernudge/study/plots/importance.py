@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hypernudge.plotting.picture import Picture, label, picture
@@ -29,7 +31,12 @@ def draw(study: Study, method: Method = "fanova", unit: int | None = None, seed:
     axes.errorbar(share, places, xerr=error, fmt="none", ecolor="0.15", elinewidth=1.0, capsize=2.5, zorder=3)
     for place, mean, below, above in zip(places, share, low, high, strict=True):
         text = f"{mean:.0f} [{below:.0f}, {above:.0f}]"
-        where = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 7.0}
+        where: dict[str, Any] = {
+            "xytext": (5, 0),
+            "textcoords": "offset points",
+            "va": "center",
+            "fontsize": 7.0,
+        }
         axes.annotate(text, (max(above, mean), place), **where)
     axes.set_yticks(places, labels=[label(name) for name in found.names])
     axes.set_ylim(len(places) - 0.45, -0.55)

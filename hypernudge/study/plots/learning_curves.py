@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MultipleLocator, NullLocator
 from numpy.typing import NDArray
 
 from hypernudge.plotting.picture import MANY, Picture, picture
@@ -44,7 +46,7 @@ def draw(study: Study) -> Picture:
     for group in sorted(set(groups)):
         curves = [_curve(trial, scale) for trial, own in zip(scored, groups, strict=True) if own == group]
         alpha = float(np.clip(12 / np.sqrt(len(curves)), 0.25, 0.9))
-        look = {
+        look: dict[str, Any] = {
             "color": rungs.colour(group),
             "alpha": alpha,
             "rasterized": pixels,
@@ -91,7 +93,7 @@ def _units(axes: Axes, rungs: Rungs, last: int) -> None:
         axes.set_xlim(0.9, last * 1.08)
     else:
         axes.set_xlim(0.7, last + 0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.xaxis.set_major_locator(MultipleLocator(max(1, last // 10)))
     axes.set_xlabel("training [units]")
 
 

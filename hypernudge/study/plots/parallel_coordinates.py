@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,14 +36,13 @@ def draw(study: Study, top: int = 10) -> Picture:
     first, rest = scored[:top], scored[top:]
     last = len(axes_of)
     pixels = len(scored) + len(lost) > MANY
-    alpha = float(np.clip(8 / math.sqrt(len(rest) + 1), 0.15, 0.8))
+    alpha = float(np.clip(5 / math.sqrt(len(rest) + 1), 0.04, 0.8))
     for trials, colour, strength in ((lost, LOST, 0.35), (rest, "0.6", alpha)):
         lines = _lines(trials, axes_of, scale)
-        style = {"colors": colour, "linewidths": 0.6, "alpha": strength, "rasterized": pixels}
+        style: dict[str, Any] = {"colors": colour, "linewidths": 0.6, "alpha": strength, "rasterized": pixels}
         axes.add_collection(LineCollection(lines, **style))
     for line, trial in reversed(list(zip(_lines(first, axes_of, scale), first, strict=True))):
-        colour = scale.colours(scale.places(np.array(trial.value)))
-        axes.plot(line[:, 0], line[:, 1], color=colour, linewidth=1.4, zorder=3)
+        axes.plot(line[:, 0], line[:, 1], color=scale.colour(trial.value), linewidth=1.4, zorder=3)
     shown = [trial.config for trial in (*scored, *lost)]
     absent = [bool(np.isnan(dimension.places(shown)).any()) for dimension in axes_of]
     for place, dimension in enumerate(axes_of):
@@ -58,9 +58,8 @@ def draw(study: Study, top: int = 10) -> Picture:
     for spine in axes.spines.values():
         spine.set_visible(False)
     set_title(figure, axes, title(study))
-    colour = scale.colours(scale.places(np.array(first[0].value)))
     best = f"the best {len(first)}: the better, the darker" if len(first) > 1 else "the best"
-    handles = [Line2D([], [], color=colour, label=best)]
+    handles = [Line2D([], [], color=scale.colour(scored[0].value), label=best)]
     if rest:
         handles.append(Line2D([], [], color="0.6", linewidth=0.8, label=f"the other {len(rest)}"))
     if lost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -60,7 +61,7 @@ class Rungs:
         """Return what a legend shows for groups: markers, or faces without one."""
         if not marker:
             return [Patch(facecolor=self.colour(g), label=self.label(g)) for g in sorted(set(groups))]
-        style = {"linestyle": "", "marker": marker, "markersize": 4}
+        style: dict[str, Any] = {"linestyle": "", "marker": marker, "markersize": 4}
         return [
             Line2D([], [], color=self.colour(g), label=self.label(g), **style) for g in sorted(set(groups))
         ]

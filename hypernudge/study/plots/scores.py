@@ -148,6 +148,10 @@ class ScoreScale:
         """Places to colours: the better, the darker."""
         return colormaps["viridis_r" if self.sign > 0 else "viridis"]
 
+    def colour(self, score: float) -> Any:
+        """Return the colour of a score: red, green, blue and opacity."""
+        return self.colours(float(self.places(np.array(score))))
+
     def bar(self, figure: Figure, mappable: Any, axes: Any) -> None:
         """Add a bar that explains the colours."""
         bar = figure.colorbar(mappable, ax=axes, fraction=0.035, pad=0.015)
@@ -163,7 +167,17 @@ def lost_handle(text: str) -> Line2D:
 def note(axes: Axes, text: str, *, sign: int = 1) -> None:
     """Write what does not show, in the right corner where scores are worse."""
     if text:
-        height, side = (0.015, "bottom") if sign > 0 else (0.985, "top")
-        place = {"xy": (0.995, height), "xycoords": "axes fraction", "ha": "right", "va": side}
-        box = {"boxstyle": "round,pad=0.15", "facecolor": "1", "edgecolor": "none", "alpha": 0.75}
+        height, side = (0.04, "bottom") if sign > 0 else (0.96, "top")  # lost trials lie below
+        place: dict[str, Any] = {
+            "xy": (0.995, height),
+            "xycoords": "axes fraction",
+            "ha": "right",
+            "va": side,
+        }
+        box: dict[str, Any] = {
+            "boxstyle": "round,pad=0.15",
+            "facecolor": "1",
+            "edgecolor": "none",
+            "alpha": 0.85,
+        }
         axes.annotate(text, **place, fontsize=6.5, color="0.35", bbox=box, zorder=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,7 +49,11 @@ def draw(study: Study) -> Picture:
         scale.bar(figure, ScalarMappable(scale.norm, scale.colours), panels[: len(shown)])
     handles = [Line2D([], [], color="0.5", linewidth=0.8, label="on this line: not moved")]
     if len(scores) < len(trials):
-        style = {"linestyle": "", "marker": "o", "markersize": 4}
+        style: dict[str, Any] = {
+            "linestyle": "",
+            "marker": "o",
+            "markersize": 4,
+        }
         handles.append(Line2D([], [], color=_UNSCORED, label="no score", **style))
     legend_above(figure, handles)
     return figure
@@ -64,16 +69,18 @@ def _moved(dimension: Dimension, trials: list[TrialResult]) -> bool:
 def _panel(axes: Axes, dimension: Dimension, trials: list[TrialResult], scale: ScoreScale | None) -> None:
     before, after = (dimension.values(c) for c in ([t.sampled for t in trials], [t.config for t in trials]))
     worst_first = sorted(range(len(trials)), key=lambda index: _place(trials[index], scale))
-    colours = [
-        _UNSCORED
-        if scale is None or trials[index].best is None
-        else scale.colours(scale.places(np.array(trials[index].value)))
+    colours: list[Any] = [
+        _UNSCORED if scale is None or trials[index].best is None else scale.colour(trials[index].value)
         for index in worst_first
     ]
     dimension.scale(axes, "x")
     dimension.scale(axes, "y")
     axes.axline(*_ends(dimension), color="0.5", linewidth=0.8, zorder=1)
-    style = {"s": 11 if len(trials) < MANY else 4, "linewidth": 0, "rasterized": len(trials) > MANY}
+    style: dict[str, Any] = {
+        "s": 11 if len(trials) < MANY else 4,
+        "linewidth": 0,
+        "rasterized": len(trials) > MANY,
+    }
     axes.scatter(before[worst_first], after[worst_first], c=colours, zorder=2, **style)
     axes.set_xlabel(f"{dimension.name}, as sampled")
     axes.set_ylabel(f"{dimension.name}, as trained")

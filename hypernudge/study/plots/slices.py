@@ -57,7 +57,7 @@ def draw(study: Study) -> Picture:
             x = x + place_of[[trial.number for trial in scored]]
             x_lost = x_lost + place_of[[trial.number for trial in lost]] if lost else x_lost
         size = 12 if len(scored) < MANY else 4
-        style = {"s": size, "linewidth": 0, "rasterized": len(scored) > MANY}
+        style: dict[str, Any] = {"s": size, "linewidth": 0, "rasterized": len(scored) > MANY}
         axes.scatter(x, scale.visible(scores), c=[rungs.colour(group) for group in groups], **style)
         axes.plot(
             x[-1], scores[-1], "*", color="#E69F00", markersize=9, markeredgecolor="0", markeredgewidth=0.6

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.collections import PolyCollection
@@ -89,7 +90,11 @@ def draw(study: Study) -> Picture:
     groups: dict[int, list[Span]] = {}
     for job in jobs:
         groups.setdefault(rungs.group(job.report.job.until), []).append(job)
-    edge = {"edgecolors": "1", "linewidths": 0.3 if len(jobs) < 500 else 0.0, "rasterized": len(jobs) > MANY}
+    edge: dict[str, Any] = {
+        "edgecolors": "1",
+        "linewidths": 0.3 if len(jobs) < 500 else 0.0,
+        "rasterized": len(jobs) > MANY,
+    }
     for group, own in groups.items():
         boxes = _boxes([(job.worker, job.begin, job.end) for job in own])
         axes.add_collection(PolyCollection(boxes, facecolors=[rungs.colour(group)], **edge))
@@ -116,11 +121,11 @@ def draw(study: Study) -> Picture:
     return figure
 
 
-def _boxes(bars: list[tuple[int, float, float]]) -> NDArray[np.float64]:
-    """Return rectangles, shape (n, 4, 2), for (worker, begin, end)."""
+def _boxes(bars: list[tuple[int, float, float]]) -> list[NDArray[np.float64]]:
+    """Return rectangles, each of shape (4, 2), for (worker, begin, end)."""
     if not bars:
-        return np.zeros((0, 4, 2))
+        return []
     worker, begin, end = np.array(bars, dtype=np.float64).T
     low, high = worker - 0.4, worker + 0.4
     corners = [(begin, low), (end, low), (end, high), (begin, high)]
-    return np.stack([np.stack(corner, axis=1) for corner in corners], axis=1)
+    return list(np.stack([np.stack(corner, axis=1) for corner in corners], axis=1))
