@@ -146,7 +146,7 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _plot(options: argparse.Namespace) -> int:
-    from hypernudge.study.plot import draw
+    from hypernudge.study.analysis.pictures import draw
     from hypernudge.study.study import Study
 
     check_name("picture", options.kind, "--kind")

@@ -12,11 +12,11 @@ from hypernudge.engine.scored import Weights
 from hypernudge.space import Config
 from hypernudge.study import display, frames, optuna_export, reading
 from hypernudge.study.about import About, Direction
+from hypernudge.study.analysis.importance import Importance, Method
+from hypernudge.study.analysis.importance import importance as importance_of
+from hypernudge.study.analysis.pictures import Plots
 from hypernudge.study.best import BestUnit, Kept
 from hypernudge.study.events import signed
-from hypernudge.study.importance import Importance, Method
-from hypernudge.study.importance import importance as importance_of
-from hypernudge.study.plot import Plots
 from hypernudge.study.results import TrialResult, none_scored, table_of
 from hypernudge.trial import History, Report, Trial, UnitResult
 from hypernudge.warmstart.failures import total_failure

@@ -8,7 +8,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from hypernudge import Categorical, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError, MissingExtraError
-from hypernudge.study.importance import boxes, main_effects
+from hypernudge.study.analysis.importance import boxes, main_effects
 from tests.study.synthetic import study_of
 
 CUBE = SearchSpace([Real(name, 0.0, 1.0) for name in ("a", "b", "c", "d")])

@@ -15,7 +15,7 @@ from hypernudge import Categorical, Real, SearchSpace, Study, tune
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError, MissingExtraError
 from hypernudge.plotting.picture import number
-from hypernudge.study.plot import PICTURES
+from hypernudge.study.analysis.pictures import PICTURES
 from hypernudge.study.plots.dimensions import Dimension
 from hypernudge.study.plots.rungs import Rungs
 from hypernudge.study.plots.scores import ScoreScale
@@ -313,7 +313,7 @@ def test_a_study_loads_no_picture():
 
 
 def test_every_picture_is_a_method_with_a_docstring():
-    from hypernudge.study.plot import Plots
+    from hypernudge.study.analysis.pictures import Plots
 
     for kind in PICTURES:
         assert "path: Where it is written" in getattr(Plots, kind).__doc__

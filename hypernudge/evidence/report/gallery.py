@@ -19,11 +19,11 @@ from hypernudge.evidence.figures import (
     rungs,
     sensitivity,
     shifts,
-    style,
     time_to_target,
 )
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.report.compact import Page
+from hypernudge.plotting import style
 from hypernudge.results.files import write_text
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hypernudge.parameters import Categorical, HyperParameter, Integer
 from hypernudge.plotting.picture import label, number
-from hypernudge.study.encoding import space_of
+from hypernudge.study.analysis.encoding import space_of
 from hypernudge.study.study import Study
 
 _LABELLED = 12  # choices; of more, some have no label

@@ -8,7 +8,7 @@ import numpy as np
 
 from hypernudge.plotting.picture import Picture, label, picture
 from hypernudge.plotting.style import WIDTH
-from hypernudge.study.importance import Importance, Method
+from hypernudge.study.analysis.importance import Importance, Method
 from hypernudge.study.plots.scores import require_trials
 from hypernudge.study.plots.titles import title
 from hypernudge.study.study import Study

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hypernudge.errors import InvalidArgumentError, package, require_choice, require_whole
 from hypernudge.space import SearchSpace
-from hypernudge.study.encoding import space_of
+from hypernudge.study.analysis.encoding import space_of
 from hypernudge.study.results import none_scored
 
 if TYPE_CHECKING:
