@@ -22,8 +22,14 @@ if TYPE_CHECKING:
     from hypernudge.episodes import EpisodicScheduler as EpisodicScheduler
     from hypernudge.optimizers import SGD as SGD
     from hypernudge.optimizers import AdamW as AdamW
+    from hypernudge.random import Streams as Streams
     from hypernudge.schedulers.asha import ASHA as ASHA
     from hypernudge.schedulers.asha_stopping import StoppingASHA as StoppingASHA
+    from hypernudge.schedulers.base import Done as Done
+    from hypernudge.schedulers.base import Resume as Resume
+    from hypernudge.schedulers.base import Scheduler as Scheduler
+    from hypernudge.schedulers.base import Start as Start
+    from hypernudge.schedulers.base import Wait as Wait
     from hypernudge.schedulers.bohb import BOHB as BOHB
     from hypernudge.schedulers.boil import BOIL as BOIL
     from hypernudge.schedulers.dyhpo import DyHPO as DyHPO
@@ -42,7 +48,9 @@ if TYPE_CHECKING:
     from hypernudge.task import Task as Task
     from hypernudge.tasks.module.loss import ModuleLoss as ModuleLoss
     from hypernudge.tasks.module.task import ModuleTask as ModuleTask
+    from hypernudge.trial import Nudge as Nudge
     from hypernudge.tuner import tune as tune
+    from hypernudge.warmstart.base import WarmStart as WarmStart
     from hypernudge.warmstart.policies.curvature_band import CurvatureBand as CurvatureBand
     from hypernudge.warmstart.policies.informed import Informed as Informed
     from hypernudge.warmstart.policies.ohgw import OHGW as OHGW
@@ -65,6 +73,12 @@ _HOME = {
     "OneEpoch": "schedulers.one_epoch",
     "PASHA": "schedulers.pasha",
     "RandomSearch": "schedulers.random",
+    "Done": "schedulers.base",
+    "Resume": "schedulers.base",
+    "Scheduler": "schedulers.base",
+    "Start": "schedulers.base",
+    "Wait": "schedulers.base",
+    "Streams": "random",
     "Categorical": "space",
     "Config": "space",
     "Integer": "space",
@@ -74,8 +88,10 @@ _HOME = {
     "Task": "task",
     "ModuleLoss": "tasks.module.loss",
     "ModuleTask": "tasks.module.task",
+    "Nudge": "trial",
     "Study": "study.study",
     "tune": "tuner",
+    "WarmStart": "warmstart.base",
     "CurvatureBand": "warmstart.policies.curvature_band",
     "Informed": "warmstart.policies.informed",
     "OHGW": "warmstart.policies.ohgw",

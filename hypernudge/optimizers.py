@@ -52,17 +52,24 @@ class Optimizer(Protocol):
     """
 
     def init(self, params: Params) -> Params:
-        """Return the state before the first step."""
+        """Return the state before the first step of tensors `params`."""
         ...
 
     def update(
         self, params: Params, grads: Params, state: Params, hp: Mapping[str, Any]
     ) -> tuple[Params, Params]:
-        """Return new parameters and state; pure and differentiable."""
+        """Return new parameters and state; pure and differentiable.
+
+        Args:
+            params: Tensors by name, of any shape.
+            grads: Their gradients, of the same names and shapes.
+            state: What `init` or the last step returned.
+            hp: `lr` and what else it reads; floats or scalar tensors.
+        """
         ...
 
     def update_(self, params: Params, grads: Params, state: Params, hp: Mapping[str, float]) -> None:
-        """Do the same in place, without a graph."""
+        """Do the same in place, without a graph: `params` and `state` are changed by `grads`."""
         ...
 
     def effective_rate(self, hp: Mapping[str, Any]) -> Any:
@@ -70,7 +77,7 @@ class Optimizer(Protocol):
         ...
 
     def direction(self, grads: Params) -> Params:
-        """Return the direction of the first step for these gradients."""
+        """Return the direction of the first step for gradients `grads`."""
         ...
 
 
@@ -86,6 +93,9 @@ class SGD:
     Args:
         decoupled: Whether the decay leaves the momentum buffer alone.
         decay: `"all"`, or `"matrices"`: parameters of two or more dimensions, neither biases nor scales.
+
+    Raises:
+        InvalidArgumentError: For other values.
     """
 
     decoupled: bool = False

@@ -123,7 +123,18 @@ class _Numeric:
 
 @dataclass(frozen=True)
 class Real(_Numeric):
-    """A continuous hyper-parameter on `[low, high]`, on a linear or logarithmic scale."""
+    """A continuous hyper-parameter on `[low, high]`, on a linear or logarithmic scale.
+
+    Args:
+        name: How configurations name it.
+        low: Smallest value.
+        high: Largest value.
+        log: Whether the scale is logarithmic.
+        only_if: `(parent, values)`: it is active only where an earlier hyper-parameter has one of the values.
+
+    Raises:
+        InvalidArgumentError: For a range that is empty, not finite, or logarithmic and not above 0.
+    """
 
     continuous: ClassVar[bool] = True  # a warm start may move it
 
@@ -137,11 +148,11 @@ class Real(_Numeric):
         return value if self.log else 1.0
 
     def encode(self, value: Any) -> Any:
-        """Natural to unit."""
+        """Return the unit coordinate of a natural `value`."""
         return (self.warp(value) - self.warp(self.low)) / self.width
 
     def decode(self, unit: Scalar) -> Scalar:
-        """Unit to natural; floats are kept inside `[low, high]` whatever the rounding."""
+        """Return the natural value of `unit`; floats are kept inside `[low, high]` whatever the rounding."""
         value = self.unwarp(self.warp(self.low) + unit * self.width)
         return self.clip(value) if isinstance(value, float) else value
 
@@ -168,7 +179,18 @@ class Real(_Numeric):
 
 @dataclass(frozen=True)
 class Integer(_Numeric):
-    """A whole number from `low` to `high`, both included; each owns an equal share of the (warped) range."""
+    """A whole number from `low` to `high`, both included; each owns an equal share of the (warped) range.
+
+    Args:
+        name: How configurations name it.
+        low: Smallest value.
+        high: Largest value.
+        log: Whether the scale is logarithmic.
+        only_if: `(parent, values)`: it is active only where an earlier hyper-parameter has one of the values.
+
+    Raises:
+        InvalidArgumentError: For a range that is empty, not finite, or logarithmic and not above 0.
+    """
 
     continuous: ClassVar[bool] = False
     low: int
@@ -183,12 +205,12 @@ class Integer(_Numeric):
         return self.warp(self.low - 0.5), self.warp(self.high + 0.5)
 
     def encode(self, value: Any) -> Any:
-        """Natural to unit: the centre of the value's share."""
+        """Return the unit coordinate of `value`: the centre of its share."""
         low, high = self._edges()
         return (self.warp(value) - low) / (high - low)
 
     def decode(self, unit: Scalar) -> int:
-        """Unit to natural."""
+        """Return the natural value of a coordinate `unit`."""
         low, high = self._edges()
         value: float = self.unwarp(low + float(unit) * (high - low))
         return min(max(round(value), self.low), self.high)
@@ -209,7 +231,13 @@ class Integer(_Numeric):
 class Categorical:
     """One of a few unordered choices; each owns an equal share of the unit interval.
 
-    A choice may be any value: a number, a name, None, a list, a mapping, a class.
+    Args:
+        name: How configurations name it.
+        choices: Any values: numbers, names, None, lists, mappings, classes.
+        only_if: `(parent, values)`: it is active only where an earlier hyper-parameter has one of the values.
+
+    Raises:
+        InvalidArgumentError: If there is no choice, or two are alike.
     """
 
     name: str
@@ -251,11 +279,11 @@ class Categorical:
         return next((i for i in equal if type(self.choices[i]) is type(value)), equal[0])
 
     def encode(self, value: Any) -> Any:
-        """Natural to unit: the centre of the choice's share."""
+        """Return the unit coordinate of a choice `value`: the centre of its share."""
         return (self.index(value) + 0.5) / len(self.choices)
 
     def decode(self, unit: Scalar) -> Any:
-        """Unit to natural."""
+        """Return the natural value of a coordinate `unit`."""
         return self.choices[min(int(float(unit) * len(self.choices)), len(self.choices) - 1)]
 
     def snap(self, unit: np.ndarray) -> np.ndarray:

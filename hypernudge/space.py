@@ -76,6 +76,12 @@ class SearchSpace:
     A hyper-parameter with `only_if = (parent, values)` is active only where its parent (which must stand
     before it) takes one of the values; an inactive one is absent from the configuration, and its coordinate
     in the unit cube is .5, so that a surrogate ignores it.
+
+    Args:
+        parameters: The hyper-parameters, parents before those that depend on them.
+
+    Raises:
+        InvalidArgumentError: If there is none, two have one name, or a parent stands behind.
     """
 
     parameters: tuple[HyperParameter, ...]
@@ -129,15 +135,15 @@ class SearchSpace:
         return tuple(parameter for parameter in self.parameters if isinstance(parameter, Real))
 
     def sample(self, rng: np.random.Generator) -> Config:
-        """Draw a configuration uniformly from the unit cube (so log-uniformly on logarithmic scales)."""
+        """Draw a configuration by `rng`, uniformly from the unit cube, so log-uniformly on logarithmic scales."""
         return self.decode(rng.random(len(self)))
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw the coordinates of `count` configurations, shape `(count, len(self))`: see `snap`."""
+        """Draw the coordinates of `count` configurations by `rng`, shape `(count, len(self))`: see `snap`."""
         return self.snap(rng.random((count, len(self))))
 
     def snap(self, units: np.ndarray) -> np.ndarray:
-        """Move points, shape `(n, len(self))`, to where configurations are: `encode(decode(point))` of each.
+        """Move points `units`, shape `(n, len(self))`, to where configurations are: `encode(decode(point))`.
 
         Whole numbers and choices go to the centres of their shares, inactive coordinates to .5.
         """
@@ -147,7 +153,7 @@ class SearchSpace:
         return np.stack(columns, axis=1)
 
     def decode(self, unit: Sequence[float] | np.ndarray) -> Config:
-        """Unit cube, shape `(len(self),)`, to a configuration of active hyper-parameters."""
+        """Return the configuration at `unit`, shape `(len(self),)`, with what is active there."""
         values: dict[str, Value] = {}
         for parameter, coordinate in zip(self.parameters, unit, strict=True):
             if _active(parameter, values):
@@ -168,7 +174,11 @@ class SearchSpace:
         return config
 
     def check(self, config: Mapping[str, Value]) -> None:
-        """Raise `InvalidArgumentError` unless `config` holds exactly the active values, each in its range."""
+        """Refuse a configuration that does not hold exactly the active values, each in its range.
+
+        Raises:
+            InvalidArgumentError: With the name.
+        """
         expected = {p.name for p in self.parameters if _active(p, config)}
         if set(config) != expected:
             raise InvalidArgumentError(

@@ -180,7 +180,7 @@ class GradientTask(ABC):
 
     @abstractmethod
     def batch(self, seed: int, step: int) -> Batch:
-        """Return the mini-batch of `step`: a pure function, so that resuming needs no loader state.
+        """Return the mini-batch of `step` under `seed`: a pure function; resuming needs no loader state.
 
         Every tensor has the batch dimension first. Random numbers of an augmentation belong in here; what
         they do, scaled by its magnitude, belongs in `loss`.
@@ -188,17 +188,17 @@ class GradientTask(ABC):
 
     @abstractmethod
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
-        """Return the training loss, a scalar; `hp` holds floats or 0-dimensional tensors.
+        """Return the training loss of `params` on `batch`, a scalar; `hp` holds floats or scalar tensors.
 
         To be tuned in batches it must consist of tensor operations only, without branches on values.
         """
 
     @abstractmethod
     def score(self, params: Params, split: Split) -> float:
-        """Return the score on a split; larger is better."""
+        """Return the score of `params` on a split, `"validation"` or `"test"`; larger is better."""
 
     def loss_and_buffers(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params]:
-        """Return the training loss, and the new values of `buffers` after this batch (no graph needed)."""
+        """Return the loss of `params`, a scalar, and new values of `buffers` after `batch`, no graph."""
         return self.loss(params, batch, hp), {}
 
     def at(self, config: Mapping[str, Value]) -> GradientTask:
@@ -227,12 +227,12 @@ class GradientTask(ABC):
         return {name: value for name, value in params.items() if name not in self.buffers}
 
     def start(self, seed: int) -> TrainingState:
-        """Return the state of an untrained trial."""
+        """Return the state of an untrained trial of `seed`."""
         params = self.init(seed)
         return TrainingState(params, self.optimizer.init(self.trained(params)), seed)
 
     def advance(self, state: TrainingState, hp: Mapping[str, Value]) -> bool:
-        """Train in place for `steps_per_unit` steps; return False once the loss is not finite."""
+        """Train `state` in place for `steps_per_unit` steps; return False once the loss is not finite."""
         floats = {name: value for name, value in hp.items() if isinstance(value, int | float)}
         leaves = {name: value.requires_grad_(True) for name, value in self.trained(state.params).items()}
         tensors = list(leaves.values())
@@ -252,12 +252,12 @@ class GradientTask(ABC):
         return math.isfinite(total.item())
 
     def evaluate(self, state: TrainingState, split: Split) -> float:
-        """Return the score of a trial's parameters."""
+        """Return the score of a trial's parameters, those of `state`, on a split."""
         with torch.no_grad():
             return float(self.score(state.params, split))
 
     def weights(self, state: TrainingState) -> Params | None:
-        """Return copies, on the CPU, of what a trial is scored with; None if they are gone."""
+        """Return copies, on the CPU, of what `state` is scored with; None if they are gone."""
         return {name: value.detach().cpu().clone() for name, value in state.params.items()}
 
     @cached_property

@@ -49,8 +49,19 @@ NUDGE_KINDS: tuple[str, ...] = get_args(NudgeKind)
 class Nudge:
     """What a warm start did to a sampled configuration, why, and what it cost.
 
-    `kind` is `reason` as data: "moved" or "unchanged" where the policy does not say. In a study, `changed` is
-    whether `config` differs from what was sampled, whatever the policy said.
+    Args:
+        config: What is trained, inside the space.
+        policy: Name of the warm start, in records.
+        changed: In a study, whether `config` differs from what was sampled, whatever the policy said.
+        flagged: Whether something went wrong: a measurement that is not finite, an error.
+        reason: Why, in words.
+        gradient: Hyper-gradient by name, with respect to warped coordinates.
+        gradient_norm: Its Euclidean length.
+        z: log10 of the effective learning rate over that which the measurement suggests.
+        flops: What it cost; charged to the clock.
+        wall_seconds: What it took.
+        measurements: Numbers that later trials reuse, by name.
+        kind: `reason` as data; "moved" or "unchanged" where the policy does not say.
     """
 
     config: Config
@@ -58,9 +69,9 @@ class Nudge:
     changed: bool = False
     flagged: bool = False
     reason: str = ""
-    gradient: Mapping[str, float] | None = None  # with respect to warped coordinates
+    gradient: Mapping[str, float] | None = None
     gradient_norm: float | None = None
-    z: float | None = None  # log10 of the effective learning rate over lr*
+    z: float | None = None
     flops: float = 0.0
     wall_seconds: float = 0.0
     measurements: Mapping[str, float] = field(default_factory=dict)
@@ -73,7 +84,15 @@ class Nudge:
 
 @dataclass(frozen=True)
 class Job:
-    """An order to train `trial` from `since` to `until` units (epochs, by default) of training."""
+    """An order to train a trial.
+
+    Attributes:
+        trial: Its number.
+        config: What is trained.
+        since: Units of training (epochs, by default) that it has had.
+        until: Units that it is to have.
+        warm_start_flops: What its warm start cost; 0 for a trial that goes on.
+    """
 
     trial: int
     config: Config
@@ -84,7 +103,14 @@ class Job:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """Scores after one unit of training; `time` in seconds on the study's clock."""
+    """Scores after one unit of training.
+
+    Attributes:
+        unit: Units of training so far, from 1.
+        time: Seconds on the study's clock.
+        validation: Score on the validation part; NaN if it has none.
+        test: Score on the test part; NaN where it was not asked for.
+    """
 
     unit: int
     time: float
@@ -94,9 +120,19 @@ class UnitResult:
 
 @dataclass(frozen=True)
 class Report:
-    """What came back for a job. `units` holds the units that were trained, in order.
+    """What came back for a job.
 
     An `"ok"` without a finite last score has diverged, whoever says otherwise, and becomes `"diverged"`.
+
+    Args:
+        job: The order.
+        outcome: "ok", "diverged", "failed" (it raised) or "truncated" (the budget ended).
+        started: Seconds on the study's clock.
+        finished: Seconds on the study's clock.
+        units: The units that were trained, in order.
+        flops: Declared cost, warm start included.
+        wall_seconds: What the training took.
+        error: Traceback of what it raised.
 
     Raises:
         InvalidArgumentError: For an unknown outcome, which would count as a trial that lost.
@@ -124,15 +160,25 @@ class Report:
 
 @dataclass
 class Trial:
-    """A trial as the history knows it."""
+    """A trial as the history knows it.
+
+    Attributes:
+        number: From 0, in the order of their starts.
+        sampled: What the scheduler sampled.
+        nudge: What the warm start made of it.
+        started: Seconds on the study's clock.
+        status: "running", "paused", "diverged", "failed" or "stopped".
+        until: Milestone it is running towards, or has reached.
+        milestones: Score at each milestone that it reached; larger is better.
+    """
 
     number: int
     sampled: Config
     nudge: Nudge
     started: float
     status: Status = "running"
-    until: int = 0  # milestone it is running towards, or has reached
-    milestones: dict[int, float] = field(default_factory=dict)  # milestone -> score
+    until: int = 0
+    milestones: dict[int, float] = field(default_factory=dict)
 
     @property
     def config(self) -> Config:
@@ -142,7 +188,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Started:
-    """Event: a trial began."""
+    """Event: a trial began.
+
+    Attributes:
+        trial: Its number.
+        sampled: What the scheduler sampled.
+        nudge: What the warm start made of it.
+        time: Seconds on the study's clock.
+    """
 
     trial: int
     sampled: Config
@@ -188,7 +241,7 @@ class History:
     @classmethod
     @accepts(max_units="horizon")
     def replay(cls, events: Iterable[Event], max_units: int | None = None) -> History:
-        """Rebuild a history from its events."""
+        """Rebuild a history from its events; `max_units` as in the constructor."""
         history = cls(max_units)
         for event in events:
             history.append(event)

@@ -140,7 +140,12 @@ class SimulatedEngine(ABC):
         return dataclasses.replace(self, **given)
 
     def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
-        """Say whether the test part is scored with every unit, and who is told of each as it is scored."""
+        """Say what happens to every unit as it is scored.
+
+        Args:
+            score_test: Whether the test part is scored, too.
+            scored: Is told of it; None for nobody.
+        """
         self._score_test, self._scored = score_test, scored
 
     @property

@@ -69,7 +69,7 @@ class EpisodeRecord:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "EpisodeRecord":
-        """Rebuild a record from `to_plain`.
+        """Rebuild a record from what `to_plain` returned, `plain`.
 
         Raises:
             ValueError: A part lacks, is unknown or of the wrong kind.

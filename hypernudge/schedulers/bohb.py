@@ -21,6 +21,21 @@ def BOHB(  # noqa: N802 - it stands for a class
     candidates: int = 64,
     random_fraction: float = 1 / 3,
 ) -> Hyperband:
-    """Return Hyperband with the kernel density sampler; arguments and errors are theirs."""
+    """Return Hyperband with the kernel density sampler.
+
+    Args:
+        space: Where new configurations are drawn.
+        max_units: Training units (epochs) of the last rung.
+        min_units: Training units of the first rung.
+        eta: Reduction factor: one in `eta` goes on.
+        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
+        brackets: How many of the brackets to cycle through; None for all.
+        top: Share of the trials of a rung that count as good.
+        candidates: Draws from the good density, of which the best is taken.
+        random_fraction: Share of the configurations that are drawn uniformly.
+
+    Raises:
+        InvalidArgumentError: As `Hyperband`, or for an option of the sampler that is out of range.
+    """
     sampler = KDESampler(top, candidates, random_fraction)
     return Hyperband(space, max_units, min_units, eta, max_trials, sampler, brackets)

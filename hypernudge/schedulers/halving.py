@@ -19,5 +19,17 @@ def SuccessiveHalving(  # noqa: N802 - it stands for a class
     max_trials: int | None = None,
     sampler: SamplerSpec = "uniform",
 ) -> Hyperband:
-    """Return Hyperband with its most aggressive bracket only, over and over; arguments and errors are its."""
+    """Return Hyperband with its most aggressive bracket only, over and over.
+
+    Args:
+        space: Where new configurations are drawn.
+        max_units: Training units (epochs) of the last rung.
+        min_units: Training units of the first rung.
+        eta: Reduction factor: one in `eta` goes on.
+        max_trials: Stop starting trials after this many; None leaves it to the study's budget.
+        sampler: Proposes new configurations: a sampler, its name, or a mapping with `name` and options.
+
+    Raises:
+        InvalidArgumentError: As `Hyperband`.
+    """
     return Hyperband(space, max_units, min_units, eta, max_trials, sampler, brackets=1)

@@ -28,6 +28,7 @@ class TrialResult:
         flops: Declared cost so far, warm start included.
         wall_seconds: What its training took.
         error: Traceback of what it raised.
+        sign: 1 if larger scores are better, else -1.
     """
 
     number: int

@@ -29,7 +29,7 @@ class WarmStart(Protocol):
     """
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
-        """Return the nudged configuration, inside the space, with its reason and its cost in FLOPs."""
+        """Return what is trained instead of `sampled`, inside the space, why, and what that cost in FLOPs."""
         ...
 
 
@@ -47,13 +47,13 @@ class SupportsBatchMeasurement(Protocol[M]):
     def measure(
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
     ) -> list[M]:
-        """Return the measurement of every trial, given its sampled configuration and its number."""
+        """Return the measurement of every trial, given their sampled `configs` and their `numbers`."""
         ...
 
     def nudge(
         self, task: Task, sampled: Config, number: int, history: History, streams: Streams, measured: M
     ) -> Nudge:
-        """Return what `__call__` returns for trial `number`, given its measurement."""
+        """Return what `__call__` returns for trial `number`, given what was `measured` at `sampled`."""
         ...
 
 

@@ -48,7 +48,7 @@ class Axis(Protocol):
         ...
 
     def undo(self, optimizer: Optimizer, token: Token) -> None:
-        """Take back what `apply` did; called exactly once for each token, after the step or the episode."""
+        """Take back what `apply` did; called once for each `token`, after the step or the episode."""
         ...
 
 

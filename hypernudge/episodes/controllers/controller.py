@@ -41,7 +41,7 @@ class Controller(Protocol):
         ...
 
     def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
-        """Learn from a closed episode; return its reward, or None where there is none.
+        """Learn from the `losses` under a `selection`; return the reward, or None where there is none.
 
         Raises:
             ValueError: The losses have no reward; nothing was learned then.
@@ -49,7 +49,7 @@ class Controller(Protocol):
         ...
 
     def selection_id(self, selection: Selection) -> int:
-        """Return a small integer that differs between different decisions, compared across ranks."""
+        """Return a small integer that differs between one `selection` and another, compared across ranks."""
         ...
 
     def fingerprint(self) -> dict[str, Any]:

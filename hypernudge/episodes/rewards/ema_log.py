@@ -68,7 +68,7 @@ class EmaLogReward:
         return RewardDetails(value, base, instability, penalty, raw, start, end)
 
     def smooth(self, losses: Sequence[float]) -> float:
-        """Return the moving average after the last loss."""
+        """Return the moving average after the last of `losses`."""
         average = losses[0]
         for loss in losses[1:]:
             average = self.smoothing * loss + (1.0 - self.smoothing) * average

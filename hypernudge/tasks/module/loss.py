@@ -82,7 +82,7 @@ class ModuleLoss:
         self.steps_per_unit = self._batches.steps_per_epoch if steps_per_unit is None else steps_per_unit
 
     def read(self, seed: int, step: int) -> Any:
-        """Return the mini-batch of `step`, as training would get it."""
+        """Return the mini-batch of `step` under `seed`, as training would get it."""
         return self._batches.read(seed, step)
 
     def task(self, space: SearchSpace, values: Mapping[str, Any], names: Names) -> GradientTask:

@@ -305,7 +305,7 @@ class ModuleTask(GradientTask):
         return self._at_middle().batch(seed, step)
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
-        """Return the loss of the model at the middle of the space."""
+        """Return the loss, a scalar, of the model at the middle of the space."""
         return self._at_middle().loss(params, batch, hp)
 
     def score(self, params: Params, split: Split) -> float:
@@ -365,7 +365,7 @@ class ModuleTask(GradientTask):
         return make(*self.training_arguments(state.hp, state.seed, state.units))
 
     def training_arguments(self, hp: Mapping[str, Any], seed: int, units: int) -> tuple[Any, ...]:
-        """Return what `Training` takes for a trial of a configuration."""
+        """Return what `Training` takes for a trial of `seed` that is trained for `units` at most."""
         return self._loop, self._reader(hp), hp, seed, self.steps_of(hp), units
 
     def __deepcopy__(self, memo: object) -> ModuleTask:

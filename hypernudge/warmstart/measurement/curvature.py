@@ -53,7 +53,7 @@ class AroundCurvature:
         require_whole("batch_size", self.batch_size, 1, MAX_SAMPLES)
 
     def choose(self, task: Task, sampled: Config, rng: np.random.Generator, centre: float) -> rates.Choice:
-        """Return what to train in the place of `sampled`; `centre` is `log10(lr*)`."""
+        """Return what to train in the place of `sampled`; `centre` is `log10(lr*)`, draws are `rng`'s."""
         raise NotImplementedError
 
     def check(self, space: SearchSpace, task: Task) -> None:
