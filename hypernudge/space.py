@@ -135,7 +135,7 @@ class SearchSpace:
         return tuple(parameter for parameter in self.parameters if isinstance(parameter, Real))
 
     def sample(self, rng: np.random.Generator) -> Config:
-        """Draw a configuration by `rng`, uniformly from the unit cube, so log-uniformly on logarithmic scales."""
+        """Draw a configuration by `rng`, uniformly from the unit cube: log-uniformly where the scale is."""
         return self.decode(rng.random(len(self)))
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from hypernudge.tasks.spaces import SPACES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population", "shape", "classes")
+PICTURES = ("picture", "episodes_picture")  # are named on the command line and in Python, not in a file
 LAUNCHER = {"processes": 2, "attempts": ATTEMPTS}
 HEAD = f"""# The experiment file, key by key
 
@@ -86,7 +87,7 @@ def _shown(value: object) -> str:
 
 
 def _components() -> Iterator[str]:
-    for kind in REGISTRY:
+    for kind in (kind for kind in REGISTRY if kind not in PICTURES):
         yield f"**{kind}**"
         yield ""
         for name in REGISTRY[kind]:
