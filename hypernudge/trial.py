@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from hypernudge.errors import require_choice
 from hypernudge.renamed import accepts
+from hypernudge.results.resources import Resources
 from hypernudge.space import Config
 
 Status = Literal["running", "paused", "diverged", "failed", "stopped"]
@@ -62,6 +63,7 @@ class Nudge:
         wall_seconds: What it took.
         measurements: Numbers that later trials reuse, by name.
         kind: `reason` as data; "moved" or "unchanged" where the policy does not say.
+        resources: What a real worker measured of its measurement; None where none made it.
     """
 
     config: Config
@@ -76,6 +78,7 @@ class Nudge:
     wall_seconds: float = 0.0
     measurements: Mapping[str, float] = field(default_factory=dict)
     kind: NudgeKind | None = None
+    resources: Resources | None = None
 
     def __post_init__(self) -> None:
         if self.kind is None:
@@ -133,6 +136,7 @@ class Report:
         flops: Declared cost, warm start included.
         wall_seconds: What the training took.
         error: Traceback of what it raised.
+        resources: What a real worker measured; None on the virtual clock.
 
     Raises:
         InvalidArgumentError: For an unknown outcome, which would count as a trial that lost.
@@ -146,6 +150,7 @@ class Report:
     flops: float
     wall_seconds: float = 0.0
     error: str | None = None
+    resources: Resources | None = None
 
     def __post_init__(self) -> None:
         require_choice("outcome", self.outcome, OUTCOMES)

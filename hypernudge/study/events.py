@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from hypernudge.results.jsonio import plain
+from hypernudge.results.resources import Resources
 from hypernudge.space import Categorical, Config, HyperParameter, SearchSpace
 from hypernudge.trial import Event, Job, Nudge, Report, Started, UnitResult
 
@@ -94,6 +95,7 @@ class EventCodec:
             "flops": number(event.flops),
             "wall_seconds": number(event.wall_seconds),
             "error": event.error,
+            **_resources(event),
         }
 
     def decode(self, data: Mapping[str, Any]) -> Event:
@@ -130,7 +132,8 @@ class EventCodec:
         )
         started, finished = read_number(data["started"]), read_number(data["finished"])
         flops, wall = read_number(data["flops"]), read_number(data["wall_seconds"])
-        return Report(job, data["outcome"], started, finished, units, flops, wall, data["error"])
+        resources = _read_resources(data)
+        return Report(job, data["outcome"], started, finished, units, flops, wall, data["error"], resources)
 
     def _parameter(self, name: str) -> HyperParameter | None:
         known = name in self._space
@@ -176,6 +179,7 @@ class EventCodec:
             "flops": number(nudge.flops),
             "wall_seconds": number(nudge.wall_seconds),
             "measurements": {k: number(v) for k, v in nudge.measurements.items()},
+            **_resources(nudge),
         }
 
     def _read_nudge(self, data: Mapping[str, Any], sampled: Config) -> Nudge:
@@ -193,4 +197,13 @@ class EventCodec:
             wall_seconds=read_number(data["wall_seconds"]),
             measurements={k: read_number(v) for k, v in data["measurements"].items()},
             kind=data["kind"],
+            resources=_read_resources(data),
         )
+
+
+def _resources(of: Report | Nudge) -> Data:
+    return {} if of.resources is None else {"resources": of.resources.as_data()}
+
+
+def _read_resources(data: Mapping[str, Any]) -> Resources | None:
+    return Resources.from_data(data["resources"]) if "resources" in data else None
