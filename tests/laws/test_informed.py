@@ -25,13 +25,12 @@ from hypernudge.warmstart.measurement.probe import (
     Probe,
     shrunk_scale,
 )
-from hypernudge.warmstart.policies.informed import (
-    USUAL_UNITS,
-    Informed,
+from hypernudge.warmstart.measurement.ranks import (
     first_results,
     normal_scores,
     scores_within_milestones,
 )
+from hypernudge.warmstart.policies.informed import USUAL_UNITS, Informed
 from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE, log_density
 
 

@@ -39,7 +39,7 @@ from hypernudge.task import GradientTask, Task
 from hypernudge.warmstart.measurement.features import features_at
 from hypernudge.warmstart.measurement.prior import PriorFile, TaskStatistics, load
 from hypernudge.warmstart.measurement.probe import shrunk_scale
-from hypernudge.warmstart.policies.informed import normal_scores
+from hypernudge.warmstart.measurement.ranks import normal_scores
 
 Found = dict[tuple[str, str], TaskStatistics]
 """By task and optimizer."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from scipy.special import ndtri
 
 from hypernudge.errors import require, require_flag, require_names, require_whole
 from hypernudge.random import Streams
@@ -25,6 +24,7 @@ from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored, steps_of
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
+from hypernudge.warmstart.measurement.ranks import first_results, scores_within_milestones
 from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
@@ -174,34 +174,3 @@ def _redrawn(sampled: Config, draw: Config, names: Sequence[str]) -> Config:
 def family_of(task: Task) -> str:
     """Return the family of a task: its own word for it, or its name. Tasks on one data set are one family."""
     return str(getattr(task, "family", task.name))
-
-
-def first_results(history: History) -> list[tuple[int, int, float]]:
-    """Return `(trial, milestone, score)` of every trial's first result, in order of arrival."""
-    first = {t.number: min(t.milestones) for t in history.trials if t.milestones}
-    found = [
-        (arrival, trial, milestone, -negated)
-        for milestone in sorted(set(first.values()))
-        for negated, arrival, trial in history.ranked(milestone)
-        if first[trial] == milestone
-    ]
-    return [(trial, milestone, score) for _, trial, milestone, score in sorted(found)]
-
-
-def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
-    """Return the normal score of each result among those of its milestone, `(len(results),)`."""
-    milestones = np.array([milestone for _, milestone, _ in results])
-    scores = np.array([score for _, _, score in results])
-    y = np.empty(len(results))
-    for milestone in np.unique(milestones):
-        peers = milestones == milestone
-        y[peers] = normal_scores(scores[peers])
-    return y
-
-
-def normal_scores(values: np.ndarray) -> np.ndarray:
-    """Return the standard normal quantiles of ranks; larger is better, equal values share their rank."""
-    # Not scipy.stats.rankdata: its import takes half a second, and 50 MB in the process of every cell.
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    return np.asarray(ndtri((ranks - 0.5) / len(values)))

@@ -1,0 +1,39 @@
+"""Ranks of a study's results as normal scores: what models of scores learn from, whatever the metric."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import ndtri
+
+from hypernudge.trial import History
+
+
+def first_results(history: History) -> list[tuple[int, int, float]]:
+    """Return `(trial, milestone, score)` of every trial's first result, in order of arrival."""
+    first = {t.number: min(t.milestones) for t in history.trials if t.milestones}
+    found = [
+        (arrival, trial, milestone, -negated)
+        for milestone in sorted(set(first.values()))
+        for negated, arrival, trial in history.ranked(milestone)
+        if first[trial] == milestone
+    ]
+    return [(trial, milestone, score) for _, trial, milestone, score in sorted(found)]
+
+
+def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
+    """Return the normal score of each result among those of its milestone, `(len(results),)`."""
+    milestones = np.array([milestone for _, milestone, _ in results])
+    scores = np.array([score for _, _, score in results])
+    y = np.empty(len(results))
+    for milestone in np.unique(milestones):
+        peers = milestones == milestone
+        y[peers] = normal_scores(scores[peers])
+    return y
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Return the standard normal quantiles of ranks; larger is better, equal values share their rank."""
+    # Not scipy.stats.rankdata: its import takes half a second, and 50 MB in the process of every cell.
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
+    return np.asarray(ndtri((ranks - 0.5) / len(values)))
