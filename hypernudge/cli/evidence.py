@@ -94,6 +94,11 @@ def add_commands(commands: Any) -> None:
         metavar="CLOCK",
         help="wall (seconds), count (number of scores so far), or a value that the runs logged as their time",
     )
+    importer.add_argument(
+        "--configurations",
+        action="store_true",
+        help="a column config.NAME for each hyper-parameter: what `hypernudge prior build` learns from",
+    )
     importer.set_defaults(run=_import)
 
     exporter = commands.add_parser("export", help="sealed records, copied into an experiment tracker")
@@ -180,7 +185,13 @@ def _import(options: argparse.Namespace) -> int:
 
     naming = Naming(options.name, options.task)
     summary = import_results(
-        options.tool, options.source, options.output, naming=naming, metric=options.metric, clock=options.time
+        options.tool,
+        options.source,
+        options.output,
+        naming=naming,
+        metric=options.metric,
+        clock=options.time,
+        configurations=options.configurations,
     )
     sys.stderr.write(summary + "\n")
     return 0

@@ -22,10 +22,27 @@ def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
     prior = commands.add_parser("prior", help="learn the prior of `informed` from finished studies")
     actions = prior.add_subparsers(required=True, metavar="ACTION")
-    learn = actions.add_parser("build", help="write a prior from results directories")
-    learn.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="of `hypernudge run`")
+    learn = actions.add_parser("build", help="write a prior from recorded studies")
+    learn.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="results directory, kept study, storage of Optuna, experiment of Ray Tune or Syne Tune, or a "
+        "table with columns config.NAME",
+    )
     learn.add_argument("--output", type=Path, required=True, metavar="FILE", help="JSON, for `prior: FILE`")
-    learn.add_argument("--add-to", metavar="PRIOR", help="'shipped' or a file: keep its tasks, add these")
+    learn.add_argument(
+        "--features",
+        choices=("auto", "probe", "space"),
+        default="auto",
+        help="probe: learning rates as seen from a probe, from results directories alone; space: any "
+        "hyper-parameters by name and range (default: probe where it can be, or as --add-to has them)",
+    )
+    learn.add_argument("--task", metavar="NAME", help="task of all trials, where sources name it otherwise")
+    learn.add_argument("--family", metavar="NAME", help="what is left out of a comparison together")
+    learn.add_argument("--metric", metavar="NAME", help="which metric, where a tool recorded several")
+    learn.add_argument("--mode", choices=("min", "max"), help="what is better, where a source does not say")
+    learn.add_argument("--add-to", metavar="PRIOR", help="a shipped one or a file: keep its tasks, add these")
     learn.add_argument(
         "--replace", action="store_true", help="new tasks take the place of those with their name in --add-to"
     )
@@ -113,23 +130,51 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from hypernudge.harness.inspection.prior import build_prior
+    from hypernudge.harness.inspection.past_prior import features_for
 
     require(not options.output.exists(), "--output", "must not exist yet", str(options.output), "move it")
-    for directory in options.directories:
-        check_output(options.output, directory)
-    file = build_prior(options.directories, options.add_to, replace_tasks=options.replace)
+    for source in options.sources:
+        if "://" not in source and Path(source).is_dir():
+            check_output(options.output, Path(source))
+    features = options.features
+    if features == "auto":
+        features = features_for(options.sources, options.add_to)
+    rows = _build_probe(options) if features == "probe" else _build_space(options)
+    for row in rows:
+        sys.stdout.write(json.dumps(row) + "\n")
+    return 0
+
+
+def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
+    from hypernudge.harness.inspection.prior import build_prior
+
+    for name in ("task", "family", "metric", "mode"):
+        value = getattr(options, name)
+        rule = "is for priors on the features of the space"
+        require(value is None, f"--{name}", rule, value, "leave it out, or pass --features space")
+    directories = [Path(source) for source in options.sources]
+    file = build_prior(directories, options.add_to, replace_tasks=options.replace)
     file.dump(options.output)
-    for task in file.tasks:
-        row = {
+    return [
+        {
             "task": task.task,
             "family": task.family,
             "optimizer": task.optimizer,
             "configurations": task.configurations,
             "log10_probe": round(task.scale, 3),
         }
-        sys.stdout.write(json.dumps(row) + "\n")
-    return 0
+        for task in file.tasks
+    ]
+
+
+def _build_space(options: argparse.Namespace) -> list[dict[str, Any]]:
+    from hypernudge.harness.inspection.past_prior import build_past, summary
+    from hypernudge.harness.inspection.past_sources import Reading
+
+    how = Reading(options.task, options.family, options.metric, options.mode)
+    file = build_past(options.sources, how, options.add_to, options.replace)
+    file.dump(options.output)
+    return summary(file)
 
 
 def _explain(options: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import logging
+import math
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -18,7 +19,7 @@ from hypernudge.optimizers import check_rule
 from hypernudge.parameters import same
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace, Value
-from hypernudge.task import GradientTask, Task
+from hypernudge.task import GradientTask, Split, Task
 from hypernudge.tasks.module import ModuleLoss
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
@@ -35,7 +36,7 @@ class WarmStartAdapter:
     """A warm start for the configurations of another tool.
 
     Args:
-        objective: A `ModuleLoss`, or a task of one's own.
+        objective: A `ModuleLoss`, or a task of one's own; None for a policy that measures nothing.
         declared: The tool's search space.
         warm_start: The policy, or its name as in YAML; `Informed()` where None.
         seed: Seed of everything random in the warm start.
@@ -50,7 +51,7 @@ class WarmStartAdapter:
 
     def __init__(
         self,
-        objective: ModuleLoss | Task,
+        objective: ModuleLoss | Task | None,
         declared: ExternalSpace,
         warm_start: WarmStartArgument = None,
         seed: int = 0,
@@ -58,9 +59,9 @@ class WarmStartAdapter:
         held: Mapping[str, Any] | None = None,
     ) -> None:
         check_arguments(objective, seed, names)
-        self.objective = objective
         self.declared = declared
         self.policy = Informed() if warm_start is None else warm_start_of(warm_start)
+        check_measurable(objective, self.policy)
         self.streams = Streams(int(seed))
         self._ours = dict(names or {})
         unknown = sorted(set(self._ours) - set(declared.parameters))
@@ -71,6 +72,7 @@ class WarmStartAdapter:
         require(len(set(ours)) == len(ours), "names", rule, self._ours, "rename one")
         self._theirs = {ours: theirs for theirs, ours in self._ours.items()}
         self.space = self._space({})
+        self.objective = Untold(self.space) if objective is None else objective
         self._check(held or {})
         self._check_loss()
         self._seen: list[tuple[History, int, Nudge]] = []  # the last trial: its past, number and nudge
@@ -196,10 +198,10 @@ def check_arguments(objective: Any, seed: Any, names: Any) -> None:
     """Refuse what can be told before the search space is known.
 
     Raises:
-        InvalidArgumentError: For an objective that is neither a `ModuleLoss` nor a task, a seed that is no
-            whole number, or names that are no mapping of texts.
+        InvalidArgumentError: For an objective that is neither None nor a `ModuleLoss` nor a task, a seed that
+            is no whole number, or names that are no mapping of texts.
     """
-    ok = isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type)
+    ok = objective is None or (isinstance(objective, ModuleLoss | Task) and not isinstance(objective, type))
     remedy = "write ModuleLoss(model, data, loss)"
     require(ok, "objective", "must be a ModuleLoss or a task", objective, remedy)
     if isinstance(objective, GradientTask):
@@ -208,6 +210,48 @@ def check_arguments(objective: Any, seed: Any, names: Any) -> None:
     mapping = isinstance(names, Mapping) and all(isinstance(n, str) for pair in names.items() for n in pair)
     remedy = "{'learning_rate': 'lr'}, say"
     require(names is None or mapping, "names", "must map names to names", names, remedy)
+
+
+def check_measurable(objective: Any, policy: WarmStart | None) -> None:
+    """Refuse to leave out the objective where the policy, `Informed()` if None, would measure it.
+
+    Raises:
+        InvalidArgumentError: Naming the objective.
+    """
+    asked = Informed() if policy is None else policy
+    ok = objective is not None or not (isinstance(asked, Informed) and asked.measures)
+    remedy = "write ModuleLoss(model, data, loss), or Informed(prior=...) with a prior of past studies"
+    require(ok, "objective", "must be there for a policy that probes its loss", objective, remedy)
+
+
+class Untold:
+    """What is tuned, where nobody says more of it than its space.
+
+    Args:
+        space: The declared one.
+    """
+
+    name, family = "", ""
+    metric, metric_range = "score", (-math.inf, math.inf)
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+
+    def start(self, seed: int) -> Any:
+        """Refuse: it is trained elsewhere."""
+        raise NotImplementedError("the other tool trains it")
+
+    def advance(self, state: Any, hp: Mapping[str, Value]) -> bool:
+        """Refuse: it is trained elsewhere."""
+        raise NotImplementedError("the other tool trains it")
+
+    def evaluate(self, state: Any, split: Split) -> float:
+        """Refuse: it is trained elsewhere."""
+        raise NotImplementedError("the other tool trains it")
+
+    def unit_flops(self, hp: Mapping[str, Value]) -> float:
+        """Refuse: nobody knows."""
+        raise NotImplementedError("the other tool trains it")
 
 
 def _say_at_the_end(seen: list[tuple[History, int, Nudge]]) -> None:

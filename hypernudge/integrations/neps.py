@@ -37,7 +37,7 @@ ENVIRONMENT = "ENVIRONMENT__"
 
 def warm_started(
     optimizer: Any,
-    objective: ModuleLoss | Task,
+    objective: ModuleLoss | Task | None,
     space: Any,
     *,
     warm_start: WarmStartArgument = None,
@@ -48,7 +48,8 @@ def warm_started(
 
     Args:
         optimizer: What an algorithm of `neps.algorithms` returned, or any other ask function.
-        objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
+        objective: What is measured: a `ModuleLoss`, or a `GradientTask`. None for a policy that measures
+            nothing, such as `Informed` with a prior of past studies.
         space: The optimizer's `neps.PipelineSpace` or `neps.SearchSpace`.
         warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start.

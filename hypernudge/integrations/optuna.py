@@ -22,7 +22,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from hypernudge.errors import require
-from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, check_arguments, logger
+from hypernudge.integrations._adapter import (
+    WarmStartAdapter,
+    WarmStartArgument,
+    check_arguments,
+    check_measurable,
+    logger,
+)
 from hypernudge.integrations._external_history import given, record_of
 from hypernudge.integrations._external_space import plain
 from hypernudge.integrations._optuna.past import RECORD, Past, record_in
@@ -52,7 +58,8 @@ class WarmStartSampler(BaseSampler):
             anew for every trial, with a seed that belongs to the trial's number, so that a study killed and
             loaded again proposes what it would have proposed. That suits samplers whose only state is their
             generator (random, TPE, GP, NSGA-II); others are passed as instances.
-        objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
+        objective: What is measured: a `ModuleLoss`, or a `GradientTask`. None for a policy that measures
+            nothing, such as `Informed` with a prior of past studies.
         space: The distributions that the study's `suggest_...` calls use. Where it is left out, they are what
             the earliest trial that ends well has suggested; trials that begin before stay as sampled.
         warm_start: The policy, or its name; `Informed()` where None.
@@ -68,7 +75,7 @@ class WarmStartSampler(BaseSampler):
     def __init__(
         self,
         sampler: SamplerSource,
-        objective: ModuleLoss | Task,
+        objective: ModuleLoss | Task | None = None,
         space: Mapping[str, BaseDistribution] | None = None,
         *,
         warm_start: WarmStartArgument = None,
@@ -81,6 +88,7 @@ class WarmStartSampler(BaseSampler):
         self._source, self._seed = sampler, seed
         check(self._example())
         policy = None if warm_start is None else warm_start_of(warm_start)
+        check_measurable(objective, policy)
         self._arguments = objective, policy, seed, names
         self._space: dict[str, BaseDistribution] = {}
         self._adapter: WarmStartAdapter | None = None

@@ -28,7 +28,12 @@ from ray.tune.search.bohb import TuneBOHB
 from ray.tune.utils.util import unflatten_dict  # type: ignore[attr-defined, unused-ignore]
 
 from hypernudge.errors import InvalidArgumentError, require, unknown_name
-from hypernudge.integrations._adapter import WarmStartAdapter, WarmStartArgument, check_arguments
+from hypernudge.integrations._adapter import (
+    WarmStartAdapter,
+    WarmStartArgument,
+    check_arguments,
+    check_measurable,
+)
 from hypernudge.integrations._external_history import ExternalHistory, given
 from hypernudge.integrations._external_space import check_space, plain
 from hypernudge.integrations._paths import NestedSpace, is_in_list, searched
@@ -53,7 +58,8 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
     what was sampled, what was trained, and why; it travels in Ray's experiment checkpoints.
 
     Args:
-        objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
+        objective: What is measured: a `ModuleLoss`, or a `GradientTask`. None for a policy that measures
+            nothing, such as `Informed` with a prior of past studies.
         searcher: The searcher to wrap. None draws every configuration from the space as Tune's default does,
             from a stream that belongs to the trial's number. `TuneBOHB` is told of the nudged values. Others
             must have a method `replace_config(trial_id, config)` that makes them learn from `config`.
@@ -70,7 +76,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
     def __init__(
         self,
-        objective: ModuleLoss | Task,
+        objective: ModuleLoss | Task | None,
         searcher: Searcher | None = None,
         *,
         warm_start: WarmStartArgument = None,
@@ -104,6 +110,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
         self._adapter: WarmStartAdapter | None = None
         if warm_start is not None:
             self._policy = warm_start_of(warm_start)  # known before any space is
+        check_measurable(objective, self._policy)
         if space is not None:
             self._use(space)
 
@@ -238,7 +245,7 @@ class WarmStartSearch(Searcher):  # type: ignore[misc, unused-ignore]
 
 def warm_started_optuna(
     sampler: SamplerSource,
-    objective: ModuleLoss | Task,
+    objective: ModuleLoss | Task | None,
     space: Mapping[str, Any],
     *,
     warm_start: WarmStartArgument = None,
@@ -250,7 +257,8 @@ def warm_started_optuna(
 
     Args:
         sampler: An Optuna sampler or its class, as for `hypernudge.integrations.optuna.WarmStartSampler`.
-        objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
+        objective: What is measured: a `ModuleLoss`, or a `GradientTask`. None for a policy that measures
+            nothing, such as `Informed` with a prior of past studies.
         space: Tune's search space, the tuner's `param_space`; nested names become paths, `"optimizer/lr"`.
         warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start, and of the sampler where a class was given.

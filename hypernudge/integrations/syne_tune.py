@@ -29,7 +29,7 @@ from hypernudge.trial import History
 
 def warm_started(
     scheduler: Any,
-    objective: ModuleLoss | Task,
+    objective: ModuleLoss | Task | None,
     config_space: Mapping[str, Any],
     *,
     warm_start: WarmStartArgument = None,
@@ -43,7 +43,8 @@ def warm_started(
 
     Args:
         scheduler: A scheduler of Syne Tune 0.15 or later, or of 0.14, the legacy ones included.
-        objective: What is measured: a `ModuleLoss`, or a `GradientTask`.
+        objective: What is measured: a `ModuleLoss`, or a `GradientTask`. None for a policy that measures
+            nothing, such as `Informed` with a prior of past studies.
         config_space: The scheduler's.
         warm_start: The policy, or its name; `Informed()` where None.
         seed: Seed of the warm start.

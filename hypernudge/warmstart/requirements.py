@@ -53,24 +53,23 @@ def warm_start_of(value: Any) -> WarmStart:
     return found
 
 
-def needs_rate(space: SearchSpace, policy: str, rate: str = "lr") -> None:
+def needs_rate(space: SearchSpace, policy: str, rate: str = "lr", instead: str = "") -> None:
     """Refuse a space without a continuous learning rate.
 
     Args:
         space: What is tuned.
         policy: Who needs it.
         rate: Its name.
+        instead: A further remedy.
 
     Raises:
         InvalidArgumentError: If it is not there or not continuous, has negative values, or is there in some
             configurations only.
     """
     lr = next((parameter for parameter in space if parameter.name == rate), None)
-    remedy = (
-        f"name it {rate!r}, or pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
-    )
+    remedy = f"name it {rate!r}, pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
     rule = f"{policy} needs a bounded, continuous {rate!r}"
-    require(isinstance(lr, Real), "space", rule, space.names, remedy)
+    require(isinstance(lr, Real), "space", rule, space.names, remedy + instead)
     assert isinstance(lr, Real)  # for the type checker
     rule = f"{policy} needs a rate that is not negative"
     require(lr.low >= 0, f"space.{rate}", rule, lr, "raise low to 0 or more")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers import mlflow, optuna, ray_tune, syne_tune, wandb
-from hypernudge.evidence.importers.common import check_output, long_form, write_long_form
+from hypernudge.evidence.importers.common import Clock, check_output, long_form, write_long_form
 from hypernudge.evidence.importers.naming import Naming
 from hypernudge.evidence.importers.runs import COUNT, Run
 
@@ -33,6 +33,7 @@ def import_results(
     naming: Naming | None = None,
     metric: str | None = None,
     clock: str = "wall",
+    configurations: bool = False,
 ) -> str:
     """Read results of another tool and write them in long form.
 
@@ -43,6 +44,7 @@ def import_results(
         naming: How the cell of a run is found.
         metric: Which metric, where the tool recorded several.
         clock: "wall", "count", or, from MLflow and W&B, the name of a logged value that is the time.
+        configurations: Whether each hyper-parameter becomes a column `config.NAME`.
 
     Returns:
         What was found: notes, one a line, and one line of counts.
@@ -58,7 +60,8 @@ def import_results(
     require("\0" not in source, "SOURCE", "must be a path or an address", source, "check it")
     try:
         runs = READERS[tool](source, metric, clock)
-        frame, summary = long_form(runs, naming or Naming(), "count" if clock == COUNT else "wall")
+        kind: Clock = "count" if clock == COUNT else "wall"
+        frame, summary = long_form(runs, naming or Naming(), kind, configurations)
     except OSError as error:
         where = error.filename if error.filename is not None else source
         reason = error.strerror or str(error)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.naming import Naming, assign
 from hypernudge.evidence.importers.runs import Direction, Run, listed
 from hypernudge.evidence.loading.csvtext import csv_text
-from hypernudge.evidence.loading.longform_files import SUFFIXES
+from hypernudge.evidence.loading.longform_files import CONFIG, SUFFIXES
 from hypernudge.results.files import replacing, write_text
 
 Clock = Literal["wall", "count"]
@@ -23,7 +23,9 @@ _SKEW = 1.0
 """Seconds by which the clocks of two machines may differ: a score may seem that much older than its run."""
 
 
-def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tuple[pd.DataFrame, str]:
+def long_form(
+    runs: Iterable[Run], naming: Naming, clock: Clock = "wall", configurations: bool = False
+) -> tuple[pd.DataFrame, str]:
     """Return the long form, and what was found: notes, one a line, and one line of counts.
 
     The time of a cell counts from the earliest of its runs. An attribute `scheduler` tells cells apart as
@@ -34,10 +36,11 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
         runs: What an importer read.
         naming: How cells are found.
         clock: "wall", seconds since the cell began, or "count", the number of scores so far.
+        configurations: Whether each hyper-parameter becomes a column `config.NAME`.
 
     Raises:
-        InvalidArgumentError: There is no run, a cell cannot be told, two runs are one, a score is older than
-            its run, or metrics disagree on direction.
+        InvalidArgumentError: There is no run, nobody tells the configurations that are asked for, a cell cannot
+            be told, two runs are one, a score is older than its run, or metrics disagree on direction.
     """
     read = list(runs)
     cells, notes = assign(read, naming)
@@ -47,6 +50,7 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
     rule = "all runs must agree on its direction"
     require(len(directions) <= 1, "--metric", rule, sorted(directions), "import them apart")
     rows, missed, count = [], [], 0
+    tried: list[Mapping[str, Any]] = []
     for (task, variation, seed, scheduler), members in cells.items():
         begun = min(run.begun for run in members)
         # Several runs of one cell are its trials, unless they tell trials apart themselves.
@@ -62,6 +66,11 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
             ),
             key=lambda score: score[0],
         )
+        known = {
+            f"{run.name}/{of.trial}" if len(members) > 1 else of.trial: of.config
+            for run in members
+            for of in run.tried
+        }
         count += len(scores)
         if not any(math.isfinite(value) for *_, value in scores):
             missed.append(" ".join(part for part in (task, scheduler, variation, str(seed)) if part))
@@ -71,10 +80,17 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
         for place, (time, trial, value) in enumerate(scores, 1):
             when = time if clock == "wall" else float(place)
             rows.append((task, variation, seed, trial, when, value, scheduler))
+            tried.append(known.get(trial, {}))
     require(bool(rows), "SOURCE", "must hold at least one score", 0, "check --metric and the source")
     frame = pd.DataFrame(rows, columns=_COLUMNS)
     if not frame["scheduler"].any():
         frame = frame.drop(columns="scheduler")
+    if configurations:
+        names = list(dict.fromkeys(name for config in tried for name in config))
+        rule = "needs hyper-parameters, which Optuna, Ray Tune and Syne Tune record"
+        require(bool(names), "--configurations", rule, "none", "leave it out")
+        for name in names:
+            frame[CONFIG + name] = [_cell(config.get(name, "")) for config in tried]
     if missed:
         notes.append(f"{len(missed)} cells have no finite score and stay, as misses: {listed(missed)}")
     unscored = sum(run.unscored for run in kept)
@@ -82,6 +98,11 @@ def long_form(runs: Iterable[Run], naming: Naming, clock: Clock = "wall") -> tup
     smaller = "; smaller is better: compare with --minimise" if directions == {"minimise"} else ""
     said = "".join(f"note: {note}\n" for note in notes)
     return frame, f"{said}{count} scores of {len(cells)} cells{dropped}{smaller}"
+
+
+def _cell(value: Any) -> Any:
+    """Return a hyper-parameter's value as a table can hold it: what is no number as text."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _since(begun: float, at: float, run: Run) -> float:

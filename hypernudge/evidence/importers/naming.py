@@ -78,6 +78,13 @@ class Naming:
         return re.compile(text)
 
 
+def task_of(run: Run, naming: Naming | None = None) -> str:
+    """Return the task of a run: what it says, what its name says by the template, or its whole name."""
+    said = _said(run).get("task")
+    match = (naming or Naming())._pattern().fullmatch(run.name)
+    return said or (match.groupdict().get("task") if match else None) or run.name
+
+
 def assign(runs: Iterable[Run], naming: Naming) -> tuple[dict[Cell, list[Run]], list[str]]:
     """Return the runs of every cell, and what must be said about how they were told apart.
 

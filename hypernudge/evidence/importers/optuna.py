@@ -8,6 +8,7 @@ is opened as such, a journal file is read line by line.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime
@@ -16,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.evidence.importers.runs import COUNT, Direction, Run, Score, idle_note, line
+from hypernudge.evidence.importers.runs import COUNT, Direction, Run, Score, Tried, idle_note, line
 
 _SQLITE = b"SQLite format 3\x00"
 
@@ -128,7 +129,20 @@ def _run(study: Any, name: str, trials: list[Any], strict: bool) -> Run:
         whole=True,
         absent="" if tried else "for none of their trials has ended",
         notes=idle_note(name, [(begin, end) for begin, end, _ in spans]) if strict else (),
+        tried=tuple(_tried(t) for t in tried if t.params),
     )
+
+
+def _tried(trial: Any) -> Tried:
+    """Return a trial's configuration with its scores; Optuna counts steps from 0."""
+    scores = {int(step) + 1: float(value) for step, value in sorted(trial.intermediate_values.items())}
+    last = max(scores, default=1)
+    if trial.state.name == "COMPLETE":
+        scores[last] = float(trial.value)
+    elif trial.state.name == "FAIL":
+        scores[last + 1 if scores else 1] = math.nan
+    log = (name for name, of in trial.distributions.items() if getattr(of, "log", False))
+    return Tried(str(trial.number), dict(trial.params), scores, tuple(log))
 
 
 def _completed(trial: Any) -> datetime:

@@ -7,6 +7,7 @@ never opened.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import require
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.runs import (
     COUNT,
     Run,
     Score,
+    Tried,
+    flat_config,
     forward,
     idle_note,
     number,
@@ -113,7 +116,27 @@ def _run(folder: Path, trials: list[_Trial], name: str) -> Run:
         mark=str(folder),
         absent="" if spans or failed else "for they have neither a result nor an error",
         notes=idle_note(folder.name, spans),
+        tried=tuple(_tried(trial, name, owners) for trial in trials),
     )
+
+
+def _tried(trial: _Trial, name: str, owners: Counter[str]) -> Tried:
+    """Return a trial's configuration with its scores by training iteration."""
+    scores: dict[int, float] = {}
+    for place, line in enumerate(trial.lines, 1):
+        value, unit = number(line.get(name)), line.get("training_iteration", place)
+        if value is not None and isinstance(unit, int) and not isinstance(unit, bool) and unit >= 1:
+            scores[unit] = value
+    if (trial.folder / "error.txt").is_file():
+        scores[max(scores, default=0) + 1] = math.nan
+    config: Any = next((line["config"] for line in trial.lines if isinstance(line.get("config"), dict)), None)
+    if config is None and (trial.folder / "params.json").is_file():
+        path = trial.folder / "params.json"
+        with contextlib.suppress(InvalidArgumentError):  # its scores are whole all the same
+            config = parse_json(read_text(path), str(path), "copy it again")
+    known = flat_config(config) if isinstance(config, dict) else {}
+    label = next((str(line["trial_id"]) for line in trial.lines if "trial_id" in line), trial.folder.name)
+    return Tried(label if owners[label] <= 1 else trial.folder.name, known, scores)
 
 
 def _trial(folder: Path, strict: bool) -> _Trial:

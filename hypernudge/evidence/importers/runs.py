@@ -30,6 +30,23 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A configuration that was tried in a tuning run, and what became of it.
+
+    Attributes:
+        trial: As in its scores.
+        config: Hyper-parameters by name; those of nested ones are joined by `/`.
+        scores: By unit of training, 1 where the tool has no units; NaN at the unit at which it failed.
+        log: Hyper-parameters that the tool declares on a logarithmic scale.
+    """
+
+    trial: str
+    config: Mapping[str, Any]
+    scores: Mapping[int, float]
+    log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Run:
     """One run of another tool: a whole tuning run, or one training run of several that make up a cell.
 
@@ -48,6 +65,7 @@ class Run:
         mark: What tells it from others of its name: a file, an identifier.
         absent: Why it is no result, not even a miss (never began, still running); empty where it is one.
         notes: What a reader must know about it.
+        tried: The configurations of its trials, where the tool tells them.
     """
 
     name: str
@@ -61,6 +79,19 @@ class Run:
     mark: str = ""
     absent: str = ""
     notes: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
+
+
+def flat_config(config: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return nested hyper-parameters by their paths, joined by `/`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        where = f"{path}/{name}" if path else str(name)
+        if isinstance(value, Mapping):
+            found |= flat_config(value, where)
+        else:
+            found[where] = value
+    return found
 
 
 def pick_metric(given: str | None, known: Iterable[str]) -> str:
@@ -96,6 +127,18 @@ def number(value: Any) -> float | None:
         except ValueError:
             return None
     return None
+
+
+def typed(text: Any) -> Any:
+    """Return a value of a configuration that a table holds as text: a number where it reads as one."""
+    if not isinstance(text, str):
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def read_text(path: Path) -> str:

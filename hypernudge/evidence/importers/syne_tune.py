@@ -22,18 +22,21 @@ from hypernudge.evidence.importers.runs import (
     Direction,
     Run,
     Score,
+    Tried,
     forward,
     line,
     number,
     parse_json,
     pick_metric,
     read_text,
+    typed,
 )
 from hypernudge.evidence.loading.wording import number_remedy
 
 RESULTS = ("results.csv.zip", "results.csv")
 CLOCK = "st_tuner_time"
 STAMP = "st_worker_timestamp"
+CONFIG = "config_"
 
 
 def read(source: str, metric: str | None = None, clock: str = "wall") -> Iterator[Run]:
@@ -103,7 +106,22 @@ def _run(file: Path, metric: str | None, clock: str) -> Run:
         whole=True,
         mark=str(file),
         notes=notes,
+        tried=_tried(frame, trials, values),
     )
+
+
+def _tried(frame: pd.DataFrame, trials: list[Any], values: list[float]) -> tuple[Tried, ...]:
+    """Return the trials' configurations with their scores, by the number of the report."""
+    names = [column for column in frame.columns if column.startswith(CONFIG)]
+    configs: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[int, float]] = {}
+    for place, (trial, value) in enumerate(zip(trials, values, strict=True)):
+        if str(trial) not in configs:
+            row = frame.iloc[place]
+            configs[str(trial)] = {name.removeprefix(CONFIG): typed(row[name]) for name in names}
+        own = scores.setdefault(str(trial), {})
+        own[len(own) + 1] = value
+    return tuple(Tried(trial, config, scores[trial]) for trial, config in configs.items())
 
 
 def _joined(file: Path, times: list[float], stamps: list[float]) -> tuple[list[float], tuple[str, ...]]:

@@ -25,6 +25,8 @@ from hypernudge.evidence.loading.issue import Issue
 SUFFIXES = (".csv", ".parquet", ".jsonl")
 REQUIRED = ("task", "variation", "seed", "time", "score")
 OPTIONAL = ("trial", "scheduler", "hardware")
+CONFIG = "config."
+"""What columns of hyper-parameters begin with; `hypernudge prior build` reads them, `compare` does not."""
 _LABELS = ("task", "variation", "scheduler", "trial", "hardware")
 _LONGEST_FIELD = 10_000_000  # characters
 _MOST_DIGITS = 300  # of a finite number
@@ -93,6 +95,11 @@ def check_once(names: Sequence[str], where: str) -> None:
         )
 
 
+def _is_text(name: str) -> bool:
+    """Whether what a column holds is text, or may be, so that `None` is a value of it."""
+    return name.strip() in _LABELS or name.strip().startswith(CONFIG)
+
+
 def _read_csv(path: Path) -> RawRows:
     with path.open(encoding="utf-8-sig", newline="") as file:
         first = file.readline()
@@ -111,7 +118,7 @@ def _read_csv(path: Path) -> RawRows:
             skipinitialspace=True,
             low_memory=False,
             keep_default_na=False,
-            na_values={name: _NO_NUMBER for name in names if name.strip() not in _LABELS},
+            na_values={name: _NO_NUMBER for name in names if not _is_text(name)},
             dtype={name: "category" for name in names if name.strip() in _LABELS},
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:

@@ -25,6 +25,9 @@ from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored, steps_of
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
 from hypernudge.warmstart.measurement.ranks import first_results, scores_within_milestones
+from hypernudge.warmstart.past import file as past_files
+from hypernudge.warmstart.past.choice import choose
+from hypernudge.warmstart.past.transfer import Transfer
 from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
 USUAL_UNITS = 100  # ten times too many cost little, ten times too few let through decays that end a training
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
 
+INSTEAD = ", or give it a prior of past studies (`hypernudge prior build`), which needs no rate"
+
 
 @accepts(include_own_family="own_family", exclude_families="without", max_units="horizon")
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"`, `"none"`, or a file written by `hypernudge prior build`.
+        prior: `"shipped"`, `"none"`, `"xgboost"`, or a file written by `hypernudge prior build`. That of
+            XGBoost, and files of past studies, serve any space whose hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
         exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
@@ -54,7 +60,8 @@ class Informed:
             scheduler's; in other tools, whose schedulers do not say, 100, or the longest so far.
 
     Raises:
-        InvalidArgumentError: If the prior cannot be read, nothing is left of it, or `max_units` is below 1.
+        InvalidArgumentError: If the prior cannot be read, nothing is left of it, or `max_units` is below 1;
+            at the first trial, if a prior of past studies knows no hyper-parameter of the space.
     """
 
     name: ClassVar[str] = "informed"
@@ -74,14 +81,25 @@ class Informed:
         if self.max_units is not None:
             require_whole("max_units", self.max_units, remedy="leave it out")
         text = isinstance(self.prior, str)
-        require(text, "prior", "must be 'shipped', 'none' or a file", self.prior, "correct it")
-        if self.prior != priors.NONE:
+        require(text, "prior", "must be 'shipped', 'none', 'xgboost' or a file", self.prior, "correct it")
+        past = past_files.load(self.prior)
+        if past is not None:
+            past.without(self.exclude_families)
+        elif self.prior != priors.NONE:
             priors.fitted(self.prior, self.exclude_families, "SGD")
+
+    @property
+    def measures(self) -> bool:
+        """Whether it probes a loss: not with a prior of past studies."""
+        return self.probe and past_files.load(self.prior) is None
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
         from hypernudge.task import GradientTask
 
+        past = self._past(task.space, task)
+        if past is not None:
+            return choose(past, task, sampled, history, streams, self._units(history, 1), self.name)
         needs_rate(task.space, self.name)
         rule = rates.rule_of(task)
         scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
@@ -100,9 +118,13 @@ class Informed:
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
 
     def check(self, space: SearchSpace, task: Task) -> None:
-        """Refuse a space without `lr`, and a prior of which nothing is left for this task."""
-        needs_rate(space, self.name)
-        self._prior(task)
+        """Refuse a space without `lr`, and a prior of which nothing is left for this task.
+
+        A prior of past studies needs no `lr`, but a hyper-parameter that it knows.
+        """
+        if self._past(space, task) is None:
+            needs_rate(space, self.name, instead=INSTEAD)
+            self._prior(task)
 
     def _guard(self, task: Task, c: float, number: int) -> str:
         """Return why this trial is left alone, or nothing."""
@@ -158,12 +180,24 @@ class Informed:
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
             return priors.flat()
+        return priors.fitted(self.prior, self._excluded(task), rates.rule_of(task))
+
+    def _past(self, space: SearchSpace, task: Task) -> Transfer | None:
+        """Return what past studies say about a space; None if the prior is of the other kind."""
+        if past_files.load(self.prior) is None:
+            return None
+        return past_files.transferred(self.prior, self._excluded(task), space)
+
+    def _excluded(self, task: Task) -> tuple[str, ...]:
         own = () if self.include_own_family else (family_of(task),)
-        return priors.fitted(self.prior, (*self.exclude_families, *own), rates.rule_of(task))
+        return (*self.exclude_families, *own)
 
     def _steps(self, task: Task, history: History) -> float:
-        units = self.max_units or history.max_units or max([USUAL_UNITS, *history.milestones()])
-        return steps_of(task, units)
+        return steps_of(task, self._units(history, USUAL_UNITS))
+
+    def _units(self, history: History, usual: int) -> int:
+        """Return the units of the longest training; where nobody says, usual ones or the longest so far."""
+        return self.max_units or history.max_units or max([usual, *history.milestones()])
 
 
 def _redrawn(sampled: Config, draw: Config, names: Sequence[str]) -> Config:

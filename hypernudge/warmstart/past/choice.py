@@ -1,0 +1,239 @@
+"""What to start, by past studies and this one's results; left as sampled where the past does not hold.
+
+Two explanations of the study's ranks compete: it is like the past ones, or it is like none. Each trial is
+chosen by the past with the probability of the first, and else stays as it was sampled. So a past that
+misleads is found out by the trials that were left alone, and then no longer followed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.random import Streams
+from hypernudge.space import Config, SearchSpace
+from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.measurement.ranks import normal_scores
+from hypernudge.warmstart.past.transfer import NOISE, Transfer
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+CANDIDATES = 256
+BY_MEAN = 4  # first trials that are chosen without exploration
+SPREAD = 0.25  # of Thompson's draws: a study of some tens of trials cannot repay more
+PEERS = 4  # results at a milestone below which ranks there say nothing
+FLAT = 0.05  # standard deviation of foretold ranks over the space below which the past is silent
+MOST_CERTAIN = 0.98  # of the past; a few trials always stay as sampled
+TRANSFER = "past_probability"
+"""Name of the measurement: with what probability the study is like the past ones."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Ranks of a study's trials.
+
+    Attributes:
+        trials: Numbers of the trials, `(n,)`; one may stand there twice, for two milestones.
+        milestone: Where each was ranked, `(n,)`.
+        scores: Normal scores within the milestone, `(n,)`.
+        noise: What the noise of each is multiplied by, `(n,)`.
+    """
+
+    trials: np.ndarray
+    milestone: np.ndarray
+    scores: np.ndarray
+    noise: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+
+def results_of(history: History, usable: np.ndarray) -> Results:
+    """Return each trial's rank where it was first compared, and where last, if `PEERS` others were.
+
+    Args:
+        history: The study's.
+        usable: Whether each trial's configuration can be described, `(trials,)`.
+    """
+    ranked = {}
+    for milestone in history.milestones():
+        entries = [(trial, -negated) for negated, _, trial in history.ranked(milestone) if usable[trial]]
+        if len(entries) >= PEERS:
+            scores = normal_scores(np.array([score for _, score in entries]))
+            ranked[milestone] = dict(zip([trial for trial, _ in entries], scores.tolist(), strict=True))
+    rows: list[tuple[int, int, float, float]] = []
+    for trial in range(len(usable)):
+        at = [milestone for milestone, scores in ranked.items() if trial in scores]
+        kept = sorted({at[0], at[-1]}) if at else []
+        rows += [(trial, milestone, ranked[milestone][trial], float(len(kept))) for milestone in kept]
+    columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
+    trials, milestones = (np.array(column, dtype=int) for column in columns[:2])
+    scores, noise = (np.array(column, dtype=float) for column in columns[2:])
+    return Results(trials, milestones, scores, noise)
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of a study's own weights.
+
+    Attributes:
+        deviation: Mean of what they deviate by from the shared ones, `(size,)`.
+        covariance: Of that, `(size, size)`.
+        probability: Of the study being like the past ones.
+        results: Trials that were learned from.
+    """
+
+    deviation: np.ndarray
+    covariance: np.ndarray
+    probability: float
+    results: int
+
+
+def belief(past: Transfer, phi: np.ndarray, results: Results, longest: float) -> Belief:
+    """Return what a study's results say, given the past.
+
+    Args:
+        past: What past studies say.
+        phi: Features of the study's trials, `(trials, size)`.
+        results: Their ranks.
+        longest: Units of the longest training.
+    """
+    if not len(results):
+        return Belief(np.zeros(len(past.own)), past.own, past.probability, 0)
+    rows = phi[results.trials]
+    said = np.empty(len(results))
+    for milestone in np.unique(results.milestone):
+        at = results.milestone == milestone
+        said[at] = rows[at] @ past.mean_at(min(milestone / longest, 1.0))
+        said[at] -= said[at].mean()
+        rows[at] -= rows[at].mean(axis=0)
+    noise = NOISE * results.noise
+    # Ranks are relative to what was tried: chosen trials differ less than draws of the space do.
+    spread = math.sqrt(said.var() + np.einsum("ij,jk,ik->i", rows, past.own, rows).mean() + NOISE)
+    scale = float(np.clip(spread, 0.5, 1.0))
+    rest = results.scores * scale - said
+    deviation, covariance, fits = _regression(rows, rest, past.own, noise)
+    unlike = _scaled(past.unknown, rows)
+    _, _, fits_none = _regression(rows, results.scores, unlike, noise)
+    odds = math.log(past.probability / (1.0 - past.probability))
+    odds += fits + _log_scale(results, scale) - fits_none
+    probability = 1.0 / (1.0 + math.exp(-min(max(odds, -50.0), 50.0)))
+    number = len(np.unique(results.trials))
+    return Belief(deviation, covariance, min(probability, MOST_CERTAIN), number)
+
+
+def _scaled(unknown: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return a covariance of weights under which ranks have the variance that normal scores have."""
+    explained = float(np.einsum("ij,jk,ik->i", rows, unknown, rows).mean())
+    return unknown * ((1.0 - NOISE) / explained) if explained > 0 else unknown
+
+
+def _log_scale(results: Results, scale: float) -> float:
+    """Return what the density of ranks gains by their being scaled."""
+    return float((1.0 / results.noise).sum()) * math.log(scale)
+
+
+def _regression(
+    rows: np.ndarray, y: np.ndarray, prior: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return mean and covariance of weights of covariance `prior`, and the log density of `y`.
+
+    Args:
+        rows: Features, `(n, size)`.
+        y: Values, `(n,)`.
+        prior: Covariance of the weights before, `(size, size)`.
+        noise: Variance of each value given its features, `(n,)`.
+    """
+    weighted = rows / noise[:, None]
+    inner = np.eye(len(prior)) + prior @ (rows.T @ weighted)
+    covariance = np.linalg.solve(inner, prior)
+    covariance = (covariance + covariance.T) / 2.0
+    mean = covariance @ (weighted.T @ y)
+    residual = y - rows @ mean
+    _, log_determinant = np.linalg.slogdet(inner)
+    density = -0.5 * float(y @ (residual / noise) + log_determinant + np.log(2.0 * math.pi * noise).sum())
+    return mean, covariance, density
+
+
+def choose(
+    past: Transfer,
+    task: Task,
+    sampled: Config,
+    history: History,
+    streams: Streams,
+    longest: float,
+    policy: str,
+) -> Nudge:
+    """Return what to start in the place of `sampled`.
+
+    Args:
+        past: What past studies say about the task's space.
+        task: What is tuned.
+        sampled: What the scheduler sampled.
+        history: The trials before.
+        streams: Of the study.
+        longest: Units of the longest training.
+        policy: The policy's name.
+    """
+    if past.probability <= 0.0:
+        return Nudge(sampled, policy, reason=f"guard: {past.why}: left as sampled", kind="guard")
+    space: SearchSpace = task.space
+    number = len(history.trials)
+    rng = streams("informed", number)
+    units = drawn(past, space, sampled, rng)
+    features = past.features.of_units(units)
+    foretold = features @ past.chosen_by
+    if foretold.std() < FLAT:
+        reason = "guard: the past tells no part of this space from another: left as sampled"
+        return Nudge(sampled, policy, reason=reason, kind="guard")
+    phi = past.features.of_configs([trial.config for trial in history.trials])
+    now = belief(past, phi, results_of(history, _usable(space, past, history)), longest)
+    measurements = {TRANSFER: now.probability}
+    held, draw = float(rng.random()), rng.standard_normal(len(now.deviation))
+    if held >= now.probability:
+        reason = f"the past holds with probability {now.probability:.2f}: left as sampled"
+        return Nudge(sampled, policy, reason=reason, kind="passthrough", measurements=measurements)
+    weights = past.chosen_by + now.deviation
+    if number >= BY_MEAN:
+        weights = weights + SPREAD * (_root(now.covariance) @ draw)
+    best = int(np.argmax(features @ weights))
+    config = sampled if best == 0 else space.decode(units[best])
+    source = f"data of {now.results} trials" if now.results else "prior"
+    reason = f"{source} and {len(past.agreement)} past tasks: best of {len(units)} draws"
+    kind = "data" if now.results else "prior"
+    changed = config != sampled
+    return Nudge(config, policy, changed=changed, reason=reason, kind=kind, measurements=measurements)
+
+
+def drawn(past: Transfer, space: SearchSpace, sampled: Config, rng: np.random.Generator) -> np.ndarray:
+    """Return candidates in the unit cube, `(CANDIDATES, len(space))`; the first is the sampled one.
+
+    Hyper-parameters that the past does not know stay as sampled: the scheduler's own model may have learned
+    about them.
+    """
+    own = space.encode(sampled)
+    units = np.concatenate([own[None], space.draw(rng, CANDIDATES - 1)])
+    stays = [index for index, name in enumerate(space.names) if name not in past.features.names]
+    if stays:
+        units[1:, stays] = own[stays]
+        units[1:] = space.snap(units[1:])
+    return units
+
+
+def _usable(space: SearchSpace, past: Transfer, history: History) -> np.ndarray:
+    """Return whether each trial lies in the space, as far as the past knows it; others' may not."""
+    names = past.features.names
+    return np.array(
+        [all(n not in t.config or space[n].contains(t.config[n]) for n in names) for t in history.trials],
+        dtype=bool,
+    )
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return a square root of a covariance that may be singular to rounding."""
+    jitter = 1e-8 * max(float(np.trace(covariance)), 1e-12)
+    return np.linalg.cholesky(covariance + jitter * np.eye(len(covariance)))
