@@ -39,8 +39,8 @@ def long_form(
         configurations: Whether each hyper-parameter becomes a column `config.NAME`.
 
     Raises:
-        InvalidArgumentError: There is no run, nobody tells the configurations that are asked for, a cell cannot
-            be told, two runs are one, a score is older than its run, or metrics disagree on direction.
+        InvalidArgumentError: There is no run, nobody tells the configurations that are asked for, a cell
+            cannot be told, two runs are one, a score is older than its run, or metrics disagree on direction.
     """
     read = list(runs)
     cells, notes = assign(read, naming)

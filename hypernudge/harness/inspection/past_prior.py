@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from hypernudge.errors import require
-from hypernudge.harness.cells.described import facts_of
+from hypernudge.harness.cells.described import Facts, facts_of, noted_probe
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.inspection.past_sources import Reading, kind_of, read_past
+from hypernudge.registry import REGISTRY
 from hypernudge.results.plan import read_manifest
-from hypernudge.results.records import cell_path, description_of, read_record
+from hypernudge.results.records import Record, cell_path, description_of, read_record
 from hypernudge.space import Categorical, HyperParameter, Integer, Real, SearchSpace
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE
 from hypernudge.warmstart.past.file import PastFile, load
 from hypernudge.warmstart.past.studies import ABSENT, PastStudy
 from hypernudge.warmstart.past.transfer import Transfer, transfer
@@ -50,8 +52,15 @@ def _has_rates(directory: Path) -> bool:
             if record is None or not record["trials"]:
                 continue
             facts = None if description is None else facts_of(description, len(record["trials"]))
-            return facts is None or any(rate is not None for rate in facts.nudged)
+            return facts is None or _can_be_probed(facts, record, variation.spec)
     return True
+
+
+def _can_be_probed(facts: Facts, record: Record, spec: Mapping[str, Any]) -> bool:
+    """Whether a cell has effective rates of a rule that is probed, and a probe or a built-in task for one."""
+    rates = facts.optimizer in MEDIAN_SCALE and any(rate is not None for rate in facts.nudged)
+    noted = noted_probe(record) is not None or facts.probe is not None
+    return rates and (noted or spec.get("task", {}).get("name") in REGISTRY["task"])
 
 
 def build_past(
@@ -69,8 +78,8 @@ def build_past(
         replace_tasks: Whether a new task may take the place of one of `add_to` with its name.
 
     Raises:
-        InvalidArgumentError: A source is none or is given twice, nothing could be learned, `add_to` is a prior
-            of another kind, or holds a task that may not be replaced.
+        InvalidArgumentError: A source is none or is given twice, nothing could be learned, or `add_to` is a
+            prior of another kind, or holds a task that may not be replaced.
     """
     given = [str(Path(source).resolve()) if "://" not in source else source for source in sources]
     once = len(set(given)) == len(given)

@@ -266,7 +266,7 @@ class SpaceFeatures:
     def product(self, pair: tuple[int, int], positions: list[np.ndarray]) -> np.ndarray:
         """Return the products of two axes' wide hats, `(n, k * l)`."""
         one, other = (self.axes[i].coarse(positions[i]) for i in pair)
-        return np.asarray((one[:, :, None] * other[:, None, :]).reshape(len(one), -1))
+        return np.asarray((one[:, :, None] * other[:, None, :]).reshape(len(one), self._pair_size(*pair)))
 
     def positions_of(self, study: PastStudy) -> list[np.ndarray]:
         """Return where a past study's trials lie on each axis."""

@@ -64,6 +64,8 @@ def results_of(history: History, usable: np.ndarray) -> Results:
         entries = [(trial, -negated) for negated, _, trial in history.ranked(milestone) if usable[trial]]
         if len(entries) >= PEERS:
             scores = normal_scores(np.array([score for _, score in entries]))
+            if not scores.any():  # all alike, all failed say: that tells nothing of the past
+                continue
             ranked[milestone] = dict(zip([trial for trial, _ in entries], scores.tolist(), strict=True))
     rows: list[tuple[int, int, float, float]] = []
     for trial in range(len(usable)):
@@ -200,8 +202,7 @@ def choose(
     weights = past.chosen_by + now.deviation
     if number >= BY_MEAN:
         weights = weights + SPREAD * (_root(now.covariance) @ draw)
-    best = int(np.argmax(features @ weights))
-    config = sampled if best == 0 else space.decode(units[best])
+    config = _best(space, sampled, units, features @ weights, history)
     source = f"data of {now.results} trials" if now.results else "prior"
     reason = f"{source} and {len(past.agreement)} past tasks: best of {len(units)} draws"
     kind = "data" if now.results else "prior"
@@ -222,6 +223,18 @@ def drawn(past: Transfer, space: SearchSpace, sampled: Config, rng: np.random.Ge
         units[1:, stays] = own[stays]
         units[1:] = space.snap(units[1:])
     return units
+
+
+def _best(
+    space: SearchSpace, sampled: Config, units: np.ndarray, foretold: np.ndarray, history: History
+) -> Config:
+    """Return the candidate with the best foretold rank that no trial has had; spaces may be small."""
+    known = {trial.config for trial in history.trials}
+    for index in np.argsort(-foretold, kind="stable"):
+        config = sampled if index == 0 else space.decode(units[index])
+        if config not in known:
+            return config
+    return sampled
 
 
 def _usable(space: SearchSpace, past: Transfer, history: History) -> np.ndarray:
