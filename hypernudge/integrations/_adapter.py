@@ -212,13 +212,13 @@ def check_arguments(objective: Any, seed: Any, names: Any) -> None:
     require(names is None or mapping, "names", "must map names to names", names, remedy)
 
 
-def check_measurable(objective: Any, policy: WarmStart | None) -> None:
+def check_measurable(objective: Any, policy: WarmStartArgument) -> None:
     """Refuse to leave out the objective where the policy, `Informed()` if None, would measure it.
 
     Raises:
         InvalidArgumentError: Naming the objective.
     """
-    asked = Informed() if policy is None else policy
+    asked = Informed() if policy is None else warm_start_of(policy)
     ok = objective is not None or not (isinstance(asked, Informed) and asked.measures)
     remedy = "write ModuleLoss(model, data, loss), or Informed(prior=...) with a prior of past studies"
     require(ok, "objective", "must be there for a policy that probes its loss", objective, remedy)

@@ -232,6 +232,25 @@ def test_a_table_in_long_form(tmp_path, capsys):
     assert [float(v) for v in study.columns["depth"]] == [t.config["depth"] for t in trials]
 
 
+def test_a_table_may_say_units_and_families(tmp_path, capsys):
+    trials = tried(n=20, units=(1, 27))
+    for trial in trials:
+        trial.scores[1] *= -1.0  # what leads early does not in the end
+    path = table(tmp_path / "past.csv", trials, family="trees")
+    frame = pd.read_csv(path)
+    frame["unit"] = [unit for trial in trials for unit in trial.scores]
+    frame.to_csv(path, index=False)
+    (study,) = build_past([str(path)], Reading(mode="max")).studies
+    assert study.family == "trees"
+    assert np.array_equal(study.scores[0], -study.scores[3]) and np.array_equal(
+        study.scores[0], study.scores[1]
+    )
+    frame["unit"] = 0.5
+    frame.to_csv(path, index=False)
+    code, _, err = built(capsys, path, "--mode", "max", "--output", tmp_path / "out.json")
+    assert code == 2 and "SOURCE, row 2: unit must be a whole number" in err and err.count("\n") == 1
+
+
 def test_what_other_tools_recorded_goes_through_a_table(tmp_path, capsys):
     """`hypernudge import --configurations` and `prior build` say the same as reading the storage itself."""
     store = f"sqlite:///{optuna_storage(tmp_path / 'mine.db', tried(n=20))}"

@@ -6,11 +6,21 @@ pytest.importorskip("neps", reason="NePS needs an environment of its own: see do
 
 import neps
 
-from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.neps import declared, fidelity, warm_started
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
+from tests.integrations.helpers import (
+    Tenfold,
+    X,
+    Y,
+    flat_loss,
+    model,
+    near_the_best,
+    past_prior,
+    score,
+    training,
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -177,3 +187,11 @@ def test_spaces():
     assert fidelity(Flat()) == (None, None) and fidelity(Space())[1] == 9
     with pytest.raises(InvalidArgumentError, match=r"space: must be a neps\.PipelineSpace"):
         declared([1, 2])
+
+
+def test_a_prior_of_past_studies_needs_no_objective(tmp_path):
+    policy = Informed(prior=past_prior(tmp_path))
+    space = Flat()
+    optimizer = warm_started(neps.algorithms.random_search(space), None, space, warm_start=policy)
+    asked = [plain(optimizer({}, None).config) for _ in range(16)]
+    assert near_the_best(asked) >= 5  # nothing is learned: half stay as sampled

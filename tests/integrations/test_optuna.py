@@ -16,7 +16,19 @@ from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import RECORD, WarmStartSampler
 from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE
-from tests.integrations.helpers import Tenfold, X, Y, flat_loss, loss, model, no_model, score, training
+from tests.integrations.helpers import (
+    Tenfold,
+    X,
+    Y,
+    flat_loss,
+    loss,
+    model,
+    near_the_best,
+    no_model,
+    past_prior,
+    score,
+    training,
+)
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 SPACE = {
@@ -392,3 +404,39 @@ def test_what_cannot_work_is_refused_at_once(change, message):
         WarmStartSampler(
             arguments.pop("sampler"), arguments.pop("objective"), arguments.pop("space"), **arguments
         )
+
+
+def test_a_prior_of_past_studies_needs_no_objective(tmp_path):
+    policy = Informed(prior=past_prior(tmp_path))
+    study = study_with(objective=None, policy=policy)
+    study.optimize(lambda trial: score(objective_values(trial)), n_trials=16)
+    assert near_the_best(trial.params for trial in study.trials) >= 8
+    records = [trial.user_attrs[RECORD] for trial in study.trials]
+    assert all(record["config"]["width"] == record["sampled"]["width"] for record in records)
+    assert {record["kind"] for record in records} <= {"prior", "data", "passthrough"}
+
+
+def objective_values(trial):
+    objective(trial)
+    return trial.params
+
+
+def test_a_prior_under_the_names_of_the_study(tmp_path):
+    space = {"learning_rate": FloatDistribution(1e-4, 1.0, log=True)}
+    policy = Informed(prior=past_prior(tmp_path))
+    sampler = WarmStartSampler(TPESampler, None, space, warm_start=policy, names={"learning_rate": "lr"})
+    study = optuna.create_study(sampler=sampler)
+
+    def train(trial):
+        return score({"lr": trial.suggest_float("learning_rate", 1e-4, 1.0, log=True)})
+
+    study.optimize(train, n_trials=12)
+    assert near_the_best((trial.params for trial in study.trials), "learning_rate") >= 6
+
+
+def test_what_probes_a_loss_needs_one():
+    for policy in (None, Informed(), "informed"):
+        with pytest.raises(InvalidArgumentError, match="objective: must be there for a policy that probes"):
+            WarmStartSampler(TPESampler, None, warm_start=policy)
+    with pytest.raises(InvalidArgumentError, match="needs a GradientTask"):
+        WarmStartSampler(TPESampler, None, SPACE, warm_start=CurvatureBand())

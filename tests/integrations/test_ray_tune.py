@@ -14,14 +14,24 @@ from ray import tune
 from ray.tune.search import ConcurrencyLimiter, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.importers import ray_tune as importer
 from hypernudge.integrations._paths import declared
 from hypernudge.integrations.optuna import RECORD
 from hypernudge.integrations.ray_tune import WarmStartSearch, warm_started_optuna
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
+from tests.integrations.helpers import (
+    Tenfold,
+    X,
+    Y,
+    flat_loss,
+    model,
+    near_the_best,
+    past_prior,
+    score,
+    training,
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 SPACE = {
@@ -389,3 +399,15 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
         value for result in results for value in result.metrics_dataframe["loss"]
     }
     assert all(imported.begun <= score.at for score in imported.scores)
+
+
+@pytest.mark.parametrize("inner", ["random", "optuna"])
+def test_a_prior_of_past_studies_needs_no_objective(tmp_path, inner):
+    policy = Informed(prior=past_prior(tmp_path))
+    if inner == "random":
+        search = WarmStartSearch(None, warm_start=policy)
+    else:
+        search = warm_started_optuna(TPESampler, None, SPACE, warm_start=policy, metric="loss", mode="min")
+    assert near_the_best(run(search, 16)) >= 8
+    with pytest.raises(InvalidArgumentError, match="objective: must be there"):
+        WarmStartSearch(None)

@@ -24,13 +24,23 @@ from syne_tune.optimizer.baselines import ASHA, TPE, RandomSearch
 from syne_tune.optimizer.scheduler import TrialScheduler, TrialSuggestion
 from syne_tune.optimizer.schedulers.pbt import PopulationBasedTraining
 
-from hypernudge import CurvatureBand, ModuleLoss
+from hypernudge import CurvatureBand, Informed, ModuleLoss
 from hypernudge.cli import main
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.evidence.importers import syne_tune as importer
 from hypernudge.integrations.syne_tune import declared, warm_started
 from hypernudge.space import Categorical, Integer, Real
-from tests.integrations.helpers import Tenfold, X, Y, flat_loss, model, score, training
+from tests.integrations.helpers import (
+    Tenfold,
+    X,
+    Y,
+    flat_loss,
+    model,
+    near_the_best,
+    past_prior,
+    score,
+    training,
+)
 
 SPACE = {
     "lr": loguniform(1e-4, 1.0),
@@ -288,3 +298,11 @@ def test_what_cannot_work_is_refused_at_once(make, message):
     with pytest.raises(InvalidArgumentError, match=message) as refused:
         make()
     assert "\n" not in str(refused.value)
+
+
+def test_a_prior_of_past_studies_needs_no_objective(tmp_path):
+    policy = Informed(prior=past_prior(tmp_path))
+    scheduler = warm_started(asha(), None, SPACE, warm_start=policy)
+    assert near_the_best(trial.config for trial in trials_of(scheduler, 16)) >= 8
+    with pytest.raises(InvalidArgumentError, match="objective: must be there"):
+        warm_started(asha(), None, SPACE)

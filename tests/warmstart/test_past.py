@@ -116,7 +116,7 @@ def test_flags_and_none_are_known_by_their_text_too():
 
 def test_a_past_of_the_kind_is_found_and_grows():
     found = {n: transfer(SPACE, [study(f"t{i}", i) for i in range(n)]) for n in (1, 3, 10)}
-    assert [f.probability for f in found.values()] == [0.5] * 3  # the study itself must say more
+    assert [round(f.probability, 2) for f in found.values()] == [0.5, 0.75, 0.91]
     qualities = [said(f) for f in found.values()]
     assert qualities[0] > 0.8 and qualities[2] > 0.95 and qualities[2] > qualities[0]
     own = [np.trace(f.own) for f in found.values()]
@@ -139,13 +139,13 @@ def test_studies_that_contradict_each_other_say_nothing():
 def test_one_odd_study_among_many_leaves_the_others_believed():
     many = [study(f"t{i}", i) for i in range(8)] + [study("odd", 9, scored=opposite)]
     found = transfer(SPACE, many)
-    assert found.probability == 0.5 and found.agreement["odd"] < 0 < found.agreement["t0"]
+    assert 0.7 < found.probability < 0.9 and found.agreement["odd"] < 0 < found.agreement["t0"]
 
 
 def test_belief_needs_more_than_chance():
     assert believed([0.5])[0] == 0.5 and believed([0.05])[0] == 0.0
     assert believed([0.9, -0.5])[0] == 0.0  # a mean within its own error of nothing
-    assert believed([0.5] * 9)[0] == 0.5
+    assert believed([0.5] * 9)[0] == 0.9
     assert believed([0.9, 0.9, 0.05, 0.05, 0.05, 0.05, 0.05, 0.9])[0] == pytest.approx(3 / 9)
 
 

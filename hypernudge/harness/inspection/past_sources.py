@@ -2,7 +2,8 @@
 
 - a results directory of `hypernudge run` (it holds `plan.json`), or a sealed cell;
 - a kept study's folder, or its `study.jsonl`;
-- a table in the long form of `hypernudge compare`, with columns `config.NAME` (.csv, .jsonl, .parquet);
+- a table in the long form of `hypernudge compare` (.csv, .jsonl, .parquet) with columns `config.NAME` and, if
+  it likes, `unit` (of training, after which a trial had the score) and `family` (of the task);
 - a storage of Optuna: an address, an SQLite file, a journal file;
 - an experiment folder of Syne Tune or Ray Tune, or one that holds several.
 """
@@ -17,8 +18,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.evidence.importers.runs import Run
+from hypernudge.errors import InvalidArgumentError, is_real, require
+from hypernudge.evidence.importers.runs import Run, typed
 from hypernudge.harness.cells.described import facts_of
 from hypernudge.harness.inspection.explain import say
 from hypernudge.results.plan import FILE as PLAN
@@ -32,7 +33,7 @@ from hypernudge.results.records import (
 )
 from hypernudge.space import Real, SearchSpace
 from hypernudge.trial import Event, Report, Started
-from hypernudge.warmstart.past.studies import LEAST, PastStudy, PastTrial, joined, past_study
+from hypernudge.warmstart.past.studies import LEAST, PastStudy, PastTrial, joined, past_study, stored
 
 Kind = Literal["results", "study", "table", "optuna", "syne-tune", "ray-tune"]
 
@@ -232,7 +233,6 @@ def _run(run: Run, how: Reading) -> PastStudy | None:
 
 
 def _table(source: str, how: Reading) -> Iterator[PastStudy]:
-    from hypernudge.evidence.importers.runs import typed
     from hypernudge.evidence.loading.longform import CELL, check_long_form
     from hypernudge.evidence.loading.longform_files import CONFIG, read_rows
     from hypernudge.results.printable import from_csv
@@ -245,7 +245,7 @@ def _table(source: str, how: Reading) -> Iterator[PastStudy]:
     remedy = "`hypernudge import --configurations` writes them"
     require(bool(columns), "SOURCE", rule, sorted(map(str, given.columns))[:20], remedy)
     sign = how.sign(Path(source).name)
-    for cell, rows in frame.groupby(CELL, sort=False, observed=True).indices.items():
+    for rows in frame.groupby(CELL, sort=False, observed=True).indices.values():
         configs: dict[Any, dict[str, Any]] = {}
         scores: dict[Any, dict[int, float]] = {}
         for row in np.sort(rows):
@@ -258,11 +258,22 @@ def _table(source: str, how: Reading) -> Iterator[PastStudy]:
                     if not (value == "" or value is None or value != value)
                 }
             own = scores.setdefault(trial, {})
-            own[len(own) + 1] = sign * float(frame["score"][row])
+            unit = _unit(given["unit"][row], raw.lines[row]) if "unit" in given else len(own) + 1
+            own[unit] = sign * float(frame["score"][row])
         trials = [PastTrial(configs[trial], own) for trial, own in scores.items() if configs[trial]]
-        study = past_study(how.task or str(cell[0]), trials, family=how.family)
+        family = how.family or (str(given["family"][min(rows)]) if "family" in given else None)
+        task = how.task or str(frame["task"][min(rows)])
+        study = past_study(task, trials, family=family)
         if study is not None:
             yield study
+
+
+def _unit(value: Any, line: int) -> int:
+    number = stored(typed(value))
+    whole = is_real(number) and number >= 1 and float(number).is_integer()
+    rule = "unit must be a whole number >= 1"
+    require(whole, f"SOURCE, row {line}", rule, value, "count units of training")
+    return int(number)
 
 
 _READERS: dict[Kind, Any] = {

@@ -1,8 +1,9 @@
 """What to start, by past studies and this one's results; left as sampled where the past does not hold.
 
 Two explanations of the study's ranks compete: it is like the past ones, or it is like none. Each trial is
-chosen by the past with the probability of the first, and else stays as it was sampled. So a past that
-misleads is found out by the trials that were left alone, and then no longer followed.
+chosen by the past with the probability of the first, at most one half before there are results, and else
+stays as it was sampled. So a past that misleads is found out by the trials that were left alone, and then no
+longer followed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge
+from hypernudge.trial import History, Nudge, NudgeKind
 from hypernudge.warmstart.measurement.ranks import normal_scores
 from hypernudge.warmstart.past.transfer import NOISE, Transfer
 
@@ -27,6 +28,7 @@ BY_MEAN = 4  # first trials that are chosen without exploration
 SPREAD = 0.25  # of Thompson's draws: a study of some tens of trials cannot repay more
 PEERS = 4  # results at a milestone below which ranks there say nothing
 FLAT = 0.05  # standard deviation of foretold ranks over the space below which the past is silent
+AT_FIRST = 0.5  # most of the trials that the past chooses before any result: the others show what it is worth
 MOST_CERTAIN = 0.98  # of the past; a few trials always stay as sampled
 TRANSFER = "past_probability"
 """Name of the measurement: with what probability the study is like the past ones."""
@@ -93,6 +95,11 @@ class Belief:
     covariance: np.ndarray
     probability: float
     results: int
+
+    @property
+    def followed(self) -> float:
+        """Share of trials that the past chooses."""
+        return self.probability if self.results else min(self.probability, AT_FIRST)
 
 
 def belief(past: Transfer, phi: np.ndarray, results: Results, longest: float) -> Belief:
@@ -196,7 +203,7 @@ def choose(
     now = belief(past, phi, results_of(history, _usable(space, past, history)), longest)
     measurements = {TRANSFER: now.probability}
     held, draw = float(rng.random()), rng.standard_normal(len(now.deviation))
-    if held >= now.probability:
+    if held >= now.followed:
         reason = f"the past holds with probability {now.probability:.2f}: left as sampled"
         return Nudge(sampled, policy, reason=reason, kind="passthrough", measurements=measurements)
     weights = past.chosen_by + now.deviation
@@ -205,7 +212,7 @@ def choose(
     config = _best(space, sampled, units, features @ weights, history)
     source = f"data of {now.results} trials" if now.results else "prior"
     reason = f"{source} and {len(past.agreement)} past tasks: best of {len(units)} draws"
-    kind = "data" if now.results else "prior"
+    kind: NudgeKind = "data" if now.results else "prior"
     changed = config != sampled
     return Nudge(config, policy, changed=changed, reason=reason, kind=kind, measurements=measurements)
 

@@ -46,7 +46,7 @@ class PastStudy:
     log: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return self.scores.shape[1]
+        return int(self.scores.shape[1])
 
     def numbers(self, name: str) -> np.ndarray:
         """Return a hyper-parameter's values, shape `(n,)`; NaN where there is none or it is no number."""

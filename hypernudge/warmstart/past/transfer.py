@@ -31,7 +31,6 @@ PAIRS, GAIN = 4, 0.01  # most pairs, and the least share of a study's variance t
 CERTAIN = 0.99  # one-sided confidence that a pair gains in studies that it was not fitted to
 FOLDS = 4  # of a single study
 AGREEMENT = 0.1  # least mean correlation of a study with what the others foretell
-INDIFFERENT = 0.5  # most probability before the study's own results: whom past studies mislead pays for less
 CHOSEN_BY = (1, 2, 3)  # places in `SHARES` whose mean rank decides what to start
 
 
@@ -123,16 +122,15 @@ def transfer(
 def believed(agreement: Sequence[float]) -> tuple[float, str]:
     """Return the probability that a new study is like the past ones, and why if it is zero.
 
-    By Laplace's rule from how many past studies were foretold by the others, but never more than one half:
-    the study's first results soon say more, and until then half the trials show what the past is worth. Where
-    past studies were not foretold on the whole, nothing transfers.
+    By Laplace's rule from how many past studies were foretold by the others. Where they were not on the
+    whole, nothing transfers.
     """
     mean = float(np.mean(agreement))
     error = float(np.std(agreement, ddof=1) / math.sqrt(len(agreement))) if len(agreement) > 1 else 0.0
     if mean < max(AGREEMENT, error):
         return 0.0, f"past studies contradict each other (their mean agreement is {mean:.2f})"
     foretold = sum(r > AGREEMENT for r in agreement)
-    return min(foretold / (len(agreement) + 1), INDIFFERENT), ""
+    return foretold / (len(agreement) + 1), ""
 
 
 def _nothing(features: SpaceFeatures, why: str) -> Transfer:
