@@ -242,9 +242,7 @@ def test_a_table_may_say_units_and_families(tmp_path, capsys):
     frame.to_csv(path, index=False)
     (study,) = build_past([str(path)], Reading(mode="max")).studies
     assert study.family == "trees"
-    assert np.array_equal(study.scores[0], -study.scores[3]) and np.array_equal(
-        study.scores[0], study.scores[1]
-    )
+    assert np.allclose(study.scores[0], -study.scores[3]) and np.array_equal(study.scores[0], study.scores[1])
     frame["unit"] = 0.5
     frame.to_csv(path, index=False)
     code, _, err = built(capsys, path, "--mode", "max", "--output", tmp_path / "out.json")
