@@ -42,6 +42,13 @@ def add_commands(commands: Any) -> None:
     learn.add_argument("--family", metavar="NAME", help="what is left out of a comparison together")
     learn.add_argument("--metric", metavar="NAME", help="which metric, where a tool recorded several")
     learn.add_argument("--mode", choices=("min", "max"), help="what is better, where a source does not say")
+    learn.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        metavar="NAME=OTHER",
+        help="another name that spaces may use for a hyper-parameter of the past",
+    )
     learn.add_argument("--add-to", metavar="PRIOR", help="a shipped one or a file: keep its tasks, add these")
     learn.add_argument(
         "--replace", action="store_true", help="new tasks take the place of those with their name in --add-to"
@@ -148,10 +155,10 @@ def _build(options: argparse.Namespace) -> int:
 def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.prior import build_prior
 
-    for name in ("task", "family", "metric", "mode"):
+    for name in ("task", "family", "metric", "mode", "alias"):
         value = getattr(options, name)
         rule = "is for priors on the features of the space"
-        require(value is None, f"--{name}", rule, value, "leave it out, or pass --features space")
+        require(not value, f"--{name}", rule, value, "leave it out, or pass --features space")
     directories = [Path(source) for source in options.sources]
     file = build_prior(directories, options.add_to, replace_tasks=options.replace)
     file.dump(options.output)
@@ -172,7 +179,13 @@ def _build_space(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.past_sources import Reading
 
     how = Reading(options.task, options.family, options.metric, options.mode)
-    file = build_past(options.sources, how, options.add_to, options.replace)
+    aliases: dict[str, list[str]] = {}
+    for text in options.alias:
+        name, equals, other = text.partition("=")
+        rule = "must be NAME=OTHER"
+        require(bool(name and equals and other), "--alias", rule, text, "eta=learning_rate, say")
+        aliases.setdefault(name, []).append(other)
+    file = build_past(options.sources, how, options.add_to, options.replace, aliases)
     file.dump(options.output)
     return summary(file)
 

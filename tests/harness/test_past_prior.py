@@ -1,5 +1,6 @@
 """`hypernudge prior build` from every kind of recorded study, and what a warm start makes of it."""
 
+import gzip
 import json
 import math
 import sys
@@ -324,6 +325,21 @@ def test_bad_sources_are_refused_in_one_line_and_nothing_is_written(tmp_path, ca
     code, _, err = built(capsys, tmp_path / source, *options, "--output", tmp_path / "out.json")
     assert code == 2 and said in err and err.count("\n") == 1, err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_names_that_a_space_may_use_and_a_packed_table(tmp_path, capsys):
+    path = table(tmp_path / "past.csv", tried(n=20))
+    packed = tmp_path / "past.csv.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    aliases = ("--alias", "rate=lr", "--alias", "rate=learning_rate")
+    assert built(capsys, packed, "--mode", "max", *aliases, "--output", tmp_path / "prior.json")[0] == 0
+    file = load(str(tmp_path / "prior.json"))
+    assert file.aliases == {"rate": ("lr", "learning_rate")} and len(file.studies[0]) == 20
+    code, _, err = built(capsys, path, "--mode", "max", "--alias", "rate", "--output", tmp_path / "x.json")
+    assert code == 2 and "--alias: must be NAME=OTHER" in err
+    packed.write_bytes(b"no gzip")
+    code, _, err = built(capsys, packed, "--mode", "max", "--output", tmp_path / "x.json")
+    assert code == 2 and "must be packed by gzip" in err and err.count("\n") == 1
 
 
 def test_a_space_of_the_past_holds_all_that_was_tried(tmp_path):

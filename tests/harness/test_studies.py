@@ -9,7 +9,7 @@ from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
 from tests.harness.tools import ROOT
 
-NEED_FILES = {"xgboost"}  # whose tables come from files: see tests/tasks/tabular/test_study.py
+NEED_FILES = {"xgboost", "transfer"}  # see tests/tasks/tabular/test_study.py and test_transfer.py
 STUDIES = sorted(p for p in (ROOT / "config" / "studies").glob("*.yaml") if p.stem not in NEED_FILES)
 QUICK = [
     "common.seeds={first: 0, count: 6}",
@@ -21,8 +21,9 @@ QUICK = [
 def test_every_study_that_was_promised_is_there():
     assert {path.stem for path in STUDIES} >= {
         *("eta_h", "batch_size", "label_noise", "space_width", "dimension", "multi_step", "gradient_mask"),
-        *("frozen_discrete", "transfer", "workers", "ohgw_aees"),
+        *("frozen_discrete", "workers", "ohgw_aees"),
     }
+    assert all((ROOT / "config" / "studies" / f"{name}.yaml").is_file() for name in NEED_FILES)
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -68,6 +68,7 @@ def build_past(
     how: Reading | None = None,
     add_to: str | None = None,
     replace_tasks: bool = False,
+    aliases: Mapping[str, Sequence[str]] | None = None,
 ) -> PastFile:
     """Return the studies of several sources, joined to those of another file.
 
@@ -76,6 +77,7 @@ def build_past(
         how: What the sources do not say themselves.
         add_to: A file of past studies, or the name of one that is shipped.
         replace_tasks: Whether a new task may take the place of one of `add_to` with its name.
+        aliases: Names of hyper-parameters to others that a space may use for them.
 
     Raises:
         InvalidArgumentError: A source is none or is given twice, nothing could be learned, or `add_to` is a
@@ -99,7 +101,8 @@ def build_past(
     require(replace_tasks or not both, "--add-to", rule, add_to, remedy)
     kept = tuple(study for study in known.studies if study.task not in new)
     origin = {"sources": rows, "added_to": add_to, **provenance()}
-    return replace(known, studies=(*kept, *studies), provenance=origin)
+    named = {**known.aliases, **(aliases or {})}
+    return replace(known, studies=(*kept, *studies), provenance=origin, aliases=named)
 
 
 def summary(file: PastFile) -> list[dict[str, Any]]:

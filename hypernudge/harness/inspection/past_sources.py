@@ -2,23 +2,26 @@
 
 - a results directory of `hypernudge run` (it holds `plan.json`), or a sealed cell;
 - a kept study's folder, or its `study.jsonl`;
-- a table in the long form of `hypernudge compare` (.csv, .jsonl, .parquet) with columns `config.NAME` and, if
-  it likes, `unit` (of training, after which a trial had the score) and `family` (of the task);
+- a table in the long form of `hypernudge compare` (.csv, .csv.gz, .jsonl, .parquet) with columns `config.NAME`
+  and, if it likes, `unit` (of training, after which a trial had the score) and `family` (of the task);
 - a storage of Optuna: an address, an SQLite file, a journal file;
 - an experiment folder of Syne Tune or Ray Tune, or one that holds several.
 """
 
 from __future__ import annotations
 
+import gzip
 import math
+import tempfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, is_real, require
+from hypernudge.errors import InvalidArgumentError, is_real, one_line, require
 from hypernudge.evidence.importers.runs import Run, typed
 from hypernudge.harness.cells.described import facts_of
 from hypernudge.harness.inspection.explain import say
@@ -35,6 +38,10 @@ from hypernudge.space import Real, SearchSpace
 from hypernudge.trial import Event, Report, Started
 from hypernudge.warmstart.past.studies import LEAST, PastStudy, PastTrial, joined, past_study, stored
 
+if TYPE_CHECKING:
+    from hypernudge.evidence.loading.longform_files import RawRows
+
+PACKED = ".csv.gz"
 Kind = Literal["results", "study", "table", "optuna", "syne-tune", "ray-tune"]
 
 
@@ -86,7 +93,7 @@ def kind_of(source: str) -> Kind:
     elif path.is_file():
         if path.name == "study.jsonl" or (path.suffix == ".json" and path.parent.name == "cells"):
             return "study"
-        if path.suffix.lower() in (".csv", ".jsonl", ".parquet"):
+        if path.suffix.lower() in (".csv", ".jsonl", ".parquet") or path.name.lower().endswith(PACKED):
             return "table"
         return "optuna"
     rule = (
@@ -234,10 +241,10 @@ def _run(run: Run, how: Reading) -> PastStudy | None:
 
 def _table(source: str, how: Reading) -> Iterator[PastStudy]:
     from hypernudge.evidence.loading.longform import CELL, check_long_form
-    from hypernudge.evidence.loading.longform_files import CONFIG, read_rows
+    from hypernudge.evidence.loading.longform_files import CONFIG
     from hypernudge.results.printable import from_csv
 
-    raw = read_rows(Path(source))
+    raw = _rows(Path(source))
     frame = check_long_form(raw, wall_clock=False).frame
     given = raw.frame.reset_index(drop=True)
     columns = [name for name in given.columns if str(name).startswith(CONFIG)]
@@ -266,6 +273,23 @@ def _table(source: str, how: Reading) -> Iterator[PastStudy]:
         study = past_study(task, trials, family=family)
         if study is not None:
             yield study
+
+
+def _rows(path: Path) -> RawRows:
+    from hypernudge.evidence.loading.longform_files import read_rows
+
+    if not path.name.lower().endswith(PACKED):
+        return read_rows(path)
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / path.name[: -len(".gz")]
+        try:
+            plain.write_bytes(gzip.decompress(path.read_bytes()))
+        except (OSError, EOFError, zlib.error) as error:
+            reason = one_line(error)
+            raise InvalidArgumentError(
+                f"SOURCE: {path} must be packed by gzip, but: {reason}; pack it again"
+            ) from None
+        return read_rows(plain)
 
 
 def _unit(value: Any, line: int) -> int:
