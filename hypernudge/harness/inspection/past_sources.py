@@ -2,8 +2,8 @@
 
 - a results directory of `hypernudge run` (it holds `plan.json`), or a sealed cell;
 - a kept study's folder, or its `study.jsonl`;
-- a table in the long form of `hypernudge compare` (.csv, .csv.gz, .jsonl, .parquet) with columns `config.NAME`
-  and, if it likes, `unit` (of training, after which a trial had the score) and `family` (of the task);
+- a table in the long form of `hypernudge compare` (.csv, .csv.gz, .jsonl, .parquet) with columns
+  `config.NAME` and, if it likes, `unit` (of training, after which a trial had the score) and `family`;
 - a storage of Optuna: an address, an SQLite file, a journal file;
 - an experiment folder of Syne Tune or Ray Tune, or one that holds several.
 """
