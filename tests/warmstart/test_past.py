@@ -1,5 +1,6 @@
 """What past studies say about a space: ranks, features, transfer, files."""
 
+import dataclasses
 import json
 import math
 
@@ -8,10 +9,12 @@ import pytest
 
 from hypernudge import Categorical, Integer, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.tasks.spaces import SPACES
 from hypernudge.warmstart.past.axes import axis_of
 from hypernudge.warmstart.past.file import PastFile, load, transferred
 from hypernudge.warmstart.past.studies import ABSENT, SHARES, PastTrial, joined, past_study
 from hypernudge.warmstart.past.transfer import Transfer, believed, features_of, transfer
+from tests.harness.tools import ROOT
 from tests.warmstart.pasts import BEST, SPACE, opposite, score, study, tried
 
 
@@ -262,3 +265,38 @@ def test_the_best_of_the_past_is_where_it_was(tmp_path):
     best = SPACE.decode(units[int(np.argmax(found.features.of_units(units) @ found.chosen_by))])
     assert best["kind"] == "b"
     assert all(abs(SPACE[name].encode(best[name]) - place) < 0.2 for name, place in BEST.items())
+
+
+def test_the_shipped_past_of_trees_knows_their_space_under_both_names():
+    file = load("xgboost")
+    assert len(file.studies) == 21 and all(len(study) == 64 for study in file.studies)
+    assert file.provenance["sources"][0]["trials"] == 21 * 64
+    found = transferred("xgboost", ("adult",), SPACES["xgboost"])
+    assert "adult" not in found.agreement and len(found.agreement) == 20
+    assert found.probability > 0.8 and np.median(list(found.agreement.values())) > 0.7
+    renamed = {
+        "eta": "learning_rate",
+        "lambda": "reg_lambda",
+        "alpha": "reg_alpha",
+        "gamma": "min_split_loss",
+    }
+    theirs = SearchSpace(
+        [dataclasses.replace(p, name=renamed.get(p.name, p.name)) for p in SPACES["xgboost"]]
+    )
+    other = transferred("xgboost", ("adult",), theirs)
+    assert np.allclose(other.chosen_by, found.chosen_by)
+    units = theirs.draw(np.random.default_rng(0), 2000)
+    best = theirs.decode(units[int(np.argmax(other.features.of_units(units) @ other.chosen_by))])
+    assert 0.03 < best["learning_rate"] < 0.9
+
+
+def test_the_shipped_past_is_what_is_built_from_its_table():
+    pytest.importorskip("pandas", reason="extra harness")
+    from hypernudge.harness.inspection.past_prior import build_past
+    from hypernudge.harness.inspection.past_sources import Reading
+
+    table = ROOT / "benchmarks" / "results" / "priors" / "xgboost_past.csv.gz"
+    built, shipped = build_past([str(table)], Reading(mode="max")).studies, load("xgboost").studies
+    for one, other in zip(built, shipped, strict=True):
+        assert (one.task, one.family, one.columns) == (other.task, other.family, other.columns)
+        assert np.allclose(one.scores, other.scores, atol=5e-4)
