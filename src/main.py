@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.running.interruption import orderly
+from hypernudge.harness.running.interruption import leave, orderly
 
 CONFIG = Path(__file__).resolve().parent.parent / "config"
 
@@ -50,7 +50,4 @@ def _run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
-    from hypernudge.harness.running.launch import leave
-
-    leave(code)
+    leave(main())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypernudge.harness.running.interruption import orderly
+from hypernudge.harness.running.interruption import leave, orderly
 
 
 def main() -> int:
@@ -13,7 +13,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = orderly(main)
-    from hypernudge.harness.running.launch import leave
-
-    leave(code)
+    leave(orderly(main))

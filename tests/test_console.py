@@ -96,8 +96,6 @@ def test_closed_standard_streams_are_no_error(greek):
 def test_what_passes_between_processes_is_utf8_whatever_the_terminal(monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "cp1252:strict")
     code = "import sys; print('ψηφία é'); sys.stdout.flush(); sys.stdout.buffer.write(bytes([255]))"
-    child = Command([sys.executable, "-c", code])
-    assert child.stdout.read() == "ψηφία é\n\\xff"
-    assert child.wait() == 0
-    child.stderr.close()
-    child.close()
+    with Command([sys.executable, "-c", code]) as child:
+        assert child.stdout.read() == "ψηφία é\n\\xff"
+        assert child.wait() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hypernudge.cli.app import main
-from hypernudge.harness.running.launch import leave
+from hypernudge.harness.running.interruption import leave
 
 if __name__ == "__main__":
     leave(main())

@@ -19,7 +19,7 @@ from hypernudge.harness.running.interruption import orderly
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 130 after Ctrl-C, 143 after SIGTERM."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # The worker of `run` is not for people: it keeps its own parser.
+    # One variation by itself is not for people: it keeps its own parser.
     if given[:1] == ["train"]:
         return orderly(partial(_train, given[1:]))
     return orderly(partial(_main, given), "the same command goes on" if given[:1] == ["run"] else "")

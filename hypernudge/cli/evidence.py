@@ -165,11 +165,8 @@ def _targets(given: list[str]) -> float | dict[str, float]:
 
 def _export(options: argparse.Namespace) -> int:
     from hypernudge.evidence.exporters import export_results
+    from hypernudge.results.jsonio import emit
     from hypernudge.results.plan import ResultsError
-
-    def emit(event: dict[str, Any]) -> None:
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
 
     store = options.store or ("sqlite:///mlflow.db" if options.to == "mlflow" else ".")
     try:
@@ -225,15 +222,14 @@ def _report(
 ) -> int:
     from hypernudge.evidence.report.evaluate import evaluate
     from hypernudge.evidence.report.text import evaluation_text
-    from hypernudge.harness.running.launch import die_with_parent
-    from hypernudge.results.jsonio import json_line
+    from hypernudge.harness.running.interruption import die_with_parent
+    from hypernudge.results import jsonio
     from hypernudge.results.printable import printable
     from hypernudge.results.reading import read_json
 
     def emit(event: dict[str, Any]) -> None:
         if output.json:
-            sys.stdout.write(json_line(event))
-            sys.stdout.flush()
+            jsonio.emit(event)
 
     given = [place for place in (options.directory, options.results_dir) if place is not None]
     if len(given) != 1:

@@ -154,7 +154,7 @@ def _pilot(options: argparse.Namespace) -> int:
     from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.running.dry_build import check_buildable
     from hypernudge.harness.running.pilot import pilot
-    from hypernudge.harness.running.train import emit
+    from hypernudge.results.jsonio import emit
 
     require_whole("--first-seed", options.first_seed, 0, MAX_SEED)
     require_whole("--count", options.count, 1, MAX_SEEDS, "10 is usual")

@@ -218,7 +218,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
     from hypernudge.harness.inspection.simulate import simulate
     from hypernudge.harness.planning.experiment_schema import MAX_UNITS, MAX_WORKERS
-    from hypernudge.harness.running.train import emit
+    from hypernudge.results.jsonio import emit
     from hypernudge.tasks.curves.lcbench import LCBench
     from hypernudge.tasks.curves.tabulated import Tabulated
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from hypernudge.results.files import write_text
 
@@ -43,6 +45,13 @@ def json_line(value: Any) -> str:
         TypeError: As `plain`.
     """
     return json.dumps(plain(value), allow_nan=False) + "\n"
+
+
+def emit(event: Mapping[str, Any], out: IO[str] | None = None) -> None:
+    """Print one JSON line on stdout, or elsewhere, at once."""
+    out = sys.stdout if out is None else out
+    out.write(json_line(event))
+    out.flush()
 
 
 def write_json(path: Path, value: Any, indent: int = 1) -> None:

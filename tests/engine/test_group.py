@@ -10,7 +10,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.cells.group import run_group
 from hypernudge.harness.planning.resolve import resolve_plan
-from hypernudge.harness.running.launch import groups, run_cells
+from hypernudge.harness.running.local import LocalLauncher
+from hypernudge.harness.running.pool import Cells, groups, run_cells
 from hypernudge.results.records import cell_path
 
 SEEDS = [0, 1, 2]
@@ -64,9 +65,11 @@ def test_the_launcher_shares_seeds_out(tmp_path):
     assert groups(variation(tmp_path, "serial"), SEEDS, 2) == [[0], [1], [2]]
     plan = variation(tmp_path, {"name": "population", "memory_budget": 2**20})
     assert groups(plan, SEEDS, 2) == [[0, 2], [1]]
-    seen = {}
-    run_cells(plan, SEEDS, tmp_path, 2, lambda seed, record: seen.update({seed: record["status"]}))
-    assert seen == dict.fromkeys(SEEDS, "completed")
+    cells = Cells(plan, tmp_path, SEEDS)
+    run_cells([cells], LocalLauncher(2))
+    assert {seed: record["status"] for seed, record in cells.records.items()} == dict.fromkeys(
+        SEEDS, "completed"
+    )
 
 
 def test_unknown_options_of_an_engine_are_refused(tmp_path):

@@ -4,6 +4,10 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -78,6 +82,22 @@ class Slow(Bowl):
     """Takes long enough to be killed in the middle."""
 
     steps_per_unit = 100
+
+
+class Talking(Bowl):
+    """Says something in three ways, the last without an end of line; may wait for a file, or be killed."""
+
+    def __init__(self, says="", wait_for="", killed=False):
+        super().__init__()
+        sys.stdout.write(f"{says} é\n")
+        subprocess.run(["echo", f"{says} by another program"], check=True)
+        sys.stderr.write(f"{says} without an end")
+        deadline = time.monotonic() + 120
+        while wait_for and not Path(wait_for).exists():
+            require(time.monotonic() < deadline, "wait_for", "must come", wait_for, "run what writes it")
+            time.sleep(0.01)
+        if killed:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Unwilling(Bowl):

@@ -106,16 +106,41 @@ def test_a_signal_that_comes_while_a_child_starts_is_kept():
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the orphan in /proc")
 def test_a_child_ends_with_its_parent_even_if_it_looks_late(tmp_path):
-    """The parent is dead before the child asks for its lifeline."""
+    """The parent is dead before the child asks who it was."""
     child = (
-        "import time; time.sleep(1); from hypernudge.harness.running.launch import die_with_parent;"
+        "import time; time.sleep(1); from hypernudge.harness.running.interruption import die_with_parent;"
         "die_with_parent(); time.sleep(600)"
     )
     parent = (
         "import os, sys; from hypernudge.harness.running.children import Command;"
-        f"c = Command([sys.executable, '-c', {child!r}]); print(c._process.pid, flush=True); os._exit(0)"
+        f"c = Command([sys.executable, '-c', {child!r}]); print(c.pid, flush=True); os._exit(0)"
     )
     done = subprocess.run([sys.executable, "-c", parent], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    if not wait_for(lambda: ended(pid), 60):
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("the orphan lives on")
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_program_between_a_command_and_its_child_ends_nothing(tmp_path, dies):
+    """As `uv run` or `nice` may be: the child's parent is not the process that it must end with."""
+    (tmp_path / "child.py").write_text(
+        "import os, time; from hypernudge.harness.running.interruption import die_with_parent;"
+        "die_with_parent(); print(os.getpid(), flush=True); time.sleep(1 if os.environ['STAYS'] else 600)"
+    )
+    between = (
+        f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, {str(tmp_path / 'child.py')!r}]))"
+    )
+    starter = (
+        "import os, sys; from hypernudge.harness.running.children import Command;"
+        f"c = Command([sys.executable, '-c', {between!r}]); sys.stdout.write(c.stdout.readline());"
+        "sys.stdout.flush(); os._exit(c.wait() if os.environ['STAYS'] else 0)"
+    )
+    env = {**os.environ, "STAYS": "" if dies else "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", starter], capture_output=True, text=True, env=env, check=True
+    )
     pid = int(done.stdout)
     if not wait_for(lambda: ended(pid), 60):
         os.kill(pid, signal.SIGKILL)

@@ -62,7 +62,7 @@ def test_trainers_that_are_started_as_commands_find_it_too(tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
         "from hypernudge.harness.running.run import run_experiment\n"
-        "trainer = [sys.executable, '-m', 'hypernudge.harness.running.train']\n"
+        "trainer = [sys.executable, '-m', 'hypernudge.cli', 'train']\n"
         "evaluation = [sys.executable, '-c', '']\n"
         f"sys.exit(run_experiment(Path({str(path)!r}), Path('results'), [], trainer, evaluation))\n"
     )

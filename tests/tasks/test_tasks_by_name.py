@@ -18,7 +18,7 @@ from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.config import fill_placeholders
 from hypernudge.harness.planning.resolve import OTHER_METRICS, load_plan
 from hypernudge.harness.running.dry_build import check_buildable
-from hypernudge.harness.running.train import _outcome
+from hypernudge.harness.running.variation_run import outcome
 from hypernudge.registry import REGISTRY, build
 from hypernudge.tasks.language.task import LanguageModel, mean_loss
 from hypernudge.tasks.vision.task import ImageClassification
@@ -113,7 +113,7 @@ def test_a_small_twin_is_tuned_from_end_to_end(task, tmp_path):
         said = record["description"]["reported"]["validation"]
         assert said == pytest.approx(build_task(informed.spec).reported(best, "validation"))
         assert said["perplexity_per_word"] > 1 and said["bits_per_byte"] > 0
-        assert _outcome(record)["reported"] == record["description"]["reported"]
+        assert outcome(record)["reported"] == record["description"]["reported"]
     else:
         assert "reported" not in record["description"]
     low, high = record["declared"]["metric_range"]

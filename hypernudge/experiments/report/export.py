@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from hypernudge.evidence.exporters import TRACKERS, export_runs
 from hypernudge.evidence.exporters.cells import CellRun, Point, flat
 from hypernudge.experiments.report.runs import Run, load_runs
 from hypernudge.results.digests import digest
+from hypernudge.results.jsonio import emit
 
 
 def tracked(run: Run) -> CellRun:
@@ -78,9 +78,6 @@ def export_command(arguments: Sequence[str] | None = None) -> int:
     runs = load_runs(options.results)
     for line in runs.problems:
         sys.stderr.write(f"left out: {line}\n")
-
-    def emit(event: dict[str, object]) -> None:
-        sys.stdout.write(json.dumps(event) + "\n")
 
     try:
         whole = export_runs(map(tracked, runs.runs), options.study, options.to, options.store, emit)

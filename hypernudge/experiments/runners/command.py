@@ -23,7 +23,7 @@ from hypernudge.experiments.training.results import (
 )
 from hypernudge.harness.cells.records import claim
 from hypernudge.harness.running.progress import Progress
-from hypernudge.results.jsonio import json_line, plain
+from hypernudge.results.jsonio import emit, plain
 
 
 @console.forgiving()
@@ -47,12 +47,6 @@ def main(experiment: Experiment, arguments: Sequence[str] | None = None) -> int:
     except (InvalidArgumentError, UnreadableResultError) as error:
         return console.refuse(error)
     return 0
-
-
-def emit(event: dict[str, Any]) -> None:
-    """Write one event on stdout."""
-    sys.stdout.write(json_line(event))
-    sys.stdout.flush()
 
 
 def _finished(output: Path, config: RunConfig, options: argparse.Namespace) -> bool:

@@ -55,7 +55,7 @@ def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None
 def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float) -> None:
     prepared = prepare(variation.spec)
     first = engine_of(variation.spec, prepared, seeds[0])
-    assert isinstance(first, PopulationEngine)  # the launcher makes groups for nothing else
+    assert isinstance(first, PopulationEngine)  # the pool makes groups for nothing else
     population = first.population
     with contextlib.ExitStack() as stack:
         studies = {}

@@ -14,7 +14,8 @@ import numpy as np
 
 from hypernudge.errors import require
 from hypernudge.harness.planning.plan import Plan
-from hypernudge.harness.running.launch import run_cells
+from hypernudge.harness.running.local import LocalLauncher
+from hypernudge.harness.running.pool import Cells, run_cells
 from hypernudge.results.plan import Variation
 
 AT = 0.6
@@ -48,15 +49,10 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
 
 
 def _scores(variation: Variation, seeds: Sequence[int], directory: Path, plan: Plan) -> Iterator[float]:
-    records: dict[int, dict[str, Any]] = {}
-
-    def done(seed: int, record: dict[str, Any] | None) -> None:
-        if record is not None:
-            records[seed] = record
-
     run_dir = directory / variation.run_id
-    piloted = variation.altered(seeds=list(seeds))
-    run_cells(piloted, seeds, run_dir, plan.processes, done, plan.attempts)
+    cells = Cells(variation.altered(seeds=list(seeds)), run_dir, seeds)
+    run_cells([cells], LocalLauncher(plan.processes), plan.attempts)
+    records = cells.records
     for seed in seeds:
         require(seed in records, variation.run_id, "every pilot cell must finish", seed, f"see {run_dir}")
         curve = records[seed]["curve"]

@@ -1,9 +1,9 @@
-"""Run a whole experiment: every variation as a subprocess, one after the other, then the evaluation."""
+"""Run a whole experiment: every variation, in one pool or as a command each, then the evaluation."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,7 @@ from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
-from hypernudge.harness.running import forked
-from hypernudge.harness.running.children import Child, Command, run_child
+from hypernudge.harness.running.children import Command, run_child
 from hypernudge.harness.running.declare import (
     changes,
     check_directory,
@@ -23,8 +22,9 @@ from hypernudge.harness.running.declare import (
     runnable,
 )
 from hypernudge.harness.running.dry_build import check_buildable
-from hypernudge.harness.running.launch import FORK_SERVER
+from hypernudge.harness.running.local import start_server
 from hypernudge.harness.running.progress import Progress
+from hypernudge.harness.running.train import train_all
 from hypernudge.registry import REGISTRY
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.files import lock, write_text
@@ -49,9 +49,9 @@ def run_experiment(
     Where `results_dir` holds a declared plan, that plan is what is run and judged; where it is empty and
     targets are `pilot`, the plan is declared first, as `hypernudge plan` does. `deviate`, a reason, lets
     a changed one run all the same: the change is recorded, and every report shows it. Variations are trained
-    by `train_command`, or, without one, in processes forked from one server: nothing is imported twice.
-    With an `output` it ends with the verdicts; without one, all that the children say is passed on, and no
-    more.
+    by `train_command`, one after the other, or, without one, in a pool of processes over all their cells.
+    With an `output` it ends with the verdicts; without one, all that is said of variations is passed on, and
+    no more.
 
     Raises:
         InvalidArgumentError: Before any work, if the configuration is invalid or `results_dir` holds the
@@ -59,6 +59,8 @@ def run_experiment(
     """
     plan = load_plan(config_file, overrides)
     check_directory(results_dir)
+    if train_command is None:
+        start_server()
     check_buildable(plan)
     plan = runnable(plan, results_dir)
     _claim_directory(plan, results_dir, deviate)
@@ -78,23 +80,31 @@ def _run(
     for folder in list(folders(results_dir)):
         sweep(folder)
     write_text(results_dir / "experiment.yaml", plan.as_yaml())
-    failed = []
+    failed: list[str] = []
     cells = sum(len(variation.seeds) for variation in plan.variations)
     with Progress(cells, output=output or Output()) as progress:
-        for index, variation in enumerate(plan.variations):
-            run_dir = results_dir / variation.run_id
-            progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
-            own = run_dir / "config.yaml"  # hundreds of others need not be read for every one
-            write_text(own, plan.as_yaml(variation))
-            arguments = ["--run-id", variation.run_id, "--config-file", str(own)]
-            arguments += ["--run-dir", str(run_dir)]
-            if not _succeeds(variation.run_id, _trainer(train_command, arguments), run_dir, progress):
-                failed.append(variation.run_id)
+
+        def over(what: str, code: int) -> None:
+            if code != 0:
+                failed.append(what)
+                log = results_dir / what / "stderr.log"
+                progress.say(f"{what}: FAILED with exit code {code}, see {log}")
+
+        if train_command is None:
+            train_all(plan, results_dir, progress, over)
+        else:
+            for index, variation in enumerate(plan.variations):
+                run_dir = results_dir / variation.run_id
+                progress.running(f"[{index + 1}/{len(plan.variations)}] {variation.run_id}")
+                own = run_dir / "config.yaml"  # hundreds of others need not be read for every one
+                write_text(own, plan.as_yaml(variation))
+                command = [*train_command, "--run-id", variation.run_id]
+                command += ["--config-file", str(own), "--run-dir", str(run_dir)]
+                over(variation.run_id, run_child(partial(Command, command), run_dir, progress))
         progress.running("evaluation")
         command = [*evaluate_command, "--results-dir", str(results_dir)]
         before = _written(results_dir)
-        if not _succeeds("evaluation", partial(Command, command), results_dir / "evaluation", progress):
-            failed.append("evaluation")
+        over("evaluation", run_child(partial(Command, command), results_dir / "evaluation", progress))
     if output is not None and _written(results_dir) != before:  # else it is of an earlier run
         from hypernudge.evidence.report.text import evaluation_text  # pandas, which no earlier step needs
 
@@ -119,23 +129,6 @@ def _written(results_dir: Path) -> int | None:
     """Return when the evaluation was written, None where there is none."""
     path = results_dir / EVALUATION
     return path.stat().st_mtime_ns if path.is_file() else None
-
-
-def _trainer(command: Sequence[str] | None, arguments: Sequence[str]) -> Callable[[], Child]:
-    if command is None and FORK_SERVER:
-        from hypernudge.harness.running import train
-
-        return partial(forked.Forked, train.main, arguments)
-    return partial(
-        Command, [*(command or (sys.executable, "-m", "hypernudge.harness.running.train")), *arguments]
-    )
-
-
-def _succeeds(what: str, start: Callable[[], Child], log_dir: Path, progress: Progress) -> bool:
-    code = run_child(start, log_dir, progress)
-    if code != 0:
-        progress.say(f"{what}: FAILED with exit code {code}, see {log_dir / 'stderr.log'}")
-    return code == 0
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""What the fork server of the launcher imports before it forks its first worker; see `launch`."""
+"""What the workers' fork server imports before it forks its first; see `local`."""
 
 from __future__ import annotations
 

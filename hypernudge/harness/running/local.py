@@ -1,0 +1,121 @@
+"""Jobs as processes on this machine.
+
+They are forked from a server that has imported PyTorch once, which makes a process cost milliseconds instead
+of seconds. Where there are no such servers each is started anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import multiprocessing.connection
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from hypernudge.harness.running.interruption import deaf_children, die_with_parent
+from hypernudge.harness.running.pool import Exit, Job, execute
+from hypernudge.harness.running.tee import take
+from hypernudge.results.plan import Variation
+
+METHOD = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+
+
+class LocalLauncher:
+    """Runs every job in a process of its own, which ends when this one does.
+
+    Args:
+        capacity: How many at a time.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._running: dict[Job, tuple[Any, Connection]] = {}
+
+    def submit(self, job: Job) -> None:
+        """Start the process of a job."""
+        start_server()
+        context: Any = mp.get_context(METHOD)
+        said, saying = context.Pipe(duplex=False)  # why it ends without a record
+        cells = job.cells
+        given = (cells.variation, job.seeds, cells.run_dir, cells.streams.ends, saying)
+        process = context.Process(target=_work, args=given, daemon=True)
+        with saying, deaf_children(), _script_left_out():
+            process.start()
+        self._running[job] = process, said
+
+    def poll(self) -> list[tuple[Job, Exit]]:
+        """Wait until processes have ended; return their jobs."""
+        jobs = {process.sentinel: job for job, (process, _) in self._running.items()}
+        ended = [jobs[sentinel] for sentinel in mp.connection.wait(list(jobs))]
+        return [(job, _exit(*self._running.pop(job))) for job in ended]
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Kill the processes of jobs."""
+        ours = [self._running.pop(job) for job in jobs if job in self._running]
+        for process, _ in ours:
+            process.kill()
+        for process, said in ours:
+            process.join()
+            said.close()
+
+
+def start_server() -> None:
+    """Have the workers' server import PyTorch from now on, beside whatever this process does meanwhile."""
+    if METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload(["hypernudge.harness.running.server"])
+        with deaf_children():
+            forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _script_left_out() -> Iterator[None]:
+    """Have new processes not import the program that starts them: they need nothing of it.
+
+    A script without `if __name__ == "__main__":` would begin anew in each of them. `multiprocessing` leaves a
+    main module of this name alone.
+    """
+    program: Any = sys.modules["__main__"]
+    spec, program.__spec__ = program.__spec__, ModuleSpec("__main__", None)
+    try:
+        yield
+    finally:
+        program.__spec__ = spec
+
+
+def _work(
+    variation: Variation,
+    seeds: Sequence[int],
+    run_dir: Path,
+    ends: tuple[Connection, Connection] | None,
+    saying: Connection,
+) -> None:
+    """What a worker process does: its cells, unless its parent dies first."""
+    die_with_parent()
+    if ends is not None:
+        take(ends)
+    code, reason = execute(variation, seeds, run_dir)
+    if reason:
+        saying.send(reason)
+    sys.exit(code)
+
+
+def _exit(process: Any, said: Connection) -> Exit:
+    """Return how a process has ended."""
+    process.join()
+    code = int(process.exitcode)
+    with said, contextlib.suppress(EOFError, OSError):
+        if said.poll():
+            return Exit(code, str(said.recv()))
+    if code >= 0:
+        return Exit(code, f"its process ended with exit code {code}")
+    name = next((known.name for known in signal.Signals if known == -code), f"signal {-code}")
+    return Exit(
+        code, f"its process was ended by {name}" + (", out of memory perhaps" if name == "SIGKILL" else "")
+    )
