@@ -15,7 +15,7 @@ from typing import Any
 
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.harness.planning import experiment_schema as experiment
-from hypernudge.harness.planning.plan import ATTEMPTS
+from hypernudge.harness.planning.launchers import LAUNCHERS
 from hypernudge.harness.planning.resolve import DEFAULTS
 from hypernudge.harness.planning.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from hypernudge.registry import ALIASES, REGISTRY, resolve
@@ -26,7 +26,7 @@ from hypernudge.tasks.spaces import SPACES
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population", "shape", "classes")
 PICTURES = ("picture", "episodes_picture")  # are named on the command line and in Python, not in a file
-LAUNCHER = {"processes": 2, "attempts": ATTEMPTS}
+LAUNCHER = {name: value for options in LAUNCHERS.values() for name, value in options.items()}
 HEAD = f"""# The experiment file, key by key
 
 Written by `python scripts/configuration.py` from the schema that every command checks a file against

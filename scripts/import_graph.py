@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "hypernudge"
 # A room may import the rooms of its own row and of those above it; the longest prefix names a module's room.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "renamed", "random", "parameters", "space", "flops", "workspace"),
+    ("errors", "renamed", "random", "parameters", "space", "flops", "workspace", "resources"),
     ("results", "trial", "registry", "optimizers", "task", "batching"),
     ("episodes.checks",),
     ("episodes.context", "episodes.kinds", "episodes.noise", "episodes.ranks", "episodes.rewards"),
@@ -42,7 +42,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("evidence.verdicts",),
     ("evidence.figures", "evidence.importers", "evidence.exporters"),
     ("evidence.report", "evidence"),
-    ("harness.planning", "console"),
+    ("harness.planning", "harness.slurm", "console"),
     ("harness.cells",),
     ("harness.running",),
     ("harness.inspection", "harness"),

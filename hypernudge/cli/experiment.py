@@ -1,4 +1,4 @@
-"""The commands of an experiment: init, run, derive, plan, pilot, status.
+"""The commands of an experiment: init, run, derive, plan, pilot, status, cancel.
 
 Parsers only; the work is imported when it is asked for.
 """
@@ -66,10 +66,14 @@ def add_commands(commands: Any) -> None:
     pilot.add_argument("--count", type=int, default=10, help="number of pilot seeds (default 10)")
     pilot.set_defaults(run=_pilot, overrides=[], extra="harness")
 
-    status = commands.add_parser("status", help="what is done, running and missing")
+    status = commands.add_parser("status", help="what is done, queued, running (where), failed and missing")
     status.add_argument("results_dir", type=Path, metavar="DIR")
     status.add_argument("--json", action="store_true", help="one JSON line per variation")
     status.set_defaults(run=_status)
+
+    cancel = commands.add_parser("cancel", help="end the run of a directory, and its jobs on a cluster")
+    cancel.add_argument("results_dir", type=Path, metavar="DIR")
+    cancel.set_defaults(run=_cancel)
 
 
 def _init(options: argparse.Namespace) -> int:
@@ -201,3 +205,17 @@ def _status(options: argparse.Namespace) -> int:
     else:
         print_table(rows)
     return 0
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    from hypernudge.harness.inspection.cancel import cancel
+    from hypernudge.results.printable import counted, printable
+
+    ended = cancel(options.results_dir)
+    said = [f"run {process}" for process in ended.runs]
+    said += [f"{counted(len(ended.jobs), 'job')} of Slurm"] if ended.jobs else []
+    line = f"ended: {', '.join(said)}" if said else "nothing runs here"
+    sys.stdout.write(f"{line}; what has a record stays, and the same command goes on\n")
+    for other in ended.elsewhere:
+        sys.stdout.write(printable(f"still at work: {other}; end it there") + "\n")
+    return 1 if ended.elsewhere else 0

@@ -13,6 +13,8 @@ _FILES = (
     "experiment.yaml",
     "evaluation.json",
     "deviations.jsonl",
+    "jobs.jsonl",
+    "accounting.jsonl",
     "report.html",
     "report.ipynb",
 )

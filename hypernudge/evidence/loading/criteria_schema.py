@@ -5,6 +5,8 @@ from __future__ import annotations
 from hypernudge.renamed import accepts, present_names
 from hypernudge.schema import Rules, Schema, whole
 
+CLOCKS = {"virtual": "virtual time [s]", "wall": "wall time [s]", "gpu": "GPU time [s]"}
+"""Clocks, and what axes call them."""
 FAMILIES = ("all", "warm_start", "task")
 CONTROLS = ("random_step", "several_steps", "gradient_free", "placebo")
 """Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
@@ -58,6 +60,10 @@ EVIDENCE: Schema = {
         "families": {
             "enum": list(FAMILIES),
             "description": "One Holm family of all, one per warm start, or one per task.",
+        },
+        "clock": {
+            "enum": list(CLOCKS),
+            "description": "What time is: declared cost, or measured seconds, on equal hardware only.",
         },
         "bootstrap": {
             "type": "integer",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.evidence.loading.criteria_schema import control_labels, evidence
+from hypernudge.evidence.loading.criteria_schema import CLOCKS, control_labels, evidence
 from hypernudge.results.plan import FILE, Manifest, ResultsError, Variation, read_manifest
 
 
@@ -27,6 +27,7 @@ class Criteria:
         bootstrap_seed: Its seed.
         controls: Role of a control (one of `CONTROLS`) -> the label that plays it, where not the usual one.
         factorial: Two-by-two designs: triples of labels, the first factor, the second, both together.
+        clock: What time is: "virtual" (declared cost), "wall" or "gpu" (measured seconds, on equal hardware).
     """
 
     baseline: str = "none"
@@ -39,6 +40,7 @@ class Criteria:
     bootstrap_seed: int = 0
     controls: Mapping[str, str] = field(default_factory=dict)
     factorial: Sequence[Sequence[str]] = ()
+    clock: str = "virtual"
 
     def __post_init__(self) -> None:
         given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
@@ -122,12 +124,8 @@ def plan_of(manifest: Manifest) -> Plan:
     Raises:
         ResultsError: Its criteria break a rule.
     """
-    return Plan(
-        name=manifest.name,
-        hash=manifest.hash,
-        variations=manifest.variations,
-        criteria=_criteria(manifest.results_dir / FILE, manifest.evidence),
-    )
+    criteria = _criteria(manifest.results_dir / FILE, manifest.evidence)
+    return Plan(manifest.name, manifest.hash, manifest.variations, criteria, CLOCKS[criteria.clock])
 
 
 def _criteria(path: Path, raw: Any) -> Criteria:

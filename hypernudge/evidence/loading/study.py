@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hypernudge.evidence.loading.clocks import check_hardware, on_clock
 from hypernudge.evidence.loading.data_checks import (
     all_crashed,
     by_differences,
@@ -30,6 +31,7 @@ from hypernudge.evidence.loading.deviations import deviations
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.outcomes import Curves, Incumbents, incumbents, outcomes
 from hypernudge.evidence.loading.plan import Plan, plan_of
+from hypernudge.results.accounting import JobUsage, noted_usage
 from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.flags import by_finite_differences
 from hypernudge.results.plan import Variation, read_manifest
@@ -43,6 +45,7 @@ _COLUMNS = [
     *("run_id", "task", "scheduler", "warm_start", "seed", "status", "reason", "target", "budget", "floor"),
     *("trials", "units", "training_flops", "warm_start_flops", "total_flops", "overhead", "errors"),
     *("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes", "hardware"),
+    *("core_seconds", "gpu_seconds", "lost_seconds", "peak_gpu_bytes"),
 ]
 
 
@@ -59,6 +62,7 @@ class StudyResults:
         trials: One row per trial of every cell present, with columns `sampled.<name>` and `nudged.<name>`;
             `winner` marks the trial that holds the final incumbent of its cell.
         problems: Everything that was not as declared.
+        jobs: What the accounting of a cluster says, with the run id of each job.
     """
 
     plan: Plan
@@ -66,6 +70,7 @@ class StudyResults:
     incumbents: Incumbents
     trials: pd.DataFrame
     problems: tuple[Issue, ...]
+    jobs: tuple[tuple[str, JobUsage], ...] = ()
 
 
 def load_study(results_dir: Path) -> StudyResults:
@@ -75,7 +80,8 @@ def load_study(results_dir: Path) -> StudyResults:
         results_dir: Holds `plan.json` and `{run_id}/cells/seed-NNNN.json`.
 
     Raises:
-        ResultsError: there is no readable plan. Damaged records do not raise: they become problems.
+        ResultsError: there is no readable plan, or the plan's clock is one of measured seconds and those of
+            a task stem from different hardware. Damaged records do not raise: they become problems.
     """
     manifest = read_manifest(results_dir)
     plan = plan_of(manifest)
@@ -101,6 +107,8 @@ def load_study(results_dir: Path) -> StudyResults:
                     rows.append({**row, "status": "missing", "reason": why})
                     continue
                 facts, curve = _facts(record), _curve(record, len(rows))
+                if plan.criteria.clock != "virtual":
+                    curve, facts["budget"] = on_clock(plan.criteria.clock, record, curve)
                 its_trials = list(_trials(record, len(rows), row))
             except DamagedRecordError as error:
                 why = error.rule
@@ -120,15 +128,18 @@ def load_study(results_dir: Path) -> StudyResults:
             trials.extend(its_trials)
             parts.append(curve)
     cells = pd.DataFrame(rows).reindex(columns=_COLUMNS)
+    if plan.criteria.clock != "virtual":
+        check_hardware(cells, plan.criteria.clock)
     cells["floor"] = _floors(cells, parts)
-    best, winners = _add_outcomes(cells, parts, problems)
+    best, winners = _add_outcomes(cells, parts, problems, measured=plan.criteria.clock != "virtual")
     frame = pd.DataFrame(trials, columns=None if trials else _TRIAL_COLUMNS)
     frame["winner"] = [
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
     problems.extend(_data_checks(cells))
     problems.extend(by_differences(frame))
-    return StudyResults(plan, cells, best, frame, tuple(problems))
+    jobs = tuple((run_id, usage) for run_id, _, usage in noted_usage(results_dir))
+    return StudyResults(plan, cells, best, frame, tuple(problems), jobs)
 
 
 def _unplanned_runs(results_dir: Path, plan: Plan) -> Iterator[Issue]:
@@ -175,7 +186,7 @@ def _number(value: Any) -> float:
 
 def _facts(record: Record) -> dict[str, Any]:
     bill, wall, declared = record["bill"], record.get("wall") or {}, record["declared"]
-    total = float(bill["total_flops"])
+    total, used = float(bill["total_flops"]), wall.get("resources") or {}
     span = declared.get("metric_range") or [None, None]
     walls = ("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes")
     return {
@@ -190,6 +201,7 @@ def _facts(record: Record) -> dict[str, Any]:
         "errors": len(record.get("errors") or []),
         **{name: _number(wall.get(name)) for name in walls},
         "hardware": str(wall.get("hardware") or ""),
+        **{name: _number(used.get(name)) for name in _COLUMNS[-4:]},
     }
 
 
@@ -248,7 +260,7 @@ def _floors(cells: pd.DataFrame, parts: list[tuple[Floats, ...]]) -> Floats:
 
 
 def _add_outcomes(
-    cells: pd.DataFrame, parts: list[tuple[Floats, ...]], problems: list[Issue]
+    cells: pd.DataFrame, parts: list[tuple[Floats, ...]], problems: list[Issue], measured: bool
 ) -> tuple[Incumbents, set[tuple[int, int]]]:
     """Fill the outcome columns in place; a crashed cell is censored at its budget.
 
@@ -257,7 +269,7 @@ def _add_outcomes(
     """
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.zeros(0)] * 5
     curves = Curves(columns[0].astype(np.int64), columns[1], columns[2], columns[3])
-    budget = _budgets(cells, problems)
+    budget = _budgets(cells, problems, measured)
     target, floor = (cells[name].to_numpy(dtype=np.float64) for name in ("target", "floor"))
     result = outcomes(curves, target=target, budget=budget, floor=floor)
     missing = (cells["status"] == "missing").to_numpy()
@@ -276,12 +288,15 @@ def _add_outcomes(
     return best, set(zip(best.cell[last].tolist(), trial.tolist(), strict=True))
 
 
-def _budgets(cells: pd.DataFrame, problems: list[Issue]) -> Floats:
-    """One budget per (task, scheduler): the smallest declared budget, so that nobody is given more time."""
+def _budgets(cells: pd.DataFrame, problems: list[Issue], measured: bool) -> Floats:
+    """One budget per (task, scheduler): the smallest declared budget, so that nobody is given more time.
+
+    On a clock of measured seconds it is when the first cell was done, which nobody declares.
+    """
     budget = np.ones(len(cells))
     for (task, scheduler), group in cells.groupby(["task", "scheduler"], sort=False):
         budgets = np.unique(group["budget"].dropna().to_numpy(dtype=np.float64))
-        if budgets.size > 1:
+        if budgets.size > 1 and not measured:
             rule = f"declared budgets differ: {', '.join(f'{b:g}' for b in budgets)} s"
             problems.append(Issue(f"{task} / {scheduler}", rule, "all are evaluated at the smallest"))
         if budgets.size:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hypernudge.evidence.loading.outcomes import rung_survival
 from hypernudge.evidence.loading.study import StudyResults
+from hypernudge.evidence.report.bill import bill_of
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import AgainstControl, Interaction
@@ -69,6 +70,7 @@ def summarise(study: StudyResults, variation: Variation) -> Event:
         "overhead": float(present["warm_start_flops"].sum()) / total if total > 0 else 0.0,
         "peak_memory_bytes": spread(present["peak_memory_bytes"])["median"],
         "wall_seconds": spread(present["total_seconds"])["median"],
+        "bill": bill_of(study, variation),
         "rung_survival": rung_survival(trials["milestones"].tolist()) if len(trials) else {},
         "hyperparameter_shift": {
             s.name: {

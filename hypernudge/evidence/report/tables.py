@@ -168,6 +168,48 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
     return Table("variations", caption, pd.DataFrame(rows))
 
 
+def bill_table(summaries: Sequence[dict[str, Any]]) -> Table:
+    """One row per variation whose cells were measured: what they have cost, in all."""
+    rows = []
+    for s in summaries:
+        bill = s["bill"]
+        cluster = bill["cluster"] or {}
+        if bill["core_seconds"] is None:
+            continue
+        rows.append(
+            {
+                "run id": s["run_id"],
+                "cells": bill["cells"],
+                "FLOPs": bill["total_flops"],
+                "warm starts %": 100 * s["overhead"],
+                "core h": _hours(bill["core_seconds"]),
+                "GPU h": _hours(bill["gpu_seconds"]),
+                "lost h": _hours(bill["lost_seconds"]),
+                "peak memory [GB]": _gigabytes(bill["peak_memory_bytes"]),
+                "peak GPU memory [GB]": _gigabytes(bill["peak_gpu_bytes"]),
+                "jobs": cluster.get("jobs"),
+                "turns": cluster.get("turns"),
+                "cluster core h": _hours(cluster.get("core_seconds")),
+                "cluster allocated core h": _hours(cluster.get("allocated_core_seconds")),
+                "cluster GPU h": _hours(cluster.get("gpu_seconds")),
+            }
+        )
+    caption = (
+        "what all cells of a variation have cost, measured by their workers and, where there is one, by the "
+        "accounting of the cluster, which counts turns that were lost, too"
+    )
+    frame = pd.DataFrame(rows)
+    return Table("bill", caption, frame.dropna(axis="columns", how="all"))
+
+
+def _hours(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds / 3600
+
+
+def _gigabytes(count: float | None) -> float | None:
+    return None if count is None else count / 1e9
+
+
 def control_table(comparisons: Sequence[Comparison], criteria: Criteria) -> Table:
     """One row per method and control."""
     rows = [
@@ -219,6 +261,7 @@ def all_tables(
         control_table(comparisons, study.plan.criteria),
         interaction_table(comparisons, study.plan.criteria),
         summary_table(summaries),
+        bill_table(summaries),
         sensitivity_table(study, comparisons),
     )
     return tuple(table for table in tables if len(table.frame))

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from hypernudge.evidence.report.bill import bill_line
 from hypernudge.evidence.statistics.noninferiority import percent
 from hypernudge.evidence.verdicts.verdict import LABELS
 from hypernudge.results.printable import counted, printable
@@ -49,6 +50,8 @@ def evaluation_text(evaluation: Mapping[str, Any]) -> str:
             f"{k['criterion'].replace('_', ' ')} {k['judgement']} ({k['met']} of {k['planned']})" for k in own
         )
         lines.append(f"{method} against {baseline}: {judged}")
+    cost = bill_line(s["bill"] for s in evaluation["summaries"] if "bill" in s)
+    lines += [cost] if cost else []
     if evaluation["status"] == "incomplete":
         lines.append(f"INCOMPLETE: {counted(evaluation['cells']['missing'], 'cell')} missing")
     return _printable(lines)

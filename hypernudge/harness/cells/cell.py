@@ -6,7 +6,6 @@ import contextlib
 import resource
 import statistics
 import sys
-import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,11 @@ from typing import Any
 import torch
 
 from hypernudge.engine.base import Engine
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import Prepared, prepare
+from hypernudge.harness.cells.checkpoint import is_full, is_kept, remove_study, study_folder
 from hypernudge.harness.cells.described import describe
+from hypernudge.harness.cells.metering import CellMeter, cluster_usage
 from hypernudge.harness.cells.provenance import hardware
 from hypernudge.harness.cells.records import (
     Appender,
@@ -33,38 +35,55 @@ from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import SearchSpace
 from hypernudge.study.study import Study
 from hypernudge.task import GradientTask, Task
-from hypernudge.trial import Event, Job, Started
+from hypernudge.trial import Event, Job, Report, Started
 from hypernudge.tuner import tune
 
 
-def run_cell(variation: Variation, seed: int, run_dir: Path) -> dict[str, Any]:
+def run_cell(
+    variation: Variation, seed: int, run_dir: Path, attempt: int = 1, checkpoint: bool = False
+) -> dict[str, Any]:
     """Return the sealed record of a cell, computing it if there is none yet.
 
     What the study raises (not a trial: those are caught one by one) is sealed as a crashed cell: it is
     censored at its budget, and counts. So is running out of memory, as far as Python gets to say it.
+
+    Args:
+        variation: What it is of.
+        seed: Its seed.
+        run_dir: Folder of the variation.
+        attempt: At this cell, from 1, for whoever asks what runs.
+        checkpoint: Whether what is reported is kept on disk, and a cell that was begun goes on.
 
     Raises:
         InvalidArgumentError: If the variation cannot be built; nothing is sealed then.
         StorageError: If the log or the record cannot be written; nothing is sealed then either.
     """
     path = cell_path(run_dir, seed)
-    with claim(path):
+    with claim(path, attempt):
         record = read_record(path, variation.planned(seed))
         if record is not None:
             return record
         torch.set_num_threads(1)
-        begun = time.perf_counter()
+        meter = CellMeter(path, attempt)
         prepared = prepare(variation.spec)
         with contextlib.closing(Appender(partial_path(path))) as appender:
             appender({"event": "cell", **header(variation, seed), "declared": prepared.declared})
             try:
-                record = _record(variation, seed, prepared, appender)
+                if checkpoint:
+                    record = _checkpointed(variation, seed, prepared, appender, path)
+                else:
+                    record = _record(variation, seed, prepared, appender)
             except StorageError:  # says nothing about the method
                 raise
             except Exception:  # the harness goes on with the other cells, and says what happened
                 record = crashed(variation, seed, prepared.declared, traceback.format_exc())
-        record["wall"]["total_seconds"] = time.perf_counter() - begun
-        record["wall"] |= {"peak_memory_bytes": peak_memory(), "hardware": hardware()}
+            except BaseException:  # asked to leave
+                if checkpoint:
+                    meter.keep(path)
+                raise
+        used = meter.read()
+        record["wall"] |= {"total_seconds": used.wall_seconds, "peak_memory_bytes": peak_memory()}
+        record["wall"] |= {"hardware": hardware(), "resources": used.as_data(), **cluster_usage()}
         describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
         seal_record(path, record)
     return record
@@ -76,7 +95,30 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _record(variation: Variation, seed: int, prepared: Prepared, append: Appender) -> dict[str, Any]:
+def _checkpointed(
+    variation: Variation, seed: int, prepared: Prepared, append: Appender, path: Path
+) -> dict[str, Any]:
+    """Return the record of a study that is kept beside it, and goes on where it was; see `_record`."""
+    begun, folder = is_kept(path), study_folder(path)
+    try:
+        return _record(variation, seed, prepared, append, folder)
+    except InvalidArgumentError as error:
+        if not begun:
+            raise
+        sys.stderr.write(
+            f"{variation.run_id}: seed {seed} begins anew, for its checkpoint is no use: {error}\n"
+        )
+        remove_study(path)
+        return _record(variation, seed, prepared, append, folder)
+    except OSError as error:
+        if is_full(error):
+            raise StorageError(f"{folder.name} could not be written: {error.strerror or error}") from error
+        raise
+
+
+def _record(
+    variation: Variation, seed: int, prepared: Prepared, append: Appender, folder: Path | None = None
+) -> dict[str, Any]:
     study = tune(
         prepared.task,
         prepared.scheduler,
@@ -84,6 +126,7 @@ def _record(variation: Variation, seed: int, prepared: Prepared, append: Appende
         budget=prepared.declared["budget_seconds"],
         warm_start=prepared.warm_start,
         engine=engine_of(variation.spec, prepared, seed),
+        study=folder,
         test="every",
         keep_weights=False,
         progress=False,
@@ -123,7 +166,7 @@ def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study)
         "status": "completed",
         **_contents(study, prepared.task.space),
         "bill": _bill(study, prepared.task),
-        "wall": _wall(study, prepared.task),
+        "wall": _wall(study, prepared.task) | {"curve": _work_seconds(study)},
     }
 
 
@@ -196,6 +239,26 @@ def _bill(study: Study, task: Task) -> dict[str, Any]:
         "measurements": len(measured),
         "price_in_training_steps": price,
     }
+
+
+def _work_seconds(study: Study) -> dict[str, Any]:
+    """Return the seconds of the wall that had been worked when each score of the curve was known.
+
+    Measuring and training are counted, one after the other, in the order in which they were reported: what
+    one worker would need. Entries are those of the curve, in its order; `end` is when all was done.
+    """
+    now = 0.0
+    rows: list[tuple[float, int, int, float]] = []
+    for event in study.history.events:
+        if isinstance(event, Started):
+            now += event.nudge.wall_seconds
+        elif isinstance(event, Report):
+            for place, unit in enumerate(event.units, 1):
+                at = now + event.wall_seconds * place / len(event.units)
+                rows.append((unit.time, event.job.trial, unit.unit, at))
+            now += event.wall_seconds
+    rows.sort(key=lambda row: row[:3])
+    return {"seconds": [row[3] for row in rows], "end": now}
 
 
 def _wall(study: Study, task: Task) -> dict[str, Any]:

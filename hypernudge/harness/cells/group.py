@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypernudge.engine.population import PopulationEngine
 from hypernudge.harness.cells.build import Prepared, prepare
 from hypernudge.harness.cells.cell import engine_of, logged, peak_memory, record_of
 from hypernudge.harness.cells.described import describe
+from hypernudge.harness.cells.metering import CellMeter, cluster_usage
 from hypernudge.harness.cells.records import (
     Appender,
     StorageError,
@@ -30,7 +30,7 @@ from hypernudge.results.records import cell_path, read_record
 from hypernudge.tuner import iter_study
 
 
-def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None:
+def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int = 1) -> None:
     """Seal the record of every seed that has none yet; each as its study ends.
 
     Records are those that `run_cell` would seal with the serial engine, but for wall times and, for a task
@@ -43,16 +43,17 @@ def run_group(variation: Variation, seeds: Sequence[int], run_dir: Path) -> None
     """
     with contextlib.ExitStack() as stack:
         for seed in sorted(seeds):  # in one order everywhere, so that two runs never wait for each other
-            stack.enter_context(claim(cell_path(run_dir, seed)))
+            stack.enter_context(claim(cell_path(run_dir, seed), attempt))
         missing = [
             seed for seed in seeds if read_record(cell_path(run_dir, seed), variation.planned(seed)) is None
         ]
         if missing:
             torch.set_num_threads(1)
-            _run(variation, missing, run_dir, time.perf_counter())
+            _run(variation, missing, run_dir, attempt)
 
 
-def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float) -> None:
+def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int) -> None:
+    meter = CellMeter(cell_path(run_dir, seeds[0]), attempt, len(seeds))
     prepared = prepare(variation.spec)
     first = engine_of(variation.spec, prepared, seeds[0])
     assert isinstance(first, PopulationEngine)  # the pool makes groups for nothing else
@@ -76,9 +77,10 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, begun: float
                 record = crashed(variation, seed, prepared.declared, reason)
             else:
                 record = record_of(variation, seed, prepared, result)
-            record["wall"]["total_seconds"] = time.perf_counter() - begun
-            record["wall"]["cells_together"] = len(seeds)
-            record["wall"]["peak_memory_bytes"] = peak_memory()
+            used = meter.read()
+            record["wall"] |= {"total_seconds": used.wall_seconds, "cells_together": len(seeds)}
+            record["wall"] |= {"peak_memory_bytes": peak_memory(), "resources": used.as_data()}
+            record["wall"] |= cluster_usage()
             describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
             try:
                 seal_record(cell_path(run_dir, seed), record)

@@ -6,11 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from hypernudge.harness.cells.checkpoint import SUFFIX, remove_study
 from hypernudge.results.files import LOCKS, abandoned, is_held, remove_unheld, temporary_of
 from hypernudge.results.names import RESERVED
 
 RUN_LOCK = ".run.lock"
 """Held, shared, by every run into a results directory."""
+DRIVER_LOCK = ".driver.lock"
+"""Held by the one run that submits jobs for it."""
 
 
 def folders(results_dir: Path) -> Iterator[Path]:
@@ -32,7 +35,8 @@ def is_occupied(results_dir: Path) -> bool:
     if not results_dir.is_dir():
         return False
     entries = results_dir.iterdir()
-    return any(temporary_of(entry) is None and entry.name != RUN_LOCK for entry in entries)
+    ours = (RUN_LOCK, DRIVER_LOCK)
+    return any(temporary_of(entry) is None and entry.name not in ours for entry in entries)
 
 
 def of_dead(folder: Path) -> Iterator[Path]:
@@ -40,13 +44,17 @@ def of_dead(folder: Path) -> Iterator[Path]:
     yield from abandoned(folder)
     if not LOCKS:
         return
-    for path in (folder / RUN_LOCK, *sorted(folder.glob("seed-*.lock"))):
+    for path in (folder / RUN_LOCK, folder / DRIVER_LOCK, *sorted(folder.glob("seed-*.lock"))):
         if path.is_file() and not path.is_symlink() and not is_held(path):
             yield path
     for path in sorted(folder.glob("seed-*.partial.jsonl")):
         record = folder / path.name.replace(".partial.jsonl", ".json")
         # Whoever claims a cell that has a record opens no log: nobody can be writing this one.
         if record.is_file() and not is_held(record.with_suffix(".lock")):
+            yield path
+    for path in sorted(folder.glob(f"seed-*{SUFFIX}")):
+        record = path.with_suffix(".json")
+        if path.is_dir() and record.is_file() and not is_held(record.with_suffix(".lock")):
             yield path
 
 
@@ -56,6 +64,8 @@ def remove(path: Path) -> bool:
         with contextlib.suppress(OSError):
             path.unlink()
         return not path.exists()
+    if path.name.endswith(SUFFIX):
+        return remove_study(path.with_suffix(".json"))
     return remove_unheld(path)
 
 

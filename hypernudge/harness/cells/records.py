@@ -9,14 +9,21 @@ wins, and a record that exists is never written again.
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import platform
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from hypernudge.harness.cells.checkpoint import remove_study
 from hypernudge.results.digests import cell_key, record_digest
 from hypernudge.results.files import create_text, is_held, lock
 from hypernudge.results.jsonio import json_line, plain
 from hypernudge.results.plan import Variation
+from hypernudge.results.reading import UnreadableError, parse_json, read_text
 
 
 def seal(path: Path, record: dict[str, Any]) -> bool:
@@ -56,6 +63,7 @@ def seal_record(path: Path, record: dict[str, Any]) -> None:
         seal(path, record)
     with contextlib.suppress(OSError):  # sealed it is
         partial_path(path).unlink(missing_ok=True)
+    remove_study(path)
 
 
 def partial_path(path: Path) -> Path:
@@ -76,17 +84,78 @@ def storing(path: Path) -> Iterator[None]:
         raise StorageError(f"{path.name} could not be written: {error.strerror or error}") from error
 
 
+@dataclass(frozen=True)
+class Holder:
+    """Who works on a cell, as its lock says.
+
+    Attributes:
+        node: Name of the machine.
+        process: Number of the process there.
+        since: When it began.
+        attempt: At this cell, from 1.
+        job: Its number in the queue of a cluster; empty outside one.
+    """
+
+    node: str
+    process: int
+    since: str
+    attempt: int
+    job: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        job = f", job {self.job}" if self.job else ""
+        return f"on {self.node} since {self.since}, attempt {self.attempt}{job}"
+
+
+def this_process(attempt: int = 1) -> Holder:
+    """Return what this process says of itself."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(platform.node(), os.getpid(), since, attempt, _cluster_job())
+
+
 @contextlib.contextmanager
-def claim(path: Path) -> Iterator[None]:
-    """Hold the lock of the cell whose record is `path`; wait if another live process holds it.
+def claim(path: Path, attempt: int = 1) -> Iterator[None]:
+    """Hold the lock of the cell whose record is `path`, and say so in it; wait if a live process holds it.
 
     Raises:
         StorageError: If the lock cannot be made.
     """
+    own = path.with_suffix(".lock")
     with contextlib.ExitStack() as stack:
         with storing(path):
-            stack.enter_context(lock(path.with_suffix(".lock")))
+            stack.enter_context(lock(own))
+        with contextlib.suppress(OSError):  # nobody needs it
+            own.write_text(json.dumps(asdict(this_process(attempt))) + "\n", "utf-8")
         yield
+
+
+def _cluster_job() -> str:
+    array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{place}" if array and place else os.environ.get("SLURM_JOB_ID", "")
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return who works on the cell whose record is `path`, as far as its lock says."""
+    return next(iter(holders_in(path.with_suffix(".lock"))), None)
+
+
+def note_holder(path: Path) -> None:
+    """Add this process to those that share a lock."""
+    with contextlib.suppress(OSError), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(this_process())) + "\n")
+
+
+def holders_in(path: Path) -> list[Holder]:
+    """Return who said to hold a lock; odd lines are passed over."""
+    names = {"node": str, "process": int, "since": str, "attempt": int, "job": str}
+    found = []
+    with contextlib.suppress(OSError, UnreadableError):
+        for line in read_text(path).splitlines():
+            with contextlib.suppress(UnreadableError, KeyError, TypeError, ValueError):
+                data = parse_json(line)
+                found.append(Holder(**{name: kind(data[name]) for name, kind in names.items()}))
+    return found
 
 
 def is_claimed(path: Path) -> bool:

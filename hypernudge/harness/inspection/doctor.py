@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypernudge.errors import require
+from hypernudge.harness.cells.checkpoint import SUFFIX
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, of_dead, remove
 from hypernudge.results import deviations
 from hypernudge.results.attempts import failures
@@ -178,7 +179,7 @@ def _strangers(results_dir: Path, cells: Path, planned: set[str]) -> Iterator[Fi
     """Yield what in a folder of cells is neither a planned record nor beside one."""
     stems = {name.removesuffix(".json") for name in planned}
     for path in sorted(cells.iterdir()) if cells.is_dir() else ():
-        beside = path.name.removesuffix(".lock").removesuffix(".partial.jsonl")
+        beside = path.name.removesuffix(".lock").removesuffix(".partial.jsonl").removesuffix(SUFFIX)
         if path.name in planned or temporary_of(path) or (beside != path.name and beside in stems):
             continue
         yield Finding("foreign", _relative(path, results_dir), "the plan has no such cell", "quarantine")
@@ -207,7 +208,8 @@ def _json(results_dir: Path, path: Path) -> Iterator[Finding]:
 
 def _left(results_dir: Path, folder: Path) -> Iterator[Finding]:
     for path in of_dead(folder):
-        what = "a temporary" if temporary_of(path) else "a lock" if path.suffix == ".lock" else "a log"
+        kinds = {".lock": "a lock", SUFFIX: "the checkpoint"}
+        what = "a temporary" if temporary_of(path) else kinds.get(path.suffix, "a log")
         where = _relative(path, results_dir)
         yield Finding("left over", where, f"{what} of a process that is dead", "remove")
     if folder.name != "cells":

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from hypernudge.evidence.loading.criteria_schema import EVIDENCE, LABEL
+from hypernudge.harness.planning.launchers import LAUNCHER
 from hypernudge.schema import Rules, Schema, whole
 
 MAX_SEEDS = 10_000
@@ -17,8 +18,6 @@ MAX_VARIATIONS = 10_000
 MAX_CELLS = 1_000_000
 MAX_WORKERS = 10_000
 MAX_UNITS = 1e7
-MAX_PROCESSES = 1024
-MAX_ATTEMPTS = 100
 MAX_SEED = 2**62  # sums with counts stay whole numbers of 64 bits, which tables hold
 
 _NAMED = "must be a registered name, or module:attribute"
@@ -266,26 +265,7 @@ EXPERIMENT: Schema = {
             "description": "Run id -> what is its own. A run id is a file name.",
         },
         "evidence": {**EVIDENCE, "type": ["object", "null"]},
-        "launcher": {
-            "type": ["object", "null"],
-            "rule": "must be a mapping",
-            "additionalProperties": False,
-            "properties": {
-                "processes": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": MAX_PROCESSES,
-                    "description": "Cells that run side by side.",
-                },
-                "attempts": {
-                    "type": "integer",
-                    "minimum": 1,
-                    "maximum": MAX_ATTEMPTS,
-                    "description": "Tries at a cell that is killed or cannot write, before it is missing.",
-                },
-            },
-            "description": "How cells are run; it changes no result.",
-        },
+        "launcher": LAUNCHER,
         "engine": ENGINE,
         "seeds": SEEDS,
         "resolved": {
@@ -304,4 +284,5 @@ EXPERIMENT: Schema = {
 experiment = Rules(EXPERIMENT, "experiment")
 group_files = {kind: Rules(VARIATION[kind], kind) for kind in ("task", "model", "scheduler", "warm_start")}
 group_files["engine"] = Rules(ENGINE, "engine")
+group_files["launcher"] = Rules(LAUNCHER, "launcher")
 label = Rules(LABEL, "label")

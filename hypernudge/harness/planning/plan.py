@@ -9,8 +9,6 @@ from typing import Any
 from hypernudge.results.digests import plan_digest
 from hypernudge.results.plan import Variation, with_run_id
 
-ATTEMPTS = 2
-
 
 def unlabelled(component: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a component is built from: its label is for records and figures only."""
@@ -19,17 +17,21 @@ def unlabelled(component: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Plan:
-    """All variations of an experiment, with the criteria they will be judged by."""
+    """All variations of an experiment, with the criteria they will be judged by, and where they run."""
 
     name: str
     variations: tuple[Variation, ...]
     evidence: dict[str, Any]
-    processes: int
-    attempts: int = ATTEMPTS  # at a cell, before it is left missing
+    launcher: dict[str, Any]
     part_of: str = ""  # hash of the plan that this is one variation of
 
     def __getitem__(self, run_id: str) -> Variation:
         return with_run_id(self.variations, run_id)
+
+    @property
+    def attempts(self) -> int:
+        """Tries at a cell, before it is left missing."""
+        return int(self.launcher["attempts"])
 
     @property
     def hash(self) -> str:
@@ -55,7 +57,7 @@ class Plan:
             "name": self.name,
             "resolved": True,
             "evidence": self.evidence,
-            "launcher": {"processes": self.processes, "attempts": self.attempts},
+            "launcher": self.launcher,
             "variations": {variation.run_id: variation.spec for variation in chosen},
         }
         if only is not None:

@@ -23,8 +23,9 @@ from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.planning.grid import expand
+from hypernudge.harness.planning.launchers import read_launcher
 from hypernudge.harness.planning.own_modules import find_modules
-from hypernudge.harness.planning.plan import ATTEMPTS, Plan, unlabelled
+from hypernudge.harness.planning.plan import Plan, unlabelled
 from hypernudge.harness.planning.shipped import shipped_root
 from hypernudge.harness.planning.values import read_seeds, read_target
 from hypernudge.registry import REGISTRY, check_name, check_options, registered, resolve
@@ -39,8 +40,8 @@ from hypernudge.tasks.tabular.problems import metric_of as table_metric
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
 ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
-# No defaults for the other two: plans without them keep their hash.
-_OPTIONAL = ("controls", "factorial")
+# No defaults for the others: plans without them keep their hash.
+_OPTIONAL = ("controls", "factorial", "clock")
 EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
 # Of registered tasks, where not accuracy in [0, 1], and not the space "mid": a plan is read without importing
 # what trains them.
@@ -90,10 +91,9 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     rule = f"must be at most {schema.MAX_CELLS:,} cells in all, variations times seeds"
     require(cells <= schema.MAX_CELLS, "experiment", rule, cells, "split it")
     evidence = _evidence(experiment.get("evidence") or {}, resolved, "part_of" in experiment)
-    launcher = experiment.get("launcher") or {}
-    processes, attempts = launcher.get("processes", 2), launcher.get("attempts", ATTEMPTS)
+    launcher = read_launcher(experiment.get("launcher"), lambda name: seen.group_file("launcher", name))
     name, part_of = (str(experiment.get(key, "")) for key in ("name", "part_of"))
-    return Plan(name or "experiment", resolved, evidence, processes, attempts, part_of)
+    return Plan(name or "experiment", resolved, evidence, launcher, part_of)
 
 
 def _variations(experiment: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,13 +14,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from hypernudge.harness.running.interruption import deaf_children, die_with_parent
-from hypernudge.harness.running.pool import Exit, Job, execute
+from hypernudge.harness.running.pool import Cells, Exit, Job, execute
 from hypernudge.harness.running.tee import take
-from hypernudge.results.plan import Variation
 
 METHOD = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
 
@@ -29,12 +27,18 @@ class LocalLauncher:
     """Runs every job in a process of its own, which ends when this one does.
 
     Args:
-        capacity: How many at a time.
+        processes: How many at a time.
+        checkpoint: Whether cells that were interrupted go on.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+    def __init__(self, processes: int, checkpoint: bool = False) -> None:
+        self.capacity = self.parallel = processes
+        self._checkpoint = checkpoint
         self._running: dict[Job, tuple[Any, Connection]] = {}
+
+    def begun(self, cells: Cells) -> list[list[int]]:
+        """Return nothing: no process outlives its run."""
+        return []
 
     def submit(self, job: Job) -> None:
         """Start the process of a job."""
@@ -42,8 +46,8 @@ class LocalLauncher:
         context: Any = mp.get_context(METHOD)
         said, saying = context.Pipe(duplex=False)  # why it ends without a record
         cells = job.cells
-        given = (cells.variation, job.seeds, cells.run_dir, cells.streams.ends, saying)
-        process = context.Process(target=_work, args=given, daemon=True)
+        given = (cells.variation, job.seeds, cells.run_dir, job.place[1], self._checkpoint)
+        process = context.Process(target=_work, args=(given, cells.streams.ends, saying), daemon=True)
         with saying, deaf_children(), _script_left_out():
             process.start()
         self._running[job] = process, said
@@ -62,6 +66,10 @@ class LocalLauncher:
         for process, said in ours:
             process.join()
             said.close()
+
+    def close(self) -> None:
+        """Kill what runs."""
+        self.cancel(list(self._running))
 
 
 def start_server() -> None:
@@ -89,18 +97,12 @@ def _script_left_out() -> Iterator[None]:
         program.__spec__ = spec
 
 
-def _work(
-    variation: Variation,
-    seeds: Sequence[int],
-    run_dir: Path,
-    ends: tuple[Connection, Connection] | None,
-    saying: Connection,
-) -> None:
+def _work(given: tuple[Any, ...], ends: tuple[Connection, Connection] | None, saying: Connection) -> None:
     """What a worker process does: its cells, unless its parent dies first."""
     die_with_parent()
     if ends is not None:
         take(ends)
-    code, reason = execute(variation, seeds, run_dir)
+    code, reason = execute(*given)
     if reason:
         saying.send(reason)
     sys.exit(code)

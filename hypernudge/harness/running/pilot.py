@@ -14,8 +14,9 @@ import numpy as np
 
 from hypernudge.errors import require
 from hypernudge.harness.planning.plan import Plan
-from hypernudge.harness.running.local import LocalLauncher
+from hypernudge.harness.running.launching import launcher_of
 from hypernudge.harness.running.pool import Cells, run_cells
+from hypernudge.results.files import write_text
 from hypernudge.results.plan import Variation
 
 AT = 0.6
@@ -51,7 +52,9 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
 def _scores(variation: Variation, seeds: Sequence[int], directory: Path, plan: Plan) -> Iterator[float]:
     run_dir = directory / variation.run_id
     cells = Cells(variation.altered(seeds=list(seeds)), run_dir, seeds)
-    run_cells([cells], LocalLauncher(plan.processes), plan.attempts)
+    write_text(run_dir / "config.yaml", plan.as_yaml(cells.variation))  # for jobs of a cluster
+    with launcher_of(plan, directory) as launcher:
+        run_cells([cells], launcher, plan.attempts)
     records = cells.records
     for seed in seeds:
         require(seed in records, variation.run_id, "every pilot cell must finish", seed, f"see {run_dir}")

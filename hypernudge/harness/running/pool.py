@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.records import StorageError
-from hypernudge.harness.planning.plan import ATTEMPTS
+from hypernudge.harness.planning.launchers import ATTEMPTS
 from hypernudge.harness.running.tee import Streams
 from hypernudge.registry import resolve
 from hypernudge.results.attempts import note_failure
@@ -25,6 +25,7 @@ from hypernudge.results.records import DamagedRecordError, cell_path, read_recor
 
 REFUSED = 2  # exit code of a worker whose variation cannot be built
 FAILED = 3  # and of one that could not run or write a cell
+CANCELLED = 4  # and of a job that somebody has ended on purpose
 
 
 class Cells:
@@ -73,20 +74,28 @@ class Job:
 
 
 class Exit(NamedTuple):
-    """How a job ended: REFUSED, FAILED or any other code, and what to say of cells without a record."""
+    """How a job ended: one of the codes above or any other, and what to say of cells without a record."""
 
     code: int
     reason: str
 
 
 class Launcher(Protocol):
-    """Where jobs run. What became of a cell, its record says; a launcher, only that its job has ended.
+    """Where jobs run. What became of a cell, its record says; a launcher, only that its job has ended."""
 
-    Attributes:
-        capacity: How many jobs may be submitted at a time.
-    """
+    @property
+    def capacity(self) -> int:
+        """How many jobs may be submitted at a time."""
+        ...
 
-    capacity: int
+    @property
+    def parallel(self) -> int:
+        """How many of them run at a time."""
+        ...
+
+    def begun(self, cells: Cells) -> list[list[int]]:
+        """Return what jobs of an earlier run still compute of some cells, one list of seeds for each."""
+        ...
 
     def submit(self, job: Job) -> None:
         """Have a job run, at the latest once `poll` is called; its worker calls `execute`."""
@@ -98,6 +107,10 @@ class Launcher(Protocol):
 
     def cancel(self, jobs: Sequence[Job]) -> None:
         """End jobs at once, those that wait as well; `poll` returns none of them."""
+        ...
+
+    def close(self) -> None:
+        """Nobody waits any more: end what cannot go on by itself, and say what does."""
         ...
 
 
@@ -124,7 +137,7 @@ def run_cells(variations: Iterable[Cells], launcher: Launcher, attempts: int = A
                 if job in pool.running:  # its variation may have been refused just now
                     pool.ended(job, end)
     finally:
-        launcher.cancel(pool.running)
+        launcher.close()
 
 
 class _Pool:
@@ -138,7 +151,9 @@ class _Pool:
     def jobs(self, variations: Iterable[Cells]) -> Iterator[Job | None]:
         """Yield the next job, None while there is none."""
         for number, cells in enumerate(variations):
-            shared = groups(cells.variation, cells.missing, self.launcher.capacity)
+            shared = self.launcher.begun(cells)
+            rest = [seed for seed in cells.missing if not any(seed in seeds for seeds in shared)]
+            shared += groups(cells.variation, rest, self.launcher.parallel)
             self.waiting += [Job(cells, seeds, (number, 1)) for seeds in shared]
             while self.waiting:
                 yield self.waiting.pop(0)
@@ -157,6 +172,9 @@ class _Pool:
             return
         for seed in job.seeds:
             record, why = _sealed(cells, seed)
+            if record is None and end.code == CANCELLED:  # no failure, and not to be tried again now
+                cells.done(seed, None)
+                continue
             if record is None:
                 _note(cells, seed, why or end.reason)
             if record is None and attempt < self.attempts:
@@ -197,18 +215,28 @@ def shares(spec: dict[str, Any]) -> bool:
     return bool(getattr(resolve("engine", spec["engine"]["name"]), "shares", False))
 
 
-def execute(variation: Variation, seeds: Sequence[int], run_dir: Path) -> Exit:
-    """Run cells in this process, a worker's; what fails is said on standard error."""
+def execute(
+    variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int = 1, checkpoint: bool = False
+) -> Exit:
+    """Run cells in this process, a worker's; what fails is said on standard error.
+
+    Args:
+        variation: What they are of.
+        seeds: Which.
+        run_dir: Folder of the variation.
+        attempt: At them, from 1.
+        checkpoint: Whether they go on where they were interrupted; those that train together begin anew.
+    """
     try:
         if shares(variation.spec):
             from hypernudge.harness.cells.group import run_group
 
-            run_group(variation, seeds, run_dir)
+            run_group(variation, seeds, run_dir, attempt)
         else:
             from hypernudge.harness.cells.cell import run_cell
 
             for seed in seeds:
-                run_cell(variation, seed, run_dir)
+                run_cell(variation, seed, run_dir, attempt, checkpoint)
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
         return Exit(REFUSED, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 from hypernudge.console import Output
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
+from hypernudge.harness.cells.records import note_holder
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.children import Command, run_child
@@ -22,7 +23,7 @@ from hypernudge.harness.running.declare import (
     runnable,
 )
 from hypernudge.harness.running.dry_build import check_buildable
-from hypernudge.harness.running.local import start_server
+from hypernudge.harness.running.launching import check_launcher
 from hypernudge.harness.running.progress import Progress
 from hypernudge.harness.running.train import train_all
 from hypernudge.registry import REGISTRY
@@ -59,12 +60,12 @@ def run_experiment(
     """
     plan = load_plan(config_file, overrides)
     check_directory(results_dir)
-    if train_command is None:
-        start_server()
+    check_launcher(plan.launcher)
     check_buildable(plan)
     plan = runnable(plan, results_dir)
     _claim_directory(plan, results_dir, deviate)
     with lock(results_dir / RUN_LOCK, shared=True):
+        note_holder(results_dir / RUN_LOCK)
         return _run(plan, results_dir, train_command, evaluate_command, output)
 
 

@@ -19,7 +19,8 @@ from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.declare import check_directory
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.harness.running.interruption import die_with_parent, orderly
-from hypernudge.harness.running.local import LocalLauncher, start_server
+from hypernudge.harness.running.launching import check_launcher, launcher_of
+from hypernudge.harness.running.local import start_server
 from hypernudge.harness.running.pool import REFUSED, run_cells
 from hypernudge.harness.running.progress import Progress
 from hypernudge.harness.running.tee import Tee
@@ -44,10 +45,11 @@ def main(arguments: Sequence[str] | None = None, program: str = "train") -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    start_server()
+    start_server()  # it imports while the plan is read
     plan = load_plan(options.config_file)
     chosen = plan[options.run_id]
     check_directory(options.run_dir, "--run-dir")
+    check_launcher(plan.launcher)
     check_buildable(replace(plan, variations=(chosen,)))
     return train(plan, chosen, options.run_dir)
 
@@ -70,7 +72,9 @@ def train(plan: Plan, variation: Variation, run_dir: Path) -> int:
     """Run what is missing of a variation, report everything, write `results.json` last."""
     run = VariationRun(plan, variation, run_dir)
     run.begin()
-    run_cells([run] if run.missing else [], LocalLauncher(plan.processes), plan.attempts)
+    if run.missing:
+        with launcher_of(plan, run_dir.parent) as launcher:
+            run_cells([run], launcher, plan.attempts)
     return run.finish()
 
 
@@ -98,7 +102,8 @@ def train_all(plan: Plan, results_dir: Path, progress: Progress, over: Callable[
                 run.end()
 
     try:
-        run_cells(begin(), LocalLauncher(plan.processes), plan.attempts)
+        with launcher_of(plan, results_dir) as launcher:
+            run_cells(begin(), launcher, plan.attempts)
     finally:  # if interrupted: the processes are gone
         for run in begun:
             run.tee.close()

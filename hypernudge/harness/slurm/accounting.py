@@ -1,0 +1,109 @@
+"""What Slurm's own accounting says of jobs, where the cluster keeps one.
+
+Every turn of a job is counted, those that ended with a node or at the time limit too: it was paid for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hypernudge.harness.slurm.commands import SlurmError, call, configuration, is_job
+from hypernudge.results.accounting import JobUsage
+
+_COLUMNS = ("JobID", "State", "ElapsedRaw", "CPUTimeRAW", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList")
+_CLOCK = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
+_GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
+
+
+def gathered_by() -> str | None:
+    """Return how the cluster gathers what jobs use (`jobacct_gather/cgroup`, say); None if it keeps nothing.
+
+    Raises:
+        SlurmError: If Slurm does not answer.
+    """
+    found = configuration()
+    kept = found.get("AccountingStorageType", "").endswith("slurmdbd")
+    return found.get("JobAcctGatherType", "") if kept else None
+
+
+def usage_of(jobs: Sequence[str]) -> dict[str, JobUsage]:
+    """Return what is known of jobs; one question for all.
+
+    Raises:
+        SlurmError: If Slurm does not answer.
+    """
+    command = ["sacct", "-n", "-P", "-D", "--noconvert", "-j", ",".join(jobs), "-o", ",".join(_COLUMNS)]
+    return read_usage(call(command))
+
+
+def read_usage(text: str) -> dict[str, JobUsage]:
+    """Return what `sacct -n -P -D --noconvert` has printed, by job."""
+    turns: dict[str, list[Mapping[str, str]]] = {}
+    peaks: dict[str, int] = {}
+    for line in text.splitlines():
+        row = dict(zip(_COLUMNS, line.split("|"), strict=False))
+        job, _, step = row.get("JobID", "").partition(".")
+        if not is_job(job) or len(row) != len(_COLUMNS):
+            continue
+        if step:
+            peaks[job] = max(peaks.get(job, 0), int(_number(row["MaxRSS"])))
+        else:
+            turns.setdefault(job, []).append(row)
+    return {job: _usage(job, rows, peaks.get(job, 0)) for job, rows in turns.items()}
+
+
+def _usage(job: str, rows: Sequence[Mapping[str, str]], peak: int) -> JobUsage:
+    seconds = [_number(row["ElapsedRaw"]) for row in rows]
+    gpus = [int(found[1]) if (found := _GPUS.search(row["AllocTRES"])) else 0 for row in rows]
+    return JobUsage(
+        job,
+        rows[-1]["State"].split(" ")[0][:40],
+        len(rows),
+        rows[-1]["NodeList"][:200],
+        sum(seconds),
+        sum(_clock(row["TotalCPU"]) for row in rows),
+        sum(_number(row["CPUTimeRAW"]) for row in rows),
+        sum(s * count for s, count in zip(seconds, gpus, strict=True)),
+        peak,
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def _clock(text: str) -> float:
+    """Return seconds from `[[D-]HH:]MM:SS[.mmm]`."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return 0.0
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    return days * 86400 + hours * 3600 + minutes * 60 + seconds
+
+
+def own_usage(job: str) -> dict[str, Any] | None:
+    """Return what a job that runs has used so far, as data for a record; None if Slurm does not say.
+
+    Args:
+        job: Its own number, which one of an array has, too.
+    """
+    try:
+        usage = next(iter(usage_of([job]).values()), None)
+        if usage is None:
+            return None
+        columns = "AveCPU,MaxRSS"  # of steps that are not over; there is one process in each
+        listed = call(["sstat", "-n", "-P", "--noconvert", "-a", "-j", job, "-o", columns])
+    except SlurmError:
+        return None
+    steps = [line.split("|") for line in listed.splitlines() if line.count("|") == 1]
+    return {
+        **asdict(usage),
+        "core_seconds": usage.core_seconds + sum(_clock(cpu) for cpu, _ in steps),
+        "peak_memory_bytes": max([usage.peak_memory_bytes, *(int(_number(rss)) for _, rss in steps)]),
+    }
