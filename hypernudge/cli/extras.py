@@ -11,6 +11,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("hydra", "omegaconf", "yaml", "pandas", "matplotlib", "sklearn"),
         *("statsmodels", "lifelines", "rich", "psutil", "jsonschema"),
     ),
+    "slurm": ("submitit",),
     "parquet": ("pyarrow",),
     "optuna": ("optuna",),
     "trackers": ("mlflow", "sqlalchemy", "alembic", "wandb"),

@@ -23,7 +23,6 @@ class JobUsage:
         job: Its number.
         state: How its last turn ended, or that it runs.
         turns: How often it was started.
-        nodes: Where it ran last.
         seconds: That it ran.
         core_seconds: In which a processor worked for it.
         allocated_core_seconds: In which a processor was its own.
@@ -34,7 +33,6 @@ class JobUsage:
     job: str
     state: str
     turns: int
-    nodes: str
     seconds: float
     core_seconds: float
     allocated_core_seconds: float
@@ -64,7 +62,7 @@ def noted_usage(results_dir: Path) -> Iterator[tuple[str, tuple[int, ...], JobUs
     except (OSError, UnreadableError):
         return
     found: dict[str, tuple[str, tuple[int, ...], JobUsage]] = {}
-    kinds = {"job": str, "state": str, "turns": int, "nodes": str, "peak_memory_bytes": int}
+    kinds = {"job": str, "state": str, "turns": int, "peak_memory_bytes": int}
     for line in lines:
         try:
             entry: Any = parse_json(line)

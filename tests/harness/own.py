@@ -84,6 +84,14 @@ class Slow(Bowl):
     steps_per_unit = 100
 
 
+class Paced(Bowl):
+    """Waits for `HYPERNUDGE_TEST_PACE` seconds in each unit; what it computes is the same without."""
+
+    def loss(self, params, batch, hp):
+        time.sleep(float(os.environ.get("HYPERNUDGE_TEST_PACE", "0")) / self.steps_per_unit)
+        return super().loss(params, batch, hp)
+
+
 class Talking(Bowl):
     """Says something in three ways, the last without an end; a worker may wait for a file, or be killed."""
 

@@ -162,9 +162,28 @@ class Cluster:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
 
+    def is_up(self, name: str) -> bool:
+        """Whether a daemon runs: `slurmctld`, or a node's by the node's name."""
+        return name in self._daemons and self._daemons[name].poll() is None
+
     def processes(self, node: str) -> list[int]:
         """Return the processes on a node."""
         return _marked(f"{MARK}={self._mark(node)}", f"SLURMD_NODENAME={node}", conf=self.env["SLURM_CONF"])
+
+    def listening(self) -> list[str]:
+        """Return the addresses that its daemons listen at."""
+        sockets = set()
+        for daemon in self._daemons.values():
+            for handle in Path(f"/proc/{daemon.pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(str(handle.readlink()).partition("socket:[")[2].rstrip("]"))
+        found = []
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in sockets:
+                address = bytes.fromhex(fields[1].partition(":")[0])[::-1]
+                found.append(socket.inet_ntoa(address))
+        return found
 
     def said(self) -> str:
         """Return the ends of the daemons' logs."""
@@ -196,7 +215,9 @@ class Cluster:
         (self.folder / "pids.json").write_text(json.dumps(pids))
 
     def _kill(self, name: str) -> None:
-        daemon = self._daemons.pop(name)
+        daemon = self._daemons.pop(name, None)
+        if daemon is None:
+            return
         daemon.kill()
         daemon.wait()
 

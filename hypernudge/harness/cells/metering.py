@@ -48,7 +48,7 @@ class CellMeter:
             self._charged[name] += (getattr(used, name) - before) / self._cells
             self._seen[name] = getattr(used, name)
         self._cells = max(1, self._cells - 1)
-        used = dataclasses.replace(used, **self._charged)
+        used = dataclasses.replace(used, node="", **self._charged)  # results name no machine
         return used if self._before is None else self._before + used
 
     def keep(self, path: Path) -> None:

@@ -98,7 +98,7 @@ def print_table(rows: list[RunStatus]) -> None:
     from rich.table import Table
 
     table = Table(title=None, header_style="bold")
-    table.add_column("run id")
+    table.add_column("run id", no_wrap=True)
     names = ("done", "queued", "running", "failed", "missing", "crashed", "damaged")
     for name in names:
         table.add_column(name, justify="right")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypernudge.errors import InvalidArgumentError, one_line
+from hypernudge.errors import InvalidArgumentError, last_line, one_line
 from hypernudge.harness.planning.own_modules import child_environment
 from hypernudge.harness.running.pool import CANCELLED, Cells, Exit, Job
 from hypernudge.harness.running.slurm_checks import allow_open_files, private_folder
@@ -271,7 +271,9 @@ class SlurmLauncher:
         if found.is_held:
             return Exit(1, f"its job {flying.number} was held by Slurm: {found.reason}")
         why = _STATES.get(found.state, found.state.lower().replace("_", " "))
-        return Exit(1, f"its job {flying.number} ended{where}: {why}")
+        said = _said(self._options.place / flying.name / f"{flying.number}_0_log.err").rstrip()
+        last = f" ({one_line(last_line(said))})" if said else ""
+        return Exit(1, f"its job {flying.number} ended{where}: {why}{last}")
 
     def _over(self, job: Job, end: Exit) -> None:
         """Pass on what a job has said, and forget it."""

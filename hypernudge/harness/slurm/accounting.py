@@ -13,7 +13,7 @@ from typing import Any
 from hypernudge.harness.slurm.commands import SlurmError, call, configuration, is_job
 from hypernudge.results.accounting import JobUsage
 
-_COLUMNS = ("JobID", "State", "ElapsedRaw", "CPUTimeRAW", "TotalCPU", "MaxRSS", "AllocTRES", "NodeList")
+_COLUMNS = ("JobID", "State", "ElapsedRaw", "CPUTimeRAW", "TotalCPU", "MaxRSS", "AllocTRES")
 _CLOCK = re.compile(r"(?:(?:(\d+)-)?(\d+):)?(\d+):(\d+(?:\.\d+)?)")
 _GPUS = re.compile(r"(?:^|,)gres/gpu=(\d+)")
 
@@ -62,7 +62,6 @@ def _usage(job: str, rows: Sequence[Mapping[str, str]], peak: int) -> JobUsage:
         job,
         rows[-1]["State"].split(" ")[0][:40],
         len(rows),
-        rows[-1]["NodeList"][:200],
         sum(seconds),
         sum(_clock(row["TotalCPU"]) for row in rows),
         sum(_number(row["CPUTimeRAW"]) for row in rows),

@@ -1,0 +1,170 @@
+"""Cells as jobs of Slurm: what comes of them, of those that are interrupted, and of those that wait."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from hypernudge.harness.inspection.cancel import cancel
+from hypernudge.harness.inspection.status import print_table, status
+from hypernudge.harness.slurm import commands
+from tests.harness.tools import experiment, hypernudge
+from tests.slurm.tools import Driver, digests, environment, jobs_of, leftovers, paced, run, wait_for
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Digests of the records that this machine computes by itself, with four seeds."""
+    folder = tmp_path_factory.mktemp("alone")
+    hypernudge("run", paced(folder, 4), "--results-dir", folder / "r")
+    return digests(folder / "r")
+
+
+def running(results):
+    return [seed for row in status(results) for seed in row.running if "job" in row.where.get(seed, "")]
+
+
+def test_cells_are_those_of_this_machine_and_nothing_is_left(cluster, alone, tmp_path):
+    done = run(paced(tmp_path, 4), tmp_path / "r", tmp_path / "jobs", max_parallel=2, gpus=1)
+    assert done.returncode == 0, done.stderr
+    assert digests(tmp_path / "r") == alone
+    assert list(jobs_of(tmp_path / "r").values()) == [4], "one array"
+    assert leftovers(tmp_path / "r", tmp_path / "jobs") == []
+    record = json.loads((tmp_path / "r" / "asha" / "cells" / "seed-0000.json").read_text())
+    used = record["wall"]["resources"]
+    assert used["gpu_seconds"] == pytest.approx(used["wall_seconds"]) and used["core_seconds"] > 0
+    assert used["attempt"] == 1 and used["node"] == "", "results name no machine"
+    # The numbers of jobs that were seen through are told by nobody any more.
+    assert all(row.where == {} and len(row.done) == 4 for row in status(tmp_path / "r"))
+
+
+def test_what_waits_and_runs_is_shown_and_can_be_cancelled(cluster, alone, tmp_path, capsys):
+    config, results = paced(tmp_path, 4), tmp_path / "r"
+    with Driver(config, results, tmp_path / "jobs", pace=30, max_parallel=1) as driver:
+        assert wait_for(lambda: results.joinpath("plan.json").exists() and running(results), 120), driver.said
+        (row,) = status(results)
+        assert len(row.running) == 1 and len(row.queued) == 3 and row.missing == row.failed == []
+        (seed,) = row.running
+        assert "attempt 1" in row.where[seed] and " since " in row.where[seed]
+        assert all("waits (JobArrayTaskLimit)" in row.where[other] for other in row.queued)
+        print_table([row])
+        shown = capsys.readouterr().out
+        assert f"asha seed {seed} runs on " in shown and f"asha seed {row.queued[0]} is queued: " in shown
+        second = run(config, results, tmp_path / "jobs")
+        assert second.returncode == 2 and f"process {driver.process.pid} on " in second.stderr
+        assert len(second.stderr.strip().splitlines()) <= 3, second.stderr
+        ended = cancel(results)
+        assert ended.runs == [driver.process.pid] and len(ended.jobs) >= 1 and not ended.elsewhere
+        assert driver.process.wait(60) == 128 + signal.SIGTERM
+    assert wait_for(lambda: not any(not job.is_over for job in commands.queue().values()), 60)
+    (row,) = status(results)
+    assert (len(row.missing), row.failed, row.queued, row.running) == (4, [], [], [])
+    assert hypernudge("cancel", results, **environment()).stdout.startswith("nothing runs here")
+    done = run(config, results, tmp_path / "jobs")
+    assert done.returncode == 0, done.stderr
+    assert digests(results) == alone and leftovers(results, tmp_path / "jobs") == []
+
+
+def test_a_killed_driver_finds_its_jobs_again(cluster, alone, tmp_path):
+    config, results = paced(tmp_path, 4), tmp_path / "r"
+    with Driver(config, results, tmp_path / "jobs", pace=0.2) as driver:
+        assert wait_for(lambda: results.joinpath("plan.json").exists() and running(results), 120), driver.said
+        driver.end(signal.SIGKILL)
+    done = run(config, results, tmp_path / "jobs")
+    assert done.returncode == 0, done.stderr
+    assert list(jobs_of(results).values()) == [4], "nothing was submitted again"
+    assert digests(results) == alone and leftovers(results, tmp_path / "jobs") == []
+
+
+def test_the_signal_before_the_limit_is_a_clean_end_and_another_turn(cluster, alone, tmp_path):
+    config, results = paced(tmp_path, 1), tmp_path / "r"
+    log = results / "asha" / "cells" / "seed-0000.study" / "study.jsonl"
+    with Driver(config, results, tmp_path / "jobs", pace=0.25) as driver:
+        reported = lambda: log.read_bytes().count(b'"report"') if log.exists() else 0  # noqa: E731
+        assert wait_for(lambda: reported() >= 4, 120), driver.said
+        before = log.read_bytes()
+        (job,) = [number for number, found in commands.queue().items() if found.is_running]
+        cluster.run("scancel", "--signal=USR2", job)
+        assert driver.process.wait(120) == 0, driver.said
+    assert list(jobs_of(results).values()) == [1], "the same job took its turn again"
+    assert "Restarts=1" in cluster.run("scontrol", "show", "job", job)
+    record = json.loads((results / "asha" / "cells" / "seed-0000.json").read_text())
+    assert record["digest"] == alone["asha/cells/seed-0000.json"]
+    assert record["wall"]["resources"]["attempt"] == 1, "a turn that ends in order is no failure"
+    # What both turns took: the waits of the reports that were there are in it.
+    assert record["wall"]["resources"]["wall_seconds"] > 0.25 * before.count(b'"report"')
+
+
+def test_a_job_that_gets_no_further_is_not_queued_for_ever(cluster, tmp_path):
+    config, results = paced(tmp_path, 1), tmp_path / "r"
+    lock = results / "asha" / "cells" / "seed-0000.lock"
+    with Driver(config, results, tmp_path / "jobs", pace=60, attempts=1) as driver:
+        assert wait_for(lock.exists, 120), driver.said  # before that nobody listens to signals
+        (job,) = [number for number, found in commands.queue().items() if found.is_running]
+        cluster.run("scancel", "--signal=USR2", job)
+        assert driver.process.wait(120) == 1, driver.said
+    (row,) = status(results)
+    assert row.failed == [0] and "has got no further within its time limit" in row.attempts[0].reason
+
+
+def test_output_of_jobs_is_that_of_the_variation(cluster, tmp_path):
+    variations = {"asha": {"task": {"name": "own:Talking", "label": "t"}, "training": {"says": "hello"}}}
+    done = run(experiment(tmp_path, seeds=1, variations=variations), tmp_path / "r", tmp_path / "jobs")
+    assert done.returncode == 0, done.stderr
+    log = (tmp_path / "r" / "asha" / "stdout.log").read_text()
+    assert "hello é\n" in log and "hello by another program\n" in log and "submitit" not in log
+    assert "hello without an end" in (tmp_path / "r" / "asha" / "stderr.log").read_text()
+
+
+def test_a_variation_that_cannot_be_built_is_refused_and_tried_once(cluster, tmp_path):
+    (tmp_path / "odd.py").write_text(
+        "import os\nfrom conftest import Bowl\nfrom hypernudge.errors import require\n"
+        "class Odd(Bowl):\n    def __init__(self):\n        super().__init__()\n"
+        "        require('SLURM_JOB_ID' not in os.environ, 'odd', 'must be at home', 'a node', 'stay')\n"
+    )
+    done = run(
+        experiment(tmp_path, "odd:Odd", seeds=2, variations={"asha": {}}), tmp_path / "r", tmp_path / "jobs"
+    )
+    assert done.returncode == 1 and "odd: must be at home, but got 'a node'; stay" in done.stderr
+    assert list(jobs_of(tmp_path / "r").values()) == [2]
+    assert not (tmp_path / "r" / "asha" / "attempts.jsonl").exists()
+
+
+REFUSED = {
+    "a partition": ({"partition": "nope"}, "invalid partition specified: nope"),
+    "GPUs": ({"gpus": 5}, "Requested node configuration is not available"),
+    "a type of GPU": ({"gpus": "a100:1"}, "Requested node configuration is not available"),
+    "memory": ({"memory": 100}, "Requested node configuration is not available"),
+    "cores": ({"cores": 64}, "More processors requested than permitted"),
+    "time": ({"time": 1000}, "Requested time limit is invalid"),
+    "cgroups": ({"cgroup": "true"}, "launcher.cgroup: the cluster must confine jobs by cgroups"),
+    "an account's option": ({"sbatch": "{licenses: none@all}"}, "Invalid license specification"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_cluster_cannot_give_is_refused_in_one_line_before_any_work(cluster, tmp_path, case):
+    options, said = REFUSED[case]
+    done = run(paced(tmp_path, 1), tmp_path / "r", tmp_path / "jobs", **options)
+    assert done.returncode == 2 and not (tmp_path / "r").exists()
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: launcher") and said in line, line
+
+
+def test_a_controller_that_does_not_answer_is_said_within_seconds(cluster, tmp_path):
+    cluster.kill_controller()
+    try:
+        begun = time.monotonic()
+        done = run(paced(tmp_path, 1), tmp_path / "r", tmp_path / "jobs")
+        assert time.monotonic() - begun < 60
+    finally:
+        cluster.start_controller()
+    assert done.returncode == 2 and not (tmp_path / "r").exists()
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: launcher: ") and "wait until the cluster answers" in line
+    assert wait_for(lambda: "idle" in cluster.run("sinfo", "-h", "-o", "%T", check=False), 60)
+
+
+def test_nothing_listens_beyond_this_machine(cluster):
+    assert cluster.listening() and all(address == "127.0.0.1" for address in cluster.listening())
