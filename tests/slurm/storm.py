@@ -25,20 +25,24 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hypernudge.harness.cells.provenance import provenance
 from tests.harness.tools import hypernudge
 from tests.slurm.cluster import Cluster, running
 from tests.slurm.tools import PATIENCE, Driver, digests, leftovers, paced, wait_for
 
+WRONG = ("lost", "recomputed_finished", "differing", "left")
 KINDS = ("job", "daemon", "node", "controller", "driver")
 
 
 def storm(
     cluster: Cluster, folder: Path, kinds: Sequence[str], cells: int, pace: float, rng: random.Random
 ) -> dict[str, Any]:
-    """Kill once for each of `kinds`, at random moments; return what went wrong, kind by kind."""
+    """Kill once for each of `kinds`, at random moments, until the study ends; return what went wrong."""
+    folder.mkdir()
     config, results, jobs = paced(folder, cells), folder / "r", folder / "jobs"
     hypernudge("run", config, "--results-dir", folder / "alone")
     reference = digests(folder / "alone")
@@ -47,11 +51,10 @@ def storm(
     options: dict[str, Any] = {"pace": pace, "attempts": 100, "max_parallel": 4}
     driver = Driver(config, results, jobs, **options)
     inodes: dict[Path, int] = {}
+    tried = 0
     try:
-        for kind in kinds:
-            wait_for(
-                lambda: bool(list(results.glob("*/cells/*.lock"))) or driver.process.poll() is not None, 120
-            )
+        for tried, kind in enumerate(kinds, 1):  # noqa: B007
+            _wait_for_a_cell(driver, results)
             time.sleep(rng.uniform(0, 2))
             if driver.process.poll() is not None:
                 break
@@ -78,13 +81,18 @@ def storm(
     left += _stayed(results)
     return {
         "kills": dict(kills),
+        "tried": tried,
         "exit_code": code,
         "lost": lost,
         "recomputed_finished": [str(p) for p, inode in inodes.items() if p.stat().st_ino != inode],
         "differing": [name for name in reference if found.get(name) != reference[name]],
         "left": left,
-        "said": "" if code == 0 and not left else driver.said[-3000:],
+        "said": "" if code == 0 else driver.said[-3000:],
     }
+
+
+def _wait_for_a_cell(driver: Driver, results: Path) -> None:
+    wait_for(lambda: any(results.glob("*/cells/*.lock")) or driver.process.poll() is not None, 120)
 
 
 def _records(results: Path) -> dict[Path, bytes]:
@@ -156,17 +164,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kinds = [KINDS[number % len(KINDS)] for number in range(options.kills)]
     rng.shuffle(kinds)
     begun = time.monotonic()
+    kills: Counter[str] = Counter()
+    wrong: dict[str, list[str]] = {name: [] for name in WRONG}
+    studies = failed = 0
     with running() as cluster, tempfile.TemporaryDirectory() as folder:
         os.environ.update(cluster.env)
-        found = storm(cluster, Path(folder), kinds, options.cells, options.pace, rng)
-    wrong = {name: found[name] for name in ("lost", "recomputed_finished", "differing", "left")}
+        while kinds:
+            found = storm(cluster, Path(folder) / f"study-{studies}", kinds, options.cells, options.pace, rng)
+            studies, failed = studies + 1, failed + (found["exit_code"] != 0)
+            kills.update(found["kills"])
+            del kinds[: max(1, found["tried"])]
+            for name in WRONG:
+                wrong[name] += found[name]
+            sys.stderr.write(f"study {studies}: {found['kills']}\n{found['said']}")
     counts = {name: len(entries) for name, entries in wrong.items()}
-    minutes = round((time.monotonic() - begun) / 60, 1)
-    head = {"kills": sum(found["kills"].values()), **counts}
+    result: dict[str, Any] = {"kills": kills.total(), **counts}
     if not options.json:
-        sys.stdout.write(json.dumps({**found, "minutes": minutes}, indent=1) + "\n")
-    sys.stdout.write(json.dumps({**head, "by_kind": found["kills"], "minutes": minutes}) + "\n")
-    return 1 if sum(counts.values()) or found["exit_code"] else 0
+        about = {"by_kind": dict(kills), "studies": studies, "cells": studies * options.cells, **wrong}
+        about |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "provenance": provenance()}
+        about["minutes"] = round((time.monotonic() - begun) / 60, 1)
+        sys.stdout.write(json.dumps(about, indent=1) + "\n")
+    sys.stdout.write(json.dumps(result) + "\n")
+    return 1 if sum(counts.values()) or failed else 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from typing import Any
 
 from hypernudge.harness.cells.checkpoint import study_folder
 from hypernudge.harness.slurm.accounting import own_usage
-from hypernudge.harness.slurm.commands import is_job
 from hypernudge.resources import Meter, Resources
 from hypernudge.results.files import write_text
 from hypernudge.results.reading import UnreadableError, read_json
@@ -67,10 +66,9 @@ def allotted_gpus() -> float | None:
 
 def cluster_usage() -> dict[str, Any]:
     """Return what the accounting of a cluster says of this job, for a record; nothing outside one."""
-    job = os.environ.get("SLURM_JOB_ID", "")
-    if ACCOUNTED not in os.environ or not is_job(job):
+    if ACCOUNTED not in os.environ:
         return {}
-    usage = own_usage(job)
+    usage = own_usage()
     return {} if usage is None else {"slurm": usage}
 
 

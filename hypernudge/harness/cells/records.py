@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from hypernudge.harness.cells.checkpoint import remove_study
+from hypernudge.harness.slurm.commands import this_job
 from hypernudge.results.digests import cell_key, record_digest
 from hypernudge.results.files import create_text, is_held, lock
 from hypernudge.results.jsonio import json_line, plain
@@ -111,7 +112,7 @@ class Holder:
 def this_process(attempt: int = 1) -> Holder:
     """Return what this process says of itself."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(platform.node(), os.getpid(), since, attempt, _cluster_job())
+    return Holder(platform.node(), os.getpid(), since, attempt, this_job())
 
 
 @contextlib.contextmanager
@@ -128,11 +129,6 @@ def claim(path: Path, attempt: int = 1) -> Iterator[None]:
         with contextlib.suppress(OSError):  # nobody needs it
             own.write_text(json.dumps(asdict(this_process(attempt))) + "\n", "utf-8")
         yield
-
-
-def _cluster_job() -> str:
-    array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{place}" if array and place else os.environ.get("SLURM_JOB_ID", "")
 
 
 def holder_of(path: Path) -> Holder | None:

@@ -5,12 +5,13 @@ Every turn of a job is counted, those that ended with a node or at the time limi
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from hypernudge.harness.slurm.commands import SlurmError, call, configuration, is_job
+from hypernudge.harness.slurm.commands import SlurmError, call, configuration, is_job, this_job
 from hypernudge.results.accounting import JobUsage
 
 _COLUMNS = ("JobID", "State", "ElapsedRaw", "CPUTimeRAW", "TotalCPU", "MaxRSS", "AllocTRES")
@@ -86,14 +87,13 @@ def _clock(text: str) -> float:
     return days * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
-def own_usage(job: str) -> dict[str, Any] | None:
-    """Return what a job that runs has used so far, as data for a record; None if Slurm does not say.
-
-    Args:
-        job: Its own number, which one of an array has, too.
-    """
+def own_usage() -> dict[str, Any] | None:
+    """Return what this job has used so far, as data for a record; None outside one, or if nobody says."""
+    name, job = this_job(), os.environ.get("SLURM_JOB_ID", "")
+    if not is_job(name) or not is_job(job):
+        return None
     try:
-        usage = next(iter(usage_of([job]).values()), None)
+        usage = usage_of([name]).get(name)  # by its other number the last of an array stands for all
         if usage is None:
             return None
         columns = "AveCPU,MaxRSS"  # of steps that are not over; there is one process in each

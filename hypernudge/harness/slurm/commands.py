@@ -75,8 +75,18 @@ def is_job(text: object) -> bool:
     return isinstance(text, str) and _JOB.fullmatch(text) is not None
 
 
-def call(command: Sequence[str], patience: float = PATIENCE) -> str:
+def this_job() -> str:
+    """Return the number of the job that this process is of, `123_4` in an array; empty outside one."""
+    array, place = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{place}" if array and place else os.environ.get("SLURM_JOB_ID", "")
+
+
+def call(command: Sequence[str], times: int = 1) -> str:
     """Return what a command of Slurm prints.
+
+    Args:
+        command: It.
+        times: How often the usual patience it is given.
 
     Raises:
         SlurmError: It is not installed, does not answer in time, or refuses.
@@ -90,11 +100,11 @@ def call(command: Sequence[str], patience: float = PATIENCE) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=patience,
+            timeout=times * PATIENCE,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise SlurmError(f"{command[0]}: no answer from Slurm within {patience:g} s") from None
+        raise SlurmError(f"{command[0]}: no answer from Slurm within {times * PATIENCE:g} s") from None
     except OSError as error:
         raise SlurmError(f"{command[0]}: {error.strerror}") from None
     if done.returncode != 0:
@@ -151,7 +161,7 @@ def cancel(jobs: Sequence[str]) -> None:
     """
     for first in range(0, len(jobs), 500):  # a command line has an end
         # Those that are over are no error with --quiet.
-        call(["scancel", "--quiet", *jobs[first : first + 500]], 3 * PATIENCE)
+        call(["scancel", "--quiet", *jobs[first : first + 500]], times=3)
 
 
 def configuration() -> Mapping[str, str]:
