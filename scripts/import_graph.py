@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "hypernudge"
 # A room may import the rooms of its own row and of those above it; the longest prefix names a module's room.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("errors", "renamed", "random", "parameters", "space", "flops", "workspace", "resources"),
+    ("errors", "renamed", "random", "parameters", "space", "flops", "workspace"),
     ("results", "trial", "registry", "optimizers", "task", "batching"),
     ("episodes.checks",),
     ("episodes.context", "episodes.kinds", "episodes.noise", "episodes.ranks", "episodes.rewards"),
@@ -44,7 +44,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("evidence.report", "evidence"),
     ("harness.planning", "harness.slurm", "console"),
     ("harness.cells",),
-    ("harness.running",),
+    ("harness.running", "harness.launchers"),
     ("harness.inspection", "harness"),
     ("experiments",),
     ("cli",),

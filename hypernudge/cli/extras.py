@@ -12,6 +12,7 @@ MODULES: dict[str, tuple[str, ...]] = {
         *("statsmodels", "lifelines", "rich", "psutil", "jsonschema"),
     ),
     "slurm": ("submitit",),
+    "ray": ("ray",),
     "parquet": ("pyarrow",),
     "optuna": ("optuna",),
     "trackers": ("mlflow", "sqlalchemy", "alembic", "wandb"),

@@ -8,7 +8,7 @@ import pytest
 from hypernudge.cli import evidence, experiment, inspection, main
 
 GROUPS = {
-    experiment: ("init", "run", "derive", "plan", "pilot", "status"),
+    experiment: ("init", "run", "derive", "plan", "pilot", "status", "cancel"),
     evidence: ("report", "compare", "import", "export"),
     inspection: ("prior", "explain", "doctor", "plot", "simulate"),
 }

@@ -78,7 +78,7 @@ BASE = {
         "controls": {"gradient_free": "literal"},
         "factorial": [["literal", "none", "literal"]],
     },
-    "launcher": {"processes": 2, "attempts": 2},
+    "launcher": {"name": "local", "processes": 2, "attempts": 2, "checkpoint": True},
 }
 GRID = {
     "common": {"task": "digits_mlp", "target": 0.9, "budget": {"units": 9}},

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.launchers.choose import sole_driver
+from hypernudge.harness.launchers.slurm_checks import check_slurm, private_folder
 from hypernudge.harness.planning.launchers import LAUNCHERS, PROPERTIES
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.planning.shipped import shipped_root
-from hypernudge.harness.running.launching import sole_driver
-from hypernudge.harness.running.slurm_checks import check_slurm, private_folder
 from hypernudge.harness.slurm.options import SlurmOptions
 from tests.harness.tools import ENV, experiment, hypernudge
 

@@ -36,7 +36,7 @@ def test_a_study_is_the_same_plan_wherever_it_lies(tmp_path, monkeypatch):
     assert main(["init", "config"]) == 0
     assert load_plan(study(Path("config"))).hash == elsewhere.hash
     spec = elsewhere["nudged"].spec
-    assert spec["engine"]["name"] == "population" and elsewhere.processes == 2
+    assert spec["engine"]["name"] == "population" and elsewhere.launcher["processes"] == 2
     shown = yaml.safe_load((ROOT / "config" / "warm_start" / "curvature_band.yaml").read_text())
     assert {key: spec["warm_start"][key] for key in shown} == shown
 
@@ -50,7 +50,7 @@ def test_a_group_of_ones_own_wins_over_the_shipped_one(tmp_path):
         (tmp_path / group).parent.mkdir()
         (tmp_path / group).write_text(text)
     plan = load_plan(study(tmp_path))
-    assert (plan["plain"].spec["engine"]["name"], plan.processes) == ("serial", 5)
+    assert (plan["plain"].spec["engine"]["name"], plan.launcher["processes"]) == ("serial", 5)
     # It replaces the file of that name: nothing of the shipped one is mixed in.
     assert plan["plain"].spec["scheduler"] == {"name": "asha", "eta": 4, "label": "asha"}
     assert plan["plain"].spec["task"]["label"] == "digits_mlp"  # of the package

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 from hypernudge.errors import NotSavedError
-from hypernudge.study.store import FILE
 
 SUFFIX = ".study"
 # Of these the machine is to blame: a study that meets another error of the system has crashed.
@@ -24,15 +23,21 @@ def study_folder(path: Path) -> Path:
 
 def is_kept(path: Path) -> bool:
     """Whether a cell has been begun and can go on."""
-    return (study_folder(path) / FILE).is_file()
+    return (study_folder(path) / _file()).is_file()
 
 
 def events_kept(path: Path) -> int:
     """Return how many reports of the cell's trials are on disk."""
     try:
-        return (study_folder(path) / FILE).read_bytes().count(b'"event":"report"')
+        return (study_folder(path) / _file()).read_bytes().count(b'"event":"report"')
     except OSError:
         return 0
+
+
+def _file() -> str:
+    from hypernudge.study.store import FILE  # imports PyTorch, which whoever runs a cell has
+
+    return FILE
 
 
 def remove_study(path: Path) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 
 from hypernudge.harness.cells.checkpoint import study_folder
 from hypernudge.harness.slurm.accounting import own_usage
-from hypernudge.resources import Meter, Resources
 from hypernudge.results.files import write_text
 from hypernudge.results.reading import UnreadableError, read_json
+from hypernudge.results.resources import Meter, Resources
 
 GPUS = "HYPERNUDGE_GPUS"
 """Environment: GPUs, or the share of one, that a launcher has given to this process."""

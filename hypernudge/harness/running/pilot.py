@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import require
+from hypernudge.harness.launchers.choose import launcher_of
 from hypernudge.harness.planning.plan import Plan
-from hypernudge.harness.running.launching import launcher_of
 from hypernudge.harness.running.pool import Cells, run_cells
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import Variation

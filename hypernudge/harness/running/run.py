@@ -11,6 +11,7 @@ from hypernudge.console import Output
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.cells.records import note_holder
+from hypernudge.harness.launchers.choose import check_launcher
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.children import Command, run_child
@@ -23,7 +24,6 @@ from hypernudge.harness.running.declare import (
     runnable,
 )
 from hypernudge.harness.running.dry_build import check_buildable
-from hypernudge.harness.running.launching import check_launcher
 from hypernudge.harness.running.progress import Progress
 from hypernudge.harness.running.train import train_all
 from hypernudge.registry import REGISTRY

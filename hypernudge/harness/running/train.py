@@ -14,12 +14,12 @@ from typing import IO, Any
 
 from hypernudge import console
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.harness.launchers.choose import check_launcher, launcher_of
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.declare import check_directory
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.harness.running.interruption import die_with_parent, orderly
-from hypernudge.harness.running.launching import check_launcher, launcher_of
 from hypernudge.harness.running.local import start_server
 from hypernudge.harness.running.pool import REFUSED, run_cells
 from hypernudge.harness.running.progress import Progress

@@ -25,12 +25,12 @@ def check_launcher(launcher: dict[str, Any]) -> None:
         ModuleNotFoundError: If what it needs is not installed.
     """
     if launcher["name"] == "slurm":
-        from hypernudge.harness.running.slurm_checks import check_slurm
+        from hypernudge.harness.launchers.slurm_checks import check_slurm
         from hypernudge.harness.slurm.options import SlurmOptions
 
         check_slurm(SlurmOptions.of(launcher))
     elif launcher["name"] == "ray":
-        from hypernudge.harness.running.ray_tasks import check_ray
+        from hypernudge.harness.launchers.ray import check_ray
 
         check_ray(launcher)
     else:
@@ -54,14 +54,14 @@ def launcher_of(plan: Plan, results_dir: Path) -> Iterator[Launcher]:
         return
     with sole_driver(results_dir):
         if options["name"] == "slurm":
-            from hypernudge.harness.running.slurm_launcher import SlurmLauncher
+            from hypernudge.harness.launchers.slurm import SlurmLauncher
             from hypernudge.harness.slurm.options import SlurmOptions
 
             yield SlurmLauncher(
                 SlurmOptions.of(options), results_dir, plan.attempts, options["checkpoint"], _say
             )
             return
-        from hypernudge.harness.running.ray_tasks import ray_launcher
+        from hypernudge.harness.launchers.ray import ray_launcher
 
         with ray_launcher(options) as launcher:
             yield launcher

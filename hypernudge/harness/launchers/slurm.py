@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypernudge.errors import InvalidArgumentError, last_line, one_line
+from hypernudge.harness.launchers.slurm_checks import allow_open_files, private_folder
+from hypernudge.harness.launchers.slurm_worker import CellTask, State
 from hypernudge.harness.planning.own_modules import child_environment
 from hypernudge.harness.running.pool import CANCELLED, Cells, Exit, Job
-from hypernudge.harness.running.slurm_checks import allow_open_files, private_folder
-from hypernudge.harness.running.slurm_worker import CellTask, State
 from hypernudge.harness.slurm import accounting, commands, journal
 from hypernudge.harness.slurm.commands import QueuedJob, SlurmError
 from hypernudge.harness.slurm.options import SlurmOptions

@@ -1,0 +1,1 @@
+"""Launchers: where the cells of an experiment run; their results do not depend on it."""
