@@ -73,6 +73,7 @@ BASE = {
         "final_margin": 0.002,
         "equivalence_ratio": 1.05,
         "families": "all",
+        "clock": "virtual",
         "bootstrap": 2000,
         "bootstrap_seed": 0,
         "controls": {"gradient_free": "literal"},

@@ -1,7 +1,7 @@
 """Jobs as tasks of Ray, on this machine or on a cluster that runs.
 
-Ray tries nothing again by itself: attempts are counted here, and a cell's truth is its sealed record. Each task
-has a process of its own, so that memory and mistakes of one cell are not another's.
+Ray tries nothing again by itself: attempts are counted here, and a cell's truth is its sealed record. Each
+task has a process of its own, so that memory and mistakes of one cell are not another's.
 """
 
 from __future__ import annotations
