@@ -47,7 +47,8 @@ class CellMeter:
             self._charged[name] += (getattr(used, name) - before) / self._cells
             self._seen[name] = getattr(used, name)
         self._cells = max(1, self._cells - 1)
-        used = dataclasses.replace(used, node="", **self._charged)  # results name no machine
+        cores, gpus = self._charged["core_seconds"], self._charged["gpu_seconds"]
+        used = dataclasses.replace(used, node="", core_seconds=cores, gpu_seconds=gpus)  # names no machine
         return used if self._before is None else self._before + used
 
     def keep(self, path: Path) -> None:

@@ -11,9 +11,11 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hypernudge.errors import InvalidArgumentError, last_line, one_line
 from hypernudge.harness.launchers.slurm_checks import allow_open_files, private_folder
@@ -27,6 +29,7 @@ from hypernudge.results.accounting import JobUsage, note_usage
 from hypernudge.results.digests import cell_key
 from hypernudge.results.records import cell_path
 
+T = TypeVar("T")
 LOOK = 1.0  # seconds between two looks at the records
 LEAVING = 20.0  # seconds that jobs whose cells have records are waited for
 WAVE = 400  # jobs that are submitted together, if more may not run at the same time
@@ -139,8 +142,7 @@ class SlurmLauncher:
         """End jobs, running or waiting."""
         flying = [self._running.pop(job) for job in jobs if job in self._running]
         self._waiting = [job for job in self._waiting if job not in jobs]
-        with self._talking():
-            commands.cancel([f.number for f in flying])
+        self._ask(lambda: commands.cancel([f.number for f in flying]))
         self._leaving += flying
 
     def close(self) -> None:
@@ -184,13 +186,31 @@ class SlurmLauncher:
 
     def _submit_waiting(self) -> None:
         """Submit an array of all that waits; if Slurm refuses for now, try again later."""
-        import submitit
-
         name = f"{journal.PREFIX}{secrets.token_hex(4)}"
         tasks = [self._task(job) for job in self._waiting]
         journal.note_intent(self._results, name, tasks)
+        numbers = self._ask(lambda: self._submit(name))
+        if numbers is None:
+            for position in range(len(tasks)):
+                journal.note_over(self._results, name, position)
+            time.sleep(self._options.poll_seconds)
+            return
+        journal.note_number(self._results, name, numbers[0].partition("_")[0])
+        for position, (job, task, number) in enumerate(zip(self._waiting, tasks, numbers, strict=True)):
+            self._running[job] = _Flying(number, name, position, task)
+        self._waiting = []
+        self._asked = time.monotonic()  # it takes them a moment to appear
+
+    def _submit(self, name: str) -> list[str]:
+        """Return the numbers of the jobs of all that waits.
+
+        Raises:
+            SlurmError: None was submitted.
+        """
+        import submitit
+
         folder = self._options.place / name
-        with self._talking(), submitit.core.utils.environment_variables(**child_environment()):
+        with submitit.core.utils.environment_variables(**child_environment()):
             try:
                 executor = submitit.SlurmExecutor(folder, max_num_timeout=_TIME_OUTS)
                 executor.update_parameters(job_name=name, **self._options.parameters())
@@ -199,17 +219,9 @@ class SlurmLauncher:
                 with contextlib.suppress(SlurmError):  # it may have come through all the same
                     number = commands.named(name)
                     commands.cancel([number] if number else [])
-                for position in range(len(tasks)):
-                    journal.note_over(self._results, name, position)
                 shutil.rmtree(folder, ignore_errors=True)
-                time.sleep(self._options.poll_seconds)
                 raise SlurmError(f"sbatch: {commands.reason_in(str(error)) or one_line(error)}") from None
-            number = made[0].job_id.partition("_")[0]
-            journal.note_number(self._results, name, number)
-            for position, (job, task, one) in enumerate(zip(self._waiting, tasks, made, strict=True)):
-                self._running[job] = _Flying(one.job_id, name, position, task)
-            self._waiting = []
-            self._asked = time.monotonic()  # it takes them a moment to appear
+        return [one.job_id for one in made]
 
     def _task(self, job: Job) -> journal.Task:
         return journal.Task(job.cells.variation.run_id, tuple(job.seeds), job.place[1])
@@ -239,9 +251,7 @@ class SlurmLauncher:
 
     def _of_queue(self) -> list[tuple[Job, Exit]]:
         """Return the jobs that the queue says are over, twice in a row: a record may take a moment."""
-        queue: dict[str, QueuedJob] | None = None
-        with self._talking():
-            queue = commands.queue()
+        queue = self._ask(commands.queue)
         self._asked = time.monotonic()
         if queue is None:
             return []
@@ -252,8 +262,7 @@ class SlurmLauncher:
             flying.gone = flying.gone + 1 if found is None or found.is_over or found.is_held else 0
             if flying.gone >= 2:
                 if found is not None and found.is_held:
-                    with self._talking():
-                        commands.cancel([flying.number])
+                    self._ask(partial(commands.cancel, [flying.number]))
                 ended.append((job, self._end_of(flying, found)))
         return ended
 
@@ -291,8 +300,8 @@ class SlurmLauncher:
         gone = [f for f in self._leaving if (found := queue.get(f.number)) is None or found.is_over]
         usage: dict[str, JobUsage] = {}
         if gone and self._gathered_by is not None:
-            with self._talking():
-                usage = accounting.usage_of([f.number for f in gone])
+            numbers = [f.number for f in gone]
+            usage = self._ask(lambda: accounting.usage_of(numbers)) or {}
             # The data base hears of an end a little later than the queue.
             gone = [f for f in gone if f.number in usage and usage[f.number].is_over]
         for flying in gone:
@@ -304,19 +313,19 @@ class SlurmLauncher:
             if flying.name not in {f.name for f in (*self._leaving, *self._running.values())}:
                 shutil.rmtree(self._options.place / flying.name, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def _talking(self) -> Iterator[None]:
-        """Talk to Slurm; where it does not answer, say so once and go on: that is no news of any job."""
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        """Return Slurm's answer; where there is none, say so once: that is no news of any job."""
         try:
-            yield
+            answer = question()
         except SlurmError as error:
             if str(error) != self._trouble:
                 self._say(f"{error}; trying again every {self._options.poll_seconds:g} s")
             self._trouble = str(error)
-        else:
-            if self._trouble:
-                self._say("Slurm answers again")
-            self._trouble = ""
+            return None
+        if self._trouble:
+            self._say("Slurm answers again")
+        self._trouble = ""
+        return answer
 
 
 def _said(log: Path) -> str:
