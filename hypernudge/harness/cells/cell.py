@@ -17,7 +17,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import Prepared, prepare
 from hypernudge.harness.cells.checkpoint import is_full, is_kept, remove_study, study_folder
 from hypernudge.harness.cells.described import describe
-from hypernudge.harness.cells.metering import CellMeter, cluster_usage
+from hypernudge.harness.cells.metering import CellMeter, cluster_usage, used_by_trials
 from hypernudge.harness.cells.provenance import hardware
 from hypernudge.harness.cells.records import (
     Appender,
@@ -81,7 +81,7 @@ def run_cell(
                 if checkpoint:
                     meter.keep(path)
                 raise
-        used = meter.read()
+        used = meter.read(record["wall"].get("trials", ()))
         record["wall"] |= {"total_seconds": used.wall_seconds, "peak_memory_bytes": peak_memory()}
         record["wall"] |= {"hardware": hardware(), "resources": used.as_data(), **cluster_usage()}
         describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
@@ -166,7 +166,8 @@ def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study)
         "status": "completed",
         **_contents(study, prepared.task.space),
         "bill": _bill(study, prepared.task),
-        "wall": _wall(study, prepared.task) | {"curve": _work_seconds(study)},
+        "wall": _wall(study, prepared.task)
+        | {"curve": _work_seconds(study), "trials": used_by_trials(study)},
     }
 
 

@@ -77,7 +77,7 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int
                 record = crashed(variation, seed, prepared.declared, reason)
             else:
                 record = record_of(variation, seed, prepared, result)
-            used = meter.read()
+            used = meter.read(record["wall"].get("trials", ()))
             record["wall"] |= {"total_seconds": used.wall_seconds, "cells_together": len(seeds)}
             record["wall"] |= {"peak_memory_bytes": peak_memory(), "resources": used.as_data()}
             record["wall"] |= cluster_usage()

@@ -115,7 +115,8 @@ class VariationRun(Cells):
             rung_of = {"seed": seed, "event": "rung", "rung": rung}
             self._emit({**rung_of, "trials": reached, "best_validation": best})
         cell = {"seed": seed, "event": "cell", "reused": reused}
-        self._emit({**cell, **outcome(record), "wall": record["wall"]})
+        wall = {key: value for key, value in record["wall"].items() if key not in ("curve", "trials")}
+        self._emit({**cell, **outcome(record), "wall": wall})
 
     def _emit(self, event: dict[str, Any]) -> None:
         emit({"run_id": self.variation.run_id, **event}, self.streams.out)
