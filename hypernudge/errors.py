@@ -23,6 +23,10 @@ class NotSavedError(OSError):
     """A trial could not be written to disk: that ends a study, which can go on; the trial has not failed."""
 
 
+class LostStateError(Exception):
+    """The file of a trial that waited is gone or damaged: the trial is trained again."""
+
+
 def one_line(error: object) -> str:
     """Return a message on one line of bounded length."""
     text = " ".join(str(error).split())
@@ -77,7 +81,7 @@ def require_between(
     remedy: str = "correct it",
 ) -> None:
     """Refuse a value that is no number in `(low, high)`, with `ends` in `[low, high]`."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = _has_float(value)
     inside = number and (low <= value <= high if ends else low < value < high)  # type: ignore[operator]
     span = f"must be a number in {'[' if ends else '('}{low:g}, {high:g}{']' if ends else ')'}"
     rule = f"must be a finite number above {low:g}" if high == math.inf and not ends else span
@@ -86,8 +90,18 @@ def require_between(
 
 def is_real(value: object) -> bool:
     """Whether a value is a finite number, and no boolean."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
+    return _has_float(value) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _has_float(value: object) -> bool:
+    """Whether a value is a number, and no boolean or whole number that is too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True
 
 
 def require_real(argument: str, value: object, remedy: str = "correct it") -> None:
@@ -97,8 +111,7 @@ def require_real(argument: str, value: object, remedy: str = "correct it") -> No
 
 def require_positive(argument: str, value: object, rule: str, remedy: str) -> None:
     """Refuse a value that is no number above 0; infinity is one."""
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    require(number and value > 0, argument, rule, value, remedy)  # type: ignore[operator]
+    require(_has_float(value) and value > 0, argument, rule, value, remedy)  # type: ignore[operator]
 
 
 def require_share(argument: str, value: object, remedy: str = "correct it") -> None:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hypernudge.errors import (
+    LARGEST,
     InvalidArgumentError,
     is_real,
     require,
@@ -199,7 +200,9 @@ class Integer(_Numeric):
     def _plain(self, bound: Any) -> Any:
         rule = "low and high must be whole numbers"
         require(float(bound).is_integer(), self.name, rule, bound, "round it, or use Real")
-        return int(bound)
+        whole = int(bound)
+        require(abs(whole) <= LARGEST, self.name, "low and high must lie within 2**63", bound, "use Real")
+        return whole
 
     def _edges(self) -> tuple[float, float]:
         return self.warp(self.low - 0.5), self.warp(self.high + 0.5)
@@ -252,6 +255,10 @@ class Categorical:
         require(len(self.choices) > 0, self.name, "choices must not be empty", self.choices, "list one")
         unique = len(set(map(repr, self.choices))) == len(self.choices)
         require(unique, self.name, "choices must differ", self.choices, "remove the duplicates")
+        for choice in self.choices:
+            fits = not isinstance(choice, int) or abs(choice) <= LARGEST
+            rule = "choices that are whole numbers must lie within 2**63"
+            require(fits, self.name, rule, choice, "write it as text, or as a float")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Categorical):

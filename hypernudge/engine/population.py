@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from hypernudge.engine.base import declared_cost
@@ -77,6 +78,7 @@ class PopulationEngine(SimulatedEngine):
         self._speculative: set[int] = set()
         if self.task is None:
             return
+        self._shares = self.population is not None
         if self.population is None:
             self.population = Population(
                 self.task,
@@ -96,6 +98,11 @@ class PopulationEngine(SimulatedEngine):
         """As `SimulatedEngine.look`; a population that is shared scores the test part for all or none."""
         super().look(score_test=score_test, scored=scored)
         self.population.score_test = score_test
+
+    def wait_in(self, folder: Path) -> None:
+        """Have states of trials that wait lie in a folder, unless other studies have the population, too."""
+        if not self._shares:
+            self.population.waiting.keep_in(folder)
 
     @property
     def measurement_batch_size(self) -> int:

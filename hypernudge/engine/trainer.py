@@ -21,7 +21,8 @@ from hypernudge.engine.cohort import Member, Shape, member_of, shape_of, state_o
 from hypernudge.engine.requirements import check_task
 from hypernudge.engine.scored import Scored, scored_alone
 from hypernudge.engine.trajectory import Trajectory
-from hypernudge.errors import NotSavedError, is_real, require, require_whole
+from hypernudge.engine.waiting import Waiting, WaitingStates
+from hypernudge.errors import LostStateError, NotSavedError, is_real, require, require_whole
 from hypernudge.renamed import accepts
 from hypernudge.task import BatchedTask, GradientTask, Task
 from hypernudge.workspace import Workspace
@@ -117,6 +118,7 @@ class Population:
         tasks = self._copies() if self._large else [task]
         self._at_a_time = len(tasks)
         self._work = Workspace()
+        self.waiting = WaitingStates(task)
         self._idle: SimpleQueue[Task] = SimpleQueue()
         for one in tasks:
             self._idle.put(one)
@@ -156,12 +158,15 @@ class Population:
                 self._requested.pop(trajectory, None)
             if trajectory.ended or done >= trajectory.speculative_units:
                 self._speculative.pop(trajectory, None)
+            if trajectory not in self._requested and trajectory not in self._speculative:
+                trajectory.state = None if trajectory.ended else self.waiting.put(trajectory.state)
 
     def train(self, trajectories: Sequence[Trajectory]) -> None:
         """Train every one of `trajectories` for one unit and score it."""
         groups: dict[Key, list[Trajectory]] = {}
         alone: list[Trajectory] = []
         for trajectory in trajectories:
+            self._wake(trajectory)
             if self._alone and trajectory.shape is not None:
                 trajectory.state = state_of(trajectory.state, trajectory.shape)
                 trajectory.shape = None
@@ -197,6 +202,16 @@ class Population:
             ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ):
             list(pool.map(lambda part: part(), work))
+
+    def _wake(self, trajectory: Trajectory) -> None:
+        """Have the state of a trajectory at hand; one that is lost is trained again, to the same scores."""
+        if isinstance(trajectory.state, Waiting):
+            try:
+                trajectory.state = self.waiting.take(trajectory.state)
+            except LostStateError:
+                trajectory.state, trajectory.shape = None, None
+                trajectory.scores.clear()
+                trajectory.seconds.clear()
 
     def _begin(self, trajectory: Trajectory) -> bool:
         """Initialise a new trajectory; whether there is a state to train."""

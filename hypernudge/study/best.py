@@ -220,6 +220,10 @@ class BestUnit:
             return kept
         return read_kept(kept.path, kept.score)
 
+    def best_file(self) -> Path | None:
+        """Return where the file of the best unit is, or was; None without one, or without a folder."""
+        return None if self._best is None else self._path(*self._best[2:])
+
     def _path(self, trial: int, unit: int) -> Path | None:
         return None if self._folder is None else self._folder / f"trial-{trial:05d}-unit-{unit:05d}.pt"
 

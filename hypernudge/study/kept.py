@@ -24,8 +24,9 @@ from hypernudge.schedulers.base import Scheduler
 from hypernudge.study.about import About, Direction, TestPolicy
 from hypernudge.study.best import BestUnit
 from hypernudge.study.header import header_of
+from hypernudge.study.log import check_path
 from hypernudge.study.progress import progress_of
-from hypernudge.study.session import KeptOnDisk, Session, ShowsScores, StudyCallback
+from hypernudge.study.session import KeptOnDisk, Session, ShowsScores, StudyCallback, WaitsOnDisk
 from hypernudge.study.store import BEST, TRIALS, Store
 from hypernudge.study.study import Study
 from hypernudge.task import Task
@@ -61,8 +62,7 @@ def check_options(
         listed, "callbacks", "must be a list of callables that take (study, report)", callbacks, "write [f]"
     )
     if study is not None:
-        text = isinstance(study, str | Path) and str(study) != ""
-        require(text, "study", "must be the path of a folder", study, "'runs/mine', say")
+        check_path("study", study, "must be the path of a folder")
         rule, remedy = "must be left out with study=, which has its own events", "drop one of them"
         require(resume_from == (), "resume_from", rule, resume_from, remedy)
 
@@ -142,6 +142,8 @@ class KeptStudy:
             on_disk = False
             if store is not None and isinstance(task, KeptOnDisk):
                 on_disk = stack.enter_context(task.kept_in(store.folder / TRIALS))
+            if store is not None and isinstance(engine, WaitsOnDisk):
+                engine.wait_in(store.folder / TRIALS)
             best = BestUnit(
                 about.sign,
                 None if store is None else store.folder / BEST,

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.results.files import hold, sync_directory
 from hypernudge.results.reading import UnreadableError, parse_json
 
@@ -29,6 +30,16 @@ class DamagedStudyError(InvalidArgumentError):
 
     def __init__(self, path: Path, rule: str) -> None:
         super().__init__(f"study {path}: {rule}; bring back a copy of the file, or name another folder")
+
+
+def check_path(argument: str, path: object, rule: str) -> None:
+    """Refuse what is no path.
+
+    Raises:
+        InvalidArgumentError: With the argument's name and the rule.
+    """
+    given = isinstance(path, str | Path) and str(path) != "" and "\0" not in str(path)
+    require(given, argument, rule, path, "'runs/mine', say")
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ def read_lines(path: Path) -> Lines:
         OSError: If it cannot be read.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never end
+            raise DamagedStudyError(path, "it must be a file, but is a folder or a device")
         content = path.read_bytes()
     except FileNotFoundError:
         content = b""

@@ -33,6 +33,15 @@ class ShowsScores(Protocol):
 
 
 @runtime_checkable
+class WaitsOnDisk(Protocol):
+    """What an engine offers that moves states of trials that wait out of memory."""
+
+    def wait_in(self, folder: Path) -> None:
+        """Have them lie in a folder."""
+        ...
+
+
+@runtime_checkable
 class KeptOnDisk(Protocol):
     """What a task offers whose trials can lie in a folder: they go on from there after a kill."""
 

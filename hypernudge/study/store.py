@@ -19,6 +19,7 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.results.files import lock, remove_abandoned
+from hypernudge.results.studies import FILE as FILE
 from hypernudge.space import SearchSpace
 from hypernudge.study.events import EventCodec
 from hypernudge.study.header import FORMAT, check_same
@@ -26,7 +27,7 @@ from hypernudge.study.log import DamagedStudyError, Lines, LogWriter, read_lines
 from hypernudge.trial import Event, History, Report, Started
 
 logger = logging.getLogger("hypernudge")
-FILE, LOCK, BEST, TRIALS = "study.jsonl", "study.lock", "best", "trials"
+LOCK, BEST, TRIALS = "study.lock", "best", "trials"
 
 
 @dataclass
@@ -96,6 +97,28 @@ def header_in(path: Path, lines: Lines) -> dict[str, Any]:
     return header
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be one, or in which something has the name of what a study keeps there.
+
+    Raises:
+        InvalidArgumentError: With the path.
+    """
+    made = all(path.is_dir() for path in (folder, *folder.parents) if path.exists() or path.is_symlink())
+    require(made, "study", "must be a folder", str(folder), "name another, or remove what is there")
+    for name, fits, kind in (
+        (FILE, Path.is_file, "file"),
+        (LOCK, Path.is_file, "file"),
+        (BEST, Path.is_dir, "folder"),
+        (TRIALS, Path.is_dir, "folder"),
+    ):
+        path = folder / name
+        ok = fits(path) or not (path.exists() or path.is_symlink())
+        found = {"a folder": Path.is_dir, "a file": Path.is_file, "a pipe or a device": Path.exists}
+        what = next((what for what, is_it in found.items() if is_it(path)), "a link to nothing")
+        rule = f"{path} must be a {kind}, or absent"
+        require(ok, "study", rule, what, "remove it, or name another folder")
+
+
 def cut_short(event: Event) -> bool:
     """Whether an event is the report of a job that ran into the end of the budget."""
     return isinstance(event, Report) and event.outcome == "truncated"
@@ -119,8 +142,7 @@ class Store:
         self.folder = folder
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            made = all(path.is_dir() for path in (folder, *folder.parents) if path.exists())
-            require(made, "study", "must be a folder", str(folder), "name another, or remove the file")
+            check_folder(folder)
             folder.mkdir(parents=True, exist_ok=True)
             self._lock(stack)
             path = folder / FILE

@@ -17,6 +17,7 @@ from hypernudge.study.analysis.importance import importance as importance_of
 from hypernudge.study.analysis.pictures import Plots
 from hypernudge.study.best import BestUnit, Kept
 from hypernudge.study.events import signed
+from hypernudge.study.log import check_path
 from hypernudge.study.results import TrialResult, none_scored, table_of
 from hypernudge.trial import History, Report, Trial, UnitResult
 from hypernudge.warmstart.failures import total_failure
@@ -59,6 +60,7 @@ class Study:
         Raises:
             InvalidArgumentError: If there is no study, or it is damaged.
         """
+        check_path("path", path, "must be the path of a study's folder, or of a cell's record")
         return reading.open_study(Path(path), cls)
 
     @property
@@ -132,6 +134,12 @@ class Study:
         """
         trial, unit = self.best()
         kept: Kept | None = self.kept.best() if self.kept is not None else None
+        gone = self.kept.best_file() if self.kept is not None and kept is None else None
+        if gone is not None:
+            raise ValueError(
+                f"best_weights: {gone} must hold those of trial {trial.number}, unit {unit.unit}, but is not "
+                "there; bring back a copy of it, or tune with keep_weights=True if they were never kept"
+            )
         if kept is None or kept.weights is None:
             raise ValueError(
                 f"best_weights: those of trial {trial.number}, unit {unit.unit} are not kept; tune with "
@@ -195,7 +203,8 @@ class Study:
     def to_optuna(self, storage: Any = None, name: str | None = None) -> Any:
         """Return this study as one of Optuna, with values, intermediate values, states and distributions.
 
-        `study.to_optuna("sqlite:///study.db")`, then `optuna-dashboard sqlite:///study.db`.
+        `study.to_optuna("sqlite:///study.db")`, then `optuna-dashboard sqlite:///study.db`. Called again
+        after more trials, it brings the study in the storage up to date.
 
         Args:
             storage: An address or a storage of Optuna; in memory if absent.
@@ -203,7 +212,7 @@ class Study:
 
         Raises:
             MissingExtraError: If Optuna is not installed.
-            InvalidArgumentError: If the storage has a study of that name, or is a path.
+            InvalidArgumentError: If the storage has another study of that name, or is a path.
         """
         return optuna_export.to_optuna(self, storage, name)
 

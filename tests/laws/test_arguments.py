@@ -100,6 +100,8 @@ def spaced(task, **options):
 TUNE = {
     "budget of text": (study(budget="60"), "budget"),
     "no budget": (study(budget=None), "budget"),
+    "a budget that no float holds": (study(budget=10**400), "budget"),
+    "a timeout that no float holds": (study(timeout=10**400), "timeout"),
     "budget that is true": (study(budget=True), "budget"),
     "budget of nothing": (study(budget=0), "budget"),
     "budget below nothing": (study(budget=-1.0), "budget"),
@@ -251,6 +253,9 @@ PARTS = {
     "a scale of text": (lambda: Real("lr", 1e-4, 1.0, log="yes"), "lr.log"),
     "a name that is a number": (lambda: Real(1e-4, 1.0, 2.0), "name"),
     "half a whole number": (lambda: Integer("width", 1.5, 3), "width"),
+    "a choice that no file holds": (lambda: Categorical("act", (2**70, 3)), "act"),
+    "a whole number that no file holds": (lambda: Integer("width", 1, 2**70), "width"),
+    "a bound that no float holds": (lambda: Real("lr", 1, 10**400), "lr"),
     "no choices": (lambda: Categorical("act", ()), "act"),
     "a choice of letters": (lambda: Categorical("act", "relu"), "act"),
     "choices in no order": (lambda: Categorical("act", {"relu", "tanh"}), "act"),

@@ -1,5 +1,6 @@
 """What befalls a kept folder from outside: nothing found is lost in silence, nothing else is touched."""
 
+import os
 import shutil
 
 import numpy
@@ -146,3 +147,61 @@ def test_a_task_that_trains_otherwise_is_another_study(name, other, tmp_path):
     with pytest.raises(InvalidArgumentError, match=f"begun with other arguments: task.{name}"):
         tune(task(**{name: other}), asha(RATES), seed=1, study=tmp_path)
     assert tune(task(), asha(RATES), seed=1, study=tmp_path).ended == "scheduler"
+
+
+@pytest.mark.parametrize("path", [None, 3, True, "", b"mine", ["mine"], "a\0b"])
+def test_what_is_no_path_is_refused(path, bowl):
+    with pytest.raises(
+        InvalidArgumentError, match=r"^path: must be the path of .* but got .*; 'runs/mine', say$"
+    ):
+        Study.open(path)
+    if path is not None:
+        with pytest.raises(InvalidArgumentError, match=r"^study: must be the path of a folder, but got .*;"):
+            tune(bowl, asha(bowl.space), seed=0, study=path)
+
+
+OTHERWISE = {
+    "a folder": lambda path: path.mkdir(),
+    "a file": lambda path: path.write_text("mine"),
+    "a link to nothing": lambda path: path.symlink_to("nowhere"),
+    "a pipe or a device": os.mkfifo,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [(n, w) for n in (FILE, LOCK) for w in OTHERWISE if w != "a file"]
+    + [(n, w) for n in (BEST, TRIALS) for w in OTHERWISE if w != "a folder"],
+)
+def test_what_has_a_name_of_the_studys_own_is_refused(name, what, bowl, tmp_path):
+    OTHERWISE[what](tmp_path / name)
+    rule = (
+        rf"^study: .*/{name} must be a (file|folder), or absent, but got '{what}'; remove it, or name another"
+    )
+    with pytest.raises(InvalidArgumentError, match=rule):
+        tune(bowl, asha(bowl.space), seed=0, study=tmp_path)
+    with pytest.raises(InvalidArgumentError, match=f"{FILE}") as refused:
+        Study.open(tmp_path)
+    assert "\n" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_folder_that_is_a_link_to_nothing_is_refused(inside, bowl, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to("nowhere")
+    with pytest.raises(InvalidArgumentError, match=r"^study: must be a folder, but got .*link"):
+        tune(bowl, asha(bowl.space), seed=0, study=link / "mine" if inside else link)
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_weights_whose_file_is_gone_are_said_to_be(read, bowl, tmp_path):
+    study = tune(bowl, asha(bowl.space), seed=0, study=tmp_path)
+    (file,) = (tmp_path / BEST).iterdir()
+    file.unlink()
+    again = Study.open(tmp_path) if read else tune(bowl, asha(bowl.space), seed=0, study=tmp_path)
+    assert again.best_value == study.best_value
+    with pytest.raises(
+        ValueError, match=rf"^best_weights: {file} must hold those .*, but is not there; bring"
+    ):
+        again.best_weights()

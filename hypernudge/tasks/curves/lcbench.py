@@ -78,6 +78,7 @@ class LCBench:
             str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
         self._code = codes[str(instance)]
+        self.settings = {"instance": str(instance), "model": (folder / "model.onnx").stat().st_size}
         self.name = f"lcbench_{instance}"
         self._curves = lru_cache(maxsize=10_000)(self._predict)
 
@@ -88,7 +89,7 @@ class LCBench:
         inputs[:, 1:] = [float(config[name]) for name in INPUTS]
         feed = {"x_cat": np.full((UNITS, 1), self._code, np.int32), "x_cont": inputs}
         (predicted,) = self._session.run(None, feed)
-        curves = dict(zip(OUTPUTS, np.asarray(predicted, dtype=float).T, strict=True))
+        curves = dict(zip(OUTPUTS, np.array(predicted, dtype=float).T.copy(), strict=True))
         return {**curves, "validation": curves["validation"] / 100}  # the balanced ones are shares already
 
     def start(self, seed: int) -> Position:
