@@ -172,14 +172,13 @@ def _pilot(options: argparse.Namespace) -> int:
 
 
 def _derive(options: argparse.Namespace) -> int:
-    from hypernudge.harness.planning.config import fill_placeholders
-    from hypernudge.harness.planning.derive import check_derived, check_place
+    from hypernudge.harness.planning.derive import check_derived, check_place, derived_text
     from hypernudge.harness.planning.shipped import experiment_file
     from hypernudge.harness.planning.yaml_text import read_text
     from hypernudge.results.files import write_text
 
     template = experiment_file(options.config_file)
-    text = fill_placeholders(read_text(template, "FILE"), assignments(options.values, "NAME"))
+    text = derived_text(read_text(template, "FILE"), assignments(options.values, "NAME"))
     check_derived(text, template)
     if options.output is None:
         try:
@@ -198,7 +197,17 @@ def _derive(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from hypernudge.harness.inspection.status import as_json, print_table, status
+    from hypernudge.results.jsonio import json_line
+    from hypernudge.results.studies import is_kept_study
 
+    if is_kept_study(options.results_dir):
+        from hypernudge.harness.inspection.kept_studies import status_of, status_text
+        from hypernudge.results.printable import printable
+
+        found = status_of(options.results_dir)
+        lines = [printable(line) + "\n" for line in status_text(found).splitlines()]
+        sys.stdout.write(json_line(found) if options.json else "".join(lines))
+        return 0
     rows = status(options.results_dir)
     if options.json:
         sys.stdout.write(as_json(rows) + "\n")

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from conftest import Bowl
+from torch import nn
 
 from hypernudge.errors import require
-from hypernudge.parameters import Categorical
+from hypernudge.parameters import Categorical, Real
 from hypernudge.space import SearchSpace
+from hypernudge.tasks.module.task import ModuleTask
 
 
 class Small(Bowl):
@@ -124,3 +126,63 @@ class Broken(Bowl):
 
     def __init__(self, how="plainly"):
         raise RuntimeError(f"broken\n{how}")
+
+
+def _fail(function):
+    def fail(*args, **kwargs):
+        raise RuntimeError(f"{function}\nis broken here")
+
+    return fail
+
+
+class Gradient(Bowl):
+    """One of its functions raises."""
+
+    def __init__(self, broken):
+        super().__init__()
+        setattr(self, broken, _fail(broken))
+
+
+class Module(ModuleTask):
+    """One of the functions that it is given raises."""
+
+    metric_range = (-float("inf"), 0.0)
+
+    def __init__(self, broken):
+        x = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+        parts = {
+            "model": lambda hp: nn.Linear(4, 1),
+            "loss": lambda model, batch, hp: (model(batch[0]) - batch[1]).square().mean(),
+            "score": lambda model, split: -sum(float(model(x).sum() - y.sum()) ** 2 for x, y in split),
+        }
+        if broken in parts:
+            parts[broken] = {"model": lambda hp: fail(), "loss": lambda model, batch, hp: fail()}.get(
+                broken, lambda model, split: fail()
+            )
+        fail = _fail(broken)
+        data = ((x, x.sum(1, keepdim=True)),) * 2
+        space = SearchSpace([Real("lr", 1e-4, 1.0, log=True)])
+        super().__init__(data=data, space=space, metric_range=(-float("inf"), 0.0), batch_size=8, **parts)
+
+
+class BlackBox:
+    """A task without gradients, one of whose functions raises."""
+
+    name, metric, metric_range = "box", "score", (-float("inf"), 0.0)
+    space = SearchSpace([Real("x", 0.0, 1.0)])
+
+    def __init__(self, broken):
+        setattr(self, broken, _fail(broken))
+
+    def start(self, seed):
+        return [0]
+
+    def advance(self, state, hp):
+        state[0] += 1
+        return True
+
+    def evaluate(self, state, split):
+        return 1.0 / state[0] if state[0] else float("nan")
+
+    def unit_flops(self, hp):
+        return 1.0

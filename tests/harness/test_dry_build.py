@@ -1,9 +1,12 @@
 """What a plan names is built once, and only once; the page of the configuration is current."""
 
+import itertools
 import runpy
+import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning.config import load_yaml
@@ -12,6 +15,7 @@ from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.tasks import builtin
 from hypernudge.tasks.data import datasets
 from tests.harness.tools import ROOT
+from tests.study.tools import module
 
 
 def plan_of(tmp_path, **common):
@@ -79,6 +83,50 @@ def test_what_cannot_be_built_is_named_with_its_variation(tmp_path, common, word
     with pytest.raises(InvalidArgumentError) as refused:
         check_buildable(plan_of(tmp_path, **common))
     assert all(word in str(refused.value) for word in words), refused.value
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        *(("Gradient", where) for where in ("init", "batch", "loss", "score")),
+        *(("Module", where) for where in ("model", "loss", "score")),
+        *(("BlackBox", where) for where in ("start", "unit_flops")),
+    ],
+)
+def test_a_task_that_raises_where_it_begins_is_refused_before_any_work(kind, where, tmp_path, monkeypatch):
+    """At the middle of its space; what raises for some configurations only is a matter of the trials."""
+    for folder in (ROOT / "tests", ROOT / "tests" / "harness"):
+        monkeypatch.syspath_prepend(folder)
+    common = {"target": -0.05, "budget": {"units": 9}, "seeds": {"count": 6}}
+
+    def plan(broken):
+        task = {"name": f"own:{kind}", "broken": broken}
+        return resolve_plan({"common": {"task": task, **common}, "variations": {"a": {}}}, tmp_path)
+
+    check_buildable(plan("nothing"))
+    with pytest.raises(InvalidArgumentError) as refused:
+        check_buildable(plan(where))
+    line = str(refused.value)
+    assert line == (
+        f"variations.a.task: 'own:{kind}' must be able to train at the middle of its space before anything "
+        f"runs, but raises RuntimeError: {where} is broken here; correct what it names"
+    )
+
+
+def test_scores_are_tried_for_a_few_seconds_only(monkeypatch):
+    seen = []
+
+    def score(model, split):
+        for _ in split:
+            seen.append(split.name)
+            time.sleep(0.01)
+        raise AssertionError("not reached")
+
+    task = module(score=score)
+    task._held["validation"]._batches = lambda: itertools.repeat((torch.zeros(1, 8), torch.zeros(1).long()))
+    monkeypatch.setattr("hypernudge.tasks.module.task.SECONDS_TRIED", 0.05)
+    task.try_score(task.space.middle())
+    assert seen and set(seen) == {"validation"}
 
 
 @pytest.mark.parametrize("study", ["smoke_test", "full_experiment", "schedulers_study"])

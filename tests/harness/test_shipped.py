@@ -86,6 +86,8 @@ def test_shipped_experiments_go_by_name(tmp_path, monkeypatch, capsys):
     values = ["DATASET_PLACEHOLDER=digits", "MODEL_PLACEHOLDER=mlp", "SPECIFIC_CONFIG_PLACEHOLDER=0.8"]
     assert main(["derive", "template", *(f"--set={value}" for value in values), "--output", "mine.yaml"]) == 0
     assert load_plan(Path("mine.yaml"))["asha"].spec["target"] == 0.8
+    comments = [line for line in Path("mine.yaml").read_text().splitlines() if line.startswith("#")]
+    assert comments and not any("derive" in line or "digits=digits" in line for line in comments)
     (tmp_path / "template").write_text("name: X_PLACEHOLDER\n")  # a file comes first
     capsys.readouterr()
     assert main(["derive", "template", "--set=X_PLACEHOLDER=y"]) == 0

@@ -7,9 +7,27 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.harness.planning.config import IN_SUBFOLDER, config_root, find_placeholders, parse_yaml
+from hypernudge.harness.planning.config import (
+    IN_SUBFOLDER,
+    PLACEHOLDER,
+    config_root,
+    fill_placeholders,
+    find_placeholders,
+    parse_yaml,
+)
 from hypernudge.harness.planning.experiment_schema import experiment
 from hypernudge.harness.planning.own_modules import modules_beside
+
+
+def derived_text(template: str, values: Mapping[str, str]) -> str:
+    """Return a template with its placeholders filled, without comment lines that name one.
+
+    Raises:
+        InvalidArgumentError: If a name in `values` is no placeholder of the template.
+    """
+    lines = template.splitlines(keepends=True)
+    kept = [line for line in lines if not (line.startswith("#") and PLACEHOLDER.search(line))]
+    return fill_placeholders("".join(kept), values)
 
 
 def check_derived(text: str, path: Path) -> None:

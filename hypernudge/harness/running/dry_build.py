@@ -25,7 +25,7 @@ _OF_TASK = ("task", "model", "training", "space")
 
 
 def check_buildable(plan: Plan) -> None:
-    """Build every distinct task with its training options, and what runs on it; nothing is trained.
+    """Build every distinct task with its training options, and what runs on it, and have it begin.
 
     A part of a plan (`Plan.part_of`) was checked with the whole, and is not built again.
 
@@ -51,6 +51,8 @@ def _check(members: list[Variation]) -> None:
 
     first = members[0]
     task = _built(first, "task", partial(build_task, first.spec))
+    rule = "must be able to train at the middle of its space"
+    _built(first, "task", partial(_begin, task), rule, "correct what it names")
     seen: set[str] = set()
     for variation in members:
         spec = variation.spec
@@ -64,6 +66,25 @@ def _check(members: list[Variation]) -> None:
             if key not in seen:
                 seen.add(key)
                 _built(variation, kind, partial(make, given, task))
+
+
+def _begin(task: Task) -> None:
+    """Have a task begin at the middle of its space: what it raises there, it would raise in every cell.
+
+    That is its cost, for which a gradient task makes a step, a fresh state, and the score of that where an
+    untrained one can be scored.
+    """
+    from hypernudge.engine.requirements import unit_flops
+    from hypernudge.task import GradientTask
+    from hypernudge.tasks.module.task import ModuleTask
+
+    unit_flops(task, task.space.middle())
+    if isinstance(task, ModuleTask):
+        task.try_score(task.space.middle())
+        return
+    state = task.start(0)
+    if isinstance(task, GradientTask):
+        task.evaluate(state, "validation")
 
 
 def _scheduler(spec: dict[str, Any], task: Task) -> None:
@@ -81,7 +102,13 @@ def _engine(spec: dict[str, Any], task: Task) -> None:
     build("engine", spec["engine"], task=task, seed_of=int, deadline=1.0, **supplied)
 
 
-def _built(variation: Variation, kind: str, make: Callable[[], T]) -> T:
+def _built(
+    variation: Variation,
+    kind: str,
+    make: Callable[[], T],
+    rule: str = "must be built",
+    remedy: str = "correct its options",
+) -> T:
     """Return what `make` returns; whatever a constructor raises becomes one line."""
     where, name = f"variations.{variation.run_id}.{kind}", variation.spec[kind]["name"]
     try:
@@ -91,5 +118,5 @@ def _built(variation: Variation, kind: str, make: Callable[[], T]) -> T:
     except (Exception, SystemExit) as error:  # a user's constructor may raise anything
         reason = f"{type(error).__name__}: {one_line(error)}"
         raise InvalidArgumentError(
-            f"{where}: {name!r} must be built before anything runs, but raises {reason}; correct its options"
+            f"{where}: {name!r} {rule} before anything runs, but raises {reason}; {remedy}"
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -60,6 +61,34 @@ class HeldOut:
         for batch in self._batches():
             parts, pack = flattened(batch)
             yield pack({name: self._recipe.moved(part, self._device) for name, part in parts.items()})
+
+
+class EnoughError(BaseException):
+    """A part was read for long enough. No `Exception`: a user's score shall not catch it."""
+
+
+class Beginning:
+    """A part that is read for a limited time.
+
+    Args:
+        part: Of the data.
+        seconds: Of the wall, after which its iterator raises `EnoughError`.
+    """
+
+    def __init__(self, part: HeldOut, seconds: float) -> None:
+        self.name, self._part, self._seconds = part.name, part, seconds
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches.
+
+        Raises:
+            EnoughError: The time is up.
+        """
+        until = time.monotonic() + self._seconds
+        for batch in self._part:
+            yield batch
+            if time.monotonic() >= until:
+                raise EnoughError
 
 
 def _slices(data: TensorDataset, size: int) -> Iterator[list[torch.Tensor]]:

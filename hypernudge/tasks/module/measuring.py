@@ -251,15 +251,18 @@ class MeasuredTask(GradientTask):
         """Return the user's score of these parameters in evaluation mode."""
         if self._score is None:
             raise NotImplementedError("a ModuleLoss has no score")
+        parts = self._score[1]
+        return self.scored_on(params, parts[split]) if split in parts else float("nan")
+
+    def scored_on(self, params: Params, part: Any) -> float:
+        """Return the user's score of these parameters on a part of the data."""
         assert self._closed is not None, "init comes first"
-        function, parts = self._score
-        if split not in parts:
-            return float("nan")
-        model = self._closed.model
+        assert self._score is not None, "there is one"
+        function, model = self._score[0], self._closed.model
         model.eval()
         try:
             with seeded(forward_seed(self._seed, -1)), torch.no_grad():
-                return float(functional_call(Closed(model, function), params, (parts[split],)))
+                return float(functional_call(Closed(model, function), params, (part,)))
         finally:
             model.train()
 

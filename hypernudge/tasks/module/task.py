@@ -19,7 +19,7 @@ from hypernudge.task import Batch, GradientTask, Split, TrainingState
 from hypernudge.tasks.module import scores
 from hypernudge.tasks.module.checkpoints import Checkpoints, digest
 from hypernudge.tasks.module.devices import device_of
-from hypernudge.tasks.module.held_out import HeldOut
+from hypernudge.tasks.module.held_out import Beginning, EnoughError, HeldOut
 from hypernudge.tasks.module.measuring import Loss, MeasuredTask, Recipe, Score, check_functions
 from hypernudge.tasks.module.mini_batches import MiniBatches
 from hypernudge.tasks.module.schedules import Schedule
@@ -30,6 +30,7 @@ from hypernudge.tasks.module.values import check_values
 from hypernudge.tasks.parallel.devices import Devices
 
 PARTS = ("validation", "test")
+SECONDS_TRIED = 3.0
 DTYPES = {"float32": None, "float64": torch.float64, "bf16": None}
 
 
@@ -158,6 +159,8 @@ class ModuleTask(GradientTask):
         self._described: dict[str, Any] = {"task": name, "precision": precision}
         self._described |= {"optimizer": repr(self.optimizer), "schedule": repr(self.schedule)}
         self._described |= flags
+        self.settings: dict[str, Any] = {"model": model, "loss": loss, "score": score, **flags}
+        self.settings |= {"score_test": "test" in self._held, "devices": devices}
         folder = None if checkpoint_dir is None else Path(checkpoint_dir)
         self._trials = Trials(Checkpoints(folder, keep_checkpoints), resident, self._fresh)
         self._units, self._studies, self._devices = units, 0, devices
@@ -231,6 +234,17 @@ class ModuleTask(GradientTask):
         except Exception:  # the loss raises for this configuration: the cost is that of its discrete values
             at = self.at({n: self.space[n].decode(0.5) if self._continuous(n) else v for n, v in hp.items()})
             return at.step_flops * at.steps_per_unit
+
+    def try_score(self, hp: Mapping[str, Value]) -> None:
+        """Score a fresh model on the validation part, for a few seconds at most: to see whether that raises.
+
+        Raises:
+            Exception: Whatever the user's model or score raises.
+        """
+        at = self.at(hp)
+        params = at.init(0)
+        with contextlib.suppress(EnoughError):
+            at.scored_on(params, Beginning(self._held["validation"], SECONDS_TRIED))
 
     def _check_read(self, hp: Mapping[str, Value]) -> None:
         """Refuse a space with a name that nothing reads; where values are discrete, another may read it."""
