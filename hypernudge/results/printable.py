@@ -50,10 +50,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def abridged(items: Iterable[object], most: int = 10) -> str:
-    """Return items in one line, the first of them where there are many."""
+def abridged(items: Iterable[object], most: int = 10, separator: str = ", ") -> str:
+    """Return items in one line; where there are many the first of them, and how many there are more."""
     shown = [str(item) for item in items]
-    return ", ".join([*shown[:most], *(["..."] if len(shown) > most else [])])
+    more = [f"and {len(shown) - most} more"] if len(shown) > most else []
+    return separator.join([*shown[:most], *more])
 
 
 def one_line(text: str) -> str:

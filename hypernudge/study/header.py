@@ -19,7 +19,7 @@ import torch
 
 from hypernudge.errors import InvalidArgumentError, one_line, shown
 from hypernudge.parameters import Categorical, Integer, Real
-from hypernudge.results.jsonio import plain
+from hypernudge.results.printable import abridged
 from hypernudge.space import HyperParameter, SearchSpace
 from hypernudge.study.events import number, read_number
 
@@ -49,8 +49,10 @@ def describe(value: Any, within: SearchSpace | None = None) -> Any:
         return number(value)
     if isinstance(value, SearchSpace):
         return "the study's" if value == within else describe_space(value)
-    if isinstance(value, torch.Tensor) or type(value).__module__ == "numpy":
-        return hashlib.blake2b(repr(plain(value)).encode(), digest_size=8).hexdigest()
+    if isinstance(value, torch.Tensor):
+        return _of_numbers(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy(), value)
+    if isinstance(value, numpy.ndarray) and not value.dtype.hasobject:
+        return _of_numbers(numpy.ascontiguousarray(value).reshape(-1).view(numpy.uint8), value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = (f for f in dataclasses.fields(value) if f.init and f.compare)
         return {
@@ -70,6 +72,12 @@ def describe(value: Any, within: SearchSpace | None = None) -> Any:
         return {"type": kind.__name__}
     text = _ADDRESS.sub("", repr(value))
     return text if len(text) <= 1000 else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _of_numbers(raw: numpy.ndarray, whole: Any) -> str:
+    """Return a digest of an array or a tensor: of its bytes, type and shape."""
+    about = f"{whole.dtype} {tuple(whole.shape)} ".encode()
+    return hashlib.blake2b(about + raw.tobytes(), digest_size=8).hexdigest()
 
 
 def describe_space(space: SearchSpace) -> list[dict[str, Any]]:
@@ -123,6 +131,8 @@ def header_of(
         options: Further arguments of `tune` that decide what happens.
     """
     about = {name: describe(getattr(task, name)) for name in _OF_A_TASK if hasattr(task, name)}
+    if isinstance(settings := getattr(task, "settings", None), Mapping):
+        about |= describe(settings, task.space)
     described = describe(scheduler, task.space)
     return {
         "event": "study",
@@ -171,10 +181,9 @@ def check_same(folder: object, before: Mapping[str, Any], now: Mapping[str, Any]
         if name.endswith(".type") or not name.startswith(tuple(kinds))
     ]
     if different:
-        more = f", and {len(different) - _LISTED} more" if len(different) > _LISTED else ""
-        listed = one_line("; ".join(different[:_LISTED]))
+        listed = abridged(map(one_line, different), _LISTED, "; ")
         raise InvalidArgumentError(
-            f"study: {folder} was begun with other arguments: {listed}{more}; give those of the study (only "
+            f"study: {folder} was begun with other arguments: {listed}; give those of the study (only "
             f"{' and '.join(GROWS)} may grow), or name another folder"
         )
 

@@ -64,7 +64,7 @@ def supervised(
     kind, extra = _class_for(searched, episodes)
     check_read(searched, kind.reads, rule)
     data = load_dataset(dataset, split_seed, inputs)
-    return kind(
+    task = kind(
         with_label_noise(data, label_noise, label_noise_kind, split_seed),
         network,
         searched,
@@ -75,6 +75,13 @@ def supervised(
         dtype=DTYPES[dtype],
         **extra,
     )
+    task.described = {
+        "inputs": inputs,
+        "split_seed": split_seed,
+        "label_noise": label_noise,
+        "label_noise_kind": label_noise_kind,
+    }
+    return task
 
 
 def check_read(space: SearchSpace, reads: Sequence[str], optimizer: Optimizer) -> None:

@@ -127,6 +127,11 @@ def devices_for(
     return Devices(count, strategy, device, {"name": task, **options, "device": device.type})
 
 
+def seen(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options of data that decide what is read, not from where."""
+    return {name: value for name, value in options.items() if name not in ("folder", "cache")}
+
+
 def options_for(argument: str, load: Callable[..., Any], given: object) -> tuple[str, dict[str, Any]]:
     """Return name and options of data that are described by their name, or by a mapping with it.
 

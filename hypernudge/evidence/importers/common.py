@@ -11,10 +11,11 @@ import pandas as pd
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.importers.naming import Naming, assign
-from hypernudge.evidence.importers.runs import Direction, Run, listed
+from hypernudge.evidence.importers.runs import SHOWN, Direction, Run
 from hypernudge.evidence.loading.csvtext import csv_text
 from hypernudge.evidence.loading.longform_files import CONFIG, SUFFIXES
 from hypernudge.results.files import replacing, write_text
+from hypernudge.results.printable import abridged
 
 Clock = Literal["wall", "count"]
 
@@ -92,7 +93,9 @@ def long_form(
         for name in names:
             frame[CONFIG + name] = [_cell(config.get(name, "")) for config in tried]
     if missed:
-        notes.append(f"{len(missed)} cells have no finite score and stay, as misses: {listed(missed)}")
+        notes.append(
+            f"{len(missed)} cells have no finite score and stay, as misses: {abridged(missed, SHOWN)}"
+        )
     unscored = sum(run.unscored for run in kept)
     dropped = f"; {unscored} trials without a score left out" if unscored else ""
     smaller = "; smaller is better: compare with --minimise" if directions == {"minimise"} else ""

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.evidence.importers.runs import Run, listed
+from hypernudge.evidence.importers.runs import SHOWN, Run
 from hypernudge.evidence.loading.wording import is_text, whole_number_remedy
+from hypernudge.results.printable import abridged
 
 # What tools call the three parts of a cell, beside our own names.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -108,7 +109,7 @@ def assign(runs: Iterable[Run], naming: Naming) -> tuple[dict[Cell, list[Run]], 
             unseeded.setdefault((task, variation, _scheduler(run)), []).append(run)
         else:
             cells.setdefault((task, variation, seed, _scheduler(run)), []).append(run)
-    notes = [f"{len(names)} runs left out, {why}: {listed(names)}" for why, names in absent.items()]
+    notes = [f"{len(names)} runs left out, {why}: {abridged(names, SHOWN)}" for why, names in absent.items()]
     notes += _merged(cells)
     for (task, variation, scheduler), members in unseeded.items():
         seeded = [cell[2] for cell in cells if (cell[0], cell[1], cell[3]) == (task, variation, scheduler)]
@@ -130,7 +131,7 @@ def _merged(cells: Mapping[Cell, list[Run]]) -> list[str]:
     for (task, variation, seed, scheduler), members in several.items():
         named = [run for run in members if "seed" not in _said(run)]
         title = _title(task, variation, scheduler, seed)
-        shown = listed([f"{run.name!r}" + (f" ({run.mark})" if run.mark else "") for run in members])
+        shown = abridged([f"{run.name!r}" + (f" ({run.mark})" if run.mark else "") for run in members], SHOWN)
         # Paths are long, and what tells runs apart must not be cut short.
         if named or any(run.whole for run in members):
             raise InvalidArgumentError(
@@ -141,7 +142,7 @@ def _merged(cells: Mapping[Cell, list[Run]]) -> list[str]:
     if not several:
         return []
     (task, variation, seed, scheduler), members = next(iter(several.items()))
-    example = f"{_title(task, variation, scheduler, seed)}: {listed([run.name for run in members], 3)}"
+    example = f"{_title(task, variation, scheduler, seed)}: {abridged([run.name for run in members], 3)}"
     return [f"{len(several)} cells have several runs each, taken as trials of one tuning run ({example})"]
 
 

@@ -16,7 +16,7 @@ Direction = Literal["maximise", "minimise", "unknown"]
 COUNT = "count"
 """The clock that counts scores: what a tool says of time is not needed then, and not checked."""
 
-_SHOWN = 5
+SHOWN = 5  # names in a message
 _IDLE_SECONDS, _IDLE_SHARE = 60.0, 0.1  # what is worth a note
 
 
@@ -172,12 +172,6 @@ def parse_json(text: str, where: str, remedy: str) -> Any:
 def line(error: BaseException) -> str:
     """What an error of another library says, on one line."""
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def listed(names: Sequence[object], shown: int = _SHOWN) -> str:
-    """The first few of many names, and how many there are more."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(str, names[:shown])) + more
 
 
 def forward(times: Sequence[float], where: str, clock: str, remedy: str, *, strict: bool) -> list[float]:

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from hypernudge.errors import require
 from hypernudge.evidence.importers.naming import ALIASES
-from hypernudge.evidence.importers.runs import COUNT, Run, Score, forward, listed, pick_metric
+from hypernudge.evidence.importers.runs import COUNT, SHOWN, Run, Score, forward, pick_metric
 from hypernudge.evidence.importers.wandb_offline import offline_runs
 from hypernudge.evidence.importers.wandb_tables import Table, is_empty, read_table
+from hypernudge.results.printable import abridged
 
 _CLOCKS = ("_runtime", "_timestamp", "Relative Time (Process)", "Relative Time (Wall)", "Wall Time")
 _SINCE_EPOCH = ("_timestamp", "Wall Time")
@@ -94,7 +95,7 @@ def read(source: str, metric: str | None = None, clock: str = "wall") -> Iterato
     if histories:
         named = None if clock in ("wall", COUNT) else clock
         every = {name for history in histories for name in history.table.names}
-        rule = f"must be a logged value, such as {listed(sorted(every))}"
+        rule = f"must be a logged value, such as {abridged(sorted(every), SHOWN)}"
         require(named is None or named in every, "--time", rule, named, "choose one of them")
         # One that is there is taken, though every value of it be NaN.
         name = (

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hypernudge.errors import require, unknown_name
+from hypernudge.results.printable import abridged
 
 GROUPS = ("engine", "launcher", "scheduler", "task", "warm_start")
 FILES = ("smoke_test.yaml", "full_experiment.yaml", "template.yaml")
@@ -65,8 +66,7 @@ def copy_shipped(folder: Path) -> list[Path]:
     free = folder.is_dir() or not (folder.exists() or folder.is_symlink())
     require(free, "DIR", "must be a folder, or absent", str(folder), "choose another")
     taken = [path.as_posix() for path in files if (folder / path).exists() or (folder / path).is_symlink()]
-    shown = ", ".join(taken[:3]) + (f" and {len(taken) - 3} more" if len(taken) > 3 else "")
-    rule = f"must hold no file that would be written over (it has {shown})"
+    rule = f"must hold no file that would be written over (it has {abridged(taken, 3)})"
     require(not taken, "DIR", rule, str(folder), "choose another folder, or move them")
     root = shipped_root()
     for path in files:

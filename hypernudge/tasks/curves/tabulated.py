@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -147,6 +148,11 @@ class Tabulated:
         self.space: SearchSpace = self.table
         self.valid = valid
         self.test = test if test.ndim else np.full_like(valid, math.nan)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores: the table."""
+        return {"curves": [self.table.units, self.valid, self.test]}
 
     @property
     def max_units(self) -> int:

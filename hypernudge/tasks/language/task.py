@@ -16,7 +16,7 @@ from hypernudge.task import Split
 from hypernudge.tasks.language.data import TokenPart, load_text
 from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.module.task import ModuleTask
-from hypernudge.tasks.named import NamedParts, devices_for, options_for
+from hypernudge.tasks.named import NamedParts, devices_for, options_for, seen
 from hypernudge.tasks.networks.losses import cross_entropy
 
 SCORED = 8192  # tokens of a batch that is scored, at least one window
@@ -153,6 +153,8 @@ class LanguageModel(ModuleTask):
             devices=devices_for(devices, strategy, place, "language_model", given),
         )
         self.family, self.data_source, self._parts = name, text.source, text.parts
+        self.settings |= {"model": plan.model, "length": length, "devices": [devices, strategy]}
+        self.settings |= {"dataset": seen(options), "data": text.source}
 
     def reported(self, score: float, split: Split) -> dict[str, float]:
         """Return what a score on a split is in numbers that do not depend on the tokens."""

@@ -82,6 +82,11 @@ class EpisodicTask(RegularisedTask):
         plain = self.optimizer == SGD()
         require(plain, "episodes", "need the optimizer 'sgd', decay coupled", self.optimizer, "leave it out")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores, the episodes included."""
+        return {**super().settings, "episodes": self.episodes}
+
     def start(self, seed: int) -> EpisodicState:
         """Return the state of an untrained trial."""
         return EpisodicState(self.init(seed), {}, seed)

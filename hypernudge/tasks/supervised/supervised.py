@@ -97,6 +97,13 @@ class SupervisedTask(GradientTask):
         self._apply = as_function(self.network)
         self._epochs: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
         self._batched: dict[tuple[torch.device, frozenset[str]], BatchedTask | None] = {}
+        self.described: dict[str, Any] = {}  # by whoever read the data
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides the scores besides the attributes of every task."""
+        data = [part[split] for part in (self.dataset.x, self.dataset.y) for split in sorted(part)]
+        return {"model": self._model, "dtype": str(self.dtype), "data": data, **self.described}
 
     def init(self, seed: int) -> Params:
         """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""

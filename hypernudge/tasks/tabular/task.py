@@ -127,6 +127,15 @@ class XGBoostTask:
         self._boosters = Boosters(
             self._parts["train"], described, self.parameters, rounds_per_unit, checkpoints, resident
         )
+        self.settings = {
+            "problem": self.problem,
+            "data": [part[split] for part in (self.table.x, self.table.y) for split in sorted(part)],
+            "rounds_per_unit": rounds_per_unit,
+            "split_seed": split_seed,
+            "rows": rows,
+            "max_bin": max_bin,
+            "threads": threads,
+        }
         self._studies = 0
         self._bins = sum(
             min(max_bin, len(np.unique(column))) for column in self.table.x["train"].T

@@ -16,7 +16,7 @@ from hypernudge.optimizers import setting
 from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.module.scores import accuracy
 from hypernudge.tasks.module.task import ModuleTask
-from hypernudge.tasks.named import NamedParts, devices_for, options_for
+from hypernudge.tasks.named import NamedParts, devices_for, options_for, seen
 from hypernudge.tasks.networks.losses import cross_entropy
 from hypernudge.tasks.vision.augment import Augmentation, standardised
 from hypernudge.tasks.vision.images import ImageData, ImagePart, load_images
@@ -166,6 +166,8 @@ class ImageClassification(ModuleTask):
             devices=devices_for(devices, strategy, place, "image_classification", given),
         )
         self.family, self.data_source = name, data.source
+        self.settings |= {"model": plan.model, "augmentation": drawn, "devices": [devices, strategy]}
+        self.settings |= {"dataset": seen(options), "data": data.source}
 
 
 class _Images:
