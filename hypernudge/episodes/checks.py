@@ -8,14 +8,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, shown
+from hypernudge.errors import InvalidArgumentError, require, shown
 
 SEED_LIMIT = 1 << 63
 
 
 def refuse(name: str, rule: str, value: object, remedy: str) -> NoReturn:
-    """Raise the one-line error: `name rule, but got value; remedy`."""
-    raise InvalidArgumentError(f"{name} {rule}, but got {shown(value)}; {remedy}.")
+    """Raise the one-line error of `hypernudge.errors.require`."""
+    require(False, name, rule, value, remedy)
+    raise AssertionError  # for the type checker
 
 
 def choice(name: str, value: str, allowed: Sequence[str]) -> str:
@@ -241,7 +242,7 @@ def state(value: Any, keys: Iterable[str], name: str) -> dict[str, Any]:
     expected = set(keys)
     for rule, found in (("lacks", expected - set(value)), ("has unknown", set(value) - expected)):
         if found:
-            raise InvalidArgumentError(f"{name} {rule} {shown(sorted(map(str, found)))}; {remedy}.")
+            raise InvalidArgumentError(f"{name}: {rule} {shown(sorted(map(str, found)))}; {remedy}")
     return dict(value)
 
 

@@ -283,7 +283,7 @@ class EpisodicScheduler:
             self._replace(own)
             what = " ".join(f"{type(error).__name__}: {error}".split())
             raise InvalidArgumentError(
-                f"state is damaged ({what}); nothing was changed: load what state_dict() returned."
+                f"state: is damaged ({what}); nothing was changed: load what state_dict() returned"
             ) from error
 
     def _replace(self, state: dict[str, Any]) -> None:

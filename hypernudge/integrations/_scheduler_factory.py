@@ -36,8 +36,8 @@ class SchedulerFactory:
     ) -> None:
         if controller is not None and not callable(controller):
             raise TypeError(
-                f"controller must be a callable that builds one, but got {type(controller).__name__}; "
-                "pass the class, or functools.partial(Alignment, initial_multiplier=1.0)."
+                f"controller: must be a callable that builds one, but got {type(controller).__name__}; "
+                "pass the class, or functools.partial(Alignment, initial_multiplier=1.0)"
             )
         own = [name for name in inspect.signature(EpisodicScheduler.__init__).parameters if name not in GIVEN]
         bandit_options = {name: value for name, value in options.items() if name not in own}

@@ -76,8 +76,8 @@ class EpisodesCallback(Callback):
         self._detach()
         if saved and len(saved) != len(trainer.optimizers):
             raise InvalidArgumentError(
-                f"checkpoint must hold as many schedulers of episodes as there are optimizers "
-                f"({len(trainer.optimizers)}), but got {len(saved)}; resume with the module that wrote it."
+                f"checkpoint: must hold as many schedulers of episodes as there are optimizers "
+                f"({len(trainer.optimizers)}), but got {len(saved)}; resume with the module that wrote it"
             )
         if self._resuming and not saved:
             warnings.warn(

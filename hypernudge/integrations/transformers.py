@@ -127,8 +127,8 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         del state, control, kwargs
         if getattr(args, "restore_callback_states_from_checkpoint", False):
             raise InvalidArgumentError(
-                "restore_callback_states_from_checkpoint must be False with episodes, because it builds "
-                "callbacks anew without their axes, but got True; leave it out, episodes resume without it."
+                "restore_callback_states_from_checkpoint: must be False with episodes, because it builds "
+                "callbacks anew without their axes, but got True; leave it out, episodes resume without it"
             )
 
     def _resume(self, scheduler: EpisodicScheduler, state: TrainerState) -> None:
@@ -202,7 +202,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
             )
             raise RuntimeError(
                 f"no training loss was seen in the model's output, the trainer computes it itself ({where}); "
-                "call callback.watch(trainer) before trainer.train()."
+                "call callback.watch(trainer) before trainer.train()"
             )
         self.scheduler.observe(total if self._parts or count == 1 else total / count)
 

@@ -89,12 +89,12 @@ def test_a_folder_without_a_state_or_with_a_stranger_s_is_refused(tmp_path):
     episodes = attach(stack[0], stack[2], criterion)
     with pytest.raises(RuntimeError, match="Number of custom checkpoints"):
         stack[0].load_state(str(tmp_path / "bare"))
-    with pytest.raises(ValueError, match="state must come from state_dict"):
+    with pytest.raises(ValueError, match="state: must come from state_dict"):
         stack[0].load_state(str(tmp_path / "strange"))
     with pytest.raises(ValueError, match="saved under other settings"):
         stack[0].load_state(str(tmp_path / "other"))
     assert episodes.step_count == 0
-    with pytest.raises(ValueError, match="accelerator must have"):
+    with pytest.raises(ValueError, match="accelerator: must have"):
         attach(3, stack[2], criterion)
 
 

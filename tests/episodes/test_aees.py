@@ -56,7 +56,7 @@ def test_wrong_order_of_calls_is_named_and_harmless():
     aees, problem = front()
     with pytest.raises(RuntimeError, match=r"step_end\(\) called without step_start"):
         aees.step_end(1.0)
-    with pytest.raises(ValueError, match="step must be at least 0"):
+    with pytest.raises(ValueError, match="step: must be at least 0"):
         aees.step_start(-1)
     aees.step_start(0)
     with pytest.raises(RuntimeError, match=r"step_start\(\) called twice"):
@@ -92,14 +92,14 @@ def test_a_loss_without_logarithm_is_refused_before_the_update():
     one_step(aees, problem, 0)
     one_step(aees, problem, 1)
     before = problem.parameters()
-    with pytest.raises(ValueError, match="loss must stay positive"):
+    with pytest.raises(ValueError, match="loss: must stay positive"):
         one_step(aees, problem, 2, loss=-1.0)
     assert same(before, problem.parameters())
     for step in range(3, 6):  # the episode was dropped, a new one begins
         one_step(aees, problem, step)
     assert aees.get_logs()["episode_start_steps"] == [3]
     one_step(aees, problem, 6, loss=-2.0)
-    with pytest.raises(ValueError, match="loss must stay positive"):
+    with pytest.raises(ValueError, match="loss: must stay positive"):
         aees.finalize()
     aees.finalize()
     assert len(aees.get_logs()["episode_rewards"]) == 1
@@ -164,7 +164,7 @@ def test_without_compat_the_front_is_the_same_but_streams_are_independent():
         gradients.append([parameter.grad.clone() for parameter in parameters])
     assert torch.equal(gradients[0][0], torch.randn(64, generator=torch.Generator().manual_seed(3)))
     assert not torch.equal(gradients[0][0], gradients[1][0])
-    with pytest.raises(ValueError, match="compat must be"):
+    with pytest.raises(ValueError, match="compat: must be"):
         AEES(optimizer, compat="x")
     aees, problem = front(compat=None, control_mode="random", noise_candidates=(0.0, 0.1))
     for step in range(30):

@@ -129,17 +129,17 @@ def test_the_base_rate_is_untouched_between_steps():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"up": 1.0}, "up must be above 1"),
-        ({"down": 1.0}, r"down must lie in \(0, 1\)"),
-        ({"low": 2.0, "high": 1.0}, "low must be above 0 and at most high"),
-        ({"z_up": 0.0}, "z_up must be above 0"),
-        ({"z_at_base": 3.0}, "z_at_base must be two thresholds or None"),
-        ({"z_at_base": (3.0, 0.0)}, "z_at_base must be above 0"),
-        ({"samples": 0}, "samples must be at least 1"),
-        ({"samples": 4}, "min_samples must be at most samples, warmup_samples and base_samples"),
-        ({"every": 0}, "every must be at least 1"),
-        ({"coordinates": 0}, "coordinates must be at least 1"),
-        ({"lag": -1}, "lag must be at least 0"),
+        ({"up": 1.0}, "up: must be above 1"),
+        ({"down": 1.0}, r"down: must lie in \(0, 1\)"),
+        ({"low": 2.0, "high": 1.0}, "low: must be above 0 and at most high"),
+        ({"z_up": 0.0}, "z_up: must be above 0"),
+        ({"z_at_base": 3.0}, "z_at_base: must be two thresholds or None"),
+        ({"z_at_base": (3.0, 0.0)}, "z_at_base: must be above 0"),
+        ({"samples": 0}, "samples: must be at least 1"),
+        ({"samples": 4}, "min_samples: must be at most samples, warmup_samples and base_samples"),
+        ({"every": 0}, "every: must be at least 1"),
+        ({"coordinates": 0}, "coordinates: must be at least 1"),
+        ({"lag": -1}, "lag: must be at least 0"),
     ],
 )
 def test_wrong_arguments_are_named(wrong, message):
@@ -168,7 +168,7 @@ def test_without_axes_the_scheduler_aligns_and_needs_no_loss():
             backward(model, batch)
             optimizer.step()
     assert len({record.selection.values for record in episodes.records}) > 1
-    with pytest.raises(ValueError, match="controller decides alone; drop"):
+    with pytest.raises(ValueError, match="controller: decides alone, but got"):
         EpisodicScheduler(optimizer, controller=Alignment(), episode_length=3)
     # Two schedulers without a seed may share a checkpoint: what is probed does not depend on the seed drawn.
     again = EpisodicScheduler(optimizer)

@@ -219,7 +219,7 @@ def test_bad_values_are_refused_in_one_line_with_a_remedy(part):
 )
 @pytest.mark.parametrize("front", [EpisodicScheduler, AEES])
 def test_what_is_no_optimizer_is_refused(front, value):
-    with pytest.raises(TypeError, match=r"^optimizer must be .*; pass the optimizer that updates") as e:
+    with pytest.raises(TypeError, match=r"^optimizer: must be .*; pass the optimizer that updates") as e:
         front(value)
     assert "\n" not in str(e.value)
 
@@ -250,7 +250,7 @@ def test_an_optimizer_that_finds_its_own_rate_is_refused_at_construction():
         lambda: AEES(own, lr_candidates=(0.5, 2.0)),
     )
     for build in builders:
-        with pytest.raises(ValueError, match=r"SGD must have a number as 'lr'.*got None; set a rate"):
+        with pytest.raises(ValueError, match=r"SGD: must have a number as 'lr'.*got None; set a rate"):
             build()
     for bad in ("0.1", math.nan, torch.ones(2)):
         own.param_groups[0]["lr"] = bad
@@ -265,7 +265,7 @@ def test_an_optimizer_that_finds_its_own_rate_is_refused_at_construction():
 def test_adafactor_of_transformers():
     transformers = pytest.importorskip("transformers", reason="the extra `trainers` is not installed")
     problem = Problem()
-    with pytest.raises(ValueError, match=r"Adafactor must have a number as 'lr'.*relative_step=False"):
+    with pytest.raises(ValueError, match=r"Adafactor: must have a number as 'lr'.*relative_step=False"):
         EpisodicScheduler(transformers.Adafactor(problem.model.parameters(), lr=None))
     own = transformers.Adafactor(
         problem.model.parameters(), lr=1e-3, relative_step=False, scale_parameter=False
@@ -346,5 +346,5 @@ def test_a_number_may_come_in_an_array_without_dimensions(kind):
     ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_number_is_refused(value):
-    with pytest.raises(ValueError, match=r"^rate must "):
+    with pytest.raises(ValueError, match=r"^rate: must "):
         number("rate", value)

@@ -63,9 +63,9 @@ class TestLaws:
         bandit = factory(3, seed=1)
         play(bandit, random.Random(0), 5)
         before = bandit.state_dict()
-        with pytest.raises(ValueError, match="arm must lie in range"):
+        with pytest.raises(ValueError, match="arm: must lie in range"):
             bandit.update(3, 0.0)
-        with pytest.raises(ValueError, match="reward must be finite"):
+        with pytest.raises(ValueError, match="reward: must be finite"):
             bandit.update(0, math.nan)
         assert bandit.state_dict() == before
 
@@ -78,7 +78,7 @@ class TestLaws:
 
     def test_one_arm_is_enough_and_none_is_not(self, factory):
         assert factory(1, seed=0).select() == 0
-        with pytest.raises(ValueError, match="n_arms must be at least 1"):
+        with pytest.raises(ValueError, match="n_arms: must be at least 1"):
             factory(0, seed=0)
 
     def test_survives_extreme_rewards(self, factory):
@@ -133,7 +133,7 @@ def test_bucketed_needs_a_known_context():
     bandit = BucketedUCB(2, buckets=("a",), seed=0)
     with pytest.raises(RuntimeError, match="set_context"):
         bandit.select()
-    with pytest.raises(ValueError, match="bucket must be one of 'a'"):
+    with pytest.raises(ValueError, match="bucket: must be one of 'a'"):
         bandit.set_context("x")
 
 
@@ -143,5 +143,5 @@ def test_exp3_probabilities_sum_to_one_and_keep_the_floor():
         bandit.update(0, 1.0)
     assert sum(bandit.probabilities()) == pytest.approx(1.0)
     assert min(bandit.probabilities()) >= 0.2 / 3
-    with pytest.raises(ValueError, match="low must be below high"):
+    with pytest.raises(ValueError, match="low: must be below high"):
         Exp3(2, low=1.0, high=1.0)

@@ -317,9 +317,9 @@ def test_what_is_no_state_is_refused(bad):
 def test_a_key_that_lacks_or_is_unknown_is_named():
     good = trained().state_dict()
     for key in good.keys() - {"format"}:
-        with pytest.raises(ValueError, match=rf"state lacks \['{key}'\]; load what"):
+        with pytest.raises(ValueError, match=rf"state: lacks \['{key}'\]; load what"):
             trained().load_state_dict({name: part for name, part in good.items() if name != key})
-    with pytest.raises(ValueError, match=r"state has unknown \['extra'\]; load what"):
+    with pytest.raises(ValueError, match=r"state: has unknown \['extra'\]; load what"):
         trained().load_state_dict({**good, "extra": 1})
 
 

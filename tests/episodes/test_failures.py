@@ -106,23 +106,23 @@ def test_wrappers_are_unwrapped_and_strangers_refused():
 
     optimizer = sgd(Problem())
     assert EpisodicScheduler(Wrapper(Wrapper(optimizer)), LearningRate([1.0])).optimizer is optimizer
-    with pytest.raises(TypeError, match=r"optimizer must be a torch\.optim\.Optimizer"):
+    with pytest.raises(TypeError, match=r"optimizer: must be a torch\.optim\.Optimizer"):
         EpisodicScheduler(object(), LearningRate([1.0]))
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda o: EpisodicScheduler(o, episode_length=5), "axes must not be empty"),
-        (lambda o: EpisodicScheduler(o, LearningRate([])), "lr_candidates must not be empty"),
-        (lambda o: EpisodicScheduler(o, LearningRate([0.0])), "lr_candidates must all be above 0"),
-        (lambda o: EpisodicScheduler(o, GradientNoise([-1.0])), "noise_candidates must all be 0 or above"),
+        (lambda o: EpisodicScheduler(o, episode_length=5), "axes: must not be empty"),
+        (lambda o: EpisodicScheduler(o, LearningRate([])), "lr_candidates: must not be empty"),
+        (lambda o: EpisodicScheduler(o, LearningRate([0.0])), "lr_candidates: must all be above 0"),
+        (lambda o: EpisodicScheduler(o, GradientNoise([-1.0])), "noise_candidates: must all be 0 or above"),
         (lambda o: EpisodicScheduler(o, WeightDecay([1.0])), "weight_decay above 0"),
         (lambda o: EpisodicScheduler(o, Momentum([1.0])), "neither betas nor a momentum"),
         (lambda o: EpisodicScheduler(o, LearningRate([1.0]), LearningRate([1.0])), "different names"),
-        (lambda o: EpisodicScheduler(o, LearningRate([1.0]), episode_length=0), "episode_length must be"),
-        (lambda o: EpisodicScheduler(o, LearningRate([1.0]), non_finite="x"), "non_finite must be one of"),
-        (lambda o: CustomAxis("", [1.0], print, print), "name must not be empty"),
+        (lambda o: EpisodicScheduler(o, LearningRate([1.0]), episode_length=0), "episode_length: must be"),
+        (lambda o: EpisodicScheduler(o, LearningRate([1.0]), non_finite="x"), "non_finite: must be one of"),
+        (lambda o: CustomAxis("", [1.0], print, print), "name: must not be empty"),
         (lambda o: CustomAxis("a", [], print, print), "must not be empty"),
         (lambda o: CustomAxis("a", [math.inf], print, print), "must be finite"),
     ],
@@ -136,7 +136,7 @@ def test_losses_must_be_scalar_and_present():
     problem = Problem()
     optimizer = sgd(problem)
     episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 2.0]))
-    with pytest.raises(ValueError, match=r"loss must be a scalar, but has shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"loss: must be a scalar, but has shape \(3,\)"):
         episodes.observe(torch.ones(3))
     problem.loss(0).backward()
     before = problem.parameters()

@@ -15,7 +15,7 @@ from tests.episodes.trainers import AXES, Digits, forget_episodes, hf_trainer, l
 def test_a_controller_instance_is_refused():
     from hypernudge.integrations._scheduler_factory import SchedulerFactory
 
-    with pytest.raises(TypeError, match="controller must be a callable"):
+    with pytest.raises(TypeError, match="controller: must be a callable"):
         SchedulerFactory((), Alignment(), {})
 
 

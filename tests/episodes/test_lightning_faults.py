@@ -175,7 +175,7 @@ def test_a_state_that_an_evaluation_read_is_not_taken_for_the_next_training_s(tm
 
 
 def test_a_state_of_other_settings_or_optimizers_is_refused(tmp_path, cut):
-    with pytest.raises(ValueError, match=r"state was saved under other settings.*episode_length"):
+    with pytest.raises(ValueError, match=r"state: was saved under other settings.*episode_length"):
         lightning_fit(tmp_path, callback(episode_length=7), epochs=3, resume=cut)
     saved = torch.load(cut, weights_only=True)
     saved["callbacks"]["EpisodesCallback"]["schedulers"] *= 2
@@ -183,19 +183,19 @@ def test_a_state_of_other_settings_or_optimizers_is_refused(tmp_path, cut):
     with pytest.raises(ValueError, match=r"as many schedulers of episodes as there are optimizers \(1\)"):
         lightning_fit(tmp_path, callback(), epochs=3, resume=cut)
     own = callback()
-    with pytest.raises(ValueError, match=r"state of EpisodesCallback lacks \['schedulers'\]"):
+    with pytest.raises(ValueError, match=r"state of EpisodesCallback: lacks \['schedulers'\]"):
         own.load_state_dict({"other": []})
 
 
 @pytest.mark.parametrize(
     ("axes", "options", "message"),
     [
-        (("lr",), {}, "axes must be axes, not names"),
-        (AXES, {"episode_length": 0}, "episode_length must be at least 1"),
-        (AXES, {"seed": "x"}, "seed must be None or a whole number"),
+        (("lr",), {}, "axes: must be axes, not names"),
+        (AXES, {"episode_length": 0}, "episode_length: must be at least 1"),
+        (AXES, {"seed": "x"}, "seed: must be None or a whole number"),
         (AXES, {"episode_lenght": 3}, "did you mean 'episode_length'"),
-        (AXES, {"update_norm": "yes"}, "update_norm must be True or False"),
-        ((), {"seed": math.nan}, "seed must be None or a whole number"),
+        (AXES, {"update_norm": "yes"}, "update_norm: must be True or False"),
+        ((), {"seed": math.nan}, "seed: must be None or a whole number"),
     ],
 )
 def test_wrong_arguments_are_refused_before_there_is_a_trainer(axes, options, message):

@@ -117,6 +117,6 @@ def test_noise_serves_several_schedulers_and_each_draws_its_own():
 def test_an_unknown_phase_is_refused():
     axis = Clip([0.1])
     axis.phase = "gradient"
-    match = "phase of axis 'clip' must be one of 'episode', 'step', 'gradients'.*pass 'gradients'"
+    match = "phase of axis 'clip': must be one of 'episode', 'step', 'gradients'.*pass 'gradients'"
     with pytest.raises(ValueError, match=match):
         EpisodicScheduler(sgd(Problem()), axis)

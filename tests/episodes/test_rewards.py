@@ -25,9 +25,9 @@ def test_one_loss_earns_nothing_and_clipping_holds():
 
 
 def test_losses_without_logarithm_are_refused():
-    with pytest.raises(ValueError, match="loss must stay positive"):
+    with pytest.raises(ValueError, match="loss: must stay positive"):
         EmaLogReward(smoothing=1.0)([1.0, -1.0])
-    with pytest.raises(ValueError, match="loss must stay positive"):
+    with pytest.raises(ValueError, match="loss: must stay positive"):
         EmaLogReward()([0.0 - 1e-8])
 
 
@@ -83,13 +83,13 @@ def test_trend_buckets(history, bucket):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: EmaLogReward(epsilon=0), "epsilon must be above 0"),
-        (lambda: EmaLogReward(instability_weight=-1), "instability_weight must be 0 or above"),
-        (lambda: EmaLogReward(clip_min=2.0), "clip_min must be at most clip_max"),
-        (lambda: EmaLogReward(smoothing=0), r"smoothing must lie in \(0, 1\]"),
-        (lambda: StandardisedReward(EmaLogReward(), memory=1), "memory must be above 1 episode"),
-        (lambda: TrendContext(0), "window must be at least 1"),
-        (lambda: TrendContext(3, -1.0), "epsilon must be 0 or above"),
+        (lambda: EmaLogReward(epsilon=0), "epsilon: must be above 0"),
+        (lambda: EmaLogReward(instability_weight=-1), "instability_weight: must be 0 or above"),
+        (lambda: EmaLogReward(clip_min=2.0), "clip_min: must be at most clip_max"),
+        (lambda: EmaLogReward(smoothing=0), r"smoothing: must lie in \(0, 1\]"),
+        (lambda: StandardisedReward(EmaLogReward(), memory=1), "memory: must be above 1 episode"),
+        (lambda: TrendContext(0), "window: must be at least 1"),
+        (lambda: TrendContext(3, -1.0), "epsilon: must be 0 or above"),
     ],
 )
 def test_wrong_arguments_are_named(build, message):

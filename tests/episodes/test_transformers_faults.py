@@ -115,7 +115,7 @@ def test_two_callbacks_of_different_axes_resume_each_its_own(tmp_path):
 
 def test_restored_callbacks_are_refused_where_they_would_lose_their_axes(tmp_path):
     with pytest.raises(
-        ValueError, match="restore_callback_states_from_checkpoint must be False with episodes"
+        ValueError, match="restore_callback_states_from_checkpoint: must be False with episodes"
     ):
         hf_trainer(tmp_path, callback(), restore_callback_states_from_checkpoint=True)
 
@@ -260,7 +260,7 @@ def test_the_recorded_loss_is_the_step_s_whatever_is_accumulated(tmp_path, watch
 
 
 def test_only_a_trainer_is_watched():
-    with pytest.raises(ValueError, match="trainer must have accelerator"):
+    with pytest.raises(ValueError, match="trainer: must have accelerator"):
         callback().watch(3)
 
 

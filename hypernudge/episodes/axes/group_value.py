@@ -31,8 +31,8 @@ class WeightDecay(ParamGroupAxis):
         """
         if not any(group.get("weight_decay") for group in optimizer.param_groups):
             raise InvalidArgumentError(
-                f"optimizer {type(optimizer).__name__} has no parameter group with a weight_decay above 0, "
-                "so multiplying it does nothing; set one or drop the WeightDecay axis."
+                "optimizer: must have a parameter group with a weight_decay above 0, to be multiplied, but "
+                f"got {type(optimizer).__name__} without one; set one, or drop the WeightDecay axis"
             )
         for index, group in enumerate(optimizer.param_groups):
             decay = group.get("weight_decay")
@@ -74,8 +74,8 @@ class Momentum(ParamGroupAxis):
         """
         if not any("betas" in group or group.get("momentum") for group in optimizer.param_groups):
             raise InvalidArgumentError(
-                f"optimizer {type(optimizer).__name__} has neither betas nor a momentum above 0 in any "
-                "parameter group; set momentum or drop the Momentum axis."
+                f"optimizer: must have a momentum, but got {type(optimizer).__name__} with neither betas nor "
+                "a momentum above 0 in any parameter group; set momentum, or drop the Momentum axis"
             )
         for index, group in enumerate(optimizer.param_groups):
             if "betas" in group:

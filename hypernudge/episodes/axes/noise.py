@@ -67,7 +67,7 @@ class GradientNoise:
             RuntimeError: No scheduler has given it a source.
         """
         if self._source is None:
-            raise RuntimeError("gradient noise has no source; pass the axis to EpisodicScheduler.")
+            raise RuntimeError("gradient noise has no source; pass the axis to EpisodicScheduler")
         self._source.add(optimizer, value)
 
     def undo(self, optimizer: Optimizer, token: Any) -> None:

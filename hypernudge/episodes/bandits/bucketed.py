@@ -116,5 +116,5 @@ class BucketedUCB:
 
     def _current(self) -> DiscountedUCB:
         if self._active is None:
-            raise RuntimeError("No context is active; call set_context(bucket) before select or update.")
+            raise RuntimeError("No context is active; call set_context(bucket) before select or update")
         return self._local[self._active]

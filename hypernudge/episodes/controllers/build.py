@@ -53,7 +53,9 @@ def controller_of(
         check_axis(axis)
     if controller is not None and (axes or options):
         extra = [*(axis.name for axis in axes), *options]
-        raise InvalidArgumentError(f"controller decides alone; drop {extra} or set them on the controller.")
+        raise InvalidArgumentError(
+            f"controller: decides alone, but got {extra} besides; drop them, or set them on the controller"
+        )
     if controller is None and (axes or options):
         return bandit_controller(axes, seed=seed, **options)
     if controller is None:
@@ -109,12 +111,12 @@ def bandit_controller(
     """
     if not axes:
         raise InvalidArgumentError(
-            "axes must not be empty; pass at least one axis, for example LearningRate([0.5, 1, 2])."
+            "axes: must not be empty, but got none; pass at least one, for example LearningRate([0.5, 1, 2])"
         )
     names = [axis.name for axis in axes]
     if len(set(names)) < len(names):
         raise InvalidArgumentError(
-            f"axes must have different names, but got {names}; join their candidates in one axis."
+            f"axes: must have different names, but got {names}; join their candidates in one axis"
         )
     if bandit is not None:
         checks.function(

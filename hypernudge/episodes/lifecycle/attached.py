@@ -30,8 +30,8 @@ def touched(axes: Sequence[Axis], optimizer: Optimizer) -> frozenset[str]:
         for name in sorted({axis.name, *keys}):
             if name in found:
                 raise InvalidArgumentError(
-                    f"axes must not change the same, but {found[name]!r} and {axis.name!r} both change "
-                    f"{name!r}; drop one, or join their candidates in one axis."
+                    f"axes: must not change the same, but {found[name]!r} and {axis.name!r} both change "
+                    f"{name!r}; drop one, or join their candidates in one axis"
                 )
             found[name] = axis.name
     return frozenset(found)

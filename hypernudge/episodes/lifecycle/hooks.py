@@ -49,8 +49,8 @@ def unwrap(optimizer: Any) -> Optimizer:
         inner = getattr(inner, "optimizer", None)
     what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else type(optimizer).__name__
     raise TypeError(
-        f"optimizer must be a torch.optim.Optimizer or wrap one as `.optimizer`, "
-        f"but got {what}; pass the optimizer that updates the parameters."
+        f"optimizer: must be a torch.optim.Optimizer or wrap one as `.optimizer`, "
+        f"but got {what}; pass the optimizer that updates the parameters"
     )
 
 

@@ -175,7 +175,7 @@ class EpisodeLifecycle:
         if self.detached:
             raise RuntimeError(
                 "this scheduler of episodes was detached, or replaced by a later one on the same optimizer; "
-                "use the later one or construct a new one."
+                "use the later one or construct a new one"
             )
 
     def begin(self, start_step: int | None = None) -> Selection:
@@ -308,7 +308,7 @@ class EpisodeLifecycle:
         if self.controller.uses_loss and not self.losses.pending:
             raise RuntimeError(
                 "no loss was observed before optimizer.step(); call observe(loss) after the forward pass "
-                "or construct the scheduler with criterion=."
+                "or construct the scheduler with criterion="
             )
 
     def _use_gradients(self) -> None:

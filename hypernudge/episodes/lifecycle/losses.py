@@ -22,7 +22,7 @@ def check_scalar(loss: Any) -> None:
         checks.number("loss", loss, not_a_number=True)
     elif loss.numel() != 1:
         raise InvalidArgumentError(
-            f"loss must be a scalar, but has shape {tuple(loss.shape)}; reduce it first."
+            f"loss: must be a scalar, but has shape {tuple(loss.shape)}; reduce it first"
         )
 
 
@@ -129,7 +129,7 @@ class LossBuffer:
         if squares - 2 * selection_id * ids_sum + ranks * selection_id**2 != 0:
             raise RuntimeError(
                 "Ranks selected different arms; give every rank the same seed and the same candidates, and "
-                "create the scheduler after torch.distributed.init_process_group()."
+                "create the scheduler after torch.distributed.init_process_group()"
             )
         return [total / ranks for total in totals]
 

@@ -42,9 +42,8 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
     found = other_settings(state, fingerprint)
     if found:
         raise InvalidArgumentError(
-            "state was saved under other settings; construct the scheduler as it was then. Differing: "
-            + "; ".join(found)
-            + "."
+            f"state: was saved under other settings: {'; '.join(found)}; "
+            "construct the scheduler as it was then"
         )
 
 

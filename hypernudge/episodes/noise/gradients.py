@@ -25,7 +25,7 @@ def dense_values(parameter: Tensor) -> Tensor:
     """Return the dense tensor whose change changes the gradient: for sparse ones, the stored rows."""
     gradient = parameter.grad
     if gradient is None:
-        raise ValueError("parameter has no gradient; skip it before asking for its values.")
+        raise ValueError("parameter: has no gradient; skip it before asking for its values")
     gradient = local_tensor(gradient)
     if gradient.layout is torch.sparse_coo:
         if not gradient.is_coalesced():
@@ -71,6 +71,6 @@ def flat_alias(values: Tensor) -> Tensor:
     if permuted.is_contiguous():
         return permuted.view(-1)
     raise ValueError(
-        f"gradient of shape {tuple(values.shape)} and strides {values.stride()} overlaps or has holes; "
-        "make it contiguous before optimizer.step()."
+        f"gradient: must lie in one piece, but that of shape {tuple(values.shape)} and strides "
+        f"{values.stride()} overlaps or has holes; make it contiguous before optimizer.step()"
     )

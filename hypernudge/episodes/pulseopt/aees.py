@@ -196,7 +196,7 @@ class AEES:
         checks.at_least("step", step, 0)
         if self._step_open:
             raise RuntimeError(
-                "step_start() called twice without step_end() in between; end the open step first."
+                "step_start() called twice without step_end() in between; end the open step first"
             )
         selection = self._core.lifecycle.begin(step)
         if selection is not self._named or self._candidate is None:
@@ -219,7 +219,7 @@ class AEES:
                 episode closes, after the update.
         """
         if not self._step_open:
-            raise RuntimeError("step_end() called without step_start(); call step_start(step) first.")
+            raise RuntimeError("step_end() called without step_start(); call step_start(step) first")
         self._step_open = False
         try:
             self._core.observe(loss)
@@ -242,7 +242,7 @@ class AEES:
             ValueError: The episode has no reward; it is dropped then.
         """
         if self._step_open:
-            raise RuntimeError("finalize() called with an open step; call step_end(loss) first.")
+            raise RuntimeError("finalize() called with an open step; call step_end(loss) first")
         self._core.finalize()
 
     def get_logs(self) -> dict[str, list[Any]]:
@@ -256,7 +256,7 @@ class AEES:
             RuntimeError: A step is open.
         """
         if self._step_open:
-            raise RuntimeError("state_dict() called with an open step; call step_end(loss) first.")
+            raise RuntimeError("state_dict() called with an open step; call step_end(loss) first")
         return self._core.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -82,8 +82,8 @@ class EmaLogReward:
         """
         if average + self.epsilon <= 0:
             raise InvalidArgumentError(
-                f"loss must stay positive for the logarithmic reward, but its moving average is {average!r}; "
-                "add a constant to the loss you report, or use another reward."
+                "loss: must stay positive for the logarithmic reward, but its moving average is "
+                f"{average!r}; add a constant to the loss you report, or use another reward"
             )
 
     def fingerprint(self) -> dict[str, Any]:
