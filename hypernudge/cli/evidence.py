@@ -167,7 +167,9 @@ def _export(options: argparse.Namespace) -> int:
     from hypernudge.evidence.exporters import export_results
     from hypernudge.results.jsonio import emit
     from hypernudge.results.plan import ResultsError
+    from hypernudge.results.studies import refuse_kept_study
 
+    refuse_kept_study(options.results_dir, "DIR", "`Study.open(DIR).to_frame()` has all of it")
     store = options.store or ("sqlite:///mlflow.db" if options.to == "mlflow" else ".")
     try:
         return 0 if export_results(options.results_dir, options.to, store, emit) else 1
@@ -226,6 +228,7 @@ def _report(
     from hypernudge.results import jsonio
     from hypernudge.results.printable import printable
     from hypernudge.results.reading import read_json
+    from hypernudge.results.studies import is_kept_study
 
     def emit(event: dict[str, Any]) -> None:
         if output.json:
@@ -235,6 +238,8 @@ def _report(
     if len(given) != 1:
         parser.error("needs one results directory: DIR, or --results-dir DIR")
     (results_dir,) = given
+    if is_kept_study(results_dir):
+        return _report_on_study(results_dir, options, output)
     die_with_parent()
     try:
         evaluation = evaluate(results_dir, emit, html=options.html)
@@ -248,3 +253,25 @@ def _report(
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return 2
     return 0 if evaluation.status == "complete" and not evaluation.crashed else 1
+
+
+def _report_on_study(folder: Path, options: argparse.Namespace, output: console.Output) -> int:
+    """Show a kept study; there is no verdict on one."""
+    from hypernudge.harness.inspection.kept_studies import TO_COMPARE, page_of, status_of, text_of
+    from hypernudge.results.files import write_text
+    from hypernudge.results.jsonio import json_line
+    from hypernudge.results.printable import printable
+
+    remedy = "leave it out, or take a results directory"
+    require(options.notebook is None, "--notebook", "needs results of `hypernudge run`", folder, remedy)
+    try:
+        if output.json:
+            sys.stdout.write(json_line(status_of(folder)))
+        lines = [*text_of(folder).splitlines(), TO_COMPARE]
+        output.conclude("\n".join(map(printable, lines)) + "\n")
+        if options.html is not None:
+            write_text(options.html, page_of(folder))
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
+        return 2
+    return 0

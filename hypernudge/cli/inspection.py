@@ -16,6 +16,7 @@ from hypernudge.errors import require, require_between, require_whole
 from hypernudge.registry import REGISTRY, build, check_name
 from hypernudge.results.attempts import REMEDY
 from hypernudge.results.reading import check_output
+from hypernudge.results.studies import refuse_kept_study
 
 
 def add_commands(commands: Any) -> None:
@@ -118,8 +119,14 @@ def add_commands(commands: Any) -> None:
 def _doctor(options: argparse.Namespace) -> int:
     from hypernudge.harness.inspection.doctor import as_dict, examine, fix
     from hypernudge.results.printable import counted, printable
+    from hypernudge.results.studies import is_kept_study
 
-    findings = fix(options.results_dir) if options.fix else examine(options.results_dir)
+    look, mend = examine, fix
+    if is_kept_study(options.results_dir):
+        from hypernudge.harness.inspection import kept_studies
+
+        look, mend = kept_studies.examined, kept_studies.mended
+    findings = (mend if options.fix else look)(options.results_dir)
     faults = sum(finding.is_fault for finding in findings)
     if options.json:
         sys.stdout.write(json.dumps(as_dict(findings)) + "\n")
@@ -160,6 +167,8 @@ def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
         rule = "is for priors on the features of the space"
         require(not value, f"--{name}", rule, value, "leave it out, or pass --features space")
     directories = [Path(source) for source in options.sources]
+    for directory in directories:
+        refuse_kept_study(directory, "DIR", "pass --features space, which reads studies, too")
     file = build_prior(directories, options.add_to, replace_tasks=options.replace)
     file.dump(options.output)
     return [
@@ -192,8 +201,12 @@ def _build_space(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _explain(options: argparse.Namespace) -> int:
     from hypernudge.harness.inspection.explain import LEGEND, draw_cells, explanations, sentence
+    from hypernudge.results.studies import is_kept_study
 
-    rows = explanations(options.results_dir, options.run_id, options.seed, options.trial)
+    tell = explanations
+    if is_kept_study(options.results_dir):
+        from hypernudge.harness.inspection.kept_studies import explained as tell
+    rows = tell(options.results_dir, options.run_id, options.seed, options.trial)
     for row in rows:
         sys.stdout.write((json.dumps(row) if options.json else sentence(row)) + "\n")
     if not options.json and any(row["z"] is not None for row in rows):

@@ -31,20 +31,58 @@ def to_optuna(study: Study, storage: Any, name: str | None) -> Any:
         require("://" in str(storage), "storage", rule, str(storage), f"write 'sqlite:///{storage}'")
     parts = (about.task, about.scheduler, about.warm_start, f"seed {study.seed}")
     name = name or " ".join(part for part in parts if part)
-    try:
-        made = optuna.create_study(storage=storage, study_name=name, direction=about.direction)
-    except optuna.exceptions.DuplicatedStudyError:
-        raise InvalidArgumentError(
-            f"name: must be new in the storage, but it has a study {name!r}; pass name=, or delete that one"
-        ) from None
-    known = {"task": about.task, "scheduler": about.scheduler, "variation": about.warm_start}
-    for key, value in {**known, "seed": study.seed, "metric": about.metric}.items():
-        made.set_user_attr(key, value)
+    known: dict[str, Any] = {"task": about.task, "scheduler": about.scheduler, "variation": about.warm_start}
+    known |= {"seed": study.seed, "metric": about.metric}
     begun = _moment(about.created)
     best = study._best_unit()
-    for trial in study.trials:
-        made.add_trial(_trial(optuna, study, trial, begun, best is not None and best[0] == trial.number))
+    trials = [
+        _trial(optuna, study, trial, begun, best is not None and best[0] == trial.number)
+        for trial in study.trials
+    ]
+    new = {"storage": storage, "study_name": name, "direction": about.direction}
+    try:
+        made = optuna.create_study(**new)
+    except optuna.exceptions.DuplicatedStudyError:
+        made = optuna.load_study(study_name=name, storage=storage)
+        if not _is_former(made, known, trials):
+            raise InvalidArgumentError(
+                f"name: must be new in the storage, or a former state of this study, but it has another "
+                f"study {name!r}; pass name=, or delete that one"
+            ) from None
+        if not all(_same(*pair) for pair in zip(made.trials, trials, strict=False)):
+            # A trial went on since, and those of Optuna cannot be changed.
+            optuna.delete_study(study_name=name, storage=storage)
+            made = optuna.create_study(**new)
+    for key, value in known.items():
+        made.set_user_attr(key, value)
+    for trial in trials[len(made.trials) :]:
+        made.add_trial(trial)
     return made
+
+
+def _is_former(made: Any, known: dict[str, Any], trials: list[Any]) -> bool:
+    """Whether a study in the storage is what this one was: every trial began as it did here."""
+    if len(made.trials) > len(trials) or not known.items() <= made.user_attrs.items():
+        return False
+    return all(
+        there.params == here.params and there.datetime_start == here.datetime_start
+        for there, here in zip(made.trials, trials, strict=False)
+    )
+
+
+def _same(there: Any, here: Any) -> bool:
+    """Whether a trial in the storage says what this study says; NaN equals NaN."""
+    one, other = (
+        {
+            "state": trial.state,
+            "values": repr(trial.values),
+            "curve": {unit: repr(value) for unit, value in trial.intermediate_values.items()},
+            "attributes": trial.user_attrs,
+            "ended": trial.datetime_complete,
+        }
+        for trial in (there, here)
+    )
+    return one == other
 
 
 def _trial(optuna: Any, study: Study, trial: TrialResult, begun: datetime, is_best: bool) -> Any:

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from hypernudge import Study, tune
+from hypernudge import RandomSearch, Study, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.cell import run_cell
@@ -129,10 +129,57 @@ def test_optuna_sees_values_curves_states_and_distributions(kept, tmp_path):
         assert theirs.user_attrs["status"] == ours.status
         assert theirs.user_attrs.get("cause", "") == ours.cause
     assert {trial.state for trial in read.trials} == {TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED}
-    with pytest.raises(
-        InvalidArgumentError, match=r"^name: must be new in the storage, but it has a study 'mine'"
+    again = study.to_optuna(storage, name="mine")  # nothing new
+    assert [trial._trial_id for trial in again.trials] == [trial._trial_id for trial in read.trials]
+
+
+def test_optuna_is_brought_up_to_date_after_more_trials(tmp_path):
+    storage, options = f"sqlite:///{tmp_path}/optuna.db", {"seed": 0, "study": tmp_path / "mine"}
+    random = RandomSearch(SPACE, max_units=1, max_trials=4)
+    first = tune(module(), random, **options).to_optuna(storage, name="mine")
+    first.set_user_attr("note", "mine")
+    more = tune(module(), random, **options, max_trials=7)
+    after = more.to_optuna(storage, name="mine")
+    assert len(after.trials) == 7 and after.user_attrs["note"] == "mine"  # appended
+    whole = tune(module(), random, seed=0, max_trials=7).to_optuna()
+    assert [trial.params for trial in after.trials] == [trial.params for trial in whole.trials]
+    assert [trial.values for trial in after.trials] == [trial.values for trial in whole.trials]
+
+
+def test_trials_that_went_on_replace_what_optuna_knew_of_them(bowl, tmp_path):
+    storage, seen = f"sqlite:///{tmp_path}/optuna.db", []
+
+    def stop(study, report):
+        if len(study.reports) == 5:
+            seen.append([trial.state for trial in study.to_optuna(storage, name="mine").trials])
+            study.stop()
+
+    options = {"seed": 1, "workers": 2, "study": tmp_path / "mine"}
+    tune(bowl, asha(bowl.space), **options, callbacks=[stop])
+    done = tune(bowl, asha(bowl.space), **options)
+    read = done.to_optuna(storage, name="mine")
+    assert TrialState.RUNNING in seen[0]
+    assert len(read.trials) == 12 and TrialState.RUNNING not in {trial.state for trial in read.trials}
+    assert read.best_value == done.best_value
+    assert len(optuna.get_all_study_names(storage)) == 1
+
+
+def test_another_study_of_its_name_stays_as_it_is(bowl, tmp_path):
+    storage = f"sqlite:///{tmp_path}/optuna.db"
+    one = tune(bowl, asha(bowl.space), seed=1)
+    one.to_optuna(storage, name="mine")
+    for other in (
+        tune(bowl, asha(bowl.space), seed=2),
+        tune(bowl, asha(bowl.space, 5), seed=1),  # fewer trials
+        tune(bowl, asha(bowl.space), seed=1, warm_start="literal"),
     ):
-        study.to_optuna(storage, name="mine")
+        with pytest.raises(
+            InvalidArgumentError, match=r"^name: must be new in the storage, or a former state"
+        ):
+            other.to_optuna(storage, name="mine")
+    optuna.create_study(storage=storage, study_name="by hand")
+    with pytest.raises(InvalidArgumentError, match=r"another study 'by hand'; pass name="):
+        one.to_optuna(storage, name="by hand")
 
 
 @pytest.mark.parametrize("storage", ["study.db", Path("folder/study.db")])
