@@ -16,7 +16,7 @@ import numpy as np
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import History, Nudge, NudgeKind
+from hypernudge.trial import Event, History, Nudge, NudgeKind, Started
 from hypernudge.warmstart.measurement.ranks import normal_scores
 from hypernudge.warmstart.past.transfer import NOISE, Transfer
 
@@ -199,8 +199,8 @@ def choose(
     if foretold.std() < FLAT:
         reason = "guard: the past tells no part of this space from another: left as sampled"
         return Nudge(sampled, policy, reason=reason, kind="guard")
-    phi = past.features.of_configs([trial.config for trial in history.trials])
-    now = belief(past, phi, results_of(history, _usable(space, past, history)), longest)
+    tried = history.project((_Tried, past), lambda: _Tried(space, past))
+    now = belief(past, tried.features, results_of(history, np.array(tried.usable, dtype=bool)), longest)
     measurements = {TRANSFER: now.probability}
     held, draw = float(rng.random()), rng.standard_normal(len(now.deviation))
     if held >= now.followed:
@@ -244,13 +244,31 @@ def _best(
     return sampled
 
 
-def _usable(space: SearchSpace, past: Transfer, history: History) -> np.ndarray:
-    """Return whether each trial lies in the space, as far as the past knows it; others' may not."""
-    names = past.features.names
-    return np.array(
-        [all(n not in t.config or space[n].contains(t.config[n]) for n in names) for t in history.trials],
-        dtype=bool,
-    )
+class _Tried:
+    """What the past sees of a study's trials, each looked at once.
+
+    Args:
+        space: Of the study.
+        past: What past studies say about it.
+    """
+
+    def __init__(self, space: SearchSpace, past: Transfer) -> None:
+        self._space, self._past = space, past
+        self._rows: list[np.ndarray] = []
+        self.usable: list[bool] = []  # whether each lies in the space, as far as the past knows it
+
+    @property
+    def features(self) -> np.ndarray:
+        """Features of the trials, `(trials, size)`."""
+        return np.array(self._rows).reshape(len(self._rows), len(self._past.own))
+
+    def apply(self, event: Event) -> None:
+        """Look at a trial that begins; those of other tools may lie outside the space."""
+        if not isinstance(event, Started):
+            return
+        config, names = event.nudge.config, self._past.features.names
+        self._rows.append(self._past.features.of_configs([config])[0])
+        self.usable.append(all(n not in config or self._space[n].contains(config[n]) for n in names))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:

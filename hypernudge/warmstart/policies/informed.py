@@ -95,11 +95,11 @@ class Informed:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
-        from hypernudge.task import GradientTask
-
         past = self._past(task.space, task)
         if past is not None:
             return choose(past, task, sampled, history, streams, self._units(history, 1), self.name)
+        from hypernudge.task import GradientTask
+
         needs_rate(task.space, self.name)
         rule = rates.rule_of(task)
         scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
