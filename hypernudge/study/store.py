@@ -152,6 +152,7 @@ class Store:
                 check_same(folder, found.arguments, header["arguments"])
             self._log = LogWriter(path, lines, found.keep if found else 0)
             stack.callback(self._log.close)
+            self._path = path  # looked at with every report
             self._codec = EventCodec(space, sign)
             self.events: list[Event] = []
             self.ended: str | None = None
@@ -212,7 +213,7 @@ class Store:
         Raises:
             OSError: If another file, or none, is where the study was opened.
         """
-        if not self._log.is_at(self.folder / FILE):
+        if not self._log.is_at(self._path):
             raise OSError(
                 f"study: {self.folder / FILE} was moved, replaced or removed while the study ran, so that it "
                 "ends here; bring the folder back, or go on where it is now"
