@@ -153,6 +153,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _pilot(options: argparse.Namespace) -> int:
     import tempfile
 
+    from hypernudge.harness.launchers.choose import shared_place
     from hypernudge.harness.planning.experiment_schema import MAX_SEED, MAX_SEEDS
     from hypernudge.harness.planning.resolve import load_plan
     from hypernudge.harness.planning.shipped import experiment_file
@@ -165,7 +166,7 @@ def _pilot(options: argparse.Namespace) -> int:
     plan = load_plan(experiment_file(options.config_file), options.overrides)
     check_buildable(plan)
     seeds = range(options.first_seed, options.first_seed + options.count)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=shared_place(plan.launcher)) as folder:
         for event in pilot(plan, seeds, Path(folder)):
             emit(event)
     return 0

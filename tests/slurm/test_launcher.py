@@ -131,6 +131,19 @@ def test_a_variation_that_cannot_be_built_is_refused_and_tried_once(cluster, tmp
     assert not (tmp_path / "r" / "asha" / "attempts.jsonl").exists()
 
 
+def test_pilots_run_there_too_and_leave_nothing(cluster, tmp_path):
+    options = [
+        f"+launcher.{option}" for option in ("name=slurm", "poll_seconds=0.5", f"folder={tmp_path}/jobs")
+    ]
+    given = ["pilot", paced(tmp_path, 1), "--count", "2", *options]
+    there = json.loads(hypernudge(*given, **environment()).stdout)
+    here = json.loads(hypernudge(*given[:4]).stdout)
+    assert there == here and there["event"] == "pilot" and len(there["best_at"]) == 2
+    assert list((tmp_path / "jobs").iterdir()) == []
+    refused = hypernudge(*given, "+launcher.partition=nope", check=False, **environment())
+    assert refused.returncode == 2 and "invalid partition specified: nope" in refused.stderr
+
+
 REFUSED = {
     "a partition": ({"partition": "nope"}, "invalid partition specified: nope"),
     "GPUs": ({"gpus": 5}, "Requested node configuration is not available"),

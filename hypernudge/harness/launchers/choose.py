@@ -37,6 +37,15 @@ def check_launcher(launcher: dict[str, Any]) -> None:
         start_server()
 
 
+def shared_place(launcher: dict[str, Any]) -> Path | None:
+    """Return a folder for what is thrown away, where all machines that run cells see it; None for any."""
+    if launcher["name"] == "slurm":
+        place = Path(launcher["folder"]).expanduser().absolute()
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return place
+    return Path.cwd() if launcher.get("address") else None
+
+
 @contextlib.contextmanager
 def launcher_of(plan: Plan, results_dir: Path) -> Iterator[Launcher]:
     """Yield the launcher of a plan.

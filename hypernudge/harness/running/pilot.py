@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hypernudge.errors import require
-from hypernudge.harness.launchers.choose import launcher_of
+from hypernudge.harness.launchers.choose import check_launcher, launcher_of
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.running.pool import Cells, run_cells
 from hypernudge.results.files import write_text
@@ -26,8 +26,9 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
     """Run every baseline variation with pilot seeds; yield its target.
 
     Raises:
-        InvalidArgumentError: If a pilot seed is also a test seed.
+        InvalidArgumentError: If a pilot seed is also a test seed, or the launcher could run nothing.
     """
+    check_launcher(plan.launcher)
     require(len(seeds) > 0, "--count", "must be at least one pilot seed", len(seeds), "10 is usual")
     baseline = plan.evidence["baseline"]
     labels = sorted({variation.warm_start for variation in plan.variations})
