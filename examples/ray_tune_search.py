@@ -55,7 +55,7 @@ def trainable(config):
 
 
 def main():
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     search = WarmStartSearch(training, seed=0)
     config = tune.TuneConfig(
         metric="error",

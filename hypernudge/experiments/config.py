@@ -114,7 +114,7 @@ class RunConfig:
         try:
             AEES(torch.optim.SGD([parameter], lr=1.0), **self.episodes)
         except ValueError as error:
-            argument, _, rest = str(error).partition(" ")
+            argument, _, rest = str(error).partition(": ")
             raise InvalidArgumentError(f"--{argument.replace('_', '-')}: {rest}") from None
 
     @property

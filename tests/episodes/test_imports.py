@@ -5,7 +5,7 @@ from scripts import import_graph
 # Lowest first: a room may import the rooms before its own.
 ORDER = (
     *("checks", "kinds", "ranks", "context", "bandits", "noise", "rewards", "records", "axes", "controllers"),
-    *("lifecycle", "scheduler", "pulseopt"),
+    *("lifecycle", "scheduler", "plots", "pulseopt"),
 )
 
 

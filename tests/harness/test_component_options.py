@@ -31,6 +31,7 @@ WRONG = {
     "SamplerSpec": [1, None, "no such thing", {}, {"name": "no such thing"}, {"name": "kde", "top": 2}],
     "Fitting | Mapping[str, Any]": [1, None, "x", {"no": 1}, {"first": 0}, {"growth": math.nan}],
     "str | Mapping[str, Any]": [1, None, "no such thing", {}, {"name": "no such thing"}],
+    "Method": [1, None, True, [], {}, "no such thing"],
     "Mapping[str, Any] | None": [1, "x", {"no": 1}],
 }
 # Values that are right for an option, though wrong for most of its type.

@@ -379,7 +379,7 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
 
     search = WarmStartSearch(training(), seed=1, warm_start=CurvatureBand(batch_size=32))
     asha = tune.schedulers.ASHAScheduler(max_t=3, reduction_factor=2)
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         config = tune.TuneConfig(
             metric="loss", mode="min", num_samples=5, search_alg=search, scheduler=asha, reuse_actors=True

@@ -82,7 +82,7 @@ def kind_of(source: str) -> Kind:
     if "://" in source:
         return "optuna"
     if path.is_dir():
-        if (path / PLAN).is_file():
+        if (path / PLAN).exists():  # whatever is wrong with it is said by who reads it
             return "results"
         if (path / "study.jsonl").is_file():
             return "study"

@@ -139,7 +139,7 @@ def ray_launcher(options: Mapping[str, Any]) -> Iterator[RayLauncher]:
     started: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(
-            address=address,
+            address=address or "local",  # not the one that some file or variable remembers
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env={"env_vars": environment},
