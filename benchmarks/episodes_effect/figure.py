@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.plotting import style
+from hypernudge.plotting import layout, style
 
 LINES = ("default", "random_walk", "compat")
 POINTS = ("cosine", "schedule_free")
@@ -24,7 +24,7 @@ def draw(scores: Mapping[tuple[str, str, float, str, float], NDArray[np.float64]
     columns = len({cell[0] for cell in present})
     looks = style.looks([*LINES, *POINTS], "plain")
     with style.context():
-        figure, panels = style.grid(len(present), columns=columns, height=1.25)
+        figure, panels = layout.grid(len(present), columns=columns, height=1.25)
         for axes, cell in zip(panels, present, strict=True):
             task, optimizer, noise = cell
             for method, look in looks.items():

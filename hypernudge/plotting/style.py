@@ -119,31 +119,6 @@ def context() -> Iterator[None]:
         yield
 
 
-def grid(panels: int, *, columns: int, height: float, **shared: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of `panels` axes, row by row.
-
-    Args:
-        panels: Number of axes.
-        columns: Most columns; no more than the rows need, so that as few places as possible stay empty.
-        height: Inches per row.
-        **shared: `sharex`, `sharey` as in `Figure.subplots`.
-    """
-    columns = balanced(panels, columns)
-    rows = -(-panels // columns)
-    width = WIDTH if columns > 1 else 0.75 * WIDTH
-    figure = Figure(figsize=(width, height * rows + 0.45), layout="constrained")
-    axes = list(figure.subplots(rows, columns, squeeze=False, **shared).flat)
-    for unused in axes[panels:]:
-        unused.set_visible(False)
-    return figure, axes[:panels]
-
-
-def balanced(panels: int, columns: int) -> int:
-    """Columns, at most so many, that fill as many rows as evenly as can be: four panels are two by two."""
-    rows = -(-panels // columns)
-    return -(-panels // rows)
-
-
 def end_at_one(axes: Axes, highest: float) -> None:
     """Label nothing beyond 1 where nothing is: an accuracy cannot get there. Limits must be final."""
     if highest <= 1:

@@ -14,7 +14,7 @@ from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.formats import to_latex, to_markdown
 from hypernudge.evidence.verdicts.comparisons import compare
-from hypernudge.plotting import style
+from hypernudge.plotting import layout, style
 from hypernudge.results.jsonio import plain, write_json
 from tests.evidence.synthetic import write_study
 
@@ -246,4 +246,4 @@ def test_no_accuracy_axis_is_labelled_beyond_one(small_study):
     ("panels", "most", "columns"), [(4, 3, 2), (5, 4, 3), (6, 4, 3), (3, 3, 3), (1, 3, 1)]
 )
 def test_panels_fill_their_rows(panels, most, columns):
-    assert style.balanced(panels, most) == columns
+    assert layout.balanced(panels, most) == columns

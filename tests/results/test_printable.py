@@ -11,7 +11,7 @@ from hypernudge.evidence.loading.csvtext import csv_text
 from hypernudge.evidence.loading.longform_files import read_rows
 from hypernudge.evidence.report.formats import to_latex, to_markdown, write_table
 from hypernudge.evidence.report.tables import Table
-from hypernudge.plotting import style
+from hypernudge.plotting import layout, style
 from hypernudge.results.printable import for_csv, for_latex, for_markdown, from_csv, printable
 
 
@@ -93,7 +93,7 @@ def test_any_label_can_be_drawn(label, tmp_path):
     from xml.etree import ElementTree
 
     with style.context():
-        figure, (axes,) = style.grid(1, columns=1, height=1.0)
+        figure, (axes,) = layout.grid(1, columns=1, height=1.0)
         axes.set_title(label)
         axes.set_xticks([0, 1], [label, "b"])
         figure.draw_without_rendering()

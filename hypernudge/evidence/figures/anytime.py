@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.loading.outcomes import incumbent_on_grid
 from hypernudge.evidence.verdicts.comparisons import Comparison
-from hypernudge.plotting.style import Look, end_at_one, file_name, grid, label_ends, legend_above
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import Look, end_at_one, file_name, label_ends, legend_above
 
 Floats = NDArray[np.float64]
 

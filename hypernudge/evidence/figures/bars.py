@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
-from hypernudge.plotting.style import WIDTH, Look, balanced, end_at_one, grid, legend_above
+from hypernudge.plotting.layout import balanced, grid, tiles
+from hypernudge.plotting.style import WIDTH, Look, end_at_one, legend_above
 from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
@@ -86,15 +87,18 @@ def _against_a_limit(
         return
     name, label, meaning = words
     figure, panels = grid(len(settings), columns=3, height=2.2, sharey=True)
+    highest = 0.0
     for axes, setting in zip(panels, settings, strict=True):
         heights = [height(variation) for variation in setting.variations.values()]
         value_bars(axes, heights, [looks[m] for m in setting.variations], text)
         line = limit(axes, setting, heights)
+        highest = max(highest, axes.get_ylim()[1])
         if math.isfinite(line):
             axes.axhline(line, color="0.3", linewidth=0.8, linestyle=":")
         axes.set_title(setting.title)
         axes.set_ylabel(label)
         axes.tick_params(labelleft=True)
+    panels[0].set_ylim(0, highest)  # of all panels: each has set what they share
     dotted = Line2D([], [], color="0.3", linewidth=0.8, linestyle=":", label=meaning)
     legend_above(figure, [*_handles(evaluated, settings), dotted])
     yield Drawing(name, caption, figure)
@@ -135,28 +139,23 @@ def _absolute_and_difference(
     blocks = -(-len(settings) // columns)
     width = WIDTH if columns > 1 else 0.75 * WIDTH
     figure = Figure(figsize=(width, 3.7 * blocks + 0.4), layout="constrained")
-    axes = figure.subplots(2 * blocks, columns, squeeze=False, height_ratios=[1.25, 1.0] * blocks)
-    for index, setting in enumerate(settings):
-        top, bottom = (axes[2 * (index // columns) + row, index % columns] for row in (0, 1))
+    panels = tiles(figure, len(settings), columns, (1.25, 1.0))
+    for setting, (top, bottom) in zip(settings, panels, strict=True):
         values = [
             _finite(evaluated.cells(v)[column].to_numpy(dtype=np.float64))
             for v in setting.variations.values()
         ]
         means = [float(v.mean()) if v.size else math.nan for v in values]
         used = [looks[m] for m in setting.variations]
-        tops = [float(np.quantile(v, 0.75)) if v.size else math.nan for v in values]
-        value_bars(top, means, used, lambda v: f"{v:.4f}", tops)
+        spans = [np.quantile(v, [0.25, 0.75]) if v.size else np.full(2, math.nan) for v in values]
+        value_bars(top, means, used, lambda v: f"{v:.4f}", spans)
         end_at_one(top, max((float(v.max()) for v in values if v.size), default=0.0))
-        for x, sample in enumerate(values):
-            if sample.size:
-                top.plot([x, x], np.quantile(sample, [0.25, 0.75]), color="0.1", linewidth=1.0)
+        for x, span in enumerate(spans):
+            top.plot([x, x], span, color="0.1", linewidth=1.0)
         top.set_title(setting.title)
         top.set_ylabel(label.format(metric=setting.metric))
         _differences(bottom, setting, looks, column, evaluated.baseline)
         bottom.set_ylabel("difference to baseline [-]")
-    for unused in range(len(settings), blocks * columns):
-        for row in (0, 1):
-            axes[2 * (unused // columns) + row, unused % columns].set_visible(False)
     quartiles = Line2D([], [], color="0.1", linewidth=1.0, label="quartiles over seeds")
     interval = Line2D([], [], color="0.3", marker="o", markersize=4, label="paired mean, 95 % interval")
     legend_above(figure, [*_handles(evaluated, settings), quartiles, interval])
@@ -174,14 +173,16 @@ def _differences(axes: Axes, setting: Setting, looks: dict[str, Look], column: s
         if math.isfinite(interval.low):
             axes.plot([x, x], [interval.low, interval.high], color=look.colour, linewidth=1.4)
         axes.plot([x], [interval.estimate], marker=look.marker, color=look.colour, markersize=4.5, zorder=5)
-        top = interval.high if math.isfinite(interval.high) else interval.estimate
+        # On the side away from the line at zero, beyond the interval and the marker.
+        below = interval.estimate < 0
+        end = interval.low if below else interval.high
         axes.annotate(
             _signed(interval.estimate),
-            (x, top),
-            xytext=(0, 3),
+            (x, end if math.isfinite(end) else interval.estimate),
+            xytext=(0, -5 if below else 5),
             textcoords="offset points",
             ha="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.4, "alpha": 0.8},
+            va="top" if below else "bottom",
             fontsize=6.0,
         )
     axes.set_xlim(-0.6, len(setting.variations) - 0.4)
@@ -208,14 +209,15 @@ def value_bars(
     heights: Sequence[float],
     looks: Sequence[Look],
     text: Callable[[float], str],
-    whiskers: Sequence[float] | None = None,
+    whiskers: Sequence[Sequence[float] | Floats] | None = None,
 ) -> None:
-    """Hatched bars with the value over each, turned and above the whisker where there are whiskers."""
-    tops = heights if whiskers is None else whiskers
-    top = max([abs(h) for h in (*heights, *tops) if math.isfinite(h)], default=1.0) or 1.0
-    for x, (height, edge, look) in enumerate(zip(heights, tops, looks, strict=True)):
+    """Hatched bars with the value at the end of each, turned and beyond the whisker where there are some."""
+    ends = [(h, h) for h in heights] if whiskers is None else whiskers
+    room = 0.15 if whiskers is None else 0.265  # of the axis, for a label
+    for x, (height, (lower, upper), look) in enumerate(zip(heights, ends, looks, strict=True)):
         if not math.isfinite(height):
             continue
+        down = height < 0
         axes.bar(
             x,
             height,
@@ -228,18 +230,20 @@ def value_bars(
         )
         axes.annotate(
             text(height),
-            (x, max(height, edge, 0.0)),
-            xytext=(0, 3),
+            (x, min(height, lower) if down else max(height, upper)),
+            xytext=(0, -3 if down else 3),
             textcoords="offset points",
             ha="center",
-            va="bottom",
+            va="top" if down else "bottom",
             fontsize=6.5,
             rotation=0 if whiskers is None else 90,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     axes.axhline(0.0, color="0.1", linewidth=0.7)
-    low = min([h for h in heights if math.isfinite(h)], default=0.0)
-    axes.set_ylim(min(0.0, 1.15 * low), top * (1.18 if whiskers is None else 1.36))
+    reached = [float(end) for pair in (heights, *ends) for end in pair if math.isfinite(end)]
+    low, high = min([0.0, *reached]), max([0.0, *reached])
+    label = room * (high - low) / (1 - room * ((low < 0) + (high > 0)))
+    axes.set_ylim(low - label * (low < 0), high + label * (high > 0) or 1.0)
     axes.set_xlim(-0.6, len(heights) - 0.4)
     axes.set_xticks([])
     axes.grid(axis="x", visible=False)

@@ -13,7 +13,8 @@ from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison
 from hypernudge.evidence.verdicts.controls import budget_matched
-from hypernudge.plotting.style import grid, legend_above
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:

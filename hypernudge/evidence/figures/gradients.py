@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.verdicts.benefit import gradient_and_benefit
-from hypernudge.plotting.style import file_name, grid, legend_above
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import file_name, legend_above
 
 Floats = NDArray[np.float64]
 

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
-from hypernudge.plotting.style import grid, label_ends, legend_above, spread_apart
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import label_ends, legend_above, spread_apart
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.loading.outcomes import rung_survival
-from hypernudge.plotting.style import Look, grid, label_ends, legend_above
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import Look, label_ends, legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:

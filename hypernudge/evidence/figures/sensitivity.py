@@ -13,7 +13,8 @@ from matplotlib.lines import Line2D
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.statistics.power import simulated_power
 from hypernudge.evidence.verdicts.sensitivity import target_sensitivity
-from hypernudge.plotting.style import file_name, grid, label_ends, legend_above
+from hypernudge.plotting.layout import begins_row, grid
+from hypernudge.plotting.style import file_name, label_ends, legend_above
 
 _PAIRS = (6, 8, 10, 15, 20, 30, 40, 60)
 _RATIOS: tuple[tuple[float, str, Any], ...] = ((0.85, "#0072B2", "-"), (0.7, "#D55E00", (0, (5, 1.2))))
@@ -27,8 +28,8 @@ def draw_targets(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.2, sharey=True)
-        for index, (method, comparison) in enumerate(setting.comparisons.items()):
-            axes, look = panels[index], looks[method]
+        for axes, (method, comparison) in zip(panels, setting.comparisons.items(), strict=True):
+            look = looks[method]
             frame = target_sensitivity(evaluated.study, comparison)
             x, low, high = (frame[name].to_numpy(dtype=np.float64) for name in ("target", "low", "high"))
             axes.axhline(1.0, color="0.3", linewidth=0.8)
@@ -39,7 +40,7 @@ def draw_targets(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
             axes.set_title(f"{method}: {chosen['ratio']:.2f} at the declared target")
             axes.set_xlabel(f"target {setting.metric} [-]")
             axes.tick_params(labelleft=True)
-            if index % 2 == 0:
+            if begins_row(axes):
                 axes.set_ylabel("time ratio [-]")
         handles = [
             Line2D([], [], color="0.3", marker="o", markersize=3.5, label="ratio, 95 % interval shaded"),

@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.statistics.survival import kaplan_meier_cdf
 from hypernudge.evidence.verdicts.comparisons import Comparison
-from hypernudge.plotting.style import Look, file_name, grid, label_ends, legend_above
+from hypernudge.plotting.layout import begins_row, grid
+from hypernudge.plotting.style import Look, file_name, label_ends, legend_above
 
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
@@ -58,12 +59,12 @@ def draw_pairs(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)
-        for index, (method, comparison) in enumerate(setting.comparisons.items()):
-            axes, test = panels[index], comparison.test
+        for axes, (method, comparison) in zip(panels, setting.comparisons.items(), strict=True):
+            test = comparison.test
             _scatter(axes, comparison, looks[method], _unit(evaluated))
             ratio = f"ratio {comparison.effects.ratio.estimate:.2f}"
             axes.set_title(f"{method}\n{test.wins} won, {test.losses} lost, {ratio}", fontsize=7.5)
-            if index % 4 == 0:
+            if begins_row(axes):
                 axes.set_ylabel(f"method, time to target {_unit(evaluated)}")
         handles = [
             Line2D(

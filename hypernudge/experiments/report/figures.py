@@ -16,7 +16,8 @@ from hypernudge.evidence.figures.evaluated_study import Drawing
 from hypernudge.experiments.report.comparisons import Difference, paired_differences
 from hypernudge.experiments.report.runs import Run, Runs
 from hypernudge.experiments.report.tables import efficiency_table, overhead_table
-from hypernudge.plotting.style import Look, file_name, grid, label_ends, legend_above, looks
+from hypernudge.plotting.layout import grid
+from hypernudge.plotting.style import Look, file_name, label_ends, legend_above, looks
 
 ARM_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D1F", "#5B3A8C")
 ROW = 0.19  # inches of one line of marks

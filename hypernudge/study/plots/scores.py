@@ -11,6 +11,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
@@ -152,9 +153,9 @@ class ScoreScale:
         """Return the colour of a score: red, green, blue and opacity."""
         return self.colours(float(self.places(np.array(score))))
 
-    def bar(self, figure: Figure, mappable: Any, axes: Any) -> None:
+    def bar(self, figure: Figure, mappable: Any, place: SubplotSpec) -> None:
         """Add a bar that explains the colours."""
-        bar = figure.colorbar(mappable, ax=axes, fraction=0.035, pad=0.015)
+        bar = figure.colorbar(mappable, cax=figure.add_subplot(place))
         bar.set_label(self.name)
         bar.outline.set_visible(False)
 

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from hypernudge.errors import require
 from hypernudge.parameters import Categorical
+from hypernudge.plotting.layout import balanced, tiles
 from hypernudge.plotting.picture import MANY, Picture, picture
-from hypernudge.plotting.style import WIDTH, balanced, legend_above
+from hypernudge.plotting.style import WIDTH, legend_above
 from hypernudge.results.printable import counted
 from hypernudge.study.plots.dimensions import Dimension, dimensions
 from hypernudge.study.plots.scores import ScoreScale, require_trials
@@ -39,14 +40,13 @@ def draw(study: Study) -> Picture:
     rows = -(-len(shown) // columns)
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     figure = Picture(figsize=(width, 0.85 * rows * width / columns + 0.5), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for unused in panels[len(shown) :]:
-        unused.set_visible(False)
-    for axes, dimension in zip(panels, shown, strict=False):
+    left, right = figure.add_gridspec(1, 2, width_ratios=(1.0, 0.02))
+    panels = [axes for (axes,) in tiles(figure, len(shown), columns, within=left)]
+    for axes, dimension in zip(panels, shown, strict=True):
         _panel(axes, dimension, list(trials), scale)
     set_title(figure, panels[0], title(study, f"{len(moved)} moved"))
     if scale is not None:
-        scale.bar(figure, ScalarMappable(scale.norm, scale.colours), panels[: len(shown)])
+        scale.bar(figure, ScalarMappable(scale.norm, scale.colours), right)
     handles = [Line2D([], [], color="0.5", linewidth=0.8, label="on this line: not moved")]
     if len(scores) < len(trials):
         style: dict[str, Any] = {

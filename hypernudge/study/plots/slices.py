@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from hypernudge.parameters import Categorical
+from hypernudge.plotting.layout import balanced, begins_row, tiles
 from hypernudge.plotting.picture import MANY, Picture, picture
-from hypernudge.plotting.style import WIDTH, balanced, legend_above
+from hypernudge.plotting.style import WIDTH, legend_above
 from hypernudge.study.plots.dimensions import dimensions
 from hypernudge.study.plots.rungs import Rungs
 from hypernudge.study.plots.scores import (
@@ -47,11 +48,9 @@ def draw(study: Study) -> Picture:
     columns = balanced(len(axes_of), 3)
     rows = -(-len(axes_of) // columns)
     figure = Picture(figsize=(WIDTH, 2.1 * rows + 0.6), layout="constrained")
-    panels = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for unused in panels[len(axes_of) :]:
-        unused.set_visible(False)
+    panels = [axes for (axes,) in tiles(figure, len(axes_of), columns, sharey=True)]
     place_of = np.random.default_rng(0).uniform(-_SPREAD, _SPREAD, len(study.trials))  # no value: a place
-    for index, (axes, dimension) in enumerate(zip(panels, axes_of, strict=False)):
+    for axes, dimension in zip(panels, axes_of, strict=True):
         x, x_lost = (dimension.values([trial.config for trial in some]) for some in (scored, lost))
         if isinstance(dimension.parameter, Categorical):
             x = x + place_of[[trial.number for trial in scored]]
@@ -67,7 +66,7 @@ def draw(study: Study) -> Picture:
         dimension.scale(axes, "x")
         axes.set_xlabel(dimension.name)
         scale.apply(axes)
-        if index % columns:
+        if not begins_row(axes):
             axes.set_ylabel("")
         absent = int(np.isnan(x).sum())
         note(axes, f"not active in {absent} trials" if absent else "", sign=study.about.sign)
