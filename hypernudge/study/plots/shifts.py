@@ -40,13 +40,13 @@ def draw(study: Study) -> Picture:
     rows = -(-len(shown) // columns)
     width = WIDTH if columns > 1 else 0.6 * WIDTH
     figure = Picture(figsize=(width, 0.85 * rows * width / columns + 0.5), layout="constrained")
-    left, right = figure.add_gridspec(1, 2, width_ratios=(1.0, 0.02))
-    panels = [axes for (axes,) in tiles(figure, len(shown), columns, within=left)]
+    parts = figure.add_gridspec(1, 2, width_ratios=(1.0, 0.02))
+    panels = [axes for (axes,) in tiles(figure, len(shown), columns, within=parts[0, 0])]
     for axes, dimension in zip(panels, shown, strict=True):
         _panel(axes, dimension, list(trials), scale)
     set_title(figure, panels[0], title(study, f"{len(moved)} moved"))
     if scale is not None:
-        scale.bar(figure, ScalarMappable(scale.norm, scale.colours), right)
+        scale.bar(figure, ScalarMappable(scale.norm, scale.colours), parts[0, 1])
     handles = [Line2D([], [], color="0.5", linewidth=0.8, label="on this line: not moved")]
     if len(scores) < len(trials):
         style: dict[str, Any] = {
