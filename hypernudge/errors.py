@@ -132,6 +132,12 @@ def require_choice(argument: str, value: object, known: Iterable[str]) -> None:
         raise unknown_name(argument, value, names, f"must be one of {', '.join(map(repr, names))}")
 
 
+def require_title(argument: str, value: object) -> None:
+    """Refuse what is neither None nor a name."""
+    named = value is None or (isinstance(value, str) and value.strip() != "")
+    require(named, argument, "must be a name, or None", value, "write a text, or leave it out")
+
+
 def require_names(argument: str, value: Any) -> None:
     """Refuse a value that is no list of texts."""
     listed = isinstance(value, Sequence) and not isinstance(value, str)

@@ -47,7 +47,8 @@ def check_path(path: object) -> Path | None:
     if path is None:
         return None
     remedy = "name a file such as 'study.pdf'"
-    require(isinstance(path, str | Path), "path", "must be the path of a file", path, remedy)
+    given = isinstance(path, str | Path) and "\0" not in str(path)
+    require(given, "path", "must be the path of a file", path, remedy)
     target = Path(cast("str | Path", path))
     listed = ", ".join(SUFFIXES)
     require(target.suffix.lower() in SUFFIXES, "path", f"must end in one of {listed}", str(target), remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hypernudge.errors import package, require_choice
+from hypernudge.errors import package, require_choice, require_title
 
 if TYPE_CHECKING:
     from hypernudge.study.results import TrialResult
@@ -41,6 +41,7 @@ def to_frame(study: Study, per: str) -> Any:
 
 def to_long_form(study: Study, variation: str | None) -> Any:
     """Return a row per unit, ordered by time; scores that are not finite are NaN."""
+    require_title("variation", variation)
     pandas = package("pandas", "harness", "to_long_form")
     rows = [
         (unit.time, trial.number, unit.unit, unit.validation)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from hypernudge.errors import InvalidArgumentError, package, require
+from hypernudge.errors import InvalidArgumentError, one_line, package, require, require_title, shown
 from hypernudge.parameters import Categorical, Integer
 from hypernudge.study.display import values
 
@@ -26,9 +27,8 @@ def to_optuna(study: Study, storage: Any, name: str | None) -> Any:
     """
     optuna = package("optuna", "optuna", "to_optuna")
     about = study.about
-    if isinstance(storage, (str, PurePath)):  # a path is none: SQLAlchemy says so at length
-        rule = "must be None, a URL, or a storage of Optuna"
-        require("://" in str(storage), "storage", rule, str(storage), f"write 'sqlite:///{storage}'")
+    storage = _opened(optuna, storage)
+    require_title("name", name)
     parts = (about.task, about.scheduler, about.warm_start, f"seed {study.seed}")
     name = name or " ".join(part for part in parts if part)
     known: dict[str, Any] = {"task": about.task, "scheduler": about.scheduler, "variation": about.warm_start}
@@ -58,6 +58,29 @@ def to_optuna(study: Study, storage: Any, name: str | None) -> Any:
     for trial in trials[len(made.trials) :]:
         made.add_trial(trial)
     return made
+
+
+def _opened(optuna: Any, storage: object) -> Any:
+    """Return a storage of Optuna; SQLAlchemy says at length what is wrong with one."""
+    rule = "must be None, a URL, or a storage of Optuna"
+    if isinstance(storage, str | PurePath):
+        remedy = f"write 'sqlite:///{storage}'" if str(storage) else "write 'sqlite:///study.db'"
+        require("://" in str(storage), "storage", rule, str(storage), remedy)
+        storage = str(storage)
+    elif storage is not None:
+        require(isinstance(storage, optuna.storages.BaseStorage), "storage", rule, storage, "check it")
+    try:
+        return optuna.storages.get_storage(storage)
+    except Exception as error:  # of SQLAlchemy, of a driver, or of one that is not installed
+        raise InvalidArgumentError(
+            f"storage: must be one that can be opened, but got {shown(_without_password(storage))} "
+            f"({one_line(error)}); "
+            "'sqlite:///study.db', say"
+        ) from error
+
+
+def _without_password(storage: object) -> object:
+    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:***@", storage) if isinstance(storage, str) else storage
 
 
 def _is_former(made: Any, known: dict[str, Any], trials: list[Any]) -> bool:

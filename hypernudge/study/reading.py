@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, shown
 from hypernudge.results.reading import UnreadableError, read_json
 from hypernudge.results.records import Planned, Record, description_of, read_record
 from hypernudge.space import Config
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 def open_study(path: Path, kind: type[Study]) -> Study:
     """Return the study at a path; see `Study.open`."""
-    if path.is_dir():
-        path = path / FILE
-    if not path.exists():
+    try:
+        path = path / FILE if path.is_dir() else path
+        there = path.exists()
+    except OSError:  # a name that no file can have
+        there = False
+    if not there:
         raise InvalidArgumentError(
-            f"path: must be the folder of a study or the record of a cell, but there is no {path}; check it"
+            "path: must be the folder of a study or the record of a cell, "
+            f"but there is no {shown(str(path))}; check it"
         )
     return _kept_study(path, kind) if path.suffix == ".jsonl" else _cell_study(path, kind)
 

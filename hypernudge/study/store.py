@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, require, shown
 from hypernudge.results.files import lock, remove_abandoned
 from hypernudge.results.studies import FILE as FILE
 from hypernudge.space import SearchSpace
@@ -119,6 +119,21 @@ def check_folder(folder: Path) -> None:
         require(ok, "study", rule, what, "remove it, or name another folder")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a study's folder unless it is there.
+
+    Raises:
+        InvalidArgumentError: If it cannot be made, with the cause; see `check_folder`, too.
+    """
+    try:
+        check_folder(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        why = f"{shown(str(folder))} ({error.strerror or error})"
+        message = f"study: must be a folder that can be made, but got {why}; name another"
+        raise InvalidArgumentError(message) from error
+
+
 def cut_short(event: Event) -> bool:
     """Whether an event is the report of a job that ran into the end of the budget."""
     return isinstance(event, Report) and event.outcome == "truncated"
@@ -142,8 +157,7 @@ class Store:
         self.folder = folder
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            check_folder(folder)
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._lock(stack)
             path = folder / FILE
             lines = read_lines(path)

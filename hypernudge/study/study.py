@@ -143,7 +143,7 @@ class Study:
         if kept is None or kept.weights is None:
             raise ValueError(
                 f"best_weights: those of trial {trial.number}, unit {unit.unit} are not kept; tune with "
-                "keep_weights=True a task that has `weights(state)`, as every GradientTask has"
+                "keep_weights=True, and a task that has `weights(state)`, as every GradientTask has"
             )
         return kept.weights
 

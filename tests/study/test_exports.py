@@ -205,3 +205,37 @@ def test_a_trial_that_runs_is_running_in_optuna(bowl):
 
     tune(bowl, asha(bowl.space), seed=0, workers=3, callbacks=[look])
     assert seen.count(TrialState.RUNNING) == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda study: study.to_optuna(1),
+            r"^storage: must be None, a URL, or a storage .*, but got 1;",
+        ),
+        (lambda study: study.to_optuna(""), r"^storage: must be None, a URL, .* write 'sqlite:///study.db'$"),
+        (
+            lambda study: study.to_optuna("nope://x"),
+            r"^storage: must be one that can be opened, .*'nope://x'",
+        ),
+        (
+            lambda study: study.to_optuna("sqlite:////nowhere/x.db"),
+            r"^storage: must be .* unable to open",
+        ),
+        (
+            lambda study: study.to_optuna("nope://me:secret@x/y"),
+            r"^storage: .*'nope://me:\*\*\*@x/y' \(",
+        ),
+        (lambda study: study.to_optuna(name=3), r"^name: must be a name, or None, but got 3;"),
+        (lambda study: study.to_optuna(name=""), r"^name: must be a name, or None, but got '';"),
+        (lambda study: study.to_long_form(1), r"^variation: must be a name, or None, but got 1;"),
+        (lambda study: study.to_frame(per="x"), r"^per: "),
+        (lambda study: study.plot.slices(path="a\0.pdf"), r"^path: must be the path of a file, but got "),
+    ],
+)
+def test_what_nobody_can_export_to_is_refused(call, message, bowl):
+    study = tune(bowl, asha(bowl.space, 3), seed=0)
+    with pytest.raises(InvalidArgumentError, match=message) as refused:
+        call(study)
+    assert "\n" not in str(refused.value) and "secret" not in str(refused.value)

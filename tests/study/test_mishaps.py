@@ -205,3 +205,11 @@ def test_weights_whose_file_is_gone_are_said_to_be(read, bowl, tmp_path):
         ValueError, match=rf"^best_weights: {file} must hold those .*, but is not there; bring"
     ):
         again.best_weights()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(bowl, tmp_path):
+    name = tmp_path / ("x" * 300)
+    with pytest.raises(InvalidArgumentError, match=r"^study: must be a folder that can be made, .*xxx"):
+        tune(bowl, asha(bowl.space), seed=0, study=name)
+    with pytest.raises(InvalidArgumentError, match=r"^path: must be the folder of a study or .* there is no"):
+        Study.open(name)
