@@ -128,6 +128,20 @@ def test_the_plan_hash_covers_what_matters_and_survives_a_round_trip(tmp_path):
     assert load_plan(tmp_path / "again.yaml").hash == plan.hash
 
 
+def test_what_the_file_says_wins_without_self_and_nothing_is_warned_of(tmp_path, recwarn):
+    lines = "engine: {name: population, threads: 2}\nvariations: {a: {}}\n"
+    path = tmp_path / "mine.yaml"
+    composed = []
+    for defaults in (
+        "[engine: population, launcher: local]",
+        "[engine: population, launcher: local, _self_]",
+    ):
+        path.write_text(f"defaults: {defaults}\n{lines}")
+        composed.append(compose(path, []))
+    assert composed[0] == composed[1] and composed[0]["engine"]["threads"] == 2
+    assert not recwarn.list
+
+
 def test_group_files_supply_defaults_and_own_options_win(tmp_path):
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "scheduler" / "asha.yaml").write_text("name: asha\nmax_units: 9\neta: 2\n")

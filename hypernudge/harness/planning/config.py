@@ -14,6 +14,7 @@ import io
 import itertools
 import re
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -140,7 +141,13 @@ def compose(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         load_yaml(file)  # Hydra has no bounds, and no errors that a user understands
     try:
         name = path.resolve().relative_to(root).with_suffix("").as_posix()
-        with yaml_names(root) as seen, initialize_config_dir(version_base="1.3", config_dir=str(seen)):
+        with (
+            warnings.catch_warnings(),
+            yaml_names(root) as seen,
+            initialize_config_dir(version_base="1.3", config_dir=str(seen)),
+        ):
+            # Left out, it is the last: what the file says itself wins, as everybody expects.
+            warnings.filterwarnings("ignore", message=".*Defaults list is missing `_self_`")
             composed = hydra_compose(config_name=name, overrides=[*overrides, _search_path(shipped_root())])
         check_interpolations(OmegaConf.to_container(composed, resolve=False), path)
         result = OmegaConf.to_container(composed, resolve=True)
