@@ -13,7 +13,7 @@ from hypernudge.harness.inspection.cancel import cancel
 from hypernudge.harness.inspection.status import status
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.slurm import commands, journal
-from hypernudge.harness.slurm.accounting import read_usage
+from hypernudge.harness.slurm.accounting import own_usage, read_usage
 from hypernudge.harness.slurm.commands import SlurmError, queue, reason_in
 from hypernudge.harness.slurm.journal import Task, cluster_jobs, submissions
 from hypernudge.results.accounting import JobUsage, note_usage, noted_usage
@@ -161,6 +161,23 @@ def test_every_turn_of_a_job_is_counted():
     assert found["5_0"] == JobUsage("5_0", "COMPLETED", 2, 40, 3612.5, 80, 80, 9000)
     assert found["5_0"].is_over and not found["6"].is_over
     assert found["6"].core_seconds == 86401 and found["6"].gpu_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "place", "seconds", "peak"), [("8", "0", 2, 7300), ("7", "1", 63, 9100), ("9", "2", 0, 0)]
+)
+def test_a_job_quotes_its_own_steps_not_those_of_its_array(slurm, monkeypatch, number, place, seconds, peak):
+    # The last job of an array has the array's number, and asked for that sstat lists the others' steps, too.
+    steps = "8.batch|00:00:00|4096\n8.0|00:00:02|7300\n7.batch|00:00:01|4096\n7.0|00:01:02|9100\n"
+    turns = "".join(f"7_{n}|RUNNING|70|70|00:00:00||cpu=1\n" for n in range(3))
+    for name, text in (("sacct", turns), ("sstat", steps)):
+        (slurm / name).write_text(f"#!/bin/sh\ncat <<'END'\n{text}END\n")
+        (slurm / name).chmod(0o755)
+    for name, value in (("JOB_ID", number), ("ARRAY_JOB_ID", "7"), ("ARRAY_TASK_ID", place)):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    found = own_usage()
+    assert found is not None and found["job"] == f"7_{place}"
+    assert (found["core_seconds"], found["peak_memory_bytes"]) == (seconds, peak)
 
 
 def test_what_jobs_have_used_is_read_back(tmp_path):

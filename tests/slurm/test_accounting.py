@@ -40,6 +40,7 @@ def test_both_measurements_are_kept_and_billed(accounted, tmp_path, monkeypatch)
         assert usage.core_seconds >= used["core_seconds"] > 0 and usage.peak_memory_bytes > 50e6
         assert quoted["job"] == usage.job and quoted["state"] == "RUNNING"
         assert 0 < quoted["seconds"] <= usage.seconds and quoted["gpu_seconds"] == 2 * quoted["seconds"]
+        # Steps that run are quoted in whole seconds, rounded down; the two are not counted in the same ticks.
         assert 0 < quoted["core_seconds"] <= usage.core_seconds + 0.1
         assert used["gpu_seconds"] == pytest.approx(2 * used["wall_seconds"])
     (summary,) = evaluate(results, lambda _: None, figures=False).summaries

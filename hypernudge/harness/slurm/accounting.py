@@ -96,13 +96,27 @@ def own_usage() -> dict[str, Any] | None:
         usage = usage_of([name]).get(name)  # by its other number the last of an array stands for all
         if usage is None:
             return None
-        columns = "AveCPU,MaxRSS"  # of steps that are not over; there is one process in each
+        columns = "JobID,AveCPU,MaxRSS"  # of steps that are not over; there is one process in each
         listed = call(["sstat", "-n", "-P", "--noconvert", "-a", "-j", job, "-o", columns])
     except SlurmError:
         return None
-    steps = [line.split("|") for line in listed.splitlines() if line.count("|") == 1]
+    steps = steps_of(job, listed)
     return {
         **asdict(usage),
-        "core_seconds": usage.core_seconds + sum(_clock(cpu) for cpu, _ in steps),
-        "peak_memory_bytes": max([usage.peak_memory_bytes, *(int(_number(rss)) for _, rss in steps)]),
+        "core_seconds": usage.core_seconds + sum(seconds for seconds, _ in steps),
+        "peak_memory_bytes": max([usage.peak_memory_bytes, *(peak for _, peak in steps)]),
     }
+
+
+def steps_of(job: str, text: str) -> list[tuple[float, int]]:
+    """Return core seconds, whole ones, and peak memory of a job's steps, as `sstat -n -P` printed them.
+
+    The last job of an array has the array's own number, and asked for that `sstat` lists the steps of all its
+    jobs that run.
+
+    Args:
+        job: Its number of its own, not `123_4`.
+        text: With the columns JobID, AveCPU and MaxRSS.
+    """
+    rows = [line.split("|") for line in text.splitlines() if line.count("|") == 2]
+    return [(_clock(cpu), int(_number(rss))) for step, cpu, rss in rows if step.partition(".")[0] == job]
