@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,6 +243,50 @@ class AlignedMembers:
         self._sum, self._square = np.where(over, 0.0, self._sum), np.where(over, 0.0, self._square)
         self._has_update = self._has_update & ~over
         self._looks = [(tick, asked & ~over, z, count) for tick, asked, z, count in self._looks]
+
+
+class AnnealedMembers(AlignedMembers):
+    """The rule of `hypernudge.episodes.AnnealedAlignment` for many members at once, annealed linearly.
+
+    Args:
+        members: How many.
+        steps: Steps of the training.
+        search: Bounds of the end of the search, as shares of the steps.
+        peak: Factor on the multiplier found.
+        **options: Of `AlignedMembers`.
+    """
+
+    def __init__(
+        self,
+        members: int,
+        steps: int,
+        *,
+        search: tuple[float, float],
+        peak: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__(members, **options)
+        self._steps, self._peak = steps, peak
+        self._first, self._second = (round(share * steps) for share in search)
+        self._grew = np.ones(members, dtype=bool)  # a search without a verdict is not settled either
+        self._start = np.full(members, steps)
+        self._top = np.zeros(members)
+
+    def before(self, step: int) -> Floats:
+        """Return the multipliers found, or what is left of them."""
+        way = np.clip((step - self._start) / np.maximum(self._steps - self._start, 1), 0.0, 1.0)
+        return np.where(step >= self._start, self._top * (1.0 - way), self.multipliers)
+
+    def _close(self, verdict: Floats) -> None:
+        step = self._tick  # steps taken, this one included
+        stays = (self._at_base & (self._taken >= self._samples)) | ~self._grew
+        settled = stays & ~self._warmup
+        searching = self._start == self._steps
+        over = searching & ((step >= self._second) | ((step >= self._first) & settled))
+        super()._close(verdict)
+        self._grew = np.where(np.isnan(verdict), self._grew, verdict > 1.0)
+        self._start = np.where(over, step, self._start)
+        self._top = np.where(over, self.multipliers * self._peak, self._top)
 
 
 def cosine_factor(steps: int) -> Callable[[int], float]:

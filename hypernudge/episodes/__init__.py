@@ -15,8 +15,10 @@ from hypernudge.episodes.bandits import UniformBandit as UniformBandit
 from hypernudge.episodes.context import TREND_BUCKETS as TREND_BUCKETS
 from hypernudge.episodes.context import TrendContext as TrendContext
 from hypernudge.episodes.controllers.alignment import Alignment as Alignment
+from hypernudge.episodes.controllers.annealed_alignment import AnnealedAlignment as AnnealedAlignment
 from hypernudge.episodes.controllers.bandit_controller import BanditController as BanditController
 from hypernudge.episodes.controllers.controller import Controller as Controller
+from hypernudge.episodes.controllers.joint import JointController as JointController
 from hypernudge.episodes.pulseopt.aees import AEES as AEES
 from hypernudge.episodes.records import CandidateConfig as CandidateConfig
 from hypernudge.episodes.records import EpisodeRecord as EpisodeRecord

@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.controllers.annealed_alignment import ANNEAL
 from hypernudge.episodes.scheduler import EpisodicScheduler
 from hypernudge.errors import require
 from hypernudge.plotting.picture import MANY, Picture, label, picture
@@ -46,8 +47,8 @@ def draw(episodes: EpisodicScheduler) -> Picture:
         handles += _rewards(panels[-1], np.array(rewards))
     panels[-1].set_xlabel("optimizer step")
     panels[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 2.5, 5, 10]))
-    last = max(end for _, end, _ in spans)
-    panels[-1].set_xlim(min(start for start, _, _ in spans), last)
+    last = max(span[1] for span in spans)
+    panels[-1].set_xlim(min(span[0] for span in spans), last)
     closed = len(episodes.records)
     title = f"{counted(closed, 'episode')} closed, {counted(episodes.step_count, 'step')}"
     panels[0].set_title(title, loc="left")
@@ -59,21 +60,39 @@ def draw(episodes: EpisodicScheduler) -> Picture:
     return figure
 
 
-def _spans(episodes: EpisodicScheduler) -> list[tuple[int, int, tuple[float, ...]]]:
-    """Return first step, the step after the last, and the values, of each episode, the open one too."""
-    found = [(r.start_step, r.end_step + 1, r.selection.values) for r in episodes.records]
+Span = tuple[int, int, tuple[float, ...], tuple[float, ...]]
+"""First step of an episode and the step after its last; its values at the first step, and at its end."""
+
+
+def _spans(episodes: EpisodicScheduler) -> list[Span]:
+    """Return the episodes, the open one too."""
+    selections = [(r.start_step, r.end_step + 1, r.selection) for r in episodes.records]
     life = episodes.lifecycle
     if life.current is not None and life.steps:
-        found.append((life.start, life.start + life.steps, life.current.values))
-    return found
+        selections.append((life.start, life.start + life.steps, life.current))
+    spans: list[Span] = []
+    for place, (start, end, selection) in enumerate(selections):
+        after = selection.values
+        if selection.bucket == ANNEAL and place + 1 < len(selections):
+            following = selections[place + 1]
+            if following[2].bucket == ANNEAL and following[0] == end:
+                after = following[2].values  # the rate moves within the episode, to where the next begins
+        elif selection.bucket == ANNEAL:
+            axes = episodes.controller.axes
+            pairs = zip(axes, after, strict=True)
+            after = tuple(getattr(axis, "applied", value) for axis, value in pairs)
+        spans.append((start, end, selection.values, after))
+    return spans
 
 
-def _panel(axes: Axes, axis: Axis, spans: list[tuple[int, int, tuple[float, ...]]], index: int) -> float:
+def _panel(axes: Axes, axis: Axis, spans: list[Span], index: int) -> float:
     """Draw what an axis was over the steps; return what it was at last."""
-    values = np.array([values[index] for *_, values in spans], dtype=np.float64)
+    moves = hasattr(axis, "applied")
+    values = np.array([(span[2][index], span[3 if moves else 2][index]) for span in spans], dtype=np.float64)
     starts, ends = (np.array([span[place] for span in spans]) for place in (0, 1))
     x = np.stack([starts, ends], axis=1).ravel()
-    axes.plot(x, np.repeat(values, 2), color=_LINE, linewidth=1.2, rasterized=len(values) > MANY)
+    values = values.ravel()
+    axes.plot(x, values, color=_LINE, linewidth=1.2, rasterized=len(values) > 2 * MANY)
     candidates = np.array(axis.candidates, dtype=np.float64)
     chosen_from = len(candidates) <= _NAMED and bool(np.isin(values, candidates).all())
     shown = candidates if chosen_from else values

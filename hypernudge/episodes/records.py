@@ -30,7 +30,8 @@ class Selection:
         name: Readable name, the axis tags and values joined by `_`.
         arms: Index of the chosen candidate per axis.
         values: Value of the chosen candidate per axis.
-        bucket: Context bucket the decision was made in, or None without context.
+        bucket: Context bucket the decision was made in, or `search` or `anneal` where the length of the
+            training is known; else None.
     """
 
     name: str
@@ -85,6 +86,11 @@ class EpisodeRecord:
         for name in ("index", "start_step", "end_step"):
             checks.at_least(name, kept[name], 0)
         return cls(**{**kept, "selection": selection_from_plain(kept["selection"]), "reward": reward})
+
+
+def selection_to_plain(selection: Selection) -> dict[str, Any]:
+    """Return a `selection` in plain types, with lists in place of tuples, as it is when it is loaded."""
+    return {**asdict(selection), "arms": list(selection.arms), "values": list(selection.values)}
 
 
 def selection_from_plain(plain: dict[str, Any]) -> Selection:

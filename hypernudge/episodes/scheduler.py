@@ -12,8 +12,11 @@ from torch.utils.hooks import RemovableHandle
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.noise import NoiseSource
+from hypernudge.episodes.controllers.anneal_shapes import AUTO
+from hypernudge.episodes.controllers.annealed_alignment import AnnealedAlignment
 from hypernudge.episodes.controllers.build import check_parts, controller_of
 from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.controllers.joint import JointController
 from hypernudge.episodes.kinds import kind_of
 from hypernudge.episodes.lifecycle import persistence
 from hypernudge.episodes.lifecycle.attached import take_over
@@ -31,7 +34,8 @@ class EpisodicScheduler:
     """Adapts a running optimizer in episodes: a controller chooses, a window of steps judges.
 
     Attach it, and the training loop stays as it is: `EpisodicScheduler(optimizer)` steers the learning rate
-    by `Alignment`. With axes, bandits choose among candidates and the loss of
+    by `Alignment`. Told how long the training is, `EpisodicScheduler(optimizer, total_steps=N)` anneals the
+    rate it has found, so that neither a rate nor a schedule is to be tuned. With axes, bandits choose among candidates and the loss of
     each step is to be reported:
 
         episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 1, 2]), seed=0)
@@ -56,8 +60,12 @@ class EpisodicScheduler:
     Args:
         optimizer: The optimizer, or a wrapper with the real one as `.optimizer`.
         *axes: What bandits may change. Without axes, `controller` decides.
-        controller: Decides instead of bandits; without one and without axes it is
-            `Alignment`, which needs no loss.
+        total_steps: Optimizer steps of the whole training: alignment finds a rate and takes it to zero by
+            then (`AnnealedAlignment`), whatever bandits own other axes.
+        anneal: How: `linear`, `cosine`, `1-sqrt`; `none` to leave it to a schedule of your own; `auto` for
+            `none` where the optimizer has one and `linear` elsewhere.
+        controller: Decides instead of bandits, or about the rate besides bandits on other axes; without one
+            and without axes it is `Alignment`, which needs no loss.
         criterion: Module whose output is, or has as `.loss`, the training loss; saves `observe`.
         seed: Seed of every random stream; None draws one, shared by all ranks.
         deferred_reads: Keep losses on their device until the episode closes; None decides by device.
@@ -77,6 +85,8 @@ class EpisodicScheduler:
         self,
         optimizer: Any,
         *axes: Axis,
+        total_steps: int | None = None,
+        anneal: str = AUTO,
         controller: Controller | None = None,
         criterion: nn.Module | None = None,
         seed: int | None = None,
@@ -94,7 +104,13 @@ class EpisodicScheduler:
         checks.flag("deferred_reads", deferred_reads, optional=True)
         self.seed = shared_seed(checks.seed(seed), process_group)
         self.controller = controller_of(
-            axes, controller, seed=self.seed, process_group=process_group, options=bandit_options
+            axes,
+            controller,
+            seed=self.seed,
+            process_group=process_group,
+            options=bandit_options,
+            total_steps=total_steps,
+            anneal=anneal,
         )
         for axis in self.controller.axes:
             axis.check(self.optimizer)
@@ -208,15 +224,18 @@ class EpisodicScheduler:
         Returns:
             `episodes/AXIS`, the value of each axis (a multiplier, a standard deviation, ...), and
             `episodes/AXIS/arm`, its position among the candidates; `episodes/closed`, how many episodes are
-            over; `episodes/reward` of the last of them, if it has one.
+            over; `episodes/reward` of the last of them, if it has one; `episodes/annealing`, 0 or 1, where
+            the length of the training is known: `episodes/lr` is the last step's then.
         """
         records = self.records
         found: dict[str, float] = {"episodes/closed": float(len(records))}
         selection = self.current or (records[-1].selection if records else None)
         if selection is not None:
             for axis, value, arm in zip(self.controller.axes, selection.values, selection.arms, strict=True):
-                found[f"episodes/{axis.name}"] = float(value)
+                found[f"episodes/{axis.name}"] = float(getattr(axis, "applied", value))
                 found[f"episodes/{axis.name}/arm"] = float(arm)
+        if hasattr(self.controller, "metrics"):
+            found |= {f"episodes/{name}": value for name, value in self.controller.metrics().items()}
         if records and records[-1].reward is not None:
             found["episodes/reward"] = float(records[-1].reward.value)
         return found
@@ -241,6 +260,59 @@ class EpisodicScheduler:
     def device_reads(self) -> int:
         """Times losses were fetched from a device, at most one per episode."""
         return self.lifecycle.losses.reads
+
+    # ------------------------------------------------------------------ a training of known length
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps of the training, as last told; None where that plays no part."""
+        annealed = self._annealed
+        return None if annealed is None else annealed.total_steps
+
+    @property
+    def phase(self) -> str | None:
+        """`search` or `anneal`; None where the length of the training plays no part."""
+        annealed = self._annealed
+        return None if annealed is None else annealed.phase
+
+    @property
+    def last_lr(self) -> list[float]:
+        """The rate of each parameter group at the last step, as it was applied; empty before the first.
+
+        Reads the device where rates are tensors on one.
+        """
+        return self.lifecycle.last_rates()
+
+    def extend(self, total_steps: int) -> None:
+        """Train on, or shorter: change the number of steps of a training whose length is known.
+
+        While the rate is searched it is as if this length had been named from the start. An annealing that is
+        lengthened ends: the rate returns to what was found, and is searched and annealed again over what is
+        left. One that is shortened falls to zero by the new end from where it is.
+
+        Args:
+            total_steps: Optimizer steps of the whole training, those taken included.
+
+        Raises:
+            ValueError: It is not above the steps taken, or the scheduler was not told any.
+            RuntimeError: The scheduler was detached.
+        """
+        self.lifecycle.check_attached()
+        annealed = self._annealed
+        if annealed is None:
+            raise InvalidArgumentError(
+                f"extend: needs a scheduler with total_steps, but got {total_steps!r} for one without; construct "
+                "it with total_steps="
+            )
+        annealed.check_extension(total_steps)
+        if annealed.phase == "anneal" and total_steps != annealed.total_steps:
+            self.finalize()  # what is in force from the next step on is another episode
+        annealed.extend(total_steps)
+
+    @property
+    def _annealed(self) -> AnnealedAlignment | None:
+        parts = self.controller.parts if isinstance(self.controller, JointController) else (self.controller,)
+        return next((part for part in parts if isinstance(part, AnnealedAlignment)), None)
 
     # ------------------------------------------------------------------ checkpoints
 

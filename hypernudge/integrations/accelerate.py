@@ -2,6 +2,7 @@
 
 Example:
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    attach(accelerator, optimizer, loader=loader, epochs=3)  # finds a rate and anneals it
     episodes = attach(accelerator, optimizer, LearningRate([0.5, 1, 2]), criterion=criterion, seed=0)
 """
 
@@ -57,6 +58,8 @@ def attach(
     optimizer: Any,
     *axes: Axis,
     controller: Callable[[], Controller] | None = None,
+    loader: Any = None,
+    epochs: int = 1,
     **options: Any,
 ) -> EpisodicScheduler:
     """Attach a scheduler to the optimizer under Accelerate's wrapper and to its checkpoints.
@@ -71,6 +74,10 @@ def attach(
         optimizer: What `accelerator.prepare` returned for the optimizer.
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits.
+        loader: What `accelerator.prepare` returned for the data loader: the training is then `epochs` of it,
+            accumulation heeded, and the rate that is found is annealed. Accelerate itself does not know how
+            long a training is; `total_steps`, in optimizer steps, says it as well.
+        epochs: Passes through `loader`, at least 1.
         **options: Keyword arguments of `EpisodicScheduler`.
 
     Returns:
@@ -82,6 +89,13 @@ def attach(
     """
     remedy = "pass accelerate.Accelerator()"
     checks.instance_with("accelerator", accelerator, ("register_for_checkpointing", "prepare"), remedy)
+    if loader is None:
+        options = {"total_steps": None, **options}
+    elif "total_steps" in options:
+        rule = "must be left out where there is a loader"
+        checks.refuse("total_steps", rule, options["total_steps"], "pass one of the two")
+    else:
+        options = {**options, "total_steps": _steps(accelerator, loader, epochs)}
     scheduler = SchedulerFactory(axes, controller, options).build(optimizer)
     for place in accelerator._custom_objects:
         if isinstance(place, _Registered) and place.free(scheduler, accelerator):
@@ -91,3 +105,16 @@ def attach(
         accelerator.register_for_checkpointing(place)
     place.hold(scheduler, accelerator)
     return scheduler
+
+
+def _steps(accelerator: Accelerator, loader: Any, epochs: int) -> int:
+    """Return the optimizer steps of `epochs` passes through `loader`."""
+    checks.at_least("epochs", epochs, 1)
+    try:
+        batches = len(loader)
+    except TypeError:
+        checks.refuse("loader", "must have a length", type(loader).__name__, "pass total_steps instead")
+    every = accelerator.gradient_accumulation_steps
+    if getattr(accelerator.gradient_state, "sync_with_dataloader", True):
+        return int(epochs * -(-batches // every))  # what is left at the end of a pass is a step
+    return int(max(1, epochs * batches // every))

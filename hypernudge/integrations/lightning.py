@@ -1,9 +1,11 @@
 """Episodes in a Lightning trainer: one callback, no change to the module.
 
 Example:
+    trainer = Trainer(max_epochs=10, callbacks=[EpisodesCallback()])  # finds a rate and anneals it
     trainer = Trainer(callbacks=[EpisodesCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)])
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -30,13 +32,18 @@ class EpisodesCallback(Callback):
     (manual optimisation) each is told every loss since its own last step. State travels in the trainer's
     checkpoints and is that of the file the training resumes from. Every `fit` has schedulers of its own.
 
+    Without axes and controller the scheduler is told the trainer's number of steps
+    (`estimated_stepping_batches`), and one that resumes with another number is extended. Several optimizers
+    are taken to step once a batch each.
+
     What is in force goes to the trainer's loggers, whenever these are given a step's metrics: see
     `EpisodicScheduler.metrics`. With several optimizers the names begin with `optimizer0/`, ...
 
     Args:
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits, once per optimizer.
-        **options: Keyword arguments of `EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`. `total_steps` may be `"trainer"`, for the
+            trainer's number, besides axes too; None for a training whose length plays no part.
 
     Raises:
         TypeError: `controller` is not callable.
@@ -71,7 +78,8 @@ class EpisodesCallback(Callback):
             ValueError: The checkpoint's states are of other settings or of another number of optimizers.
         """
         del pl_module
-        saved, self._saved = self._saved, []
+        saved: list[Any] = self._saved
+        self._saved = []
         self._logged = trainer.global_step
         self._detach()
         if saved and len(saved) != len(trainer.optimizers):
@@ -85,10 +93,10 @@ class EpisodesCallback(Callback):
                 stacklevel=2,
             )
         try:
-            for optimizer in trainer.optimizers:
-                self.schedulers.append(self._factory.build(optimizer))
-            for scheduler, state in zip(self.schedulers, saved, strict=False):
-                scheduler.load_state_dict(state)
+            steps = _steps_of(trainer) if self._factory.asks_trainer else None
+            states = saved or [None] * len(trainer.optimizers)
+            for optimizer, state in zip(trainer.optimizers, states, strict=True):
+                self.schedulers.append(self._factory.build(optimizer, state=state, steps=steps))
         except BaseException:
             self._detach()
             raise
@@ -156,3 +164,14 @@ class EpisodesCallback(Callback):
         for scheduler in self.schedulers:
             scheduler.detach()
         self.schedulers = []
+
+
+def _steps_of(trainer: Trainer) -> int | None:
+    """Return the steps of each optimizer in the whole training, None where the trainer does not know."""
+    found = trainer.estimated_stepping_batches
+    if not math.isfinite(found) or found < 1:
+        return None
+    optimizers = len(trainer.optimizers)
+    if optimizers > 1 and found == trainer.max_steps:
+        found = -(-found // optimizers)  # the trainer counts the steps of all
+    return int(found)

@@ -1,11 +1,13 @@
 """Episodes in a Hugging Face `Trainer`: one callback, no change to the model or the arguments.
 
 Example:
+    Trainer(model, arguments, train_dataset=data, callbacks=[EpisodesTrainerCallback()]).train()
     callback = EpisodesTrainerCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)
     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 """
 
 import base64
+import functools
 import io
 import warnings
 import weakref
@@ -43,6 +45,11 @@ class _Noticed(Tensor):
             return func(*args, **(kwargs or {}))
 
 
+def _plain(choice: Any) -> Any:
+    """Return the value of a member of an enumeration, anything else as it is."""
+    return getattr(choice, "value", choice)
+
+
 def _entries(state: TrainerState) -> dict[str, Any]:
     """Return what callbacks have saved, by class name; annotated as the list that it is built from."""
     entries: Any = state.stateful_callbacks
@@ -64,6 +71,11 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
     and so stands in `trainer.state.log_history`. TensorBoard, W&B and other trackers of `report_to` are asked
     before this callback: with `callback.watch(trainer)` it comes first, and they show it, too.
 
+    Without axes and controller the scheduler is told the trainer's number of steps (`max_steps`), and one that
+    resumes with another number is extended. The trainer's own schedule acts on top of the multiplier that was
+    found; under `lr_scheduler_type="constant"` or `"constant_with_warmup"`, which do not fall, the multiplier is
+    annealed.
+
     The loss of a step is that of the whole step, whatever `gradient_accumulation_steps` is. State travels
     in the checkpoints' `trainer_state.json`, so what a training resumes with belongs to the checkpoint it
     resumes from, wherever that lies.
@@ -71,7 +83,8 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
     Args:
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits.
-        **options: Keyword arguments of `EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`. `total_steps` may be `"trainer"`, for the
+            trainer's number, besides axes too; None for a training whose length plays no part.
 
     Raises:
         TypeError: `controller` is not callable.
@@ -131,7 +144,8 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
                 "callbacks anew without their axes, but got True; leave it out, episodes resume without it"
             )
 
-    def _resume(self, scheduler: EpisodicScheduler, state: TrainerState) -> None:
+    def _saved(self, scheduler: EpisodicScheduler, state: TrainerState) -> dict[str, Any] | None:
+        """Return what the checkpoint holds for `scheduler`, None where it holds nothing."""
         entries = _entries(state).get(type(self).__name__, [])
         found = [entry.get("episodes") for entry in (entries if isinstance(entries, list) else [entries])]
         # A trainer that is resumed without this callback carries on what it read: that is of another step.
@@ -142,7 +156,7 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
                 "resumes, episodes start anew.",
                 stacklevel=2,
             )
-            return
+            return None
         try:
             states = [torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True) for text in payloads]
         except Exception as error:
@@ -151,8 +165,9 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
             checks.refuse("the episodes' state in trainer_state.json", "must be undamaged", what, remedy)
         # Several callbacks of this class write one list, at every checkpoint anew.
         own = scheduler.fingerprint()
-        fitting = [one for one in states if not other_settings(one, own)]
-        scheduler.load_state_dict((fitting or states)[-1])
+        fitting = [one for one in states if not other_settings(one, own, besides="total_steps")]
+        found: dict[str, Any] = (fitting or states)[-1]
+        return found
 
     # ------------------------------------------------------------------ training
 
@@ -166,12 +181,21 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         """
         self.on_init_end(args, state, control)
         self._detach()
-        self.scheduler = self._factory.build(kwargs["optimizer"])
+        build = functools.partial(
+            self._factory.build,
+            kwargs["optimizer"],
+            steps=state.max_steps if state.max_steps > 0 else None,
+            falls=False if str(_plain(args.lr_scheduler_type)).startswith("constant") else None,
+        )
+        self.scheduler = build()
         self._step = state.global_step
         self._sum, self._count = None, 0
         try:
             if state.global_step > 0:
-                self._resume(self.scheduler, state)
+                saved = self._saved(self.scheduler, state)
+                if saved is not None:
+                    self.scheduler.detach()
+                    self.scheduler = build(state=saved)
             if self.scheduler.controller.uses_loss:
                 self._listen(args, kwargs["model"])
         except BaseException:

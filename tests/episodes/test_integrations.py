@@ -9,7 +9,16 @@ from torch.utils.data import DataLoader
 
 from hypernudge.episodes import Alignment
 from tests.episodes.helpers import same
-from tests.episodes.trainers import AXES, Digits, forget_episodes, hf_trainer, lightning_fit, network
+from tests.episodes.trainers import (
+    AXES,
+    Digits,
+    forget_episodes,
+    hf_trainer,
+    lightning_fit,
+    lightning_module,
+    lightning_trainer,
+    network,
+)
 
 
 def test_a_controller_instance_is_refused():
@@ -94,6 +103,44 @@ class TestLightning:
         assert len({record.selection.values for record in callback.schedulers[0].records}) > 1
 
 
+    def test_it_is_told_the_number_of_steps_and_a_longer_training_extends(self, tmp_path):
+        from hypernudge.integrations.lightning import EpisodesCallback
+
+        callback = EpisodesCallback()
+        module, trainer = self.fit(tmp_path, callback, epochs=4, accumulate=2)
+        (episodes,) = callback.schedulers
+        assert episodes.total_steps == trainer.global_step == episodes.step_count == 24
+        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 0.2 * module.rates[0]
+        longer = EpisodesCallback()
+        path = tmp_path / "after4.ckpt"
+        self.fit(tmp_path, longer, epochs=6, accumulate=2, resume=path)
+        (episodes,) = longer.schedulers
+        assert episodes.total_steps == episodes.step_count == 36
+        assert max(r.selection.values[0] for r in episodes.records if r.start_step >= 24) > 0.4
+        endless = EpisodesCallback(total_steps=None)
+        self.fit(tmp_path, endless, epochs=1)
+        assert endless.schedulers[0].total_steps is None
+
+    def test_a_trainer_without_an_end_says_that_nothing_is_annealed(self, tmp_path):
+        from hypernudge.integrations.lightning import EpisodesCallback
+
+        class Stop(lightning_callback()):
+            def on_train_batch_end(self, trainer, *args):
+                trainer.should_stop = trainer.global_step >= 3
+
+        callback = EpisodesCallback()
+        trainer = lightning_trainer(tmp_path, callback, Stop(), epochs=-1)
+        with pytest.warns(UserWarning, match="does not know its number of optimizer steps"):
+            trainer.fit(lightning_module(), DataLoader(Digits(), batch_size=4))
+        assert callback.schedulers[0].total_steps is None
+
+
+def lightning_callback():
+    import lightning.pytorch as pl
+
+    return pl.Callback
+
+
 @pytest.mark.slow
 class TestTransformers:
     @pytest.fixture(autouse=True)
@@ -132,8 +179,60 @@ class TestTransformers:
             )
 
 
+    @pytest.mark.parametrize("kind", ["linear", "constant"])
+    def test_it_is_told_the_number_of_steps_and_a_longer_training_extends(self, tmp_path, kind):
+        from hypernudge.integrations.transformers import EpisodesTrainerCallback
+
+        arguments = {"num_train_epochs": 3, "lr_scheduler_type": kind, "save_steps": 12}
+        callback = EpisodesTrainerCallback()
+        trainer = self.trainer(tmp_path, callback, **arguments)
+        trainer.train()
+        episodes = callback.scheduler
+        assert episodes.total_steps == trainer.state.max_steps == episodes.step_count == 24
+        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 2e-4
+        falling = [r.selection.values[0] for r in episodes.records if r.selection.bucket == "anneal"]
+        assert (len(set(falling)) > 1) == (kind == "constant")  # else the trainer's own schedule falls
+        again = EpisodesTrainerCallback()
+        arguments |= {"num_train_epochs": 4}
+        where = str(tmp_path / "checkpoint-12")
+        self.trainer(tmp_path / "b", again, **arguments).train(resume_from_checkpoint=where)
+        assert again.scheduler.total_steps == again.scheduler.step_count == 32
+        same_length = EpisodesTrainerCallback()
+        arguments |= {"num_train_epochs": 3}
+        self.trainer(tmp_path / "c", same_length, **arguments).train(resume_from_checkpoint=where)
+        assert same_length.scheduler.records == episodes.records
+
+
 @pytest.mark.slow
 class TestAccelerate:
+    @pytest.fixture(autouse=True)
+    def library(self):
+        pytest.importorskip("accelerate", reason="the extra `trainers` is not installed")
+
+    @pytest.mark.parametrize(("accumulate", "steps"), [(1, 24), (5, 6)])
+    def test_the_length_is_that_of_the_loader(self, accumulate, steps):
+        from accelerate import Accelerator
+
+        from hypernudge.integrations.accelerate import attach
+
+        accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        model, optimizer, loader = accelerator.prepare(model, optimizer, DataLoader(Digits(), batch_size=4))
+        episodes = attach(accelerator, optimizer, loader=loader, epochs=2)
+        for _ in range(2):
+            for inputs, targets in loader:
+                with accelerator.accumulate(model):
+                    accelerator.backward(nn.functional.cross_entropy(model(inputs), targets))
+                    optimizer.step()
+                    optimizer.zero_grad()
+        assert episodes.total_steps == episodes.step_count == steps
+        assert 0 < episodes.last_lr[0] < 0.1 and episodes.phase == "anneal"
+        with pytest.raises(ValueError, match="total_steps: must be left out where there is a loader"):
+            attach(accelerator, optimizer, loader=loader, total_steps=3)
+        with pytest.raises(ValueError, match="loader: must have a length, but got 'generator'"):
+            attach(accelerator, optimizer, loader=(batch for batch in loader))
+
     @pytest.fixture(autouse=True)
     def library(self):
         pytest.importorskip("accelerate", reason="the extra `trainers` is not installed")

@@ -151,3 +151,57 @@ def test_an_aligned_prefix_is_drawn_like_the_whole(tabulated):
     generator = torch.Generator().manual_seed(1)
     pieces = [whole.fill(count, generator).clone() for count in (16, 32, 16)]
     assert torch.equal(torch.cat(pieces), expected)
+
+
+def relative(source, *gradients, factor=0.5):
+    """Return what was added to copies of the gradients."""
+    copies = [gradient.clone() for gradient in gradients]
+    source.add_relative(optimizer_with(*copies), factor)
+    return [copy - gradient for copy, gradient in zip(copies, gradients, strict=True)]
+
+
+def test_relative_noise_is_a_share_of_each_gradient_s_own_spread():
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(200, 300, generator=generator) * size for size in (1e-4, 1.0, 1e3)]
+    added = relative(StreamedNoise(0), *gradients)
+    for noise, gradient in zip(added, gradients, strict=True):
+        assert noise.std() / gradient.square().mean().sqrt() == pytest.approx(0.5, rel=0.02)
+    thousandfold = relative(StreamedNoise(0), *(1000 * gradient for gradient in gradients))
+    for noise, large in zip(added, thousandfold, strict=True):
+        torch.testing.assert_close(large, 1000 * noise, rtol=1e-3, atol=float(large.std()) * 1e-3)
+    # The numbers drawn are those of absolute noise, whatever they are multiplied by.
+    drawn_at_once = drawn(StreamedNoise(0, chunk=1 << 20), *(gradient.shape for gradient in gradients))
+    for noise, unit, gradient in zip(added, drawn_at_once, gradients, strict=True):
+        spread = 0.5 * gradient.square().mean().sqrt()
+        torch.testing.assert_close(noise, unit * spread, rtol=1e-3, atol=float(spread) * 1e-3)
+    (none,) = relative(StreamedNoise(0), torch.zeros(30))
+    assert torch.equal(none, torch.zeros(30))
+
+
+def test_the_axis_of_relative_noise_is_another_axis():
+    from hypernudge.episodes import EpisodicScheduler, GradientNoise
+    from tests.episodes.helpers import Problem, sgd, train
+
+    finals = {}
+    for rescaled in (1.0, 1024.0):  # a power of two: every product is exact
+        problem = Problem()
+        optimizer = sgd(problem, lr=0.1 / rescaled)
+        axis = GradientNoise([0.0, 0.3], relative=True)
+        episodes = EpisodicScheduler(optimizer, axis, episode_length=3, seed=1)
+
+        def rescale(step, problem=problem, rescaled=rescaled):
+            for parameter in problem.model.parameters():
+                parameter.grad.mul_(rescaled)
+
+        train(problem, optimizer, 12, episodes, before_step=rescale)
+        assert {record.selection.name for record in episodes.records} == {"rn0", "rn0p3"}
+        finals[rescaled] = problem.parameters()
+    for one, other in zip(*finals.values(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    bare = sgd(Problem())
+    with pytest.raises(ValueError, match=r"noise_source: must have add_relative"):
+        EpisodicScheduler(bare, axis, noise_source=KeyedNoise(0))
+    with pytest.raises(ValueError, match=r"axes: must not change the same, but 'noise' and 'relative_noise'"):
+        EpisodicScheduler(bare, GradientNoise([0.1]), axis)
+    with pytest.raises(ValueError, match=r"relative: must be True or False"):
+        GradientNoise([0.1], relative="yes")

@@ -11,7 +11,10 @@ from hypernudge.episodes.axes.base import Phase
 
 
 class NoiseSource(Protocol):
-    """Adds Gaussian noise to the gradients an optimizer is about to use."""
+    """Adds Gaussian noise to the gradients an optimizer is about to use.
+
+    For noise relative to the gradients it has `add_relative(optimizer, factor)` too, see `StreamedNoise`.
+    """
 
     def add(self, optimizer: Optimizer, std: float) -> None:
         """Add noise of standard deviation `std` (units of the gradient) to every gradient, in place."""
@@ -34,6 +37,10 @@ class GradientNoise:
 
     Args:
         candidates: Standard deviations in units of the gradient, all 0 or above; 0 draws nothing.
+        relative: Candidates are multiples of the gradient's own spread instead: of the root mean square of
+            the entries of each parameter's gradient at that step. The same candidates then suit a small
+            network and a pretrained transformer, whose gradients differ by orders of magnitude. Costs one
+            more pass over the gradients. The axis is called `relative_noise` then.
 
     Raises:
         ValueError: `candidates` is empty or holds a value that is negative, not finite or there twice.
@@ -44,14 +51,28 @@ class GradientNoise:
     phase: Phase = "gradients"
     neutral = 0.0
 
-    def __init__(self, candidates: Sequence[float]) -> None:
+    def __init__(self, candidates: Sequence[float], *, relative: bool = False) -> None:
         self.candidates = checks.candidates(
             "noise_candidates", candidates, lambda value: value >= 0, "0 or above"
         )
-        self._source: NoiseSource | None = None
+        self.relative: bool = checks.flag("relative", relative)
+        if relative:
+            self.name, self.tag = "relative_noise", "rn"
+        self._source: Any = None
+
+    def keys(self, optimizer: Optimizer) -> set[str]:
+        """Return `noise`: no two axes of noise act on one optimizer."""
+        del optimizer
+        return {"noise"}
 
     def drawn_from(self, source: NoiseSource) -> "GradientNoise":
-        """Return the axis with the source of one scheduler: the user's may serve several."""
+        """Return the axis with the source of one scheduler: the user's may serve several.
+
+        Raises:
+            ValueError: The axis is relative, and the source has no `add_relative`.
+        """
+        if self.relative:
+            checks.instance_with("noise_source", source, ("add_relative",), "leave it out, or relative=False")
         drawn = copy.copy(self)
         drawn._source = source
         return drawn
@@ -61,14 +82,17 @@ class GradientNoise:
         del optimizer
 
     def apply(self, optimizer: Optimizer, value: float) -> None:
-        """Add noise of standard deviation `value` to the gradients.
+        """Add noise of standard deviation `value`, or of `value` times their spread, to the gradients.
 
         Raises:
             RuntimeError: No scheduler has given it a source.
         """
         if self._source is None:
             raise RuntimeError("gradient noise has no source; pass the axis to EpisodicScheduler")
-        self._source.add(optimizer, value)
+        if self.relative:
+            self._source.add_relative(optimizer, value)
+        else:
+            self._source.add(optimizer, value)
 
     def undo(self, optimizer: Optimizer, token: Any) -> None:
         """Do nothing: the gradients are computed anew for the next step."""

@@ -205,6 +205,31 @@ class Alignment:
         self._verdict = None
         return None
 
+    @property
+    def verdict(self) -> float | None:
+        """The factor that the test has come to, None while it goes on."""
+        return self._verdict
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether the multiplier is below 1 and no verdict was negative yet."""
+        return self.z_at_base is not None and self.multiplier < 1.0 and not self._fell
+
+    @property
+    def only_grew(self) -> bool:
+        """Whether the multiplier is neither 1 nor was any verdict negative yet."""
+        return not self._fell and not self._at_base
+
+    @property
+    def stays_at_base(self) -> bool:
+        """Whether the multiplier is exactly 1 and as many probes as decide elsewhere have not moved it."""
+        return self._at_base and self._taken >= self.samples
+
+    def rest(self) -> None:
+        """Forget the test in progress and hold no tensor until an episode opens."""
+        self._before = None
+        self._begin()
+
     def selection_id(self, selection: Selection) -> int:
         """Return 0: ranks decide on reduced products and cannot differ."""
         del selection
@@ -287,14 +312,10 @@ class Alignment:
         return self.z_at_base is not None and self.multiplier == 1.0
 
     @property
-    def _warming_up(self) -> bool:
-        return self.z_at_base is not None and self.multiplier < 1.0 and not self._fell
-
-    @property
     def _limit(self) -> int:
         if self._at_base:
             return self.base_samples
-        return self.warmup_samples if self._warming_up else self.samples
+        return self.warmup_samples if self.is_warming_up else self.samples
 
     @property
     def _thresholds(self) -> tuple[float, float]:
@@ -319,4 +340,4 @@ class Alignment:
         elif self.z < -fall:
             self._verdict = self.down
         elif self._read >= self._limit:
-            self._verdict = self.up if self._warming_up and self.z > self.z_warmup else 1.0
+            self._verdict = self.up if self.is_warming_up and self.z > self.z_warmup else 1.0

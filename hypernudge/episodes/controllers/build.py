@@ -9,12 +9,16 @@ from torch import nn
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis, check_axis
+from hypernudge.episodes.axes.learning_rate import LearningRate
 from hypernudge.episodes.bandits.base import BanditFactory
 from hypernudge.episodes.bandits.ucb import DiscountedUCB
 from hypernudge.episodes.context import TrendContext
 from hypernudge.episodes.controllers.alignment import Alignment
+from hypernudge.episodes.controllers.anneal_shapes import AUTO, CHOICES
+from hypernudge.episodes.controllers.annealed_alignment import AnnealedAlignment
 from hypernudge.episodes.controllers.bandit_controller import BanditController, bandit_slots
 from hypernudge.episodes.controllers.controller import Controller
+from hypernudge.episodes.controllers.joint import JointController
 from hypernudge.episodes.rewards.base import Reward
 from hypernudge.episodes.rewards.ema_log import EmaLogReward
 from hypernudge.episodes.rewards.standardised import StandardisedReward
@@ -31,19 +35,23 @@ def controller_of(
     seed: int,
     process_group: Any,
     options: Mapping[str, Any],
+    total_steps: int | None = None,
+    anneal: str = AUTO,
 ) -> Controller:
-    """Return what decides: the given controller, bandits on the given axes, or the default.
+    """Return what decides: the given controller, alignment, bandits on the given axes, or two of them.
 
     Args:
         axes: What bandits are to decide about.
-        controller: Decides alone where it is given.
+        controller: Decides about what is its own; alone where no axes are given.
         seed: Seed of the bandits.
         process_group: Ranks that must choose alike; None for all of them.
         options: Of `bandit_controller`.
+        total_steps: Length of the training, for an annealed alignment; None if it has no end.
+        anneal: See `AnnealedAlignment`.
 
     Raises:
-        ValueError: A controller and axes or options were given, or options without axes, or an argument is
-            out of range.
+        ValueError: Options were given without axes, `total_steps` together with a controller or with an axis
+            of the learning rate, or an argument is out of range.
     """
     known = set(inspect.signature(bandit_controller).parameters) - {"axes", "seed"}
     for name in options:
@@ -51,21 +59,45 @@ def controller_of(
             raise unknown_name("EpisodicScheduler", name, known, "must be given arguments it knows")
     for axis in axes:
         check_axis(axis)
-    if controller is not None and (axes or options):
-        extra = [*(axis.name for axis in axes), *options]
+    checks.choice("anneal", anneal, CHOICES)
+    if controller is not None and options and not axes:
         raise InvalidArgumentError(
-            f"controller: decides alone, but got {extra} besides; drop them, or set them on the controller"
+            f"controller: decides alone, but got {list(options)} besides; drop them, or set them on the "
+            "controller"
         )
-    if controller is None and (axes or options):
-        return bandit_controller(axes, seed=seed, **options)
-    if controller is None:
-        return Alignment(process_group=process_group)
-    members = (
-        *("axes", "capacity", "uses_loss", "uses_gradients", "open", "is_complete", "close"),
-        *("selection_id", "fingerprint", "state_dict", "load_state_dict"),
-    )
-    checks.instance_with("controller", controller, members, "pass for example Alignment()")
-    return controller
+    if controller is not None:
+        members = (
+            *("axes", "capacity", "uses_loss", "uses_gradients", "open", "is_complete", "close"),
+            *("selection_id", "fingerprint", "state_dict", "load_state_dict"),
+        )
+        checks.instance_with("controller", controller, members, "pass for example Alignment()")
+    if total_steps is None:
+        if anneal != AUTO:
+            checks.refuse("anneal", "needs total_steps", anneal, "name the number of optimizer steps")
+        rate = controller
+    else:
+        rate = _annealed(axes, controller, total_steps, anneal, process_group)
+    if axes or options:
+        bandits = bandit_controller(axes, seed=seed, **options)
+        return bandits if rate is None else JointController([rate, bandits])
+    return Alignment(process_group=process_group) if rate is None else rate
+
+
+def _annealed(
+    axes: Sequence[Axis], controller: Controller | None, total_steps: Any, anneal: str, process_group: Any
+) -> AnnealedAlignment:
+    checks.at_least("total_steps", total_steps, 1)
+    if controller is not None:
+        raise InvalidArgumentError(
+            f"total_steps: must be told to the controller where there is one, but got {total_steps!r} and a "
+            f"{type(controller).__name__}; pass controller=AnnealedAlignment(total_steps, alignment=Alignment(...))"
+        )
+    if any(axis.name == LearningRate.name for axis in axes):
+        raise InvalidArgumentError(
+            f"total_steps: means that alignment finds the rate and anneals it, but got {total_steps!r} and an axis "
+            f"{LearningRate.name!r}; drop one of them"
+        )
+    return AnnealedAlignment(total_steps, anneal=anneal, process_group=process_group)
 
 
 def check_parts(*, criterion: Any, noise_source: Any) -> None:

@@ -1,5 +1,6 @@
 """The life of episodes: chosen, applied around every step of the optimizer, judged, recorded."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -68,6 +69,7 @@ class EpisodeLifecycle:
         self.touches: frozenset[str] = frozenset()
         self.handles: list[RemovableHandle] = []
         self.detached = False
+        self._last_rates: list[Any] = []
         self._applied = AppliedSelection(optimizer, controller.axes, noise)
         self._norm = UpdateNorm() if update_norm else None
         self._process_group = process_group
@@ -136,6 +138,10 @@ class EpisodeLifecycle:
         for handle in self.handles:
             handle.remove()
         hooks_of(self.optimizer).remove(self)
+
+    def last_rates(self) -> list[float]:
+        """Return each group's rate at the last step, as applied; NaN for a group without one."""
+        return [math.nan if rate is None else float(rate) for rate in self._last_rates]
 
     def losses_if_complete(self) -> list[float] | None:
         """Return the losses the episode will have if the step in progress completes it, if that is free.
@@ -302,6 +308,11 @@ class EpisodeLifecycle:
         else:
             wrapped = self._wrap(closure)
         self._applied.apply("step")
+        # A rate in a tensor is put back in place: what it was takes a copy.
+        self._last_rates = [
+            rate.detach().clone() if isinstance(rate, Tensor) else rate
+            for rate in (group.get("lr") for group in self.optimizer.param_groups)
+        ]
         return wrapped
 
     def _require_loss(self) -> None:

@@ -54,6 +54,19 @@ class StreamedNoise(NoiseStreams):
                 else:
                     self._add_in_chunks(key, [flat_alias(gradient) for gradient in gradients], std, scale)
 
+    def add_relative(self, optimizer: Optimizer, factor: float) -> None:
+        """Add noise of `factor` times the root mean square of each gradient, in place; it reads no device.
+
+        The numbers drawn are those of `add`. A gradient scaler changes nothing: the spread is scaled with the
+        gradient.
+        """
+        with torch.no_grad():
+            for key, gradients in by_stream(optimizer).items():
+                aliases = [flat_alias(gradient) for gradient in gradients]
+                sizes = [alias.numel() ** -0.5 for alias in aliases]
+                spreads = [norm * size for norm, size in zip(torch._foreach_norm(aliases), sizes, strict=True)]
+                self._add_in_chunks(key, aliases, factor, None, spreads)
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; devices are touched when a stream is first used."""
         super().load_state_dict(state)
@@ -95,14 +108,21 @@ class StreamedNoise(NoiseStreams):
             self._repeat = None
         return buffer
 
-    def _add_in_chunks(self, key: str, gradients: list[Tensor], std: float, scale: Tensor | None) -> None:
+    def _add_in_chunks(
+        self,
+        key: str,
+        gradients: list[Tensor],
+        std: float,
+        scale: Tensor | None,
+        spreads: list[Tensor] | None = None,
+    ) -> None:
         device = gradients[0].device
         generator = self.generator(key, device)
         left = sum(gradient.numel() for gradient in gradients)
         size = _aligned(min(self._chunk_size(device), left))
         buffer = self._buffer(key, gradients[0], size, left)
         at = end = 0
-        for gradient in gradients:
+        for index, gradient in enumerate(gradients):
             start = 0
             total = gradient.numel()
             while start < total:
@@ -114,7 +134,10 @@ class StreamedNoise(NoiseStreams):
                         drawn.mul_(scale.to(device=device, dtype=drawn.dtype))
                 take = min(total - start, end - at)
                 piece = gradient if take == total else gradient[start : start + take]
-                piece.add_(buffer.values[at : at + take], alpha=std)
+                if spreads is None:
+                    piece.add_(buffer.values[at : at + take], alpha=std)
+                else:
+                    piece.addcmul_(buffer.values[at : at + take], spreads[index], value=std)
                 start += take
                 at += take
 

@@ -1,0 +1,278 @@
+"""Alignment for a training of known length: find a rate, then take it to zero."""
+
+import warnings
+from typing import Any
+
+from torch.optim import Optimizer
+
+from hypernudge.episodes import checks
+from hypernudge.episodes.axes.base import Axis
+from hypernudge.episodes.axes.moving_rate import MovingLearningRate
+from hypernudge.episodes.controllers.alignment import Alignment
+from hypernudge.episodes.controllers.anneal_shapes import AUTO, CHOICES, EPISODES, share_left
+from hypernudge.episodes.controllers.base_rates import BaseRates
+from hypernudge.episodes.records import Selection, value_text
+from hypernudge.episodes.rewards.base import RewardDetails
+
+SEARCH, ANNEAL = "search", "anneal"
+STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth
+
+
+class AnnealedAlignment:
+    """Searches by `Alignment`, then anneals what was found, so that the last step of `total_steps` ends near 0.
+
+    The search is over as soon as the evidence says so: past the first bound, once the warm-up has ended and
+    the last verdict was not to grow; at the second bound in any case, or where a schedule of the user's own
+    has halved the rate. While that schedule still rises the search goes on. From then on nothing is probed:
+    the multiplier is a function of the step, and all groups keep the ratios of their rates.
+
+    With a schedule of the user's own (one of `torch.optim.lr_scheduler` is attached, or the rate changed
+    during the search) the multiplier found stays as it is by default and the schedule acts on top of it; a
+    schedule that does not fall wants `anneal="linear"`.
+
+    Args:
+        total_steps: Optimizer steps of the whole training, at least 1. Steps that a gradient scaler skips do
+            not count.
+        anneal: `auto`, `linear`, `cosine`, `1-sqrt` or `none`, see `anneal_shapes`.
+        search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
+        peak: Factor on the multiplier found, above 0.
+        alignment: Searches; None for the default, which warms up from 0.01, or from more where the first
+            bound is less than 84 steps away. It belongs to this controller from then on.
+        process_group: Ranks that must choose alike; None for all of them.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+
+    uses_loss = False
+    uses_gradients = True
+
+    def __init__(
+        self,
+        total_steps: int,
+        *,
+        anneal: str = AUTO,
+        search: tuple[float, float] = (0.3, 0.5),
+        peak: float = 1.0,
+        alignment: Alignment | None = None,
+        process_group: Any = None,
+    ) -> None:
+        self.total_steps = checks.at_least("total_steps", total_steps, 1)
+        self.anneal = checks.choice("anneal", anneal, CHOICES)
+        self.search = _bounds(search)
+        self.peak = checks.positive("peak", peak)
+        if alignment is not None and not isinstance(alignment, Alignment):
+            checks.refuse("alignment", "must be an Alignment or None", alignment, "pass Alignment(...)")
+        if alignment is None:
+            # A short training has no time for a long warm-up: at its fastest it takes half of the search.
+            doublings = round(self.search[0] * self.total_steps) // (2 * STEPS_PER_DOUBLING)
+            begin = max(0.01, 2.0**-doublings)
+            alignment = Alignment(initial_multiplier=begin, process_group=process_group)
+        self.alignment = alignment
+        self._axis = MovingLearningRate([self.alignment.low, self.alignment.high])
+        self.axes: tuple[Axis, ...] = (self._axis,)
+        self.capacity = max(self.alignment.capacity, self.total_steps)
+        self._rates = BaseRates()
+        self._step = 0
+        self._since = 0  # step at which the search began
+        self._grew: bool | None = None  # whether the last verdict was to grow; None before the first
+        self._shape: str | None = None  # of the annealing, None while searching
+        self._start, self._top = 0, 1.0  # step and multiplier from which the rate falls
+        self._notice: str | None = None  # said before the next step: a warning may be an error
+        self._axis.multiplier = self.multiplier
+
+    # ------------------------------------------------------------------ what is in force
+
+    @property
+    def phase(self) -> str:
+        """`search` or `anneal`."""
+        return SEARCH if self._shape is None else ANNEAL
+
+    @property
+    def steps(self) -> int:
+        """Steps taken."""
+        return self._step
+
+    @property
+    def multiplier(self) -> float:
+        """The multiplier of the next step."""
+        return self.multiplier_at(self._step)
+
+    def multiplier_at(self, step: int) -> float:
+        """Return the multiplier of a step of the annealing; of any step while searching, the present one."""
+        if self._shape is None:
+            return self.alignment.multiplier
+        return self._top * share_left(self._shape, step, self._start, self.total_steps)
+
+    def metrics(self) -> dict[str, float]:
+        """Return further numbers for a logger: `annealing` is 0 while searching, 1 from then on."""
+        return {"annealing": float(self.phase == ANNEAL)}
+
+    def extend(self, total_steps: int) -> None:
+        """Train on, or shorter: change the number of steps.
+
+        While searching it is as if the training had been of this length from the start (a short one begins
+        its warm-up higher, which is over then). An annealing that is
+        shortened falls to zero by the new end from where it is; one that is lengthened ends, the multiplier
+        returns to what was found and the search goes on from there, with the same shares of what is left.
+
+        Raises:
+            ValueError: `total_steps` is not above the steps taken.
+        """
+        self.check_extension(total_steps)
+        if self._shape is not None and total_steps != self.total_steps:
+            if total_steps < self.total_steps:
+                self._top, self._start = self.multiplier, self._step
+            else:
+                self._shape, self._since, self._grew = None, self._step, None
+        self.total_steps, self._notice = total_steps, None
+        self.capacity = max(self.capacity, total_steps)
+        self._axis.multiplier = self.multiplier
+
+    def check_extension(self, total_steps: int) -> None:
+        """Refuse a number of steps that `extend` cannot have.
+
+        Raises:
+            ValueError: `total_steps` is not above the steps taken.
+        """
+        if checks.at_least("total_steps", total_steps, 1) <= self._step:
+            rule = f"must be above the {self._step} steps taken"
+            checks.refuse("total_steps", rule, total_steps, "pass the steps of the whole training")
+
+    # ------------------------------------------------------------------ the protocol of controllers
+
+    def open(self) -> Selection:
+        """Return the multiplier of the next step, and the phase as the bucket."""
+        if self._shape is None:
+            found = self.alignment.open()
+            return Selection(found.name, found.arms, found.values, SEARCH)
+        value = self.multiplier
+        return Selection(f"lr{value_text(value)}", (0,), (value,), ANNEAL)
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Let the search see the gradients; warn of what the last step has brought about."""
+        if self._notice is not None:
+            notice, self._notice = self._notice, None
+            warnings.warn(notice, stacklevel=2)
+        if self._shape is None:
+            self.alignment.before_step(optimizer)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Count the step; end the search where it is due."""
+        self._step += 1
+        if self._shape is None:
+            self.alignment.after_step(optimizer)
+            self._rates.note(optimizer)
+            if self._is_over():
+                self._end_search(optimizer)
+        elif self._step == self.total_steps and self._shape != "none":
+            self._notice = (
+                f"training goes on after the {self.total_steps} steps it was given, at a rate of 0: call "
+                "extend(total_steps) on the scheduler of episodes to train on"
+            )
+        self._axis.multiplier = self.multiplier
+
+    def is_complete(self, steps: int) -> bool:
+        """Whether the test has come to a verdict, the search has ended or a part of the annealing is over."""
+        if self._shape is None:
+            return self.alignment.is_complete(steps)
+        if self._start == self._step:
+            return True  # the episode that was open is the search's last
+        way = self.total_steps - (self._start if self._step <= self.total_steps else 0)
+        return steps >= -(-way // EPISODES)
+
+    def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
+        """Let the search change the multiplier by its verdict."""
+        if self._shape is None:
+            verdict = self.alignment.verdict
+            self.alignment.close(selection, losses)
+            if verdict is not None:
+                self._grew = verdict > 1.0
+            self._axis.multiplier = self.multiplier
+        return None
+
+    def selection_id(self, selection: Selection) -> int:
+        """Return 0: ranks decide on reduced products and cannot differ."""
+        del selection
+        return 0
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return the settings in plain types."""
+        return {
+            "kind": "annealed_alignment",
+            "total_steps": self.total_steps,
+            "anneal": self.anneal,
+            "search": list(self.search),
+            "peak": self.peak,
+            "alignment": self.alignment.fingerprint(),
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the phase and the search, in plain types and tensors."""
+        return {
+            "step": self._step,
+            "since": self._since,
+            "grew": self._grew,
+            "shape": self._shape,
+            "start": self._start,
+            "top": self._top,
+            "rates": self._rates.state_dict(),
+            "alignment": self.alignment.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        keys = ("step", "since", "grew", "shape", "start", "top", "rates", "alignment")
+        checks.state(state, keys, "state of AnnealedAlignment")
+        step, since, start = (checks.at_least(key, state[key], 0) for key in ("step", "since", "start"))
+        grew, shape = checks.flag("grew", state["grew"], optional=True), state["shape"]
+        if shape is not None:
+            checks.choice("shape", shape, CHOICES[1:])
+        top = checks.positive("top", state["top"])
+        self._rates.load_state_dict(state["rates"])
+        self.alignment.load_state_dict(state["alignment"])
+        self._step, self._since, self._start = step, since, start
+        self._grew, self._shape, self._top = grew, shape, top
+        self._notice = None
+        self._axis.multiplier = self.multiplier
+
+    # ------------------------------------------------------------------ the end of the search
+
+    def _is_over(self) -> bool:
+        left = self.total_steps - self._since
+        first, second = (self._since + round(share * left) for share in self.search)
+        if self._rates.rising and self._step < self.total_steps - 1:
+            return False
+        return self._step >= second or (self._step >= first and (self._settled or self._rates.halved))
+
+    @property
+    def _settled(self) -> bool:
+        stays = self.alignment.stays_at_base or self._grew is False
+        return stays and not self.alignment.is_warming_up
+
+    def _end_search(self, optimizer: Optimizer) -> None:
+        verdict = self.alignment.verdict
+        if verdict is not None:  # of the step that ended the search
+            self.alignment.close(Selection("", (0,), (1.0,)), [])
+            self._grew = verdict > 1.0
+        if self.alignment.only_grew and self._grew is not False:
+            self._notice = (
+                f"the search for a rate ended after {self._step - self._since} steps while the rate still rose, "
+                f"at {self.alignment.multiplier:g} times the optimizer's: pass a larger rate, or train for more "
+                "steps"
+            )
+        scheduled = self._rates.scheduled(optimizer)
+        self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal
+        self._start, self._top = self._step, self.alignment.multiplier * self.peak
+        self.alignment.rest()
+
+
+def _bounds(search: Any) -> tuple[float, float]:
+    right = isinstance(search, (tuple, list)) and len(search) == 2
+    if right:
+        first, second = (float(checks.not_negative("search", share)) for share in search)
+        right = first <= second < 1
+    if not right:
+        rule = "must be two shares of the steps, 0 <= first <= second < 1"
+        checks.refuse("search", rule, search, "pass (0.3, 0.5)")
+    return first, second
