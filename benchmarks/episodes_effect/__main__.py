@@ -1,4 +1,4 @@
-"""Run with `uv run python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm or report.
+"""Run with `uv run python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm, ends, or a report.
 
 Blocks that are recorded are skipped, so a phase may be run in as many calls as one likes (`--seconds` ends a
 call after the block in progress). The last line on stdout is a JSON object.
@@ -22,7 +22,7 @@ from benchmarks.episodes_effect.tasks import TASKS
 def main() -> int:
     """Run the blocks of a phase, or report on what is recorded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.episodes_effect", description=__doc__)
-    parser.add_argument("phase", choices=[*blocks.SEEDS, "report"])
+    parser.add_argument("phase", choices=[*blocks.SEEDS, "report", "plan-ends", "report-ends"])
     parser.add_argument(
         "--results", type=Path, default=Path("results/episodes_effect"), help="where records are"
     )
@@ -38,6 +38,15 @@ def main() -> int:
         from benchmarks.episodes_effect.report import publish
 
         print(json.dumps(publish(options.results, options.publish or options.results)))
+        return 0
+    if options.phase.endswith("-ends"):
+        from benchmarks.episodes_effect import ends
+
+        destination = options.publish or options.results
+        if options.phase == "plan-ends":
+            print(json.dumps({"event": "plan", "digest": ends.write_plan(destination)}))
+        else:
+            print(json.dumps(ends.publish(options.results, destination)))
         return 0
     begun = time.perf_counter()
     done = left = 0

@@ -6,6 +6,7 @@ missing is added, and whatever was interrupted is run from its start. Phases, in
     tune      right rates per cell: plain, cosine and Schedule-Free on a grid, by validation accuracy
     develop   candidates for the default on digits and letter, split 0
     confirm   the frozen default and its competitors on every task, split 2
+    ends      the frozen default for a training of known length and its competitors, split 3; see `ends`
 """
 
 from __future__ import annotations
@@ -50,8 +51,14 @@ CONFIRMED = (
     "schedule_free",
     "prodigy",
 )
-SEEDS = {"tune": range(9000, 9005), "develop": range(300, 316), "confirm": range(1000, 1030)}
-SPLITS = {"tune": 0, "develop": 0, "confirm": 2}
+ENDS = ("annealed", "cosine", "schedule_free", "prodigy", "default", "plain")
+SEEDS = {
+    "tune": range(9000, 9005),
+    "develop": range(300, 316),
+    "confirm": range(1000, 1030),
+    "ends": range(2000, 2020),
+}
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 3}
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def plan(phase: str, candidates: Sequence[str] = ()) -> Iterator[Block]:
         phase: A key of `SEEDS`.
         candidates: Methods of the development phase.
     """
-    names = {"tune": TUNED, "develop": tuple(candidates), "confirm": CONFIRMED}[phase]
+    names = {"tune": TUNED, "develop": tuple(candidates), "confirm": CONFIRMED, "ends": ENDS}[phase]
     tasks = DEVELOPMENT_TASKS if phase == "develop" else tuple(TASKS)
     for task, noise, optimizer, method in itertools.product(tasks, NOISES, OPTIMIZERS, names):
         yield Block(phase, task, optimizer, noise, method)

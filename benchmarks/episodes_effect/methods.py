@@ -16,6 +16,7 @@ from benchmarks.episodes_effect.rules import (
     RATES,
     UP,
     AlignedMembers,
+    AnnealedMembers,
     Bandits,
     RandomArms,
     Rule,
@@ -84,6 +85,10 @@ def _aligned(**options: Any) -> Callable[[Crew], Rule]:
     return lambda crew: AlignedMembers(len(crew.member_seeds), **options)
 
 
+def _annealed(**options: Any) -> Callable[[Crew], Rule]:
+    return lambda crew: AnnealedMembers(len(crew.member_seeds), crew.steps, **options)
+
+
 def _schedule_free(crew: Crew) -> Update:
     import schedulefree
 
@@ -132,6 +137,9 @@ RETURNING = CAUTIOUS | {"z_recover": 2.5}
 STEADY = RETURNING | {"samples": 30, "warmup_samples": 30, "min_samples": 5}
 DEFAULT = STEADY | {"warmup_samples": 15, "z_warmup": 0.5}
 
+# The default for a training of known length, `AnnealedAlignment`.
+ANNEALED = DEFAULT | {"search": (0.3, 0.5)}
+
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),
     "cosine": Method(lambda crew: Scheduled(len(crew.member_seeds), cosine_factor(crew.steps))),
@@ -146,6 +154,7 @@ METHODS: dict[str, Method] = {
     "returning": Method(_aligned(**RETURNING)),
     "steady": Method(_aligned(**STEADY)),
     "default": Method(_aligned(**DEFAULT)),
+    "annealed": Method(_annealed(**ANNEALED)),
     "schedule_free": Method(_constant, _schedule_free),
     "prodigy": Method(_constant, _prodigy, one_rate=True),
 }

@@ -88,7 +88,8 @@ def _spans(episodes: EpisodicScheduler) -> list[Span]:
 def _panel(axes: Axes, axis: Axis, spans: list[Span], index: int) -> float:
     """Draw what an axis was over the steps; return what it was at last."""
     moves = hasattr(axis, "applied")
-    values = np.array([(span[2][index], span[3 if moves else 2][index]) for span in spans], dtype=np.float64)
+    ends_at = [(after if moves else before)[index] for *_, before, after in spans]
+    values = np.array([[span[2][index] for span in spans], ends_at], dtype=np.float64).T
     starts, ends = (np.array([span[place] for span in spans]) for place in (0, 1))
     x = np.stack([starts, ends], axis=1).ravel()
     values = values.ravel()

@@ -35,8 +35,8 @@ class EpisodicScheduler:
 
     Attach it, and the training loop stays as it is: `EpisodicScheduler(optimizer)` steers the learning rate
     by `Alignment`. Told how long the training is, `EpisodicScheduler(optimizer, total_steps=N)` anneals the
-    rate it has found, so that neither a rate nor a schedule is to be tuned. With axes, bandits choose among candidates and the loss of
-    each step is to be reported:
+    rate it has found, so that neither a rate nor a schedule is to be tuned. With axes, bandits choose among
+    candidates and the loss of each step is to be reported:
 
         episodes = EpisodicScheduler(optimizer, LearningRate([0.5, 1, 2]), seed=0)
         for inputs, targets in loader:
@@ -301,8 +301,8 @@ class EpisodicScheduler:
         annealed = self._annealed
         if annealed is None:
             raise InvalidArgumentError(
-                f"extend: needs a scheduler with total_steps, but got {total_steps!r} for one without; construct "
-                "it with total_steps="
+                f"extend: needs a scheduler with total_steps, but got {total_steps!r} for one without; "
+                "construct it with total_steps="
             )
         annealed.check_extension(total_steps)
         if annealed.phase == "anneal" and total_steps != annealed.total_steps:

@@ -71,10 +71,10 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
     and so stands in `trainer.state.log_history`. TensorBoard, W&B and other trackers of `report_to` are asked
     before this callback: with `callback.watch(trainer)` it comes first, and they show it, too.
 
-    Without axes and controller the scheduler is told the trainer's number of steps (`max_steps`), and one that
-    resumes with another number is extended. The trainer's own schedule acts on top of the multiplier that was
-    found; under `lr_scheduler_type="constant"` or `"constant_with_warmup"`, which do not fall, the multiplier is
-    annealed.
+    Without axes and controller the scheduler is told the trainer's number of steps (`max_steps`), and one
+    that resumes with another number is extended. The trainer's own schedule acts on top of the multiplier
+    that was found; under `lr_scheduler_type="constant"` or `"constant_with_warmup"`, which do not fall, the
+    multiplier is annealed.
 
     The loss of a step is that of the whole step, whatever `gradient_accumulation_steps` is. State travels
     in the checkpoints' `trainer_state.json`, so what a training resumes with belongs to the checkpoint it
@@ -166,8 +166,8 @@ class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore
         # Several callbacks of this class write one list, at every checkpoint anew.
         own = scheduler.fingerprint()
         fitting = [one for one in states if not other_settings(one, own, besides="total_steps")]
-        found: dict[str, Any] = (fitting or states)[-1]
-        return found
+        chosen: dict[str, Any] = (fitting or states)[-1]
+        return chosen
 
     # ------------------------------------------------------------------ training
 

@@ -18,6 +18,7 @@ from tests.episodes.trainers import (
     lightning_module,
     lightning_trainer,
     network,
+    quiet,
 )
 
 
@@ -102,7 +103,6 @@ class TestLightning:
         self.fit(tmp_path, callback)
         assert len({record.selection.values for record in callback.schedulers[0].records}) > 1
 
-
     def test_it_is_told_the_number_of_steps_and_a_longer_training_extends(self, tmp_path):
         from hypernudge.integrations.lightning import EpisodesCallback
 
@@ -122,23 +122,20 @@ class TestLightning:
         assert endless.schedulers[0].total_steps is None
 
     def test_a_trainer_without_an_end_says_that_nothing_is_annealed(self, tmp_path):
+        import lightning.pytorch as pl
+
         from hypernudge.integrations.lightning import EpisodesCallback
 
-        class Stop(lightning_callback()):
+        class Stop(pl.Callback):
             def on_train_batch_end(self, trainer, *args):
                 trainer.should_stop = trainer.global_step >= 3
 
         callback = EpisodesCallback()
         trainer = lightning_trainer(tmp_path, callback, Stop(), epochs=-1)
-        with pytest.warns(UserWarning, match="does not know its number of optimizer steps"):
+        said = pytest.warns(UserWarning, match="does not know its number of optimizer steps")
+        with said, quiet():
             trainer.fit(lightning_module(), DataLoader(Digits(), batch_size=4))
         assert callback.schedulers[0].total_steps is None
-
-
-def lightning_callback():
-    import lightning.pytorch as pl
-
-    return pl.Callback
 
 
 @pytest.mark.slow
@@ -177,7 +174,6 @@ class TestTransformers:
             self.trainer(tmp_path, self.callback()).train(
                 resume_from_checkpoint=str(tmp_path / "checkpoint-7")
             )
-
 
     @pytest.mark.parametrize("kind", ["linear", "constant"])
     def test_it_is_told_the_number_of_steps_and_a_longer_training_extends(self, tmp_path, kind):
@@ -232,10 +228,6 @@ class TestAccelerate:
             attach(accelerator, optimizer, loader=loader, total_steps=3)
         with pytest.raises(ValueError, match="loader: must have a length, but got 'generator'"):
             attach(accelerator, optimizer, loader=(batch for batch in loader))
-
-    @pytest.fixture(autouse=True)
-    def library(self):
-        pytest.importorskip("accelerate", reason="the extra `trainers` is not installed")
 
     def test_loop_with_accumulation_and_checkpoint(self, tmp_path):
         from accelerate import Accelerator

@@ -78,7 +78,7 @@ def quiet():
     """Silence a trainer's advice on workers, devices and logging, but not what the episodes say."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for said in (".*episodes start anew", ".*takes its place"):
+        for said in (".*episodes start anew", ".*takes its place", ".*does not know its number"):
             warnings.filterwarnings("always", message=said)
         yield
 

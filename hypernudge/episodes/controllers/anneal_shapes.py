@@ -9,8 +9,8 @@ SHAPES: dict[str, Callable[[float], float]] = {
     "1-sqrt": lambda way: 1.0 - math.sqrt(way),
     "none": lambda way: 1.0,
 }
-"""Each maps [0, 1] to [0, 1]: `cosine` is that of Loshchilov and Hutter (2017), `1-sqrt` that of Hägele et al.
-(2024); `none` keeps the peak, for a schedule of the user's own that falls."""
+"""Each maps [0, 1] to [0, 1]: `cosine` is that of Loshchilov and Hutter (2017), `1-sqrt` that of Hägele et
+al. (2024); `none` keeps the peak, for a schedule of the user's own that falls."""
 AUTO = "auto"
 """`none` where the optimizer has a schedule already, `linear` elsewhere."""
 CHOICES = (AUTO, *SHAPES)
@@ -19,7 +19,7 @@ EPISODES = 64
 
 
 def share_left(shape: str, step: int, start: int, end: int) -> float:
-    """Return the share of the peak that is left at `step` of an annealing over the steps `start` to `end` - 1."""
+    """Return the share of the peak left at `step` of an annealing over the steps `start` to `end` - 1."""
     if step >= end:
         return SHAPES[shape](1.0)
     return SHAPES[shape]((step - start) / (end - start)) if step > start else 1.0

@@ -19,7 +19,7 @@ STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth
 
 
 class AnnealedAlignment:
-    """Searches by `Alignment`, then anneals what was found, so that the last step of `total_steps` ends near 0.
+    """Searches by `Alignment`, then anneals what was found: the last step of `total_steps` ends near 0.
 
     The search is over as soon as the evidence says so: past the first bound, once the warm-up has ended and
     the last verdict was not to grow; at the second bound in any case, or where a schedule of the user's own
@@ -257,9 +257,9 @@ class AnnealedAlignment:
             self._grew = verdict > 1.0
         if self.alignment.only_grew and self._grew is not False:
             self._notice = (
-                f"the search for a rate ended after {self._step - self._since} steps while the rate still rose, "
-                f"at {self.alignment.multiplier:g} times the optimizer's: pass a larger rate, or train for more "
-                "steps"
+                f"the search for a rate ended after {self._step - self._since} steps while the rate still "
+                f"rose, at {self.alignment.multiplier:g} times the optimizer's: pass a larger rate, or train "
+                "for more steps"
             )
         scheduled = self._rates.scheduled(optimizer)
         self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal

@@ -90,11 +90,11 @@ def _annealed(
     if controller is not None:
         raise InvalidArgumentError(
             f"total_steps: must be told to the controller where there is one, but got {total_steps!r} and a "
-            f"{type(controller).__name__}; pass controller=AnnealedAlignment(total_steps, alignment=Alignment(...))"
+            f"{type(controller).__name__}; pass controller=AnnealedAlignment(total_steps, alignment=...)"
         )
     if any(axis.name == LearningRate.name for axis in axes):
         raise InvalidArgumentError(
-            f"total_steps: means that alignment finds the rate and anneals it, but got {total_steps!r} and an axis "
+            f"total_steps: means that alignment finds and anneals the rate, but got {total_steps!r} and an axis "
             f"{LearningRate.name!r}; drop one of them"
         )
     return AnnealedAlignment(total_steps, anneal=anneal, process_group=process_group)

@@ -47,8 +47,10 @@ def check_state(state: dict[str, Any], fingerprint: dict[str, Any]) -> None:
         )
 
 
-def other_settings(state: dict[str, Any], fingerprint: dict[str, Any], besides: str | None = None) -> list[str]:
-    """List where the settings of a checkpoint differ from `fingerprint`, `besides` one; none where it fits."""
+def other_settings(
+    state: dict[str, Any], fingerprint: dict[str, Any], besides: str | None = None
+) -> list[str]:
+    """List where the settings of a checkpoint differ from `fingerprint`, `besides` one; none if it fits."""
     found = differences(present_kinds(state["settings"]), fingerprint)
     return [line for line in found if besides is None or not line.partition(":")[0].endswith(besides)]
 

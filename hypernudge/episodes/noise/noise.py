@@ -64,7 +64,9 @@ class StreamedNoise(NoiseStreams):
             for key, gradients in by_stream(optimizer).items():
                 aliases = [flat_alias(gradient) for gradient in gradients]
                 sizes = [alias.numel() ** -0.5 for alias in aliases]
-                spreads = [norm * size for norm, size in zip(torch._foreach_norm(aliases), sizes, strict=True)]
+                spreads = [
+                    norm * size for norm, size in zip(torch._foreach_norm(aliases), sizes, strict=True)
+                ]
                 self._add_in_chunks(key, aliases, factor, None, spreads)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
