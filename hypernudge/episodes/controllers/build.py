@@ -94,8 +94,8 @@ def _annealed(
         )
     if any(axis.name == LearningRate.name for axis in axes):
         raise InvalidArgumentError(
-            f"total_steps: means that alignment finds and anneals the rate, but got {total_steps!r} and an axis "
-            f"{LearningRate.name!r}; drop one of them"
+            f"total_steps: means that alignment finds and anneals the rate, but got {total_steps!r} and an "
+            f"axis {LearningRate.name!r}; drop one of them"
         )
     return AnnealedAlignment(total_steps, anneal=anneal, process_group=process_group)
 
