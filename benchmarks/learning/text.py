@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.learning.trace import SPACE, Meter
-from hypernudge.tasks.language.data import TextData, TokenPart
+from hypernudge.tasks.language.data import TokenPart
 from hypernudge.tasks.language.task import Windows
 from hypernudge.tasks.module import ModuleTask
 from hypernudge.tasks.module.measuring import Score
 from hypernudge.tasks.networks.losses import cross_entropy
 
 EVALUATED = 64  # windows scored at a time
+MeanLoss = Callable[[nn.Module, Tensor, Tensor, int], Tensor]  # see `loss_of_logits`
 
 
 def scored_windows(part: TokenPart, length: int, stride: int) -> Iterator[tuple[Tensor, Tensor, int]]:
@@ -44,19 +45,31 @@ def _window(tokens: np.ndarray, starts: list[int], length: int) -> Tensor:
     return torch.from_numpy(np.stack([tokens[start : start + length] for start in starts]))
 
 
-def minus_loss(model: nn.Module, split: Any) -> float:
+def loss_of_logits(model: nn.Module, tokens: Tensor, following: Tensor, count: int) -> Tensor:
+    """Return the mean loss, nats, of a model that returns logits.
+
+    Args:
+        model: Maps `(n, length)` to `(n, length, vocabulary)`.
+        tokens: int64 `(n, length)`.
+        following: What follows each token, likewise.
+        count: The targets of each window that count, its last ones.
+    """
+    return cross_entropy(model(tokens)[:, -count:], following[:, -count:])
+
+
+def minus_loss(model: nn.Module, split: Any, mean_loss: MeanLoss = loss_of_logits) -> float:
     """Return minus the mean loss per token, nats, of windows with the number of targets that count."""
     total, targets = 0.0, 0
-    for tokens, following, count in split:
-        logits = model(tokens)[:, -int(count[0]) :]
-        n = int(count[0]) * len(tokens)
-        total += n * float(cross_entropy(logits, following[:, -int(count[0]) :]).detach())
+    for tokens, following, counts in split:
+        count = int(counts[0])
+        n = count * len(tokens)
+        total += n * float(mean_loss(model, tokens, following, count).detach())
         targets += n
     return -total / targets if targets else math.nan
 
 
 def language_task(
-    data: TextData,
+    parts: Mapping[str, TokenPart],
     model: Callable[[Any], nn.Module],
     meter: Meter,
     *,
@@ -72,29 +85,29 @@ def language_task(
     fixed: dict[str, Any],
     folder: Path,
     name: str,
-    score: Score | None = None,
+    score: Score = minus_loss,
+    mean_loss: MeanLoss = loss_of_logits,
 ) -> ModuleTask:
-    """Return the training of a language model on windows at random; `score` is minus the loss if absent."""
+    """Return the training of a language model on windows at random."""
 
     def loss(model: nn.Module, batch: Any, hp: Any) -> Tensor:
-        logits = model(batch[0])
-        value = cross_entropy(logits, batch[1])
+        value = mean_loss(model, batch[0], batch[1], length)
         meter.note(model, value, batch[1])
         return value
 
     def held_out(part: str) -> Callable[[], Iterator[tuple[Tensor, Tensor, Tensor]]]:
         def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-            for tokens, following, count in scored_windows(data.parts[part], length, stride):
+            for tokens, following, count in scored_windows(parts[part], length, stride):
                 yield tokens, following, torch.tensor([count])
 
         return batches
 
-    parts = [held_out(part) for part in ("validation", "test") if len(data.parts[part]) > 1]
+    held = [held_out(part) for part in ("validation", "test") if len(parts[part]) > 1]
     return ModuleTask(
         model,
-        (Windows(data.parts["train"], length), *parts),
+        (Windows(parts["train"], length), *held),
         loss,
-        score or minus_loss,
+        score,
         SPACE,
         name=name,
         optimizer=optimizer,

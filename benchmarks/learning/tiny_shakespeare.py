@@ -58,7 +58,7 @@ def run(settings: Settings, folder: Path, shown: Any = lambda row: None) -> dict
     units = -(-settings.steps // settings.steps_per_unit)
     meter = Meter()
     task = language_task(
-        data,
+        data.parts,
         lambda hp: TransformerLM(
             (settings.length,), data.vocabulary, settings.width, settings.depth, settings.heads
         ),

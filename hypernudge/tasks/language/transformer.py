@@ -108,10 +108,24 @@ class TransformerLM(nn.Module):
         Raises:
             InvalidArgumentError: The window is longer than the model was made for.
         """
+        return F.linear(self.features(tokens), self.embedding.weight)
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """Map tokens int64 `(n, length)` to what the output layer gets, `(n, length, width)`.
+
+        Raises:
+            InvalidArgumentError: The window is longer than the model was made for.
+        """
         length, most = tokens.shape[-1], len(self.cosine)
         require(length <= most, "length", f"must be at most {most}", length, "make the model with this shape")
-        x = self.dropout(self.embedding(tokens))
+        x = self.dropout(self.embedded(tokens))
         cosine, sine = self.cosine[:length].to(x.dtype), self.sine[:length].to(x.dtype)
         for block in self.blocks:
             x = block(x, cosine, sine)
-        return F.linear(self.norm(x), self.embedding.weight)
+        result: Tensor = self.norm(x)
+        return result
+
+    def embedded(self, tokens: Tensor) -> Tensor:
+        """Map tokens int64 `(n, length)` to their vectors, `(n, length, width)`."""
+        result: Tensor = self.embedding(tokens)
+        return result

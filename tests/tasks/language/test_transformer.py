@@ -72,6 +72,14 @@ def test_the_embedding_is_the_output_layer():
     torch.testing.assert_close(functional_call(model, params, (x,)), model(x))
 
 
+def test_the_features_are_what_the_output_layer_gets():
+    model = small()
+    x = tokens(2, 12)
+    torch.testing.assert_close(model.features(x) @ model.embedding.weight.T, model(x))
+    with pytest.raises(InvalidArgumentError, match="length: must be at most 12"):
+        model.features(tokens(1, 13))
+
+
 def test_dropout_is_drawn_alike_by_fused_and_plain_attention():
     model = small(dropout=0.3)
     x = tokens(2, 12)

@@ -11,8 +11,11 @@ pytest.importorskip("pyarrow", reason="extra vision")
 
 from benchmarks.learning import __main__ as command
 from benchmarks.learning import resnet20, tiny_shakespeare, wikitext2
+from benchmarks.learning.adaptive_softmax import AdaptiveSoftmax
 from benchmarks.learning.text import minus_loss, scored_windows
-from hypernudge.tasks.language.data import TokenPart
+from benchmarks.learning.word_model import WordModel
+from hypernudge.tasks.language.data import TokenPart, load_text
+from hypernudge.tasks.language.kneser_ney import KneserNey
 from tests.tasks.vision.tools import pixels, write_batches
 
 WORDS = ["the", "lobster", "is", "red", "and", "new", "but", "it", "not", "known"]
@@ -137,13 +140,59 @@ def test_the_score_is_the_mean_over_words(data):
     assert minus_loss(model, split) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_output_begins_at_the_words_frequencies():
-    tokens = np.array([0, 1, 1, 2, 2, 2, 2])
-    zero = torch.nn.Embedding(4, 4)
-    torch.nn.init.zeros_(zero.weight)
-    model = wikitext2.WithFrequencies(zero, tokens, 4)
-    found = model(torch.tensor([[0, 3]])).softmax(-1)
-    assert torch.allclose(found, torch.tensor([1.5, 2.5, 4.5, 0.5]) / 9)
+def test_the_two_steps_are_one_distribution_that_begins_at_the_words_frequencies():
+    counts = np.array([9, 4, 4, 1, 1, 0])
+    output = AdaptiveSoftmax(counts, 8, 3)
+    targets = torch.arange(6)[None]
+    shares = (counts + 0.5) / (counts + 0.5).sum()
+    zero = output(torch.zeros(1, 6, 8), torch.randn(6, 8), targets)
+    assert torch.allclose(zero[0].exp(), torch.from_numpy(1 / shares).float(), rtol=1e-5)
+    words = torch.randn(6, 8)
+    for features in torch.randn(5, 1, 1, 8):
+        assert (-output(features.expand(1, 6, 8), words, targets)).exp().sum().item() == pytest.approx(
+            1, 1e-5
+        )
+    with torch.no_grad():  # where the class has all the weight it should have, it is an ordinary softmax
+        features = torch.randn(1, 1, 8)
+        logits = features[0, 0] @ words.T + output.bias
+        output.bias_of_class[0] = logits[3:].logsumexp(0)
+        expected = torch.nn.functional.cross_entropy(logits.expand(6, 6), targets[0], reduction="none")
+        found = output(features.expand(1, 6, 8), words, targets)
+    assert torch.allclose(found[0], expected, rtol=1e-5)
+
+
+def test_a_batch_without_rare_words_has_gradients():
+    output = AdaptiveSoftmax(np.array([5, 3, 1, 1]), 4, 2)
+    output(torch.randn(2, 3, 4), torch.randn(4, 4), torch.tensor([[0, 1, 0], [1, 1, 0]])).mean().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in output.parameters())
+
+
+def test_a_dropped_word_is_dropped_wherever_it_stands():
+    torch.manual_seed(0)
+    model = WordModel(8, np.arange(20, 0, -1), 8, 1, 2, 0.0, 0.5, 5)
+    tokens = torch.arange(20).repeat(2).view(5, 8)
+    whole = model.eval().model.embedded(tokens)
+    some = model.train().model.embedded(tokens)
+    dropped = (some == 0).all(-1)
+    assert 0 < dropped.sum() < dropped.numel()
+    assert torch.equal(dropped.view(2, 20)[0], dropped.view(2, 20)[1])
+    assert torch.allclose(some[~dropped], 2 * whole[~dropped])
+
+
+def test_words_are_numbered_by_frequency(data):
+    text = load_text("wikitext2", tokens="word", train_on="validation", held_out=(0.1, 0.0))
+    parts, counts = wikitext2.by_frequency(text)
+    train = np.asarray(parts["train"].tokens)
+    assert np.array_equal(np.bincount(train, minlength=text.vocabulary), counts)
+    assert (np.diff(counts) <= 0).all()
+    for name, part in parts.items():
+        pairs = set(zip(part.tokens.tolist(), text.parts[name].tokens.tolist(), strict=True))
+        assert len(pairs) == len({new for new, _ in pairs}) == len({old for _, old in pairs})
+    old, new = (
+        KneserNey(np.asarray(some["train"].tokens), text.vocabulary).perplexity(some["test"].tokens)
+        for some in (text.parts, parts)
+    )
+    assert old == pytest.approx(new)
 
 
 def test_tiny_shakespeare_is_what_nanogpt_trains():
