@@ -51,12 +51,12 @@ class Settings:
         seed: Of everything drawn.
     """
 
-    units: int = 20
+    units: int = 14
     patience: int = 3
     lr: float = 2e-3
     weight_decay: float = 0.1
-    dropout: float = 0.4
-    word_dropout: float = 0.1
+    dropout: float = 0.5
+    word_dropout: float = 0.2
     ema: float = 0.995
     width: int = 192
     depth: int = 2
