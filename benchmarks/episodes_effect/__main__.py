@@ -1,7 +1,8 @@
 """Run with `uv run python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm, ends, or a report.
 
 Blocks that are recorded are skipped, so a phase may be run in as many calls as one likes (`--seconds` ends a
-call after the block in progress). The last line on stdout is a JSON object.
+call after the block in progress). `figure` draws anew what `report` has published. The last line on stdout
+is a JSON object.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from benchmarks.episodes_effect.tasks import TASKS
 def main() -> int:
     """Run the blocks of a phase, or report on what is recorded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.episodes_effect", description=__doc__)
-    parser.add_argument("phase", choices=[*blocks.SEEDS, "report", "plan-ends", "report-ends"])
+    parser.add_argument("phase", choices=[*blocks.SEEDS, "report", "figure", "plan-ends", "report-ends"])
     parser.add_argument(
         "--results", type=Path, default=Path("results/episodes_effect"), help="where records are"
     )
@@ -47,6 +48,11 @@ def main() -> int:
             print(json.dumps({"event": "plan", "digest": ends.write_plan(destination)}))
         else:
             print(json.dumps(ends.publish(options.results, destination)))
+        return 0
+    if options.phase == "figure":
+        from benchmarks.episodes_effect.report import redraw
+
+        redraw(options.publish or options.results)
         return 0
     begun = time.perf_counter()
     done = left = 0

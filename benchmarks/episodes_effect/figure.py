@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.tasks import TASKS
 from hypernudge.plotting import layout, style
+from hypernudge.results.files import write_text
 
 LINES = ("default", "random_walk", "compat")
 POINTS = ("cosine", "schedule_free")
@@ -57,6 +58,4 @@ def draw(scores: Mapping[tuple[str, str, float, str, float], NDArray[np.float64]
         handles = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
         style.legend_above(figure, list(handles.values()))
         style.save(figure, destination / "effect.pdf")
-        figure.savefig(
-            destination / "effect.svg", format="svg", metadata={"Date": None, "Creator": "hypernudge"}
-        )
+        write_text(destination / "effect.svg", style.as_svg(figure))

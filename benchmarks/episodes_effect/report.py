@@ -151,6 +151,18 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
     return summary
 
 
+def redraw(folder: Path) -> None:
+    """Draw the figure anew from the accuracies in `folder / "cells.csv"`."""
+    from benchmarks.episodes_effect.figure import draw
+
+    scores: Scores = {}
+    with (folder / "cells.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = (row["task"], row["optimizer"], float(row["noise"]), row["method"], float(row["ratio"]))
+            scores[key] = np.array([float(value) for value in row["accuracies"].split()])
+    draw(scores, folder)
+
+
 def _right_rates(folder: Path, header: dict[str, Any]) -> dict[str, float]:
     block = blocks.Block("tune", header["task"], header["optimizer"], header["noise"], "plain")
     return {method: blocks.right_rate(folder, block, method) for method in blocks.TUNED}

@@ -11,7 +11,7 @@ from typing import Any, cast
 from matplotlib.figure import Figure
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.plotting.style import as_svg, context, save
+from hypernudge.plotting.style import as_svg, context, save, without_formulas
 from hypernudge.results.files import replacing, write_text
 from hypernudge.results.printable import printable
 
@@ -28,6 +28,7 @@ class Picture(Figure):
 
     def savefig(self, fname: Any, **options: Any) -> None:
         """Save as `Figure.savefig` does, in the look that it was drawn in."""
+        without_formulas(self)
         with context():
             super().savefig(fname, **options)
 

@@ -20,6 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 from numpy.typing import NDArray
 
 from hypernudge.results.files import replacing
@@ -154,8 +155,29 @@ def file_name(topic: str, *conditions: str) -> str:
     return f"{name[: _LONGEST_NAME - 9]}_{digest}"
 
 
+class _PlainLogFormatter(LogFormatter):
+    """Matplotlib's choice of which ticks have a label, in figures: its own labels are formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def without_formulas(figure: Figure) -> None:
+    """Label the ticks of logarithmic axes with plain numbers; to be called before a figure is written."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            for get, put in (
+                (axis.get_major_formatter, axis.set_major_formatter),
+                (axis.get_minor_formatter, axis.set_minor_formatter),
+            ):
+                formatter = get()
+                if isinstance(formatter, LogFormatterMathtext):
+                    put(_PlainLogFormatter(minor_thresholds=formatter.minor_thresholds))
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a PDF without a date, so that equal results give equal files."""
+    without_formulas(figure)
     metadata = {"CreationDate": None, "Creator": "hypernudge", "Producer": None}
     with replacing(path) as file:
         figure.savefig(file, format="pdf", metadata=metadata)
@@ -163,6 +185,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def as_svg(figure: Figure) -> str:
     """Return an SVG without a date: equal studies, equal text."""
+    without_formulas(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return _NO_XML.sub("\ufffd", buffer.getvalue())  # a label may hold what no XML file can

@@ -101,3 +101,16 @@ def test_any_label_can_be_drawn(label, tmp_path):
         svg = style.as_svg(figure)
     ElementTree.fromstring(svg)
     assert "$" not in label or label.split("\n")[0] in svg
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.5, 6.0), (150, 650), (1e-5, 1e3)])
+def test_ticks_of_logarithmic_axes_are_numbers(low, high, tmp_path):
+    with style.context():
+        figure, (axes,) = layout.grid(1, columns=1, height=2.0)
+        axes.plot([low, high], [low, high])
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        svg = style.as_svg(figure)
+        shown = [tick.get_text() for tick in (*axes.get_yticklabels(), *axes.get_yticklabels(minor=True))]
+    assert "mathdefault" not in svg
+    assert len([float(text) for text in shown if text]) >= 2
