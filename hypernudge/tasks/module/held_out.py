@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -43,6 +44,9 @@ class HeldOut:
             data = TensorDataset(*data)
         self._batches: Callable[[], Iterable[Any]]
         if isinstance(data, DataLoader):
+            with contextlib.suppress(TypeError):  # a stream has no length
+                remedy = "fill it, or keep the last batch"
+                require(len(data) > 0, where, "must hold a batch", len(data), remedy)
             self._batches = lambda: data
         elif is_map_style(data) and not (isinstance(data, list) and tensors_only(data)):
             require(len(data) > 0, where, "must not be empty", data, "fill it")

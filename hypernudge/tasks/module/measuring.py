@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from hypernudge.errors import require
 from hypernudge.optimizers import Optimizer, Params
@@ -21,6 +22,7 @@ from hypernudge.registry import takes
 from hypernudge.space import SearchSpace
 from hypernudge.task import Batch, GradientTask, Split
 from hypernudge.tasks.module.mini_batches import MiniBatches, flattened
+from hypernudge.tasks.module.recomputation import stored_activations
 from hypernudge.tasks.module.seeded import seeded
 
 Names = Mapping[str, str]
@@ -66,6 +68,9 @@ def build(
     require(isinstance(module, nn.Module), "model", rule, type(module).__name__, "write lambda hp: Net()")
     module.to(device=device, dtype=dtype)
     module.train()
+    lazy = any(map(is_lazy, (*module.parameters(), *module.buffers())))
+    rule, remedy = "must know its shapes", "pass inputs through it in the function that builds it"
+    require(not lazy, "model", rule, "uninitialised lazy modules", remedy)
     trainable = any(value.requires_grad for value in module.parameters())
     require(trainable, "model", "must have trainable parameters", type(module).__name__, "unfreeze some")
     return module
@@ -105,6 +110,28 @@ class Noted(dict[str, Any]):
     def items(self) -> Any:
         """Return names with values."""
         return [(name, self[name]) for name in self]
+
+    # What `dict` would do without asking any of these.
+
+    def copy(self) -> dict[str, Any]:
+        """Return the values by name."""
+        return dict(self.items())
+
+    def __or__(self, other: Any) -> Any:
+        return self.copy() | other
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.copy()
+
+    def pop(self, name: str, *default: Any) -> Any:
+        """Remove a value and return it, or the default."""
+        self.names.add(name)
+        return super().pop(name, *default)
+
+    def setdefault(self, name: str, default: Any = None) -> Any:
+        """Return a value, or set it to the default."""
+        self.names.add(name)
+        return super().setdefault(name, default)
 
 
 class Closed(nn.Module):
@@ -191,6 +218,7 @@ class MeasuredTask(GradientTask):
         self._seed = 0
         self._rest: Params = {}
         self._differing = False
+        self._moving: list[str] | None = None  # nobody knows before the first loss
         self._pack: Callable[[Batch], Any] = dict
 
     def init(self, seed: int) -> Params:
@@ -237,12 +265,23 @@ class MeasuredTask(GradientTask):
             self._names.get(name, name): value for name, value in hp.items()
         }
         buffers = {name: params.get(name, value).clone() for name, value in self._closed.named_buffers()}
-        swapped = {**params, **buffers}
+        still = {} if together else self._still()
+        swapped = {**params, **buffers, **still}
         own = self._given(own)
-        with seeded(self._seed if together or ADDRESS not in batch else int(batch[ADDRESS][0])):
+        seed = self._seed if together or ADDRESS not in batch else int(batch[ADDRESS][0])
+        with seeded(seed), stored_activations():
             result: Tensor = functional_call(self._closed, swapped, (moved, own))
         check_scalar(result)
+        if self._moving is None and not together:
+            self._moving = [name for name, value in still.items() if not torch.equal(value, self._rest[name])]
         return result, {name: swapped[name].detach() for name in self.buffers}
+
+    def _still(self) -> Params:
+        """Return copies of what is frozen and moved by the model itself, as a momentum encoder is."""
+        assert self._closed is not None, "init comes first"
+        frozen = [name for name, p in self._closed.named_parameters() if not p.requires_grad]
+        names = frozen if self._moving is None else self._moving
+        return {name: self._rest[name].clone() for name in names}
 
     def _given(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         return values if self._noted is None else Noted(values, self._noted)

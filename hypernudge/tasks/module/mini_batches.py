@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -256,7 +257,9 @@ def flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
     elif isinstance(batch, Mapping):
         flat, pack = dict(batch), dict
     elif isinstance(batch, Sequence):
-        flat, pack = {str(index): part for index, part in enumerate(batch)}, _in_order
+        flat = {str(index): part for index, part in enumerate(batch)}
+        named = hasattr(type(batch), "_make")  # a named tuple, whose fields the loss reads
+        pack = partial(_named, type(batch)) if named else _in_order
     else:
         flat, pack = {"0": batch}, _first
     for name, part in flat.items():
@@ -266,6 +269,10 @@ def flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:
                 f"is {type(part).__name__}; leave it out with a function of (seed, step)"
             )
     return flat, pack
+
+
+def _named(kind: Any, batch: Batch) -> Any:
+    return kind._make(batch.values())
 
 
 def _first(batch: Batch) -> Tensor:

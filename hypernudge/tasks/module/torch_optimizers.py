@@ -30,7 +30,8 @@ def torch_optimizer(
     rule: Optimizer, model: nn.Module, hp: Mapping[str, Any], device: torch.device
 ) -> torch.optim.Optimizer:
     """Return the optimizer of `torch.optim` that makes the steps of `rule` at a configuration."""
-    fused = device.type in FUSED
+    real = all(value.is_floating_point() for value in model.parameters() if value.requires_grad)
+    fused = device.type in FUSED and real
     lr, decay = float(hp["lr"]), float(setting(hp, "weight_decay"))
     params: Any = [value for value in model.parameters() if value.requires_grad]
     if getattr(rule, "decay", "all") == "matrices":

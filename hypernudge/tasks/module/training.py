@@ -73,6 +73,10 @@ class Training:
         self._called: Any = torch.compile(self.model) if loop.compiled else self.model
         self._scored: Any = self._called
         self.params = [value for value in self.model.parameters() if value.requires_grad]
+        frozen = ((name, p) for name, p in self.model.named_parameters() if not p.requires_grad)
+        self._frozen = {name: _checksum(p) for name, p in frozen}
+        # A mask of infinities is no statistic: averaged it would be NaN.
+        self._masks = {n for n, b in self.model.named_buffers() if not bool(torch.isfinite(b).all())}
         self.optimizer = torch_optimizer(loop.recipe.optimizer, self.model, self.hp, loop.device)
         self._clip = setting(self.hp, "grad_clip", None)
         self._ema = float(setting(self.hp, "ema"))
@@ -100,7 +104,7 @@ class Training:
             group["lr"] = rate
         reseed(self._address(step))
         with self._autocast():
-            loss = self.loop.recipe.loss(self._called, moved, self.hp)
+            loss = self.loop.recipe.loss(self._called, moved, dict(self.hp))  # which it may change
         check_scalar(loss)
         self.optimizer.zero_grad(set_to_none=True)
         self._backward(loss if weight == 1.0 else weight * loss)
@@ -116,7 +120,7 @@ class Training:
 
     def _build(self) -> nn.Module:
         recipe = self.loop.recipe
-        return build(recipe.model, self.hp, self.seed, self.loop.device, recipe.dtype)
+        return build(recipe.model, dict(self.hp), self.seed, self.loop.device, recipe.dtype)
 
     def _share(self, parts: Batch) -> tuple[Batch, float]:
         """Return what this device trains on, and the weight of its loss."""
@@ -166,7 +170,8 @@ class Training:
 
     def _averaged(self) -> list[Tensor]:
         """Return what is averaged: trainable parameters and the statistics that belong to them."""
-        return [p.detach() for p in self.params] + [b for b in self.model.buffers() if b.is_floating_point()]
+        buffers = [b for n, b in self.model.named_buffers() if n not in self._masks]
+        return [p.detach() for p in self.params] + [b for b in buffers if b.is_floating_point()]
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if not self.loop.autocast:
@@ -193,21 +198,35 @@ class Training:
         Raises:
             ValueError: If the model or the optimizer is another one; nothing is changed then.
         """
-        own = self._changing()
-        shapes = {name: value.shape for name, value in own.items()}
-        if {name: value.shape for name, value in state["model"].items()} != shapes:
+        own = {name: p.detach() for name, p in self.model.named_parameters()}
+        own |= dict(self.model.named_buffers())
+        saved: Mapping[str, Tensor] = state["model"]
+        known = all(name in own and own[name].shape == value.shape for name, value in saved.items())
+        if not (known and self._changing().keys() <= saved.keys()):
             raise ValueError("the model has other parameters or buffers")
         if len(state["average"]) != len(self.average):
             raise ValueError("other weights are averaged")
         self.optimizer.load_state_dict(state["optimizer"])  # first, for it may refuse
         with torch.no_grad():
-            for name, value in own.items():
-                value.copy_(state["model"][name])
+            for name, value in saved.items():
+                own[name].copy_(value)
             for mine, value in zip(self.average, state["average"], strict=True):
                 mine.copy_(value)
         self.unit = int(state["unit"])
 
     def _changing(self) -> dict[str, Tensor]:
-        """Return trainable parameters and all buffers by name; what is frozen is as it was drawn."""
-        trained = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
-        return trained | dict(self.model.named_buffers())
+        """Return by name what is trained, all buffers, and what is frozen but was moved by the model itself.
+
+        A momentum encoder does so; what else is frozen is as it was drawn, and need not be saved.
+        """
+        parameters = {name: p.detach() for name, p in self.model.named_parameters()}
+        unmoved = (name for name, before in self._frozen.items() if _checksum(parameters[name]) == before)
+        for name in unmoved:
+            del parameters[name]
+        return parameters | dict(self.model.named_buffers())
+
+
+def _checksum(value: Tensor) -> int:
+    """Return a number that nearly every change of a tensor's bits changes."""
+    kind = {1: torch.int8, 2: torch.int16, 4: torch.int32}.get(value.element_size(), torch.int64)
+    return int(value.detach().contiguous().reshape(-1).view(kind).sum())
