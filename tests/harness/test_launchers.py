@@ -76,6 +76,10 @@ WRONG = {
     "two lines": ({"name": "slurm", "sbatch": {"comment": "a\n#SBATCH --x"}}, "must be one line of text"),
     "a short option": ({"name": "slurm", "sbatch": {"A": "mine"}}, "must be a long option of sbatch"),
     "false": ({"name": "slurm", "sbatch": {"exclusive": False}}, "an option without a value is true"),
+    "no time to work": (
+        {"name": "slurm", "time": 1},
+        "launcher.grace: must be less than the time limit, 60 s: a job would be told to leave where it begins",
+    ),
     "no polling": ({"name": "slurm", "poll_seconds": 0}, "must be seconds in [0.2, 3600]"),
 }
 

@@ -292,6 +292,7 @@ class Cluster:
             "ReturnToService=2",
             "SlurmdTimeout=10",
             "MessageTimeout=5",
+            "BatchStartTimeout=3",  # how soon a node that comes back may be asked for its jobs
             "KillWait=2",
             "JobRequeue=1",
             "SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0,sched_min_interval=0",

@@ -30,9 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.harness.cells.provenance import provenance
-from tests.harness.tools import hypernudge
 from tests.slurm.cluster import Cluster, running
-from tests.slurm.tools import PATIENCE, Driver, digests, leftovers, paced, wait_for
+from tests.slurm.tools import PATIENCE, Driver, computed_here, digests, leftovers, paced, wait_for
 
 WRONG = ("lost", "recomputed_finished", "differing", "left")
 KINDS = ("job", "daemon", "node", "controller", "driver")
@@ -44,8 +43,7 @@ def storm(
     """Kill once for each of `kinds`, at random moments, until the study ends; return what went wrong."""
     folder.mkdir()
     config, results, jobs = paced(folder, cells), folder / "r", folder / "jobs"
-    hypernudge("run", config, "--results-dir", folder / "alone")
-    reference = digests(folder / "alone")
+    reference = computed_here(config, folder / "alone")
     kills: Counter[str] = Counter()
     lost: list[str] = []
     options: dict[str, Any] = {"pace": pace, "attempts": 100, "max_parallel": 4}

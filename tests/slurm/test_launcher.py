@@ -10,15 +10,24 @@ from hypernudge.harness.inspection.cancel import cancel
 from hypernudge.harness.inspection.status import print_table, status
 from hypernudge.harness.slurm import commands
 from tests.harness.tools import experiment, hypernudge
-from tests.slurm.tools import Driver, digests, environment, jobs_of, leftovers, paced, run, wait_for
+from tests.slurm.tools import (
+    Driver,
+    computed_here,
+    digests,
+    environment,
+    jobs_of,
+    leftovers,
+    paced,
+    run,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """Digests of the records that this machine computes by itself, with four seeds."""
     folder = tmp_path_factory.mktemp("alone")
-    hypernudge("run", paced(folder, 4), "--results-dir", folder / "r")
-    return digests(folder / "r")
+    return computed_here(paced(folder, 4), folder / "r")
 
 
 def running(results):
@@ -80,7 +89,7 @@ def test_a_killed_driver_finds_its_jobs_again(cluster, alone, tmp_path):
 def test_the_signal_before_the_limit_is_a_clean_end_and_another_turn(cluster, alone, tmp_path):
     config, results = paced(tmp_path, 1), tmp_path / "r"
     log = results / "asha" / "cells" / "seed-0000.study" / "study.jsonl"
-    with Driver(config, results, tmp_path / "jobs", pace=0.25) as driver:
+    with Driver(config, results, tmp_path / "jobs", pace=0.15) as driver:
         reported = lambda: log.read_bytes().count(b'"report"') if log.exists() else 0  # noqa: E731
         assert wait_for(lambda: reported() >= 4, 120), driver.said
         before = log.read_bytes()
@@ -93,7 +102,7 @@ def test_the_signal_before_the_limit_is_a_clean_end_and_another_turn(cluster, al
     assert record["digest"] == alone["asha/cells/seed-0000.json"]
     assert record["wall"]["resources"]["attempt"] == 1, "a turn that ends in order is no failure"
     # What both turns took: the waits of the reports that were there are in it.
-    assert record["wall"]["resources"]["wall_seconds"] > 0.25 * before.count(b'"report"')
+    assert record["wall"]["resources"]["wall_seconds"] > 0.15 * before.count(b'"report"')
 
 
 def test_a_job_that_gets_no_further_is_not_queued_for_ever(cluster, tmp_path):

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.harness.tools import ENV, ROOT, experiment, wait_for
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.planning.resolve import load_plan
+from tests.harness.tools import ENV, HERE, ROOT, experiment, wait_for
 
 VARIATION = {"asha": {}}
 PATIENCE = 240
@@ -15,7 +17,9 @@ PATIENCE = 240
 
 def command(config, results, folder, *more, **launcher):
     """Return a run on the cluster, as typed."""
-    options = {"name": "slurm", "poll_seconds": 0.5, "max_parallel": 4, "folder": folder, **launcher}
+    # Without a limit of memory a job has a node of its own.
+    usual = {"name": "slurm", "poll_seconds": 0.5, "max_parallel": 4, "memory": 1, "folder": folder}
+    options = usual | launcher
     set_ = [f"+launcher.{name}={value}" for name, value in options.items()]
     program = [sys.executable, "-m", "hypernudge.cli", "run", config, "--results-dir", results]
     return [str(part) for part in (*program, *set_, *more)]
@@ -74,6 +78,17 @@ class Driver:
         return self.log.read_text(errors="replace")
 
 
+def computed_here(config, folder):
+    """Compute the cells of an experiment in this process; return the digests of their records."""
+    for place in (HERE, HERE.parent):
+        if str(place) not in sys.path:
+            sys.path.insert(0, str(place))
+    for variation in load_plan(config).variations:
+        for seed in variation.seeds:
+            run_cell(variation, seed, folder / variation.run_id)
+    return digests(folder)
+
+
 def jobs_of(results):
     """Return the names of all arrays that were submitted for a directory, with how many jobs each."""
     path = results / "jobs.jsonl"
@@ -99,4 +114,4 @@ def paced(tmp_path, seeds, **common):
     return experiment(tmp_path, "own:Paced", seeds, VARIATION, **common)
 
 
-__all__ = ["Driver", "digests", "environment", "jobs_of", "leftovers", "paced", "run", "wait_for"]
+__all__ = ["Driver", "computed_here", "digests", "environment", "jobs_of", "leftovers", "paced", "run", "wait_for"]

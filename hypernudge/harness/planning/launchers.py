@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,6 +46,8 @@ LAUNCHERS: dict[str, dict[str, Any]] = {
     "ray": {**_NODE, **_ALL, "address": None},
 }
 """Launcher -> its options with their defaults."""
+
+_TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2}):(\d{2})")
 
 PROPERTIES: dict[str, Schema] = {
     "name": {
@@ -105,7 +109,7 @@ PROPERTIES: dict[str, Schema] = {
         "type": ["integer", "string"],
         "minimum": 1,
         "maximum": 525_600,
-        "pattern": whole(r"(?:\d{1,3}-)?\d{1,4}:\d{2}:\d{2}"),
+        "pattern": whole(_TIME.pattern),
         "rule": 'must be whole minutes, or "D-HH:MM:SS"',
         "description": "slurm: limit of a job; a cell may take longer, for it goes on in the next turn.",
     },
@@ -199,8 +203,21 @@ def read_launcher(given: Any, file: Callable[[str], Mapping[str, Any]]) -> dict[
     return launcher
 
 
+def minutes(time: int | str) -> int:
+    """Return a time limit in minutes, rounded up: a number of them, or `D-HH:MM:SS`."""
+    if isinstance(time, int):
+        return time
+    given = _TIME.fullmatch(time)
+    assert given is not None  # the schema has seen it
+    days, hours, whole_minutes, seconds = (int(part or 0) for part in given.groups())
+    return max(1, math.ceil((days * 86400 + hours * 3600 + whole_minutes * 60 + seconds) / 60))
+
+
 def _check_slurm(launcher: Mapping[str, Any]) -> None:
     gpus = launcher["gpus"]
+    limit, grace = 60 * minutes(launcher["time"]), launcher["grace"]
+    rule = f"must be less than the time limit, {limit} s: a job would be told to leave where it begins"
+    require(grace < limit, "launcher.grace", rule, grace, "raise launcher.time, or lower it")
     whole_number = isinstance(gpus, str) or float(gpus).is_integer()
     require(whole_number, "launcher.gpus", "Slurm gives whole GPUs", gpus, "share one with launcher: ray")
     ours = sorted(set(launcher["sbatch"]) & set(SUPPLIED))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-_TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2}):(\d{2})")
+from hypernudge.harness.planning.launchers import minutes
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,7 @@ class SlurmOptions:
     @property
     def minutes(self) -> int:
         """The time limit, rounded up."""
-        if isinstance(self.time, int):
-            return self.time
-        found = _TIME.fullmatch(self.time)
-        assert found is not None  # the schema has seen it
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        return max(1, math.ceil((days * 86400 + hours * 3600 + minutes * 60 + seconds) / 60))
+        return minutes(self.time)
 
     @property
     def place(self) -> Path:
