@@ -125,9 +125,7 @@ class Cluster:
         """End everything, jobs too."""
         for name in reversed(list(self._daemons)):
             self._kill(name)
-        for pid in _marked(self.env["SLURM_CONF"]):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
+        _kill_all(self.folder)
 
     def run(self, *command: str, check: bool = True) -> str:
         """Return what a command of Slurm prints."""
@@ -369,21 +367,49 @@ def running(nodes: int = 2, accounting: bool = False) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
     cluster = Cluster(folder, nodes, accounting)
     try:
-        cluster.start()
-        yield cluster
+        with _swept_if_killed(folder):
+            cluster.start()
+            yield cluster
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _swept_if_killed(folder: Path) -> Iterator[None]:
+    """Have another process end what was started in a folder once this one is gone, even by SIGKILL."""
+    command = [sys.executable, str(Path(__file__).resolve()), "sweep", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watcher:
+        assert watcher.stdin is not None
+        try:
+            yield
+            watcher.stdin.write(b"over")
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                watcher.stdin.close()
+
+
+def _sweep(folder: Path) -> None:
+    """Wait until whoever has started this process says that all is over, or is gone; then see to it."""
+    if sys.stdin.buffer.read() != b"over":
+        _kill_all(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_all(folder: Path) -> None:
+    for pid in _marked(f"SLURM_CONF={folder}/slurm.conf"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
-    for name in ("install", "start", "stop", "run"):
+    for name in ("install", "start", "stop", "run", "sweep"):
         action = actions.add_parser(name)
         action.add_argument("--accounting", action="store_true")
-        if name in ("start", "stop"):
+        if name in ("start", "stop", "sweep"):
             action.add_argument("directory", type=Path, metavar="DIR")
         if name == "run":
             action.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
@@ -401,9 +427,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             directory.mkdir(parents=True)
             Cluster(directory, accounting=options.accounting).start()
             sys.stdout.write(f"export SLURM_CONF={directory}/slurm.conf PATH=$PATH:{SBIN}\n")
+        elif options.action == "sweep":
+            _sweep(options.directory)
         else:
-            for pid in _marked(f"SLURM_CONF={options.directory.absolute()}/slurm.conf"):
-                os.kill(pid, signal.SIGKILL)
+            _kill_all(options.directory.absolute())
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
