@@ -87,7 +87,7 @@ class Slow(Bowl):
 
 
 class Paced(Bowl):
-    """A worker waits for `HYPERNUDGE_TEST_PACE` seconds in each unit; what it computes is the same without."""
+    """A worker waits `HYPERNUDGE_TEST_PACE` seconds in each unit; what it computes is the same without."""
 
     def loss(self, params, batch, hp):
         checked = multiprocessing.parent_process() is None and "SLURM_JOB_ID" not in os.environ

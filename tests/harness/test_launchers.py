@@ -78,7 +78,7 @@ WRONG = {
     "false": ({"name": "slurm", "sbatch": {"exclusive": False}}, "an option without a value is true"),
     "no time to work": (
         {"name": "slurm", "time": 1},
-        "launcher.grace: must be less than the time limit, 60 s: a job would be told to leave where it begins",
+        "launcher.grace: must be less than the time limit, 60 s: a job would be told to leave where it",
     ),
     "no polling": ({"name": "slurm", "poll_seconds": 0}, "must be seconds in [0.2, 3600]"),
 }

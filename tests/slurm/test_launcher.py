@@ -126,18 +126,34 @@ def test_output_of_jobs_is_that_of_the_variation(cluster, tmp_path):
     assert "hello without an end" in (tmp_path / "r" / "asha" / "stderr.log").read_text()
 
 
-def test_a_variation_that_cannot_be_built_is_refused_and_tried_once(cluster, tmp_path):
-    (tmp_path / "odd.py").write_text(
-        "import os\nfrom conftest import Bowl\nfrom hypernudge.errors import require\n"
-        "class Odd(Bowl):\n    def __init__(self):\n        super().__init__()\n"
-        "        require('SLURM_JOB_ID' not in os.environ, 'odd', 'must be at home', 'a node', 'stay')\n"
-    )
-    done = run(
-        experiment(tmp_path, "odd:Odd", seeds=2, variations={"asha": {}}), tmp_path / "r", tmp_path / "jobs"
-    )
-    assert done.returncode == 1 and "odd: must be at home, but got 'a node'; stay" in done.stderr
-    assert list(jobs_of(tmp_path / "r").values()) == [2]
-    assert not (tmp_path / "r" / "asha" / "attempts.jsonl").exists()
+ODD = """
+import os
+from conftest import Bowl
+from hypernudge.errors import require
+class Refusing(Bowl):
+    def __init__(self):
+        super().__init__()
+        require('SLURM_JOB_ID' not in os.environ, 'odd', 'must be at home', 'a node', 'stay')
+class Broken(Bowl):
+    def __init__(self):
+        super().__init__()
+        if 'SLURM_JOB_ID' in os.environ:
+            {}['at home']
+"""
+
+
+def test_a_variation_that_cannot_be_built_on_a_node_is_refused_once_with_the_reason(cluster, tmp_path):
+    (tmp_path / "odd.py").write_text(ODD)
+    names = ("refusing", "broken")
+    variations = {name: {"task": {"name": f"odd:{name.title()}", "label": name}} for name in names}
+    config = experiment(tmp_path, "odd:Refusing", seeds=2, variations=variations)
+    done = run(config, tmp_path / "r", tmp_path / "jobs")
+    assert done.returncode == 1
+    assert done.stderr.count("odd: must be at home, but got 'a node'; stay") == 1, done.stderr
+    assert done.stderr.count("Traceback") == done.stderr.count("KeyError: 'at home'") == 1, done.stderr
+    assert "in __init__" in done.stderr, "its own traceback"
+    assert sum(jobs_of(tmp_path / "r").values()) == 4, "nothing is tried again"
+    assert not list((tmp_path / "r").glob("*/attempts.jsonl"))
 
 
 def test_pilots_run_there_too_and_leave_nothing(cluster, tmp_path):

@@ -114,4 +114,14 @@ def paced(tmp_path, seeds, **common):
     return experiment(tmp_path, "own:Paced", seeds, VARIATION, **common)
 
 
-__all__ = ["Driver", "computed_here", "digests", "environment", "jobs_of", "leftovers", "paced", "run", "wait_for"]
+__all__ = [
+    "Driver",
+    "computed_here",
+    "digests",
+    "environment",
+    "jobs_of",
+    "leftovers",
+    "paced",
+    "run",
+    "wait_for",
+]

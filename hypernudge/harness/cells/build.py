@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from hypernudge.errors import require
+import torch
+
+from hypernudge.errors import InvalidArgumentError, one_line, require
 from hypernudge.harness.planning.plan import unlabelled
 from hypernudge.registry import REGISTRY, build
 from hypernudge.results.jsonio import plain
@@ -56,12 +58,27 @@ class Prepared:
     declared: dict[str, Any]
 
 
+class NotBuiltError(Exception):
+    """A constructor has raised, as it would for every cell of the variation; the cause says what."""
+
+
 def prepare(spec: dict[str, Any]) -> Prepared:
     """Build task, scheduler and warm start of a resolved variation.
 
     Raises:
         InvalidArgumentError: For an option or a value that breaks a rule.
+        NotBuiltError: If a constructor raises anything else, other than what may be over in a moment: an
+            error of the operating system, or a lack of memory.
     """
+    try:
+        return _prepared(spec)
+    except (InvalidArgumentError, OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise NotBuiltError(one_line(error)) from error
+
+
+def _prepared(spec: dict[str, Any]) -> Prepared:
     task = build_task(spec)
     scheduler = build("scheduler", unlabelled(spec["scheduler"]), space=task.space)
     unit_flops = task.unit_flops(task.space.middle())

@@ -227,6 +227,8 @@ def execute(
         attempt: At them, from 1.
         checkpoint: Whether they go on where they were interrupted; those that train together begin anew.
     """
+    from hypernudge.harness.cells.build import NotBuiltError  # PyTorch, which the pool can do without
+
     try:
         if shares(variation.spec):
             from hypernudge.harness.cells.group import run_group
@@ -239,6 +241,9 @@ def execute(
                 run_cell(variation, seed, run_dir, attempt, checkpoint)
     except InvalidArgumentError as error:
         sys.stderr.write(f"error: {error}\n")
+        return Exit(REFUSED, "")
+    except NotBuiltError as error:  # with the traceback of what has raised, from the constructor on
+        traceback.print_exception(error.__cause__)
         return Exit(REFUSED, "")
     except Exception as error:  # not the study's: those are in its record
         if not isinstance(error, StorageError):
