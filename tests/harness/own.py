@@ -115,12 +115,15 @@ class Talking(Bowl):
 
 
 class Unwilling(Bowl):
-    """Can be built where the plan is made, and not where it is run."""
+    """Can be built where the plan is made, and not where it is run: it is refused, or raises an error."""
 
-    def __init__(self, colour):
+    def __init__(self, colour, raises=""):
         super().__init__()
-        here = multiprocessing.parent_process() is None
-        require(here, "colour", "must be another one", colour, "choose one")
+        if multiprocessing.parent_process() is None:
+            return
+        if raises:
+            raise {"OSError": OSError, "KeyError": KeyError}[raises](colour)
+        require(False, "colour", "must be another one", colour, "choose one")
 
 
 class Broken(Bowl):

@@ -104,6 +104,31 @@ def test_a_variation_that_cannot_be_built_stops_no_other(tmp_path, capsys):
         run_cells([Cells(plan["bad"], tmp_path / "bad", [0])], LocalLauncher(1))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"colour": "red"}, "error: colour: must be another one, but got 'red'; choose one\n"),
+        ({"colour": "red", "raises": "KeyError"}, "Traceback (most recent call last):\n"),
+    ],
+)
+def test_what_no_worker_can_build_is_said_once_and_not_tried_again(tmp_path, given, said):
+    bad = {"task": "own:Unwilling", "training": given, "seeds": [0, 1, 2, 3]}
+    assert run(plan_of(tmp_path, {"bad": bad}, processes=2, attempts=3), tmp_path) == [("bad", 2)]
+    err = log(tmp_path, "bad", "stderr")
+    assert err.startswith(said) and err.count(said) == 1
+    assert err == said or (err.endswith("KeyError: 'red'\n") and err.count(", in __init__\n") == 1)
+    assert failures(tmp_path / "bad") == {}
+
+
+def test_what_may_be_over_in_a_moment_is_tried_again_and_said_at_any_length(tmp_path):
+    long = "begin " + 100_000 * "x" + " end"  # more than a pipe holds
+    bad = {"task": "own:Unwilling", "training": {"colour": long, "raises": "OSError"}}
+    assert run(plan_of(tmp_path, {"bad": bad}, attempts=2), tmp_path) == [("bad", 1)]
+    (found,) = failures(tmp_path / "bad").values()
+    assert found.count == 2 and found.reason.startswith("OSError: begin ") and found.reason.endswith(" end")
+    assert len(found.reason) < 15_000
+
+
 def test_nor_does_one_whose_files_cannot_be_written_or_that_meets_a_defect(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     (tmp_path / "no_results" / "results.json").mkdir(parents=True)

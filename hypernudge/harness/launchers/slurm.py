@@ -21,7 +21,7 @@ from hypernudge.errors import InvalidArgumentError, last_line, one_line
 from hypernudge.harness.launchers.slurm_checks import allow_open_files, private_folder
 from hypernudge.harness.launchers.slurm_worker import CellTask, State
 from hypernudge.harness.planning.own_modules import child_environment
-from hypernudge.harness.running.pool import CANCELLED, REFUSED, Cells, Exit, Job
+from hypernudge.harness.running.pool import CANCELLED, Cells, Exit, Job
 from hypernudge.harness.slurm import accounting, commands, journal
 from hypernudge.harness.slurm.commands import QueuedJob, SlurmError
 from hypernudge.harness.slurm.options import SlurmOptions
@@ -89,7 +89,6 @@ class SlurmLauncher:
         self._waiting: list[Job] = []
         self._running: dict[Job, _Flying] = {}
         self._leaving: list[_Flying] = []
-        self._refused: set[Cells] = set()
         self._asked = 0.0
         self._trouble = ""
         private_folder(options.place, self._results)
@@ -133,8 +132,8 @@ class SlurmLauncher:
             ended = self._with_records()
             if not ended and time.monotonic() >= self._asked + self._options.poll_seconds:
                 ended = self._of_queue()
-            for job, end in ended:
-                self._over(job, end)
+            for job, _ in ended:
+                self._over(job)
             if ended:
                 return ended
             time.sleep(min(LOOK, self._options.poll_seconds))
@@ -285,20 +284,16 @@ class SlurmLauncher:
         last = f" ({one_line(last_line(said))})" if said else ""
         return Exit(1, f"its job {flying.number} ended{where}: {why}{last}")
 
-    def _over(self, job: Job, end: Exit) -> None:
+    def _over(self, job: Job) -> None:
         """Pass on what a job has said, and forget it."""
         flying = self._running.pop(job)
-        self._leaving.append(flying)
-        if end.code == REFUSED:
-            if job.cells in self._refused:  # another job has said the same
-                return
-            self._refused.add(job.cells)
         folder = self._options.place / flying.name
         for suffix, stream in (("out", job.cells.streams.out), ("err", job.cells.streams.err)):
             said = _said(folder / f"{flying.number}_0_log.{suffix}")
             if said:
                 stream.write(said)
                 stream.flush()
+        self._leaving.append(flying)
 
     def _see_off(self, queue: Mapping[str, QueuedJob]) -> None:
         """Note what jobs that have left the queue have used, and remove submitit's files once all have."""

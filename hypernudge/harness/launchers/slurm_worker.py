@@ -77,8 +77,7 @@ class CellTask:
         try:
             variation = load_plan(Path(self.run_dir) / "config.yaml")[self.run_id]
         except InvalidArgumentError as error:
-            sys.stderr.write(f"error: {error}\n")
-            return Exit(REFUSED, "")
+            return Exit(REFUSED, f"error: {error}\n")
         changed = [seed for seed, key in self.keys.items() if cell_key(variation.spec, seed) != key]
         if changed:
             return Exit(FAILED, "config.yaml is no longer what the cells were submitted with")

@@ -26,6 +26,7 @@ from hypernudge.results.records import DamagedRecordError, cell_path, read_recor
 REFUSED = 2  # exit code of a worker whose variation cannot be built
 FAILED = 3  # and of one that could not run or write a cell
 CANCELLED = 4  # and of a job that somebody has ended on purpose
+LONGEST = 12_000  # characters that are said of an end: workers send them through a pipe that holds few more
 
 
 class Cells:
@@ -55,7 +56,7 @@ class Cells:
 
     def refused(self) -> None:
         """The variation cannot be built; a worker has said why, and no job of it is left."""
-        raise InvalidArgumentError(f"{self.variation.run_id}: cannot be built, see the line above")
+        raise InvalidArgumentError(f"{self.variation.run_id}: cannot be built, see above")
 
 
 @dataclass(eq=False)
@@ -74,7 +75,10 @@ class Job:
 
 
 class Exit(NamedTuple):
-    """How a job ended: one of the codes above or any other, and what to say of cells without a record."""
+    """How a job ended: one of the codes above or any other, and what to say of cells without a record.
+
+    That of a variation that is refused is said once, whole lines as they are.
+    """
 
     code: int
     reason: str
@@ -168,6 +172,8 @@ class _Pool:
             self.waiting = [other for other in self.waiting if other.cells is not cells]
             self.launcher.cancel([other for other in self.running if other.cells is cells])
             self.running = [other for other in self.running if other.cells is not cells]
+            cells.streams.err.write(end.reason)
+            cells.streams.err.flush()
             cells.refused()
             return
         for seed in job.seeds:
@@ -218,7 +224,9 @@ def shares(spec: dict[str, Any]) -> bool:
 def execute(
     variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int = 1, checkpoint: bool = False
 ) -> Exit:
-    """Run cells in this process, a worker's; what fails is said on standard error.
+    """Run cells in this process, a worker's; the traceback of what fails goes to standard error.
+
+    Workers that build the same variation fail alike: what they say of that is returned, to be said once.
 
     Args:
         variation: What they are of.
@@ -240,13 +248,17 @@ def execute(
             for seed in seeds:
                 run_cell(variation, seed, run_dir, attempt, checkpoint)
     except InvalidArgumentError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return Exit(REFUSED, "")
-    except NotBuiltError as error:  # with the traceback of what has raised, from the constructor on
-        traceback.print_exception(error.__cause__)
-        return Exit(REFUSED, "")
+        return Exit(REFUSED, _bounded(f"error: {error}\n"))
+    except NotBuiltError as error:
+        return Exit(REFUSED, _bounded("".join(traceback.format_exception(error.__cause__))))
     except Exception as error:  # not the study's: those are in its record
         if not isinstance(error, StorageError):
             traceback.print_exc()
-        return Exit(FAILED, " ".join(f"{type(error).__name__}: {error}".split()))
+        return Exit(FAILED, _bounded(" ".join(f"{type(error).__name__}: {error}".split())))
     return Exit(0, "")
+
+
+def _bounded(text: str) -> str:
+    """Return a text that a worker can send before anybody reads it, without its middle if it is too long."""
+    part = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:part]} [...] {text[-part:]}"
