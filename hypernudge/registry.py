@@ -26,6 +26,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "image_classification": "hypernudge.tasks.vision.task:ImageClassification",
         "language_model": "hypernudge.tasks.language.task:LanguageModel",
         "xgboost": "hypernudge.tasks.tabular.task:XGBoostTask",
+        "ppo": "hypernudge.tasks.games.task:PPOTask",
     },
     "model": {
         "mlp": "hypernudge.tasks.networks.mlp:MLP",

@@ -19,6 +19,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "notebook": ("nbclient", "ipykernel", "nbformat"),
     "surrogates": ("onnxruntime",),
     "tabular": ("xgboost", "sklearn", "pandas"),
+    "rl": ("stable_baselines3", "gymnasium", "ale_py"),
 }
 """Names under which the packages of each extra are imported."""
 

@@ -93,6 +93,34 @@ SPACES["xgboost_ten"] = SearchSpace(
         Categorical("grow_policy", ("depthwise", "lossguide")),
     ]
 )
+# PPO (`hypernudge.tasks.games.values`): the middle is what is published for Atari.
+SPACES["ppo"] = SearchSpace(
+    [
+        Real("lr", 2.5e-5, 2.5e-3, log=True),
+        Real("ent_coef", 1e-3, 1e-1, log=True),
+        Real("vf_coef", 0.125, 2.0, log=True),
+        Real("clip_range", 0.025, 0.4, log=True),
+        Real("gamma", 0.981, 0.999),
+        Real("gae_lambda", 0.9, 1.0),
+        Real("max_grad_norm", 0.125, 2.0, log=True),
+        Categorical("minibatches", (2, 4, 8)),
+        Integer("epochs", 1, 7),
+    ]
+)
+# Small problems want larger steps, and more of them on every rollout.
+SPACES["ppo_control"] = SearchSpace(
+    [
+        Real("lr", 1e-4, 1e-2, log=True),
+        Real("ent_coef", 1e-4, 1e-1, log=True),
+        Real("vf_coef", 0.125, 2.0, log=True),
+        Real("clip_range", 0.05, 0.8, log=True),
+        Real("gamma", 0.96, 1.0),
+        Real("gae_lambda", 0.8, 1.0),
+        Real("max_grad_norm", 0.125, 2.0, log=True),
+        Categorical("minibatches", (4, 8, 16)),
+        Integer("epochs", 4, 16),
+    ]
+)
 
 
 def build_space(spec: str | Mapping[str, Any]) -> SearchSpace:

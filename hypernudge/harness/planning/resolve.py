@@ -35,6 +35,7 @@ from hypernudge.results.names import broken_rule
 from hypernudge.results.plan import Variation
 from hypernudge.schema import check_plain, rule_of
 from hypernudge.tasks.data.catalogue import builder_for
+from hypernudge.tasks.games.catalogue import metric_of as game_metric
 from hypernudge.tasks.spaces import build_space
 from hypernudge.tasks.tabular.problems import metric_of as table_metric
 
@@ -46,7 +47,7 @@ EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.nam
 # Of registered tasks, where not accuracy in [0, 1], and not the space "mid": a plan is read without importing
 # what trains them.
 OTHER_METRICS: dict[str, tuple[str, list[float | None]]] = {"language_model": ("negative loss", [None, 0.0])}
-OTHER_SPACES = {"language_model": "language", "xgboost": "xgboost"}
+OTHER_SPACES = {"language_model": "language", "xgboost": "xgboost", "ppo": "ppo"}
 DEFAULTS: dict[str, Any] = {
     "scheduler": "asha",
     "warm_start": "none",
@@ -271,6 +272,8 @@ def _metric_of(task: Mapping[str, Any]) -> tuple[str, list[float | None]]:
     """Return name and range of the score of a registered task."""
     if task["name"] == "xgboost":
         return table_metric(task)
+    if task["name"] == "ppo":
+        return game_metric(task)
     return OTHER_METRICS.get(task["name"], ("accuracy", [0.0, 1.0]))
 
 

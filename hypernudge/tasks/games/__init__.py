@@ -1,0 +1,1 @@
+"""Reinforcement learning: PPO on Atari and on classic control (extra `rl`)."""
