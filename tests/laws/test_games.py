@@ -12,7 +12,7 @@ from tests.study.test_going_on import Killed, killed_at
 from tests.study.tools import plain
 from tests.tasks.games.tools import after_a_unit, config, control, equal, pong, trained
 
-UNITS = 4
+UNITS = 3
 TASKS = {
     "one game": lambda **options: control(environments=1, length=64, unit_steps=64, **options),
     "several": control,
@@ -51,16 +51,16 @@ def test_a_trial_killed_at_any_unit_goes_on_as_if_it_had_not_been(make, tmp_path
 
 
 def test_what_other_trials_do_in_between_changes_nothing(make):
-    hp, straight = config(make()), trained(make(), config(make()), 3)[1]
+    hp, straight = config(make()), trained(make(), config(make()), 2)[1]
     task = make(resident=1)  # so that each leaves memory for the other
     state, other, found = task.start(7), task.start(8), []
-    for _ in range(3):
+    for _ in range(2):
         found.append(after_a_unit(task, state, hp))
         task.evaluate(state, "validation")
         after_a_unit(task, other, hp)
         task.batch(9, 0)
     assert equal(found, straight)
-    assert not equal(trained(make(), hp, 3, seed=9)[1], straight)
+    assert not equal(trained(make(), hp, 2, seed=9)[1], straight)
 
 
 def test_threads_of_the_games_change_nothing():
@@ -107,7 +107,7 @@ def test_a_study_killed_at_any_event_is_the_undisturbed_one(engine, tmp_path):
         return tune(task, rule, seed=1, workers=2, engine=engine, test="every", **options)
 
     whole = study()
-    for number in range(2, len(whole.history.events), 5):
+    for number in (4, len(whole.history.events) - 3):
         folder = tmp_path / str(number)
         with pytest.raises(Killed):
             study(study=folder, callback=killed_at(number))

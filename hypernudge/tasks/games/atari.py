@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 
 class AtariEnvironments(VecEnv):
-    """Some environments of one game.
+    """Some environments of one game, which nobody watches.
 
     Args:
         rom: The game.
@@ -25,6 +25,8 @@ class AtariEnvironments(VecEnv):
         threads: That step them.
         **options: Of `AtariVectorEnv`.
     """
+
+    render_mode: str | None = None
 
     def __init__(self, rom: str, count: int, threads: int, **options: Any) -> None:
         self._games = AtariVectorEnv(

@@ -12,7 +12,6 @@ from hypernudge.errors import InvalidArgumentError, one_line, require, unknown_n
 from hypernudge.tasks.games.catalogue import GAMES, Game
 from hypernudge.tasks.games.packages import ale, gymnasium, stable_baselines
 
-FRAMES = 18_000  # of a scored episode of Atari: five minutes of play, as in Mnih et al. (Nature 2015)
 MOST_ACTIONS = 256  # one byte each where a trial's actions are kept
 
 
@@ -32,7 +31,7 @@ def game_of(name: object) -> Game:
     if isinstance(name, str) and name in roms:
         return Game(name)
     if isinstance(name, str) and ("-v" in name or ":" in name):
-        raise unknown_name("game", name, [*GAMES, *registry], "must be an environment of Gymnasium's registry")
+        raise unknown_name("game", name, [*GAMES, *registry], "must be an environment of Gymnasium")
     raise unknown_name("game", name, {*GAMES, *roms}, "must be a game, or an environment of Gymnasium")
 
 
@@ -52,11 +51,13 @@ class Environments:
         game: Which.
         sticky: Probability that an Atari game repeats the action before, whatever is chosen.
         threads: That step Atari games; results are the same for any number.
+        frames: Of a scored Atari game at most.
     """
 
     game: Game
     sticky: float = 0.0
     threads: int = 1
+    frames: int = 18_000
 
     def training(self, count: int) -> Any:
         """Return environments to train in: rewards are signs and a lost life is an end, where it is Atari."""
@@ -67,7 +68,7 @@ class Environments:
     def scoring(self, count: int) -> Any:
         """Return environments to be scored in: whole games with their own rewards."""
         if self.game.atari:
-            return self._atari(count, max_num_frames_per_episode=FRAMES, reward_clipping=False)
+            return self._atari(count, max_num_frames_per_episode=self.frames, reward_clipping=False)
         return self._classic(count)
 
     def _classic(self, count: int) -> Any:

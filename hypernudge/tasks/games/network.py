@@ -39,7 +39,7 @@ class ActorCritic(nn.Module):
 
 
 def policy_class(observations: Any) -> Any:
-    """Return stable-baselines3's class: NatureCNN (Mnih et al. 2015) for pictures, else two small networks."""
+    """Return stable-baselines3's class: NatureCNN (Mnih et al. 2015) for pictures, else small networks."""
     stable_baselines()
     from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy
 

@@ -50,8 +50,8 @@ ADAM = 1e-5  # epsilon of Adam in stable-baselines3's PPO
 class PPOTask(GradientTask):
     """Tunes PPO on a game.
 
-    The score is the mean return of `episodes` whole games, played greedily, on seeds of their own: unclipped
-    rewards, for Atari at most 18,000 frames (five minutes) each. A unit is `unit_steps` steps of the game. A
+    The score is the mean return of `episodes` whole games, played greedily, on seeds of their own, with the
+    game's own rewards. A unit is `unit_steps` steps of the game. A
     trial that is resumed equals one that never stopped, to the bit, on a CPU. Cost is that of the networks;
     what a game costs is not counted in FLOPs, and stands in the seconds beside them.
 
@@ -66,6 +66,7 @@ class PPOTask(GradientTask):
         unit_steps: Steps of all games together in a unit, a multiple of a rollout, `environments * length`.
         schedule: Of the learning rate, by updates, over the units of the study's longest training.
         episodes: Games of a score.
+        frames: Of a scored Atari game at most; 18,000 are five minutes of play, as in Mnih et al. 2015.
         sticky: Probability that an Atari game repeats the action before; .25 is its authors' advice, 0 what
             the published results of PPO have.
         units: Of the longest training; those of the study's scheduler if absent.
@@ -93,6 +94,7 @@ class PPOTask(GradientTask):
         unit_steps: int = 8192,
         schedule: str | Mapping[str, Any] = "linear",
         episodes: int = 8,
+        frames: int = 18_000,
         sticky: float = 0.0,
         units: int | None = None,
         device: str = "auto",
@@ -111,6 +113,7 @@ class PPOTask(GradientTask):
         rule = f"must be a positive multiple of environments * length = {rollout}"
         require_whole("unit_steps", unit_steps)
         require(unit_steps % rollout == 0, "unit_steps", rule, unit_steps, f"{8 * rollout}, say")
+        require_whole("frames", frames, 4, remedy="18000 are five minutes")
         require_share("sticky", sticky, "0 or 0.25")
         if units is not None:
             require_whole("units", units, remedy="leave it out")
@@ -119,7 +122,7 @@ class PPOTask(GradientTask):
         check_values(self.space, self.fixed, rollout)
         stable_baselines()  # before anything is made
         self.game = game_of(game)
-        made = Environments(self.game, sticky, threads)
+        made = Environments(self.game, sticky, threads, frames)
         probe = made.training(1)
         self._spaces = probe.observation_space, probe.action_space
         probe.close()
@@ -143,6 +146,7 @@ class PPOTask(GradientTask):
             "fixed": self.fixed,
             **{"environments": environments, "length": length, "unit_steps": unit_steps},
             **{"schedule": self.schedule, "episodes": episodes, "sticky": sticky},
+            "frames": frames,
         }
         self._described = {**{k: repr(v) for k, v in self.settings.items()}, **versions}
         self._trials = Trials(Checkpoints(None, keep=False), resident, self._fresh)

@@ -1,6 +1,6 @@
-"""PPO as a task: the same training as stable-baselines3's, the same loss as a pure function, exact gradients."""
+"""PPO as a task: stable-baselines3's training, the same loss as a pure function, exact gradients."""
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +17,14 @@ from hypernudge.hypergradient import finite_differences, forward, reverse
 from hypernudge.hypergradient.objectives import lookahead
 from hypernudge.optimizers import SGD
 from hypernudge.tasks.games.network import ActorCritic
-from hypernudge.tasks.games.surrogate import advantages_of, ppo_loss
+from hypernudge.tasks.games.surrogate import advantages_of
 from hypernudge.tasks.games.task import PPOTask
 from hypernudge.tasks.games.values import PUBLISHED
 from hypernudge.tasks.spaces import SPACES
-from hypernudge.trial import Nudge
 from hypernudge.warmstart.measurement.measure import HyperGradientSpec, hyper_gradients
 from tests.tasks.games.tools import config, control, equal, pong, trained
+
+SMOOTH = ("lr", "ent_coef", "vf_coef", "clip_range", "gamma", "gae_lambda")
 
 
 def test_the_published_setting_is_the_middle_of_the_space():
@@ -45,7 +46,7 @@ def test_it_is_what_stable_baselines_trains():
     games.seed(integer(7, "games", bits=30))
     with seeded(integer(7, "initialisation")):
         own = {"n_steps": 32, "batch_size": 32, "n_epochs": 3, "device": "cpu"}
-        same = {n: hp[n] for n in ("ent_coef", "vf_coef", "clip_range", "gamma", "gae_lambda", "max_grad_norm")}
+        same = {name: hp[name] for name in (*SMOOTH[1:], "max_grad_norm")}
         model = PPO("MlpPolicy", games, learning_rate=hp["lr"], **own, **same)
     with seeded(integer(7, "unit", 1)):
         model.learn(384)
@@ -56,9 +57,9 @@ def test_it_is_what_stable_baselines_trains():
 
 def test_the_stored_rollout_has_the_advantages_that_training_has():
     task = control("acrobot", length=64, environments=2, unit_steps=128)
+    from hypernudge.random import integer
     from hypernudge.tasks.games.training import Training
     from hypernudge.tasks.module.seeded import seeded
-    from hypernudge.random import integer
 
     hp = config(task, gamma=0.97, gae_lambda=0.85)
     training = Training(task._plan, hp, 5, 1)
@@ -141,9 +142,7 @@ class Doubled(PPOTask):
         return network.double()
 
 
-SMOOTH = ("lr", "ent_coef", "vf_coef", "clip_range", "gamma", "gae_lambda")
-
-
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # by PyTorch's forward mode itself
 @pytest.mark.parametrize("game", ["cartpole", "acrobot"])
 def test_hyper_gradients_are_exact(game):
     """Reverse, forward and differences agree for every hyper-parameter, discount and lambda included."""
@@ -170,8 +169,8 @@ def test_trials_are_measured_together_as_alone_and_flagged_only_by_differences()
     for one, other in zip(together, alone, strict=True):
         assert one.gradient == pytest.approx(other.gradient, rel=1e-3, abs=1e-6)
         assert not one.fallback and one.flops == other.flops > 0
-    differences = hyper_gradients(task, configs[:1], [1], HyperGradientSpec("lookahead", 64, 0, None, "finite_differences"))
-    assert differences[0].fallback
+    differences = replace(spec, estimator="finite_differences")
+    assert hyper_gradients(task, configs[:1], [1], differences)[0].fallback
 
 
 @pytest.mark.parametrize("warm_start", ["literal", "random_step", "curvature_band", "placebo", "density"])
@@ -179,7 +178,7 @@ def test_warm_starts_and_schedulers_run_on_it(warm_start):
     task = control(unit_steps=128)
     study = tune(task, ASHA(task.space, max_units=3), seed=0, max_trials=5, workers=2, warm_start=warm_start)
     assert len(study.history.trials) == 5
-    assert math.isfinite(study.best.score)
+    assert study.best() is not None
 
 
 def test_the_initialisation_is_the_one_that_is_measured():
@@ -195,13 +194,13 @@ def test_it_is_scored_on_whole_games_of_its_own_seeds():
     validation, test = (task.evaluate(state, split) for split in ("validation", "test"))
     assert validation != test  # other games
     assert task.score(weights[0], "validation") == validation
-    assert task.evaluate(state, "validation") == validation == control(episodes=5).score(weights[0], "validation")
+    assert control(episodes=5).score(weights[0], "validation") == validation
     low, high = task.metric_range
     assert low <= validation <= high
 
 
 def test_cost_grows_with_epochs_and_steps():
-    task, larger = control(), control(unit_steps=512)
+    task, larger = control(), control(unit_steps=256)
     few, many = config(task, epochs=4), config(task, epochs=8)
     assert task.unit_flops(many) / task.unit_flops(few) == 25 / 13
     assert larger.unit_flops(few) == 2 * task.unit_flops(few)
@@ -210,13 +209,7 @@ def test_cost_grows_with_epochs_and_steps():
 def test_a_trial_that_diverges_says_so():
     task = control()
     state = task.start(0)
-    assert not task.advance(state, config(task, lr=1e38))
-    study = tune(task, ASHA(task.space, max_units=1), seed=0, max_trials=2, warm_start=_blown_up)
-    assert {trial.outcome for trial in study.history.trials} == {"diverged"}
-
-
-def _blown_up(task, sampled, history, streams):
-    return Nudge(sampled.replace(lr=1e38), "blown_up", changed=True)
+    assert not task.advance(state, config(task, lr=1e30))
 
 
 @pytest.mark.slow
@@ -237,8 +230,14 @@ BAD = {
     "actions": ({"game": "Pendulum-v1"}, "game: must have at most 256 discrete actions"),
     "unit": ({"unit_steps": 100}, "unit_steps: must be a positive multiple of environments"),
     "name": ({"fixed": {"gama": 0.9}}, "fixed.gama: must be a hyper-parameter of PPO"),
-    "value": ({"fixed": {"clip_range": -1}}, "fixed.clip_range: must lie in"),
-    "minibatches": ({"space": {"minibatches": {"choices": [3]}}}, "space.minibatches: must divide the 128 steps"),
+    "value": (
+        {"fixed": {"clip_range": -1}, "space": {"lr": {"low": 1e-4, "high": 1e-2}}},
+        "fixed.clip_range: must lie in",
+    ),
+    "minibatches": (
+        {"space": {"minibatches": {"choices": [3]}}},
+        "space.minibatches: must divide the 128 steps",
+    ),
     "half an epoch": ({"space": {"epochs": {"low": 1, "high": 4}}}, "space.epochs: must be whole"),
     "twice": ({"fixed": {"lr": 0.1}}, "fixed: must not name what is tuned"),
     "sticky": ({"sticky": 1}, "sticky: must lie in"),

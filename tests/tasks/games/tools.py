@@ -20,19 +20,22 @@ CONTROL = {
 
 def control(game="cartpole", **options):
     """Return a task of seconds."""
-    small = {"environments": 4, "length": 32, "unit_steps": 256, "episodes": 3, "schedule": "constant"}
+    small = {"environments": 4, "length": 32, "unit_steps": 128, "episodes": 2, "schedule": "constant"}
     return PPOTask(game, space="ppo_control", **{**small, **options})
 
 
 def pong(**options):
     """Return Pong with as few steps as there can be."""
-    small = {"environments": 2, "length": 8, "unit_steps": 16, "episodes": 1, "device": "cpu"}
+    small = {"environments": 2, "length": 8, "unit_steps": 16, "episodes": 1, "frames": 200, "device": "cpu"}
     return PPOTask("pong", space={"lr": {"low": 1e-5, "high": 1e-2, "log": True}}, **{**small, **options})
 
 
 def config(task, **values):
     """Return a configuration of the task's space."""
-    known = {**{p.name: p.decode(0.5) for p in task.space}, **{n: v for n, v in CONTROL.items() if n in task.space}}
+    known = {
+        **{p.name: p.decode(0.5) for p in task.space},
+        **{n: v for n, v in CONTROL.items() if n in task.space},
+    }
     return Config({**known, **values})
 
 
@@ -50,5 +53,7 @@ def after_a_unit(task, state, hp):
 
 def equal(a, b):
     """Whether two lists of parameters have the same bits."""
-    same = [p.keys() == q.keys() and all(torch.equal(p[n], q[n]) for n in p) for p, q in zip(a, b, strict=True)]
+    same = [
+        p.keys() == q.keys() and all(torch.equal(p[n], q[n]) for n in p) for p, q in zip(a, b, strict=True)
+    ]
     return bool(same) and all(same)
