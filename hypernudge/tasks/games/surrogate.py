@@ -37,7 +37,8 @@ def advantages_of(batch: Batch, gamma: Any, gae_lambda: Any) -> Tensor:
     decay = torch.as_tensor(gamma * gae_lambda, dtype=rewards.dtype, device=rewards.device)
     steps = torch.arange(rewards.shape[-1], dtype=rewards.dtype, device=rewards.device)
     errors = rewards + gamma * batch["next_values"] - batch["values"]
-    return (decay**steps * batch["counts"] * errors).sum(-1)
+    summed: Tensor = (decay**steps * batch["counts"] * errors).sum(-1)
+    return summed
 
 
 def ppo_loss(logits: Tensor, values: Tensor, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
@@ -61,4 +62,5 @@ def ppo_loss(logits: Tensor, values: Tensor, batch: Batch, hp: Mapping[str, Any]
     surrogate = -torch.minimum(advantages * ratio, advantages * clipped).mean()
     entropy = -(log_probs.exp() * log_probs).sum(-1).mean()
     error = ((returns - values) ** 2).mean()
-    return surrogate - read["ent_coef"] * entropy + read["vf_coef"] * error
+    loss: Tensor = surrogate - read["ent_coef"] * entropy + read["vf_coef"] * error
+    return loss

@@ -55,7 +55,7 @@ def check_values(space: SearchSpace, fixed: Mapping[str, Any], rollout: int) -> 
             drawn = not isinstance(parameter, Real)
             require(drawn, where, "must be whole", parameter, "write integer: true, or choices")
         whole = name == "minibatches" and not choices and not isinstance(parameter, Real)
-        values = range(int(ends[0]), int(ends[1]) + 1) if whole else ends  # type: ignore[arg-type]
+        values = range(int(ends[0]), int(ends[1]) + 1) if whole else ends
         _check(where, name, list(values), rollout)
     for name, value in fixed.items():
         _check(f"fixed.{name}", name, [value], rollout)

@@ -1,0 +1,75 @@
+"""Games as tasks of a configuration file; plans read them where the extra is not installed."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from hypernudge.harness.planning.resolve import load_plan
+from hypernudge.tasks.games.catalogue import GAMES
+from tests.harness.tools import ROOT
+
+
+def planned(folder, task, **common):
+    """Return the only variation of a plan beside the shipped configuration groups."""
+    shared = {
+        "task": task,
+        "scheduler": {"name": "asha", "max_units": 3},
+        "budget": {"units": 6},
+        "workers": 2,
+        "seeds": {"first": 0, "count": 1},
+        **common,
+    }
+    path = folder / "games.yaml"
+    path.write_text(yaml.safe_dump({"name": "games", "common": shared, "variations": {"only": {}}}))
+    (variation,) = load_plan(path).variations
+    return variation
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_every_game_of_the_catalogue_is_a_task_by_name(game, tmp_path):
+    spec = planned(tmp_path, game).spec
+    assert (spec["task"]["name"], spec["task"]["game"], spec["task"]["label"]) == ("ppo", game, f"{game}_ppo")
+    assert spec["space"] == ("ppo" if GAMES[game].atari else "ppo_control")
+    low, high = (math.inf if end is None else end for end in spec["task"]["metric_range"])
+    assert spec["task"]["metric"] == "mean return"
+    assert (abs(low), high) == (abs(GAMES[game].low), GAMES[game].high)
+
+
+WITHOUT = """
+import sys
+
+for name in ("gymnasium", "stable_baselines3", "ale_py"):
+    sys.modules[name] = None
+from hypernudge.errors import MissingExtraError
+from hypernudge.tasks.games.task import PPOTask
+
+for game in ("cartpole", "pong", "nosuchgame"):
+    try:
+        PPOTask(game)
+    except MissingExtraError as error:
+        print(error)
+"""
+
+
+def test_the_missing_extra_is_named_in_one_line():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("pip install 'hypernudge[rl]'" in line for line in lines)
+
+
+def test_a_cell_runs_and_says_what_it_played(tmp_path):
+    pytest.importorskip("stable_baselines3", reason="extra rl")
+    from hypernudge.harness.cells.cell import run_cell
+
+    small = {"environments": 4, "length": 32, "unit_steps": 128, "episodes": 2}
+    variation = planned(tmp_path, "cartpole", training=small, warm_start="literal", target=100)
+    record = run_cell(variation, 0, tmp_path / "run")
+    assert record["trials"] and not any(trial["nudge"]["flagged"] for trial in record["trials"])
+    assert all(0 <= value <= 500 for value in record["curve"]["validation"])
+    assert record["description"]["data"]["game"] == "CartPole-v1"
