@@ -1,0 +1,143 @@
+"""Learning curves of PPO at one setting, and its steps per second beside those of stable-baselines3 itself.
+
+    python -m benchmarks.games curve cartpole [--seeds 3] [--units 20] [--planned 100] [--output FILE]
+    python -m benchmarks.games throughput cartpole [--units 5] [--rounds 5] [--output FILE]
+
+A curve is written after every unit, so one that is stopped is there as far as it came. The setting is the
+middle of the game's space: what is published for Atari, and one for classic control. Seconds of training and
+of scoring are wall time of one thread; the published results count neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hypernudge.harness.cells.provenance import provenance
+from hypernudge.harness.planning.config import load_yaml
+from hypernudge.results.files import write_text
+from hypernudge.tasks.games.task import PPOTask
+
+CONFIG = Path(__file__).parents[2] / "config" / "task"
+
+
+def task_of(game: str, **options: Any) -> PPOTask:
+    """Return the task of a game's configuration file."""
+    found = load_yaml(CONFIG / f"{game}.yaml")
+    training = {**found.pop("training"), **options}
+    left_out = ("name", "target")
+    return PPOTask(**{k: v for k, v in found.items() if k not in left_out}, **training)
+
+
+def curve(given: argparse.Namespace) -> dict[str, Any]:
+    """Train some seeds; return, and write after every unit, score and seconds."""
+    rows: list[dict[str, Any]] = []
+    steps = {"unit_steps": given.steps} if given.steps else {}
+    task = task_of(given.game, units=given.planned or given.units, device="cpu", **steps)
+    result = _head(given, task) | {"rows": rows}
+    for seed in range(given.seeds):
+        state = task.start(seed)
+        for unit in range(1, given.units + 1):
+            begun = time.perf_counter()
+            finite = task.advance(state, task.space.middle())
+            trained = time.perf_counter()
+            returns = _returns(task, state)
+            rows.append(
+                {
+                    **{"seed": seed, "unit": unit, "steps": unit * task.unit_steps},
+                    **{"score": statistics.fmean(returns), "deviation": statistics.stdev(returns)},
+                    **{"training_seconds": trained - begun, "scoring_seconds": time.perf_counter() - trained},
+                }
+            )
+            _write(given, result)
+            if not finite:
+                break
+    return result
+
+
+def _returns(task: PPOTask, state: Any) -> list[float]:
+    policy = state.training.model.policy
+    return [float(value) for value in task._scoring.returns(policy, "validation")]
+
+
+def throughput(given: argparse.Namespace) -> dict[str, Any]:
+    """Train unit by unit in turn, the task and stable-baselines3; return both rates, of the medians."""
+    from stable_baselines3 import PPO
+
+    from hypernudge.tasks.games.network import policy_class
+
+    task = task_of(given.game, device="cpu")
+    hp = task.space.middle()
+    state = task.start(0)
+    plan = task._plan
+    games = plan.environments.training(plan.count)
+    read = {name: hp[name] for name in ("ent_coef", "vf_coef", "clip_range", "gamma", "gae_lambda")}
+    model = PPO(
+        policy_class(games.observation_space),
+        games,
+        learning_rate=float(hp["lr"]),
+        n_steps=plan.length,
+        batch_size=task.batch_size,
+        n_epochs=int(hp["epochs"]),
+        max_grad_norm=float(hp["max_grad_norm"]),
+        device="cpu",
+        **read,
+    )
+    seconds: dict[str, list[float]] = {"task": [], "stable_baselines3": []}
+    for index in range(given.rounds + 1):
+        for name, train in (
+            ("task", lambda: task.advance(state, hp)),
+            ("stable_baselines3", lambda: model.learn(task.unit_steps, reset_num_timesteps=False)),
+        ):
+            begun = time.process_time()
+            train()
+            if index:  # the first of each is not counted
+                seconds[name].append(time.process_time() - begun)
+    rates = {name: task.unit_steps / statistics.median(times) for name, times in seconds.items()}
+    ratio = rates["task"] / rates["stable_baselines3"]
+    result = _head(given, task) | {"steps_per_processor_second": rates, "ratio": ratio, "seconds": seconds}
+    _write(given, result)
+    return result
+
+
+def _head(given: argparse.Namespace, task: PPOTask) -> dict[str, Any]:
+    said = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items()}
+    setting = {k: v if isinstance(v, int | float | str) else repr(v) for k, v in task.space.middle().items()}
+    return {"command": said, "setting": setting, "data": task.data_source, "provenance": provenance()}
+
+
+def _write(given: argparse.Namespace, result: dict[str, Any]) -> None:
+    if given.output is not None:
+        given.output.parent.mkdir(parents=True, exist_ok=True)
+        write_text(given.output, json.dumps(result, indent=1) + "\n")
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=("curve", "throughput"))
+    parser.add_argument("game")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--units", type=int, default=10)
+    parser.add_argument("--steps", type=int, help="of a unit, where not those of the file")
+    parser.add_argument("--planned", type=int, help="units that the schedule is for, where more than --units")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    result = curve(given) if given.what == "curve" else throughput(given)
+    json.dump(result, sys.stdout, indent=1)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
