@@ -196,3 +196,28 @@ def test_a_script_without_a_guard_runs_once_and_its_workers_end_with_it(tmp_path
             process.kill()
     assert wait_for(lambda: not processes_with(mark), 60), "workers outlive what started them"
     assert (tmp_path / "printed").read_text().count("begun") == 1
+
+
+def test_what_cells_of_trees_import_is_imported_once(tmp_path):
+    pytest.importorskip("xgboost", reason="extra tabular")
+    program = """
+import multiprocessing as mp, sys
+
+def tell(pipe):
+    pipe.send({"torch", "xgboost", "pandas"} <= set(sys.modules))
+
+if __name__ == "__main__":
+    from hypernudge.harness.running.local import METHOD, start_server
+
+    start_server({"xgboost", "digits_mlp"})
+    here, there = mp.Pipe(duplex=False)
+    process = mp.get_context(METHOD).Process(target=tell, args=(there,))
+    process.start()
+    print(here.recv(), METHOD)
+"""
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    env = {**ENV, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(path)], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() in (["True", "forkserver"], ["False", "spawn"])

@@ -17,13 +17,14 @@ from hypernudge.harness.running.pool import Launcher
 from hypernudge.results.files import lock
 
 
-def check_launcher(launcher: dict[str, Any]) -> None:
+def check_launcher(plan: Plan) -> None:
     """Refuse a launcher that could run nothing, before any work; have one of this machine get ready.
 
     Raises:
         InvalidArgumentError: With the reason.
         ModuleNotFoundError: If what it needs is not installed.
     """
+    launcher = plan.launcher
     if launcher["name"] == "slurm":
         from hypernudge.harness.launchers.slurm_checks import check_slurm
         from hypernudge.harness.slurm.options import SlurmOptions
@@ -34,7 +35,7 @@ def check_launcher(launcher: dict[str, Any]) -> None:
 
         check_ray(launcher)
     else:
-        start_server()
+        start_server({variation.spec["task"]["name"] for variation in plan.variations})
 
 
 def shared_place(launcher: dict[str, Any]) -> Path | None:

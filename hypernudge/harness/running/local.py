@@ -11,7 +11,7 @@ import multiprocessing as mp
 import multiprocessing.connection
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,6 +20,8 @@ from hypernudge.harness.running.interruption import deaf_children, die_with_pare
 from hypernudge.harness.running.pool import Cells, Exit, Job, execute
 from hypernudge.harness.running.tee import take
 
+PRELOADS = {"xgboost": ("xgboost", "pandas")}
+"""What cells of a task import that takes a second or more, besides PyTorch."""
 METHOD = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
 
 
@@ -72,12 +74,17 @@ class LocalLauncher:
         self.cancel(list(self._running))
 
 
-def start_server() -> None:
-    """Have the workers' server import PyTorch from now on, beside whatever this process does meanwhile."""
+def start_server(tasks: Collection[str] = ()) -> None:
+    """Have the workers' server import PyTorch from now on, beside whatever this process does meanwhile.
+
+    Args:
+        tasks: Names of those to come: what they need is imported once, too, where it is installed.
+    """
     if METHOD == "forkserver":
         from multiprocessing import forkserver
 
-        forkserver.set_forkserver_preload(["hypernudge.harness.running.server"])
+        heavy = [module for task in sorted(tasks) for module in PRELOADS.get(task, ())]
+        forkserver.set_forkserver_preload(["hypernudge.harness.running.server", *heavy])
         with deaf_children():
             forkserver.ensure_running()
 

@@ -28,7 +28,7 @@ def pilot(plan: Plan, seeds: Sequence[int], directory: Path) -> Iterator[dict[st
     Raises:
         InvalidArgumentError: If a pilot seed is also a test seed, or the launcher could run nothing.
     """
-    check_launcher(plan.launcher)
+    check_launcher(plan)
     require(len(seeds) > 0, "--count", "must be at least one pilot seed", len(seeds), "10 is usual")
     baseline = plan.evidence["baseline"]
     labels = sorted({variation.warm_start for variation in plan.variations})

@@ -60,7 +60,7 @@ def run_experiment(
     """
     plan = load_plan(config_file, overrides)
     check_directory(results_dir)
-    check_launcher(plan.launcher)
+    check_launcher(plan)
     check_buildable(plan)
     plan = runnable(plan, results_dir)
     _claim_directory(plan, results_dir, deviate)

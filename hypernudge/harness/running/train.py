@@ -49,7 +49,7 @@ def _train(options: argparse.Namespace) -> int:
     plan = load_plan(options.config_file)
     chosen = plan[options.run_id]
     check_directory(options.run_dir, "--run-dir")
-    check_launcher(plan.launcher)
+    check_launcher(plan)
     check_buildable(replace(plan, variations=(chosen,)))
     return train(plan, chosen, options.run_dir)
 

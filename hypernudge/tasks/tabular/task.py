@@ -137,6 +137,7 @@ class XGBoostTask:
             "threads": threads,
         }
         self._studies = 0
+        self._subsample: tuple[tuple[int, int, int, bool], Any, Any, np.ndarray] | None = None
         self._bins = sum(
             min(max_bin, len(np.unique(column))) for column in self.table.x["train"].T
         )  # those of a column with few values are few
@@ -221,17 +222,14 @@ class XGBoostTask:
             index: Another number has other rows.
             held_out: Whether the loss is that of as many other rows, not of those that trained.
         """
-        x, y = self.table.x["train"], self.table.y["train"]
-        size = min(max(batch_size, SHORT_ROWS), len(y) // 2)
-        order = stream(seed, "short", index, len(y)).permutation(len(y))
-        train, other = order[:size], order[size : 2 * size]
-        library = xgboost()
-        data = _quantile(self.table, x[train], y[train], self.max_bin, self.threads)
+        size = min(max(batch_size, SHORT_ROWS), len(self.table.y["train"]) // 2)
+        key = (seed, size, index, held_out)
+        if self._subsample is None or self._subsample[0] != key:  # all differences of a trial share it
+            self._subsample = key, *self._drawn(*key)
+        _, train, scored, target = self._subsample
         parameters = {**self.parameters(hp), "seed": integer(seed, "short rounds", index, bits=31)}
-        booster = library.train(parameters, data, SHORT_ROUNDS)
-        scored = other if held_out else train
-        predicted = booster.predict(_plain(self.table, x[scored], y[scored], self.threads))
-        return loss_of(self.problem, predicted, y[scored]), self._flops(hp, size, SHORT_ROUNDS)
+        booster = xgboost().train(parameters, train, SHORT_ROUNDS)
+        return loss_of(self.problem, booster.predict(scored), target), self._flops(hp, size, SHORT_ROUNDS)
 
     def parameters(self, hp: Mapping[str, Value]) -> dict[str, Any]:
         """Return XGBoost's parameters of a configuration."""
@@ -249,6 +247,15 @@ class XGBoostTask:
             "disable_default_eval_metric": True,
             **canonical({**self.fixed, **hp}),
         }
+
+    def _drawn(self, seed: int, size: int, index: int, held_out: bool) -> tuple[Any, Any, np.ndarray]:
+        """Return a subsample to train on, one to score, and the target of the latter."""
+        x, y = self.table.x["train"], self.table.y["train"]
+        order = stream(seed, "short", index, len(y)).permutation(len(y))
+        train, other = order[:size], order[size : 2 * size]
+        scored = other if held_out else train
+        data = _quantile(self.table, x[train], y[train], self.max_bin, self.threads)
+        return data, _plain(self.table, x[scored], y[scored], self.threads), y[scored]
 
     def _flops(self, hp: Mapping[str, Value], rows: int, rounds: int) -> float:
         return boosting_flops(

@@ -20,10 +20,12 @@ from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.planning.shipped import shipped_files
 from hypernudge.harness.running.dry_build import check_buildable
+from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.tasks.spaces import SPACES
 from hypernudge.tasks.tabular import task as module
 from hypernudge.tasks.tabular.task import XGBoostTask
+from hypernudge.trial import History
 from tests.harness.tools import ROOT
 from tests.tasks.tabular.tools import CONFIG, SAMPLED, numbers, write
 
@@ -237,6 +239,16 @@ def test_a_short_training_differs_by_its_values_alone():
     assert first != task.short_loss({**SAMPLED, "eta": 0.31}, 3, 128, 0, True)
     assert first != task.short_loss(SAMPLED, 3, 128, 1, True) != task.short_loss(SAMPLED, 4, 128, 1, True)
     assert first[0] > task.short_loss(SAMPLED, 3, 128, 0, False)[0]  # of the rows that trained
+    assert first == task.short_loss(SAMPLED, 3, 128, 0, True)  # whatever was measured in between
+
+
+def test_all_differences_of_a_trial_share_one_subsample(monkeypatch):
+    binned, counted = module._quantile, []
+    task = XGBoostTask("breast_cancer")
+    monkeypatch.setattr(module, "_quantile", lambda *given: counted.append(given) or binned(*given))
+    literal = build("warm_start", {"name": "literal"})
+    literal(task, task.space.sample(np.random.default_rng(0)), History(), Streams(0))
+    assert len(counted) == 1
 
 
 def test_parts_are_binned_once_in_a_process(monkeypatch, tmp_path):
