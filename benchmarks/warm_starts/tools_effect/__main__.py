@@ -8,12 +8,13 @@ at a time, and charges a warm start with the epochs that its FLOPs would have bo
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
 
-    python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult --past results/past \
-        --output results/tools_effect_adult
+    python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult uci/protein --rows 2000 \
+        --output results/tools_effect_xgboost
 
-XGBoost on a table, eight hyper-parameters, up to 81 rounds a trial; the clock counts rounds. Beside the warm
-start, `optuna_tpe_enqueued` begins with the winner of each earlier task of `--past`, as a user would do
-without it (`study.enqueue_trial`). The table's own past is left out of both.
+XGBoost on tables, eight hyper-parameters, up to 81 rounds a trial; the clock counts rounds. Beside the warm
+start, `optuna_tpe_enqueued` begins with the winner of each earlier task that the prior knows (or of the
+results directory `--past`), in random order, as a user would do without it (`study.enqueue_trial`). The
+table's own past is left out of both. Each table has a folder; `pooled.md` says what they show together.
 
 Writes the runs in the long form of `hypernudge compare`, and what that makes of them.
 """
@@ -64,32 +65,45 @@ def main() -> int:
     parser.add_argument("--task", choices=("digits", "xgboost"), default="digits", help="what is tuned")
     parser.add_argument("--architecture", action="store_true", help="tune the network too; Optuna only")
     trees = parser.add_argument_group("--task xgboost")
-    trees.add_argument("--table", default="sklearn/digits", help="file of a task (default sklearn/digits)")
+    trees.add_argument(
+        "--table", nargs="+", default=["sklearn/digits"], help="files of tasks (default sklearn/digits)"
+    )
     trees.add_argument("--rows", type=int, default=None, help="at most so many rows of the table")
+    trees.add_argument("--bins", type=int, default=256, help="of a column's histogram (default 256)")
     trees.add_argument("--prior", default="xgboost", help="of the warm start (default xgboost)")
-    trees.add_argument("--past", type=Path, default=None, help="results of earlier studies, to enqueue")
+    trees.add_argument("--past", type=Path, default=None, help="earlier results to enqueue, not the prior's")
     options = parser.parse_args()
     able = [method for method in METHODS if _able(method, options)]
     methods = options.methods or able
     if unable := sorted(set(methods) - set(able)):
         parser.error(f"--methods: must be some of {able} with these options, but got {unable}")
-    sys.stdout.write(compared(_workload(options), methods, options.seeds, options.output))
+    if len(options.table) == 1:
+        sys.stdout.write(
+            compared(_workload(options, options.table[0]), methods, options.seeds, options.output)
+        )
+        return 0
+    for table in options.table:
+        folder = options.output / Path(table).name
+        sys.stdout.write(compared(_workload(options, table), methods, options.seeds, folder) + "\n")
+    text = report.pooled([options.output / Path(table).name for table in options.table])
+    (options.output / "pooled.md").write_text(text)
+    sys.stdout.write(text)
     return 0
 
 
 def _able(method: str, options: argparse.Namespace) -> bool:
     """Whether a method can run with these options: Ray is given continuous hyper-parameters only."""
     mixed = options.architecture or options.task == "xgboost"
-    known = options.task == "xgboost" and options.past is not None
+    known = options.task == "xgboost"
     return not (mixed and method.startswith("ray")) and (known or method != "optuna_tpe_enqueued")
 
 
-def _workload(options: argparse.Namespace) -> Workload:
+def _workload(options: argparse.Namespace, table: str) -> Workload:
     if options.task == "digits":
         return digits.workload(options.architecture)
     from benchmarks.warm_starts.tools_effect import trees
 
-    return trees.workload(options.table, options.rows, options.prior, options.past)
+    return trees.workload(table, options.rows, options.prior, options.past, options.bins)
 
 
 def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
@@ -109,6 +123,7 @@ def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
     rows = report.comparisons(runs, of, target, _against(methods))
     table = report.table(rows, of, cells, target)
     (output / "table.md").write_text(table)
+    (output / report.COMPARISONS).write_text(json.dumps(rows, indent=1) + "\n")
     (output / "provenance.json").write_text(json.dumps(provenance(), indent=2) + "\n")
     return table
 
@@ -121,6 +136,9 @@ def _against(methods: list[str]) -> dict[str, list[str]]:
         others = [m for m in methods if m.endswith("_informed") or m in own]
         if baseline in methods and others:
             found[baseline] = others
+    both = {"optuna_tpe_enqueued", "optuna_tpe_informed"}  # the same past, put to use in two ways
+    if both <= set(methods):
+        found["optuna_tpe_enqueued"] = ["optuna_tpe_informed"]
     return found
 
 

@@ -13,7 +13,7 @@ from optuna.distributions import (
 )
 
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
-from hypernudge.random import integer
+from hypernudge.random import integer, stream
 from hypernudge.warmstart.base import WarmStart
 
 Run = Callable[[int, Clock], None]
@@ -36,7 +36,7 @@ def optuna(
     halving: bool,
     enqueued: Sequence[Mapping[str, Any]] = (),
 ) -> Run:
-    """Return a run of a workload, which begins with the configurations `enqueued`."""
+    """Return a run of a workload, which begins with the configurations `enqueued`, in random order."""
     import optuna as library
 
     from hypernudge.integrations.optuna import RECORD, WarmStartSampler
@@ -65,8 +65,8 @@ def optuna(
         study = library.create_study(
             direction="maximize", sampler=sampler, pruner=pruner, study_name=str(seed)
         )
-        for config in enqueued:
-            study.enqueue_trial(dict(config))
+        for place in stream(seed, "enqueued").permutation(len(enqueued)):
+            study.enqueue_trial(dict(enqueued[place]))
         study.optimize(objective)
 
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,10 @@ import numpy as np
 
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
 from hypernudge.evidence.report.compare_file import Request, compare_file
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.evidence.verdicts.verdict import LABELS
 
+COMPARISONS = "comparisons.json"
 Cells = Mapping[tuple[str, int], Clock]
 
 
@@ -71,4 +75,29 @@ def table(rows: Sequence[dict[str, Any]], of: Workload, cells: Cells, target: fl
         ratio, p = row["time_to_target"]["ratio"], row["time_to_target"]["p_holm"]
         interval = f"{ratio['estimate']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
         lines.append(f"| {row['baseline']} | {row['warm_start']} | {interval} | {p:.2g} | {row['verdict']} |")
+    return "\n".join(lines) + "\n"
+
+
+def pooled(folders: Sequence[Path]) -> str:
+    """Return what the comparisons of several tasks say together, as Markdown.
+
+    Ratios are geometric means of those of the tasks, with a Student interval over tasks.
+    """
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for folder in folders:
+        for row in json.loads((folder / COMPARISONS).read_text()):
+            found.setdefault((row["warm_start"], row["baseline"]), []).append(row)
+    lines = [
+        f"{len(folders)} tasks.",
+        "",
+        "| | over | ratio of times to target [95 %] | final score, relative | verdicts |",
+        "|---|---|---|---|---|",
+    ]
+    for (method, baseline), rows in found.items():
+        ratio = mean_interval(np.log([row["time_to_target"]["ratio"]["estimate"] for row in rows])).exp()
+        final = np.mean([row["final_score"]["relative_difference"]["estimate"] for row in rows])
+        labels = [row["verdict"] for row in rows]
+        verdicts = ", ".join(f"{labels.count(label)} {label}" for label in LABELS if label in labels)
+        shown = f"{ratio.estimate:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+        lines.append(f"| {method} | {baseline} | {shown} | {100 * final:+.2f} % | {verdicts} |")
     return "\n".join(lines) + "\n"

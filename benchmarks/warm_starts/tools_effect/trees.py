@@ -18,17 +18,18 @@ from hypernudge.harness.planning.shipped import shipped_root
 from hypernudge.registry import build
 from hypernudge.space import HyperParameter
 from hypernudge.tasks.tabular.task import XGBoostTask
+from hypernudge.warmstart.past.file import load
 
-STEPS, TRIALS = 27, 17  # of a run's budget: so many whole trainings
+STEPS, TRIALS = 27, 30  # of a run's budget: so many whole trainings
 DESCRIBED = ("dataset", "problem", "label")
 
 
 @cache
-def task(name: str, rows: int | None) -> XGBoostTask:
+def task(name: str, rows: int | None, bins: int = 256) -> XGBoostTask:
     """Return the task of a shipped file, such as `sklearn/digits` or `uci/adult`."""
     described = load_yaml(shipped_root() / "task" / f"{name}.yaml")
     options = {key: described[key] for key in DESCRIBED if key in described}
-    built: XGBoostTask = build("task", {"name": "xgboost", **options, "rows": rows})
+    built: XGBoostTask = build("task", {"name": "xgboost", **options, "rows": rows, "max_bin": bins})
     return built
 
 
@@ -64,6 +65,23 @@ def winners(results: Path, of: XGBoostTask) -> tuple[dict[str, Any], ...]:
     return tuple(config for _, config in best.values())
 
 
+def winners_of_prior(prior: str, of: XGBoostTask) -> tuple[dict[str, Any], ...]:
+    """Return the best configuration of every task that a prior knows, but those on `of`'s table.
+
+    Args:
+        prior: The same that the warm start is given, so that both know the same past.
+        of: What is tuned: its own past must not help it.
+    """
+    file = load(prior)
+    assert file is not None, "a prior of past studies"
+    found = []
+    for study in file.without((of.family,)):
+        best = int(study.scores[-1].argmax())
+        if all(p.name in study.columns for p in of.space):
+            found.append({p.name: _plain(p, study.columns[p.name][best]) for p in of.space})
+    return tuple(found)
+
+
 def _family(results: Path, run_id: str) -> str:
     """Return the family of a variation's task, as its first record notes it."""
     record = json.loads(min((results / run_id / "cells").glob("*.json")).read_text())
@@ -76,7 +94,11 @@ def _plain(parameter: HyperParameter, value: Any) -> Any:
 
 
 def workload(
-    name: str = "sklearn/digits", rows: int | None = None, prior: str = "xgboost", past: Path | None = None
+    name: str = "sklearn/digits",
+    rows: int | None = None,
+    prior: str = "xgboost",
+    past: Path | None = None,
+    bins: int = 256,
 ) -> Workload:
     """Return the training with its space.
 
@@ -84,9 +106,10 @@ def workload(
         name: File of a task.
         rows: At most so many rows of the table.
         prior: Of the warm start; what it knows of the task's own table is left out.
-        past: Results directory of earlier studies, whose winners are enqueued.
+        past: Results directory of earlier studies, whose winners are enqueued; those of the prior if absent.
+        bins: Of a column's histogram.
     """
-    of = task(name, rows)
+    of = task(name, rows, bins)
 
     def training(hp: Mapping[str, Any], seed: int) -> Iterator[float]:
         state = of.start(seed)
@@ -106,5 +129,5 @@ def workload(
         unit="rounds",
         per_step=float(of.rounds_per_unit),
         budget=float(TRIALS * STEPS * of.rounds_per_unit),
-        past=winners(past, of) if past is not None else (),
+        past=winners(past, of) if past is not None else winners_of_prior(prior, of),
     )

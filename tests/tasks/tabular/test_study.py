@@ -109,10 +109,16 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
         trees.winners(tmp_path / "past", trees.task("sklearn/breast_cancer", None)) == ()
     )  # its own past must not help it
 
+    known = trees.winners_of_prior("xgboost", trees.task("sklearn/wine", None))
+    assert len(known) == 20, "of 21 tables, but for the table itself"
+    for config in known:
+        trees.task("sklearn/wine", None).space.check(config)
+
     for name, value in {"STEPS": 2, "TRIALS": 3}.items():
         monkeypatch.setattr(trees, name, value)
     monkeypatch.setattr(command, "PILOTS", 2)
-    options = ["--task", "xgboost", "--table", "sklearn/wine", "--past", str(tmp_path / "past")]
+    options = ["--task", "xgboost", "--bins", "32", "--table", "sklearn/wine"]
+    options += ["--past", str(tmp_path / "past")]
     options += ["--output", str(tmp_path / "out"), "--seeds", "2"]
     options += ["--methods", "optuna_tpe", "optuna_tpe_enqueued"]
     monkeypatch.setattr(sys, "argv", ["tools_effect", *options])
@@ -123,3 +129,13 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
     assert "| optuna_tpe | optuna_tpe_enqueued |" in said
     rows = (tmp_path / "out" / "runs.csv").read_text().splitlines()
     assert {row.split(",")[1] for row in rows[1:]} == {"optuna_tpe", "optuna_tpe_enqueued"}
+
+    options[4:8] = ["--table", "sklearn/wine", "sklearn/diabetes"]
+    monkeypatch.setattr(sys, "argv", ["tools_effect", *options, "optuna_tpe_informed"])
+    assert command.main() == 0
+    said = capsys.readouterr().out
+    assert said.startswith("wine_xgboost") and "diabetes_xgboost, 2 paired seeds" in said
+    pooled = (tmp_path / "out" / "pooled.md").read_text()
+    assert said.endswith(pooled) and pooled.startswith("2 tasks.")
+    for pair in ("informed | optuna_tpe ", "enqueued | optuna_tpe ", "informed | optuna_tpe_enqueued "):
+        assert f"| optuna_tpe_{pair}|" in pooled
