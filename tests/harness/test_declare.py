@@ -14,6 +14,7 @@ from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.html import write_report
 from hypernudge.harness.planning.resolve import load_plan, resolve_plan
+from hypernudge.harness.running import declare as module
 from hypernudge.harness.running.declare import declare, with_declared_targets
 from hypernudge.harness.running.run import run_experiment
 from hypernudge.results.digests import plan_digest
@@ -83,6 +84,30 @@ def test_targets_from_pilot_seeds_are_frozen_and_found_again(tmp_path):
     assert pilot["seeds"] == [100, 101, 102]
     assert with_declared_targets(plan, results).hash == manifest["hash"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["e.yaml", "results"]
+
+
+def test_a_pilot_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
+    file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
+    whole = module.pilot
+
+    def interrupted(plan, seeds, directory):
+        yield from whole(plan, seeds[:1], directory)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "pilot", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        declare(load_plan(file), results, pilot_seeds=range(100, 102), log_sd=0.4)
+    (folder,) = tmp_path.glob(".results.pilot-*")
+    (record,) = folder.glob("*/cells/*.json")
+    before = record.stat().st_mtime_ns
+
+    def resumed(plan, seeds, directory):
+        yield from whole(plan, seeds, directory)
+        assert record.stat().st_mtime_ns == before and len(list(record.parent.glob("*.json"))) == 2
+
+    monkeypatch.setattr(module, "pilot", resumed)
+    declare(load_plan(file), results, pilot_seeds=range(100, 102), log_sd=0.4)
+    assert not folder.exists()
 
 
 def run(file, results, deviate=None):
