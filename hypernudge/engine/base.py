@@ -1,17 +1,20 @@
-"""The engine protocol: jobs in, reports out in the order of a clock. A second one is optional.
+"""The engine protocol: jobs in, reports out in the order of a clock. The others are optional.
 
-`Engine` is what an engine of real workers needs. `SpeculativeEngine` adds speculative execution, training
-before a job is submitted, and warm starts that are measured for several trials at once.
+`SpeculativeEngine` adds speculative execution, training before a job is submitted, and warm starts that are
+measured for several trials at once. An engine of real workers is `Running`, and a `MeasuringEngine`.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from hypernudge.engine.requirements import unit_flops
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.results.resources import Resources
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans look at engines' classes; PyTorch would take three seconds
@@ -40,8 +43,8 @@ class Engine(Protocol):
         """Hand `job` to an idle worker."""
         ...
 
-    def next(self) -> Report:
-        """Move the clock to the earliest completion and return its report."""
+    def next(self) -> Any:
+        """Move the clock to the earliest completion and return its `Report`, or a `Measurement`."""
         ...
 
     def restore(self, running: Sequence[tuple[Job, float]], now: float) -> None:
@@ -74,6 +77,49 @@ class SpeculativeEngine(Engine, Protocol):
 
     def speculate(self, jobs: Sequence[Job]) -> None:
         """Take note of jobs that may be submitted later; this must change no report."""
+        ...
+
+
+@dataclass(eq=False)
+class Measurement:
+    """Something to compute with the task, for a warm start; what came of it is filled in.
+
+    Attributes:
+        function: Called with the task and `arguments`, in whatever process has the task.
+        arguments: Further arguments.
+        done: Whether it was computed; an engine may return it without, at its deadline.
+        value: What `function` returned.
+        error: What it raised.
+        resources: What it took.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    done: bool = False
+    value: Any = None
+    error: Exception | None = None
+    resources: Resources | None = None
+
+    def came(self, value: Any, error: Exception | None, resources: Resources | None) -> None:
+        """Note what came of it."""
+        self.done, self.value, self.error, self.resources = True, value, error, resources
+
+
+@runtime_checkable
+class MeasuringEngine(Protocol):
+    """An engine whose workers measure for warm starts, too."""
+
+    def measure(self, measurement: Measurement) -> None:
+        """Hand a measurement to an idle worker; `next` returns it when it is done."""
+        ...
+
+
+@runtime_checkable
+class Running(Protocol):
+    """An engine that must be started and stopped."""
+
+    def running(self, max_units: int) -> AbstractContextManager[None]:
+        """Return what is entered while a study runs whose longest training has `max_units` units."""
         ...
 
 

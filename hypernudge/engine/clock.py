@@ -7,7 +7,6 @@ fast the present machine happened to be.
 
 from __future__ import annotations
 
-import dataclasses
 import heapq
 import math
 from abc import ABC, abstractmethod
@@ -15,9 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from hypernudge.engine.requirements import check_task
+from hypernudge.engine.binding import bound, check_bound
 from hypernudge.errors import require, require_between, require_positive, require_whole
-from hypernudge.registry import takes
 from hypernudge.trial import Job, Report
 
 if TYPE_CHECKING:  # plans build engines' classes to check them; PyTorch would take three seconds
@@ -111,11 +109,7 @@ class SimulatedEngine(ABC):
     deadline: float = math.inf
 
     def __post_init__(self) -> None:
-        if self.task is not None:
-            check_task(self.task)
-            one = callable(self.seed_of) and takes(self.seed_of, 1)
-            rule = "must be a function where task is given, of a trial's number"
-            require(one, "seed_of", rule, self.seed_of, "give both, or none: `tune` knows them")
+        check_bound(self.task, self.seed_of)
         require_positive("deadline", self.deadline, "must be positive seconds", "leave it out for none")
         self._clock: VirtualClock[Report] = VirtualClock(self.workers, self.flops_per_second)
         self._score_test = True
@@ -130,22 +124,25 @@ class SimulatedEngine(ABC):
         Raises:
             InvalidArgumentError: For an argument that differs here and there.
         """
-        for entry in dataclasses.fields(self):
-            here = getattr(self, entry.name)
-            if entry.name in given and here != entry.default:
-                ok = given[entry.name] in (entry.default, here)
-                rule = f"must be given once, but the engine has {here!r}"
-                require(ok, entry.name, rule, given[entry.name], "drop one of the two")
-                given[entry.name] = here
-        return dataclasses.replace(self, **given)
+        return bound(self, given)
 
-    def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
+    def look(
+        self,
+        *,
+        score_test: bool,
+        scored: Callable[[Scored], None] | None,
+        sign: int = 1,
+        keep: Sequence[str] = (),
+    ) -> None:
         """Say what happens to every unit as it is scored.
 
         Args:
             score_test: Whether the test part is scored, too.
             scored: Is told of it; None for nobody.
+            sign: What scores are multiplied by so that larger is better.
+            keep: What `scored` may ask for: `"weights"`, `"test"`.
         """
+        del sign, keep  # whoever is told asks while the unit is there
         self._score_test, self._scored = score_test, scored
 
     @property

@@ -37,17 +37,25 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Yield a file that replaces `path` in one step, once the block has ended without an error.
+
+    Args:
+        path: What is replaced.
+        durable: Whether it is synced, so that a power cut leaves the old one or the new one.
 
     Raises:
         OSError: As `write_text`.
     """
     with _temporary(path) as (file, temporary):
         yield file
-        _sync(file)
+        if durable:
+            _sync(file)
+        else:
+            file.flush()
         temporary.replace(path)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
 
 
 def create_text(path: Path, text: str) -> bool:

@@ -1,0 +1,246 @@
+"""What a worker does: it builds the task once, then trains trials from checkpoint to milestone, and measures.
+
+After every unit the state is on disk, then its score, then the driver is told. So a worker that is killed loses
+the unit it was at, and one that comes back finds what it was at done by another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import pickle
+import platform
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypernudge.engine.base import advanced, declared_cost
+from hypernudge.engine.states import UnsaidStateError
+from hypernudge.engine.workers.messages import (
+    Beat,
+    Candidate,
+    Finished,
+    Measure,
+    Measured,
+    Order,
+    Row,
+    Setup,
+    Train,
+    Unusable,
+)
+from hypernudge.engine.workers.saved import Attempt, GivenUpError, Progress, kept_by
+from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
+from hypernudge.results.resources import Meter
+from hypernudge.trial import Outcome
+
+logger = logging.getLogger("hypernudge")
+PAUSE = 0.2  # seconds before a file is tried again
+
+
+class Worker:
+    """A worker, apart from how its orders reach it.
+
+    Args:
+        setup: What it is built from.
+        name: What it is called.
+
+    Raises:
+        Exception: Whatever building the task raises.
+        InvalidArgumentError: If it does not see the folder of trials.
+    """
+
+    def __init__(self, setup: Setup, name: str) -> None:
+        self.setup, self.name = setup, name
+        self.beat = Beat()
+        if not Path(setup.folder, setup.token).exists():
+            raise InvalidArgumentError(
+                f"checkpoint_dir: must be a folder that every worker sees, but {platform.node()} has no "
+                f"{setup.folder}; name one on a file system that all nodes share"
+            )
+        self.task = setup.build()
+        if setup.threads is not None:
+            import torch
+
+            torch.set_num_threads(setup.threads)
+        self._study = contextlib.ExitStack()
+        if hasattr(self.task, "study"):  # not isinstance of a protocol whose module imports PyTorch
+            self._study.enter_context(self.task.study(setup.max_units))
+
+    def carry_out(
+        self, order: Order, tell: Callable[[Beat], None] = lambda beat: None
+    ) -> Finished | Measured | Unusable | None:
+        """Carry out an order; return what came of it, None if the driver has given it up.
+
+        Args:
+            order: It.
+            tell: Is told after every unit.
+        """
+        if isinstance(order, Measure):
+            return self._measure(order)
+        self.beat = Beat(order.ticket)
+        try:
+            return self._patiently(order, tell)
+        except GivenUpError:
+            return None
+        except (NotSavedError, InvalidArgumentError) as error:
+            return Unusable(error, traceback.format_exc())
+        finally:
+            self.beat = Beat()
+
+    def _measure(self, order: Measure) -> Measured:
+        meter = Meter(self.setup.gpus, self.name)
+        value, failed = None, None
+        try:
+            value = order.function(self.task, *order.arguments)
+        except Exception as error:  # of a user's loss: the trial then starts as it was sampled
+            failed = _portable(error)
+        return Measured(order.ticket, value, failed, meter.read())
+
+    def _patiently(self, order: Train, tell: Callable[[Beat], None]) -> Finished:
+        """Train; where the disk refuses what the task itself writes, go on from what it has."""
+        until = time.monotonic() + self.setup.patience
+        while True:
+            attempt = Attempt(Path(order.folder))
+            progress = attempt.read_progress(order.job.since)
+            try:
+                return self._finished(order, attempt, progress, tell)
+            except NotSavedError as error:
+                self._wait(error, until)
+
+    def _wait(self, error: NotSavedError, until: float) -> None:
+        if time.monotonic() > until:
+            raise error
+        self._note(waiting=one_line(error))
+        time.sleep(PAUSE)
+
+    def _finished(
+        self, order: Train, attempt: Attempt, progress: Progress, tell: Callable[[Beat], None]
+    ) -> Finished:
+        meter, before = Meter(self.setup.gpus, self.name, order.attempt), progress.used
+        unit_flops, error = declared_cost(self.task, order.job.config)
+        outcome: Outcome = "ok" if error is None else "failed"
+        self._note(rows=tuple(progress.rows), unit_flops=unit_flops)
+        if error is None:
+            try:
+                self._train(order, attempt, progress, meter, tell)
+            except (NotSavedError, GivenUpError, UnsaidStateError):
+                raise
+            except Exception:  # whatever a user's training raises belongs into the record
+                outcome, error = "failed", traceback.format_exc()
+        if outcome == "ok" and not math.isfinite(progress.rows[-1].validation):
+            outcome = "diverged"
+        used = before + meter.read()
+        rows = tuple(progress.rows)
+        return Finished(order.ticket, outcome, rows, unit_flops, used, error, progress.best)
+
+    def _train(
+        self,
+        order: Train,
+        attempt: Attempt,
+        progress: Progress,
+        meter: Meter,
+        tell: Callable[[Beat], None],
+    ) -> None:
+        """Train what is missing of the job's units, unit by unit."""
+        job, task, before = order.job, self.task, progress.used
+        begun = time.perf_counter()
+        with kept_by(task, attempt.folder) as own:
+            known = job.since + len(progress.rows)
+            if known == job.until or (progress.rows and not math.isfinite(progress.rows[-1].validation)):
+                return
+            if own:
+                state, at, fresh = task.start(order.seed), 0, None
+            else:
+                (state, at), fresh = attempt.read_state(task, order.seed), task.start(order.seed)
+                if at > known + 1:  # scores were lost that this state has left behind
+                    state, at = task.start(order.seed), 0
+            while at < known:  # what a file has costs nothing; what was lost is trained again
+                advanced(task, state, job.config)
+                at += 1
+            for unit in range(known + 1, job.until + 1):
+                finite = True
+                if at < unit:
+                    finite = advanced(task, state, job.config)
+                    at = unit
+                durable = unit == job.until
+                if finite and not own:
+                    self._until_written(
+                        lambda at=at, durable=durable: attempt.write_state(  # type: ignore[misc]
+                            task, state, fresh, order.seed, at, durable
+                        )
+                    )
+                row = self._scored(state, unit, finite, order.attempt, begun)
+                if finite:
+                    self._keep_if_best(order, attempt, progress, state, row)
+                progress.rows.append(row)
+                progress.used = before + meter.read()
+                self._until_written(
+                    lambda durable=durable: attempt.write_progress(progress, durable)  # type: ignore[misc]
+                )
+                self._note(rows=tuple(progress.rows))
+                tell(self.beat)
+                if not math.isfinite(row.validation):
+                    return
+
+    def _until_written(self, write: Callable[[], None]) -> None:
+        """Write, again and again while the disk refuses: what was trained is in memory, and stays there."""
+        until = time.monotonic() + self.setup.patience
+        while True:
+            try:
+                write()
+                return
+            except NotSavedError as error:
+                self._wait(error, until)
+
+    def _scored(self, state: Any, unit: int, finite: bool, attempt: int, begun: float) -> Row:
+        validation = test = math.nan
+        if finite:
+            validation = float(self.task.evaluate(state, "validation"))
+            if self.setup.score_test:
+                test = float(self.task.evaluate(state, "test"))
+        return Row(unit, time.perf_counter() - begun, attempt, validation, test)
+
+    def _keep_if_best(
+        self, order: Train, attempt: Attempt, progress: Progress, state: Any, row: Row
+    ) -> None:
+        """Write the weights of a unit that may be the study's best, before its trial goes on."""
+        setup, score = self.setup, self.setup.sign * row.validation
+        if not (setup.keep_weights or setup.keep_test) or not math.isfinite(score) or score < order.best:
+            return
+        if progress.best is not None and score <= setup.sign * progress.best.score:
+            return
+        path, test = None, row.test
+        try:
+            weights = (
+                self.task.weights(state) if setup.keep_weights and hasattr(self.task, "weights") else None
+            )
+            if setup.keep_test and not setup.score_test:
+                test = float(self.task.evaluate(state, "test"))
+        except NotSavedError:
+            raise
+        except Exception as error:  # a user's code; what the trial was trained for is its validation score
+            where = f"trial {order.job.trial}, unit {row.unit}"
+            logger.warning("%s: weights or test score: %s: %s", where, type(error).__name__, one_line(error))
+            return
+        if weights is not None:
+            written: list[str] = []
+            self._until_written(lambda: written.append(attempt.write_weights(row.unit, weights)))
+            path = written[0]
+        progress.best = Candidate(row.unit, row.validation, test, path)
+
+    def _note(self, **changed: Any) -> None:
+        """Have the next beat say something new."""
+        now = {"rows": self.beat.rows, "unit_flops": self.beat.unit_flops, "waiting": "", **changed}
+        self.beat = Beat(self.beat.ticket, **now)
+
+
+def _portable(error: Exception) -> Exception:
+    """Return an error that can be sent: itself, or its text where it cannot."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:  # an error's arguments may be anything
+        return RuntimeError(f"{type(error).__name__}: {error}")
