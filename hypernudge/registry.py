@@ -84,6 +84,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     "engine": {
         "serial": "hypernudge.engine.serial:SerialEngine",
         "population": "hypernudge.engine.population:PopulationEngine",
+        "process": "hypernudge.engine.workers.processes:ProcessEngine",
+        "ray": "hypernudge.engine.workers.ray:RayEngine",
     },
     "picture": {
         "incumbent": "hypernudge.study.plots.incumbent:draw",

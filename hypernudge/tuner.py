@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hypernudge.engine.base import Engine, SpeculativeEngine
-from hypernudge.engine.clock import SimulatedEngine
+from hypernudge.engine.base import Engine, Measurement, MeasuringEngine, SpeculativeEngine
+from hypernudge.engine.binding import Bindable, clock_of, engine_of, started
 from hypernudge.engine.requirements import TASK, check_cost, check_task
 from hypernudge.errors import is_whole, last_line, one_line, require, require_positive
 from hypernudge.random import Streams
@@ -30,6 +31,8 @@ from hypernudge.task import Studied, Task
 from hypernudge.trial import Event, History, Job, Report, Started
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
 from hypernudge.warmstart.measurement.minimised import seen_by_warm_starts
+from hypernudge.warmstart.remote import RemoteMeasurements
+from hypernudge.warmstart.remote import supports as can_be_remote
 from hypernudge.warmstart.requirements import check_warm_start, warm_start_of
 from hypernudge.warmstart.runner import WarmStartRunner
 from hypernudge.warmstart.speculation import speculation
@@ -71,12 +74,14 @@ def tune(
         task: What is trained.
         scheduler: Decides what a free worker does next.
         seed: Seed of everything random.
-        budget: Seconds on the virtual clock after which nothing is decided and no unit counts.
+        budget: Seconds on the study's clock after which nothing is decided and no unit counts.
         warm_start: Applied when a trial starts, never when it is resumed; its cost goes on the same clock.
-        workers: Simulated workers (ignored if `engine` is an instance that has its task).
-        flops_per_second: Declared speed of a worker (ignored likewise).
+        workers: Workers, simulated or real (ignored if `engine` is an instance that has its task).
+        flops_per_second: Declared speed of a simulated worker (ignored likewise).
         engine: What trains: a name such as `"population"`, which trains many trials as one computation, or an
             engine, which needs no task: `PopulationEngine(device="cuda")`. The serial engine by default.
+            `ProcessEngine(workers=4)` and `RayEngine(workers=8, gpus_per_trial=1)` have real workers: then
+            every second is one of the wall.
         study: Folder in which the study is kept. If there is one already, it goes on; the other arguments
             must be as they were, but for `budget` and `max_trials`, which may grow, and those of one process
             (`timeout`, `callbacks`, `progress`, `callback`). One that is done returns at once.
@@ -116,11 +121,9 @@ def tune(
         "flops_per_second": flops_per_second,
         "deadline": budget,
     }
-    methods = ("submit", "next", "now", "free", "restore")
-    given = "serial" if engine is None else engine
-    trains: Engine = instance("engine", given, has=methods, **supplied)
-    if isinstance(trains, SimulatedEngine) and trains.task is None:
-        trains = trains.bound(**supplied)
+    if isinstance(task, str | Mapping):  # workers build it, each where it is
+        supplied["build"] = partial(instance, "task", task)
+    trains = engine_of("serial" if engine is None else engine, supplied)
     kept = KeptStudy(
         folder=None if study is None else Path(study),
         options={
@@ -129,7 +132,7 @@ def tune(
             "direction": direction,
             "test": test,
             "workers": getattr(trains, "workers", workers),
-            "flops_per_second": float(getattr(trains, "flops_per_second", flops_per_second)),
+            **clock_of(trains, flops_per_second),
         },
         keep_weights=keep_weights,
         timeout=timeout,
@@ -138,9 +141,10 @@ def tune(
     )
     _check_parts(trained, decides, trains, budget, callback, stops=timeout is not None or bool(callbacks))
     about = about_of(trained, decides, policy, direction)
-    with kept.opened(trained, decides, policy, trains, about) as opened:
+    with kept.opened(trained, decides, policy, trains, about) as opened, ExitStack() as stack:
         if opened.done is not None:
             return opened.done
+        stack.enter_context(started(trains, decides.max_units))
         steps = _steps(
             trained,
             decides,
@@ -204,7 +208,7 @@ def _check_parts(
 ) -> None:
     """Refuse parts that do not fit each other, and a study that nothing ever `stops`."""
     check_scheduler(scheduler, task.space)
-    if isinstance(engine, SimulatedEngine):
+    if isinstance(engine, Bindable):
         engine.check_study(task, budget)
     if callback is not None:
         check_instance("callback", callback)
@@ -241,7 +245,10 @@ def _steps(
     sign = about.sign
     ahead = engine if isinstance(engine, SpeculativeEngine) else None
     batch_size = ahead.measurement_batch_size if ahead else 1
-    nudge = WarmStartRunner(policy, seen_by_warm_starts(task, sign), streams, scheduler, batch_size)
+    seen, remote = seen_by_warm_starts(task, sign), None
+    if isinstance(engine, MeasuringEngine) and can_be_remote(policy):
+        remote = RemoteMeasurements(engine, policy, seen, streams, scheduler, sign)
+    nudge = WarmStartRunner(policy, seen, streams, scheduler, batch_size, remote)
     speculate = speculation(ahead, scheduler, nudge, streams, sign)
     begun = task.study(scheduler.max_units) if isinstance(task, Studied) else nullcontext()
     session: Session | None = None
@@ -296,6 +303,8 @@ def _decided(
             check_decision(decision, history, task.space)
             if isinstance(decision, Start):
                 picked = decision.model_based_pick
+                if not nudge.ready(decision.config, history, model_based_pick=picked):
+                    break  # it is decided on again when a worker has measured
                 nudged = nudge(decision.config, history, model_based_pick=picked, refuse_misuse=True)
                 note(Started(len(history.trials), decision.config, nudged, engine.now))
                 trial = history.trials[-1]
@@ -308,13 +317,18 @@ def _decided(
                 break
             note(job)
             engine.submit(job)
-        if not history.n_running:
+        if not history.n_running and (done or not nudge.waits):
             return done
         if not done:
             speculate(history)
         yield
         session.check()
-        report = signed(engine.next(), sign)
+        arrived = engine.next()
+        if isinstance(arrived, Measurement):
+            assert nudge.remote is not None  # nobody else has asked for it
+            nudge.remote.came(arrived)
+            continue
+        report = signed(arrived, sign)
         note(report)
         stalled = stalled + 1 if report.outcome == "failed" and report.finished <= report.started else 0
         if stalled >= STALLED:
@@ -338,6 +352,8 @@ def _restored(resume_from: Iterable[Event], engine: Engine, max_units: int) -> H
         elif isinstance(event, Report):
             now = max(now, event.finished)
             running.pop(event.job.trial, None)
+        else:
+            now = max(now, event.time)  # on the wall's clock nothing stands still between reports
     history = History.replay(events, max_units)  # raises where the events contradict each other
     if events:
         engine.restore(list(running.values()), now)

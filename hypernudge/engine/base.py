@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from hypernudge.engine.requirements import unit_flops
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.results.resources import Resources
-from hypernudge.trial import Job, Report
+from hypernudge.trial import Job
 
 if TYPE_CHECKING:  # plans look at engines' classes; PyTorch would take three seconds
     from hypernudge.space import Value

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from hypernudge.engine.binding import bound, check_bound
+from hypernudge.engine.binding import SPEED, bound, check_bound
 from hypernudge.errors import require, require_between, require_positive, require_whole
 from hypernudge.trial import Job, Report
 
@@ -105,7 +105,7 @@ class SimulatedEngine(ABC):
     task: Any = None  # a Task before anything is submitted
     seed_of: Any = None  # then a Callable[[int], int]
     workers: int = 1
-    flops_per_second: float = 1e9
+    flops_per_second: float = SPEED
     deadline: float = math.inf
 
     def __post_init__(self) -> None:

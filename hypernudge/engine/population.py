@@ -94,9 +94,16 @@ class PopulationEngine(SimulatedEngine):
             same, "population", "must be of the same task", self.population.task.name, "make one per task"
         )
 
-    def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
+    def look(
+        self,
+        *,
+        score_test: bool,
+        scored: Callable[[Scored], None] | None,
+        sign: int = 1,
+        keep: Sequence[str] = (),
+    ) -> None:
         """As `SimulatedEngine.look`; a population that is shared scores the test part for all or none."""
-        super().look(score_test=score_test, scored=scored)
+        super().look(score_test=score_test, scored=scored, sign=sign, keep=keep)
         self.population.score_test = score_test
 
     def wait_in(self, folder: Path) -> None:

@@ -303,7 +303,8 @@ _READERS = {
     "set": lambda said, like: set(_read(said["data"], None)),
     "frozenset": lambda said, like: frozenset(_read(said["data"], None)),
     "dict": lambda said, like: _filled(
-        like, {key: _read(e, (like if type(like) is dict else {}).get(key)) for key, e in said["data"].items()}
+        like,
+        {key: _read(e, (like if type(like) is dict else {}).get(key)) for key, e in said["data"].items()},
     ),
     "leaf": _read_leaf,
     "module": _read_module,

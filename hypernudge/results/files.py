@@ -22,6 +22,7 @@ try:
 except ImportError:
     LOCKS = False
 
+_held: set[int] = set()  # open files whose locks this process holds
 _UNBLOCKED = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a pipe would wait
 _TEMPORARY = re.compile(r"\.(.+\.(?:csv|html|ipynb|json|jsonl|md|pdf|png|pt|svg|tex|txt|yaml))\.[a-z0-9_]{8}")
 
@@ -130,16 +131,37 @@ def _tried(path: Path) -> Iterator[bool | None]:
         os.close(handle)
 
 
+def release_copies() -> None:
+    """Give up, in a forked process, its copies of locks: they belong to the process that took them.
+
+    A lock lasts until every copy of its file is closed, and a child may outlive its parent for a moment.
+    """
+    if not LOCKS:
+        return
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for handle in _held:
+        os.dup2(nowhere, handle)  # its number stays taken: somebody may still close it
+    os.close(nowhere)
+    _held.clear()
+
+
 def hold(handle: int) -> bool:
-    """Lock an open file until it is closed; False if somebody else has it, True where nobody can tell."""
+    """Lock an open file until `let_go`; False if somebody else has it, True where nobody can tell."""
     try:
         if LOCKS:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _held.add(handle)
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks
         pass
     return True
+
+
+def let_go(handle: int) -> None:
+    """Close a file that was held."""
+    _held.discard(handle)
+    os.close(handle)
 
 
 def is_held(path: Path) -> bool:
@@ -190,9 +212,11 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     if file is None:
         yield not LOCKS
         return
+    _held.add(file.fileno())
     try:
         yield True
     finally:
+        _held.discard(file.fileno())
         with contextlib.suppress(OSError):
             if shared:  # only the last one may remove it
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -140,8 +140,9 @@ class KeptStudy:
         with contextlib.ExitStack() as stack:
             store = self._store(stack, task, scheduler, policy, engine, about)
             on_disk = False
-            if store is not None and isinstance(task, KeptOnDisk):
-                on_disk = stack.enter_context(task.kept_in(store.folder / TRIALS))
+            keeper = engine if isinstance(engine, KeptOnDisk) else task
+            if store is not None and isinstance(keeper, KeptOnDisk):
+                on_disk = stack.enter_context(keeper.kept_in(store.folder / TRIALS))
             if store is not None and isinstance(engine, WaitsOnDisk):
                 engine.wait_in(store.folder / TRIALS)
             best = BestUnit(
@@ -152,8 +153,13 @@ class KeptStudy:
                 weights=self.keep_weights,
             )
             if isinstance(engine, ShowsScores):
-                needed = self.keep_weights or test == "best"
-                engine.look(score_test=test == "every", scored=best.scored if needed else None)
+                wanted = {"weights": self.keep_weights, "test": test == "best"}
+                engine.look(
+                    score_test=test == "every",
+                    scored=best.scored if any(wanted.values()) else None,
+                    sign=about.sign,
+                    keep=[what for what, is_wanted in wanted.items() if is_wanted],
+                )
             events = [] if store is None else store.events
             if store is None:
                 yield Opened(events, lambda study: self._session(study, None, best, scheduler))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
-from hypernudge.results.files import hold, sync_directory
+from hypernudge.results.files import hold, let_go, sync_directory
 from hypernudge.results.reading import UnreadableError, parse_json
 
 _TAIL = len(',"crc":"00000000"}')
@@ -164,4 +164,4 @@ class LogWriter:
         """Sync and close; an error has been raised by whoever wrote."""
         with contextlib.suppress(OSError):
             self.sync(now=True)
-        os.close(self._handle)
+        let_go(self._handle)

@@ -27,8 +27,18 @@ class StoppedError(Exception):
 class ShowsScores(Protocol):
     """What an engine offers whose units can be looked at as they are scored."""
 
-    def look(self, *, score_test: bool, scored: Callable[[Scored], None] | None) -> None:
-        """Say whether the test part is scored with every unit, and who is told of each."""
+    def look(
+        self,
+        *,
+        score_test: bool,
+        scored: Callable[[Scored], None] | None,
+        sign: int = 1,
+        keep: Sequence[str] = (),
+    ) -> None:
+        """Say whether the test part is scored with every unit, and who is told of each that may be the best.
+
+        Scores times `sign` are larger-is-better; `scored` may ask for what `keep` names, weights or test.
+        """
         ...
 
 
@@ -43,7 +53,11 @@ class WaitsOnDisk(Protocol):
 
 @runtime_checkable
 class KeptOnDisk(Protocol):
-    """What a task offers whose trials can lie in a folder: they go on from there after a kill."""
+    """What a task or an engine offers whose trials can lie in a folder: they go on from there after a kill.
+
+    With an engine of several workers every attempt at a trial has a folder of its own, with links to the
+    files of the one before: files must be replaced, not changed in place.
+    """
 
     def kept_in(self, folder: Path) -> contextlib.AbstractContextManager[bool]:
         """Keep trials there while entered; whether they are, for the task may have a folder already."""

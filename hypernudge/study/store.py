@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hypernudge.engine.workers.attempts import remove_trials
 from hypernudge.errors import InvalidArgumentError, require, shown
 from hypernudge.results.files import lock, remove_abandoned
 from hypernudge.results.studies import FILE as FILE
@@ -219,6 +220,7 @@ class Store:
             remove_abandoned(folder)
             for path in folder.glob("trial-*.pt"):
                 path.unlink(missing_ok=True)
+            remove_trials(folder)
             folder.rmdir()
 
     def check_place(self) -> None:

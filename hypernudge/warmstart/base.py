@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from hypernudge.random import Streams
 from hypernudge.space import Config
@@ -48,6 +48,26 @@ class SupportsBatchMeasurement(Protocol[M]):
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams
     ) -> list[M]:
         """Return the measurement of every trial, given their sampled `configs` and their `numbers`."""
+        ...
+
+    def nudge(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams, measured: M
+    ) -> Nudge:
+        """Return what `__call__` returns for trial `number`, given what was `measured` at `sampled`."""
+        ...
+
+
+@runtime_checkable
+class MeasuredElsewhere(Protocol[M]):
+    """What a warm start offers besides whose measurement a worker can make, and only some trials need."""
+
+    def to_measure(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., M], tuple[Any, ...]] | None:
+        """Return a function, and what follows the task in its arguments; None for a trial without need.
+
+        Both are sent to the worker.
+        """
         ...
 
     def nudge(

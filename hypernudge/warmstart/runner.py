@@ -16,12 +16,14 @@ from typing import Any
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.parameters import same
 from hypernudge.random import Streams
+from hypernudge.results.resources import Resources
 from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import NoWarmStart, SupportsBatchMeasurement, WarmStart
 from hypernudge.warmstart.failures import LEFT, was_tried
+from hypernudge.warmstart.remote import Measured, RemoteMeasurements
 
 
 class WarmStartRunner:
@@ -33,6 +35,7 @@ class WarmStartRunner:
         streams: Of the study.
         scheduler: Asked for the configurations to come; None where nobody knows them.
         batch_size: For how many trials at once to measure.
+        remote: Measures on workers; None where there are none.
     """
 
     def __init__(
@@ -42,10 +45,12 @@ class WarmStartRunner:
         streams: Streams,
         scheduler: Scheduler | None = None,
         batch_size: int = 1,
+        remote: RemoteMeasurements | None = None,
     ) -> None:
         self.policy = policy
+        self.remote = remote
         self._task, self._streams, self._batch_size = task, streams, batch_size
-        self._measured: dict[int, tuple[Config, Any, float]] = {}
+        self._measured: dict[int, Measured] = {}
         # Found out once: asking a protocol takes microseconds, and it is asked for every trial to come.
         self._measuring: SupportsBatchMeasurement[Any] | None = (
             policy if isinstance(policy, SupportsBatchMeasurement) else None
@@ -77,16 +82,19 @@ class WarmStartRunner:
             InvalidArgumentError: With `refuse_misuse` only, and before anything was tried.
         """
         name = name_of(self.policy)
-        if model_based_pick and getattr(self.policy, "skip_model_based_picks", False):
+        if self._passes_by(model_based_pick):
             reason = f"guard: the scheduler's own model chose this configuration{LEFT}"
             return Nudge(sampled, name, reason=reason, kind="model_based_pick")
         number, begun, spent = len(history.trials), time.perf_counter(), 0.0
+        used: Resources | None = None
         try:
             self._measure(number, sampled, history)
             begun = time.perf_counter()  # of what was measured for others each bears its own share
-            known = self._measured.pop(number, None)
+            known = self._measured.pop(number, None) if self.remote is None else self.remote.take(number)
             if known is not None:
-                spent = known[2]
+                spent, used = known.seconds, known.resources
+                if known.error is not None:
+                    raise known.error
             nudge = self._nudge(sampled, number, history, known)
             rule = "must return a Nudge"
             require(isinstance(nudge, Nudge), "warm_start", rule, nudge, "Nudge(config, 'mine'), say")
@@ -99,14 +107,29 @@ class WarmStartRunner:
                 raise
             reason = f"the warm start raised {type(error).__name__}: {error}{LEFT}"
             nudge = Nudge(sampled, name, flagged=True, reason=reason, kind="error")
-        return dataclasses.replace(nudge, wall_seconds=spent + time.perf_counter() - begun)
+        wall = spent + time.perf_counter() - begun
+        return dataclasses.replace(nudge, wall_seconds=wall, resources=used)
+
+    def ready(self, sampled: Config, history: History, *, model_based_pick: bool = False) -> bool:
+        """Whether the next trial can be nudged now; if not, a worker is measuring for it."""
+        if self.remote is None or self._passes_by(model_based_pick):
+            return True
+        return self.remote.ready(len(history.trials), sampled, history)
+
+    @property
+    def waits(self) -> bool:
+        """Whether a worker is measuring."""
+        return self.remote is not None and self.remote.pending
+
+    def _passes_by(self, model_based_pick: bool) -> bool:
+        return model_based_pick and bool(getattr(self.policy, "skip_model_based_picks", False))
 
     def expected(self, sampled: Config, number: int, history: History) -> Config | None:
         """Return the configuration with which trial `number` will probably be trained; None if unknown."""
         known = self._measured.get(number)
         if isinstance(self.policy, NoWarmStart):
             return sampled
-        if self._measuring is None or known is None or known[0] != sampled:
+        if self._measuring is None or known is None or known.config != sampled:
             return None
         try:
             return self._nudge(sampled, number, history, known).config
@@ -124,16 +147,20 @@ class WarmStartRunner:
             )
         return nudge
 
-    def _nudge(
-        self, sampled: Config, number: int, history: History, known: tuple[Config, Any, float] | None
-    ) -> Nudge:
-        if known is None or self._measuring is None:
+    def _nudge(self, sampled: Config, number: int, history: History, known: Measured | None) -> Nudge:
+        if known is None:
             return self.policy(self._task, sampled, history, self._streams)
-        return self._measuring.nudge(self._task, sampled, number, history, self._streams, known[1])
+        measuring: Any = self.policy  # it was measured for, so it can
+        nudge: Nudge = measuring.nudge(self._task, sampled, number, history, self._streams, known.value)
+        return nudge
 
     def _measure(self, number: int, sampled: Config, history: History) -> None:
         known = self._measured.get(number)
-        if self._measuring is None or (known is not None and known[0] == sampled):
+        if (
+            self.remote is not None
+            or self._measuring is None
+            or (known is not None and known.config == sampled)
+        ):
             return
         self._measured.clear()
         coming = self._coming(sampled, history)
@@ -147,7 +174,7 @@ class WarmStartRunner:
             return
         share = (time.perf_counter() - begun) / len(coming)
         for i, config, measured in zip(numbers, coming, found, strict=True):
-            self._measured[i] = config, measured, share
+            self._measured[i] = Measured(config, measured, share)
 
     def _coming(self, sampled: Config, history: History) -> list[Config]:
         """Return `sampled` and the configurations after it, as far as they are known."""

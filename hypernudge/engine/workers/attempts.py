@@ -2,9 +2,9 @@
 
 trials/trial-00017/attempt-2/   what the worker that trains trial 17 now has written
 
-A new attempt begins with links to the files of the one before, whose folder is then removed. So a worker that
-was given up, and comes back, finds no place for what it would write; and whatever it writes meanwhile replaces
-links of its own, never a file of its successor's.
+A new attempt begins with links to the files of the one before, whose folder is then removed. So a worker
+that was given up, and comes back, finds no place for what it would write; and whatever it writes meanwhile
+replaces links of its own, never a file of its successor's.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import itertools
 import logging
 import math
 import secrets
-import shutil
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -131,9 +130,16 @@ class WorkerEngine(ABC):
             require_between(name, getattr(self, name), 0, remedy="60 is usual")
         if self.checkpoint_dir is not None:
             text = isinstance(self.checkpoint_dir, str | Path) and str(self.checkpoint_dir) != ""
-            require(text, "checkpoint_dir", "must be the path of a folder", self.checkpoint_dir, "leave it out")
+            require(
+                text, "checkpoint_dir", "must be the path of a folder", self.checkpoint_dir, "leave it out"
+            )
         self._folder: Path | None = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
-        self._look: dict[str, Any] = {"score_test": True, "keep_weights": False, "keep_test": False, "sign": 1}
+        self._look: dict[str, Any] = {
+            "score_test": True,
+            "keep_weights": False,
+            "keep_test": False,
+            "sign": 1,
+        }
         self._scored: Callable[[Scored], None] | None = None
         self._pool: Pool | None = None
         self._hands: dict[str, Hand] = {}
@@ -217,7 +223,9 @@ class WorkerEngine(ABC):
             InvalidArgumentError: If workers cannot be had, or the task cannot be built there.
         """
         require(is_whole(max_units), "max_units", "must be a whole number", max_units, "27, say")
-        require(self.task is not None, "engine", "must know its task", None, "pass it to `tune`, or give task=")
+        require(
+            self.task is not None, "engine", "must know its task", None, "pass it to `tune`, or give task="
+        )
         self._used, self._max_units = True, max_units
         with contextlib.ExitStack() as stack:
             folder = self._folder
@@ -329,7 +337,9 @@ class WorkerEngine(ABC):
             left = until - time.monotonic()
             if left <= 0:
                 ready = sum(hand.ready for hand in self._hands.values())
-                rule = f"must be built by {self.workers} workers within start_timeout={self.start_timeout:g} s"
+                rule = (
+                    f"must be built by {self.workers} workers within start_timeout={self.start_timeout:g} s"
+                )
                 require(ready > 0, "task", rule, f"{ready} of them", "allow more, or ask for fewer workers")
                 logger.warning("%d of %d workers have started; the study begins", ready, self.workers)
                 return
@@ -420,7 +430,9 @@ class WorkerEngine(ABC):
         errand = hand.errand
         if errand is not None:
             errand.lost, errand.reason = errand.lost + 1, f"worker {hand.name} {reason}"
-            kept = errand.rows[-1].seconds if errand.rows and errand.rows[-1].attempt == errand.attempt else 0.0
+            kept = (
+                errand.rows[-1].seconds if errand.rows and errand.rows[-1].attempt == errand.attempt else 0.0
+            )
             errand.lost_seconds += max(0.0, self.now - errand.sent - kept)
             if errand.lost > self.retries:
                 self._done.append(self._gave_up(errand))
@@ -481,7 +493,9 @@ class WorkerEngine(ABC):
         return tuple(found)
 
     def _gave_up(self, errand: Errand) -> Report | Measurement:
-        error = f"{errand.reason}; {errand.lost} attempts were lost, and retries={self.retries} allows no more"
+        error = (
+            f"{errand.reason}; {errand.lost} attempts were lost, and retries={self.retries} allows no more"
+        )
         if errand.measurement is not None:
             errand.measurement.came(None, RuntimeError(error), Resources())
             return errand.measurement
@@ -504,9 +518,7 @@ class WorkerEngine(ABC):
                 continue
             units = self._units(errand)
             flops = errand.job.warm_start_flops + len(units) * errand.unit_flops
-            self._done.append(
-                Report(errand.job, "truncated", errand.begun, self.deadline, units, flops)
-            )
+            self._done.append(Report(errand.job, "truncated", errand.begun, self.deadline, units, flops))
         self._waiting.clear()
 
     def _remove_ended(self) -> None:

@@ -22,8 +22,8 @@ from typing import Any
 from hypernudge.engine.states import content_of, restored
 from hypernudge.engine.workers.messages import Candidate, Row
 from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
-from hypernudge.results.resources import Resources
 from hypernudge.results.files import replacing
+from hypernudge.results.resources import Resources
 
 FORMAT = 1
 logger = logging.getLogger("hypernudge")

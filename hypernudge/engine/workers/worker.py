@@ -203,9 +203,7 @@ class Worker:
                 test = float(self.task.evaluate(state, "test"))
         return Row(unit, time.perf_counter() - begun, attempt, validation, test)
 
-    def _keep_if_best(
-        self, order: Train, attempt: Attempt, progress: Progress, state: Any, row: Row
-    ) -> None:
+    def _keep_if_best(self, order: Train, attempt: Attempt, progress: Progress, state: Any, row: Row) -> None:
         """Write the weights of a unit that may be the study's best, before its trial goes on."""
         setup, score = self.setup, self.setup.sign * row.validation
         if not (setup.keep_weights or setup.keep_test) or not math.isfinite(score) or score < order.best:

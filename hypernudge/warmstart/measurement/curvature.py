@@ -7,9 +7,9 @@ trials, so one geometric mean serves all.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -64,6 +64,16 @@ class AroundCurvature:
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate corrected; alone and flagged without `lr*`."""
         return measure_and_nudge(self, task, sampled, history, streams)
+
+    def to_measure(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., Measured], tuple[Any, ...]] | None:
+        """Return what a worker measures before trial `number` starts; None for one that reuses it."""
+        del history
+        return (self._of_one, (sampled, number, streams)) if number < self.measure_trials else None
+
+    def _of_one(self, task: Task, sampled: Config, number: int, streams: Streams) -> Measured:
+        return self.measure(task, [sampled], [number], streams)[0]
 
     def measure(
         self, task: Task, configs: Sequence[Config], numbers: Sequence[int], streams: Streams

@@ -8,8 +8,9 @@ the data of one trial.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypernudge.errors import require_whole
 from hypernudge.random import Streams
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 PROBE = "log10_probe"
 MEDIAN_SCALE = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
+Walked = tuple[list[float], float]
 RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
 SHRINKAGE, MAX_SHIFT = (
     0.5,
@@ -70,29 +72,54 @@ class Probe:
         """Return the samples of a step: more than training takes say no more, and cost more than its step."""
         return min(self.batch_size, task.batch_size)
 
-    def __call__(self, task: Task, policy: str, config: Config, history: History, streams: Streams) -> Scale:
+    def __call__(
+        self,
+        task: Task,
+        policy: str,
+        config: Config,
+        history: History,
+        streams: Streams,
+        walked: Walked | None = None,
+    ) -> Scale:
         """Return the mean `log10 lr*`, walked at the first trial (the next ones if it was not finite).
 
         The first that nobody has begun to measure: workers of another tool may start several at once, and a
-        user may have chosen the first configurations.
+        user may have chosen the first configurations. What a worker has `walked` already is taken.
         """
-        from hypernudge.warmstart.measurement.measure import walk
-
         for trial in history.trials:
             if PROBE in trial.nudge.measurements:
                 return Scale(trial.nudge.measurements[PROBE])
-        if len(failures(history)) >= ATTEMPTS:
+        if not self.is_needed(history):
             why = f"off since {ATTEMPTS} attempts failed, the first {first_cause(history)}"
             return Scale(math.nan, why=why, kind="gave_up")
-        number = len(history.trials)
-        differentiable = needs_gradient(task, policy)
-        at = differentiable.at(config)
-        size = self.samples(at)
-        seed = streams.trial_seed(number)
-        found, flops = at.counted(
-            f"probe of {self.steps} x {size}",
-            lambda: walk(differentiable, config, seed, self.steps, size),
-        )
+        if walked is None:
+            walked = self.walked(task, policy, config, streams.trial_seed(len(history.trials)))
+        found, flops = walked
         kept = found[self.skip :]
         value = sum(kept) / len(kept) if kept else math.nan
         return Scale(value, flops, {PROBE: value} if math.isfinite(value) else {})
+
+    def is_needed(self, history: History) -> bool:
+        """Whether the next trial is to walk."""
+        known = any(PROBE in trial.nudge.measurements for trial in history.trials)
+        return not known and len(failures(history)) < ATTEMPTS
+
+    def walked(self, task: Task, policy: str, config: Config, seed: int) -> Walked:
+        """Return what a walk of the trial with a seed has found: `log10 lr*` by step; and its FLOPs."""
+        from hypernudge.warmstart.measurement.measure import walk
+
+        differentiable = needs_gradient(task, policy)
+        at = differentiable.at(config)
+        size = self.samples(at)
+        return at.counted(
+            f"probe of {self.steps} x {size}",
+            lambda: walk(differentiable, config, seed, self.steps, size),
+        )
+
+    def to_walk(
+        self, policy: str, config: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., Walked], tuple[Any, ...]] | None:
+        """Return what a worker calls before trial `number` starts; None where nothing is to be walked."""
+        if number != len(history.trials) or not self.is_needed(history):
+            return None
+        return self.walked, (policy, config, streams.trial_seed(number))

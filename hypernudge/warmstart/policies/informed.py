@@ -9,9 +9,9 @@ space leaves nothing to gain, the configuration stays as sampled.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored, steps_of
-from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, Walked, shrunk_scale
 from hypernudge.warmstart.measurement.ranks import first_results, scores_within_milestones
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import choose
@@ -95,21 +95,44 @@ class Informed:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
+        return self.nudge(task, sampled, len(history.trials), history, streams, None)
+
+    def to_measure(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Return what a worker measures before trial `number` starts; None where nothing is needed."""
+        if self._past(task.space, task) is not None or not self._walks(task):
+            return None
+        return Probe().to_walk(self.name, sampled, number, history, streams)
+
+    def _walks(self, task: Task) -> bool:
+        from hypernudge.task import GradientTask
+
+        return self.probe and isinstance(task, GradientTask)
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Walked | None,
+    ) -> Nudge:
+        """Return the nudge of trial `number`, given the walk of a worker; None where it has none to take."""
         past = self._past(task.space, task)
         if past is not None:
             return choose(past, task, sampled, history, streams, self._units(history, 1), self.name)
-        from hypernudge.task import GradientTask
-
         needs_rate(task.space, self.name)
         rule = rates.rule_of(task)
         scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
-        if self.probe and isinstance(task, GradientTask):
-            scale = Probe()(task, self.name, sampled, history, streams)
+        if self._walks(task):
+            scale = Probe()(task, self.name, sampled, history, streams, measured)
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
         c = shrunk_scale(scale.value, rule)
         z = rates.log_rate(task, sampled) - c
-        guard = self._guard(task, c, len(history.trials))
+        guard = self._guard(task, c, number)
         if guard:
             choice = rates.Choice(sampled, z, guard, "guard")
         else:

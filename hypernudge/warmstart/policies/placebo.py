@@ -8,8 +8,9 @@ hyper-gradient by finite differences.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
@@ -54,21 +55,49 @@ class Placebo:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return `sampled` itself, with the cost of the probe or of the differences."""
+        return self.nudge(task, sampled, len(history.trials), history, streams, None)
+
+    def to_measure(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Return what a worker measures before trial `number` starts; None where nothing is needed."""
         if not differentiable(task):
-            return self._paid(task, sampled, len(history.trials), streams)
+            return self._differences, (sampled, streams.trial_seed(number))
+        return self._probe.to_walk(self.name, sampled, number, history, streams)
+
+    @property
+    def _probe(self) -> Probe:
+        return Probe(self.steps, self.skip, self.batch_size)
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Any,
+    ) -> Nudge:
+        """Return the nudge of trial `number`, given what a worker has measured; None where it has nothing."""
+        if not differentiable(task):
+            if measured is None:
+                measured = self._differences(task, sampled, streams.trial_seed(number))
+            return self._paid(sampled, measured)
         needs_rate(task.space, self.name)
-        scale = Probe(self.steps, self.skip, self.batch_size)(task, self.name, sampled, history, streams)
+        scale = self._probe(task, self.name, sampled, history, streams, measured)
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled, suffix="")
         z = rates.log_rate(task, sampled) - scale.value
         choice = rates.Choice(sampled, z, "never acts", "unchanged")
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
 
-    def _paid(self, task: Task, sampled: Config, number: int, streams: Streams) -> Nudge:
+    def _differences(self, task: Task, sampled: Config, seed: int) -> Any:
         from hypernudge.warmstart.measurement import measure
 
         spec = measure.HyperGradientSpec("lookahead", self.batch_size)
-        (m,) = measure.hyper_gradients(task, [sampled], [streams.trial_seed(number)], spec)
+        return measure.hyper_gradients(task, [sampled], [seed], spec)[0]
+
+    def _paid(self, sampled: Config, m: Any) -> Nudge:
         return Nudge(
             sampled,
             self.name,

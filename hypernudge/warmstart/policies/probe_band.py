@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.probe import Probe
+from hypernudge.warmstart.measurement.probe import Probe, Walked
 from hypernudge.warmstart.requirements import needs_gradient, needs_rate, require_band
 
 if TYPE_CHECKING:
@@ -52,11 +53,32 @@ class ProbeBand:
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the configuration with its learning rate redrawn if it was outside the band."""
+        return self.nudge(task, sampled, len(history.trials), history, streams, None)
+
+    def to_measure(
+        self, task: Task, sampled: Config, number: int, history: History, streams: Streams
+    ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
+        """Return what a worker measures before trial `number` starts; None where nothing is needed."""
+        return self._probe.to_walk(self.name, sampled, number, history, streams)
+
+    @property
+    def _probe(self) -> Probe:
+        return Probe(self.steps, self.skip, self.batch_size)
+
+    def nudge(
+        self,
+        task: Task,
+        sampled: Config,
+        number: int,
+        history: History,
+        streams: Streams,
+        measured: Walked | None,
+    ) -> Nudge:
+        """Return the nudge of trial `number`, given the walk of a worker; None where it has none to take."""
         needs_rate(task.space, self.name)
-        probe = Probe(self.steps, self.skip, self.batch_size)
-        scale = probe(task, self.name, sampled, history, streams)
+        scale = self._probe(task, self.name, sampled, history, streams, measured)
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
-        rng, band = streams("probe_band", len(history.trials)), (self.low, self.high)
+        rng, band = streams("probe_band", number), (self.low, self.high)
         choice = rates.redrawn(task, sampled, rng, scale.value, band, upper=self.high)
         return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
