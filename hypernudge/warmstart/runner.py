@@ -88,7 +88,8 @@ class WarmStartRunner:
         number, begun, spent = len(history.trials), time.perf_counter(), 0.0
         used: Resources | None = None
         try:
-            self._measure(number, sampled, history)
+            if self.remote is None:
+                self._measure(number, sampled, history)
             begun = time.perf_counter()  # of what was measured for others each bears its own share
             known = self._measured.pop(number, None) if self.remote is None else self.remote.take(number)
             if known is not None:
@@ -156,11 +157,7 @@ class WarmStartRunner:
 
     def _measure(self, number: int, sampled: Config, history: History) -> None:
         known = self._measured.get(number)
-        if (
-            self.remote is not None
-            or self._measuring is None
-            or (known is not None and known.config == sampled)
-        ):
+        if self._measuring is None or (known is not None and known.config == sampled):
             return
         self._measured.clear()
         coming = self._coming(sampled, history)

@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,6 +25,7 @@ from hypernudge.engine.base import Measurement
 from hypernudge.engine.binding import bound, check_bound
 from hypernudge.engine.workers import attempts
 from hypernudge.engine.workers.messages import (
+    TOKEN,
     Beat,
     Died,
     Finished,
@@ -48,6 +49,7 @@ from hypernudge.errors import (
     require_positive,
     require_whole,
 )
+from hypernudge.results.files import lock
 from hypernudge.results.resources import Resources
 from hypernudge.trial import Job, Report, UnitResult
 
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from hypernudge.task import Task
 
 logger = logging.getLogger("hypernudge")
-TOKEN = "study.token"
 
 
 @dataclass(eq=False)
@@ -233,13 +234,11 @@ class WorkerEngine(ABC):
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hypernudge-trials-")))
             self._folder = folder.absolute()
             self._folder.mkdir(parents=True, exist_ok=True)
-            token = self._folder / f".{TOKEN}.{secrets.token_hex(4)}"
-            token.write_text("seen by every worker\n")
-            stack.callback(self._clear, token)
+            token = self._claim(stack, self._folder)
             build = self.build or functools.partial(_same, self.task)
             begun = time.monotonic()
             self._pool = self._open(
-                Setup(build, max_units, str(self._folder), token.name, gpus=self._gpus, **self._look)
+                Setup(build, max_units, str(self._folder), token, gpus=self._gpus, **self._look)
             )
             try:
                 for _ in range(self.workers):
@@ -253,11 +252,20 @@ class WorkerEngine(ABC):
                 self._hands.clear()
                 self._remove_ended()
 
-    def _clear(self, token: Path) -> None:
-        token.unlink(missing_ok=True)
-        if self.checkpoint_dir is not None and self._folder is not None:
-            with contextlib.suppress(OSError):  # it holds trials that wait, or something of somebody else's
-                self._folder.rmdir()
+    def _claim(self, stack: contextlib.ExitStack, folder: Path) -> str:
+        """Have the folder for ourselves; return what shows workers that it is this one.
+
+        Raises:
+            InvalidArgumentError: If another study uses it.
+        """
+        if self.checkpoint_dir is not None:
+            stack.callback(_remove_if_empty, folder)
+        rule = "must be used by one study at a time"
+        ours = stack.enter_context(lock(folder / TOKEN, wait=False))
+        require(ours, "checkpoint_dir", rule, str(folder), "wait until that has ended, or name another")
+        token = secrets.token_hex(8)
+        (folder / TOKEN).write_text(token, "utf-8")
+        return token
 
     @property
     def _gpus(self) -> float:
@@ -274,7 +282,8 @@ class WorkerEngine(ABC):
     def free(self) -> int:
         """Number of workers that nothing was planned for."""
         idle = sum(hand.errand is None and (hand.ready or hand.first) for hand in self._hands.values())
-        return max(0, idle - len(self._waiting))
+        # What is done and not yet asked for counts as running: the study knows of no idle worker before.
+        return max(0, idle - len(self._waiting) - len(self._done))
 
     def submit(self, job: Job) -> None:
         """Hand `job` to an idle worker."""
@@ -448,7 +457,7 @@ class WorkerEngine(ABC):
         assert job is not None
         units, finished = self._units(errand), self.now
         charged = len(units) + (message.outcome == "failed")
-        used = Resources(lost_seconds=errand.lost_seconds) + message.resources
+        used = replace(message.resources, attempt=errand.lost + 1, lost_seconds=errand.lost_seconds)
         report = Report(
             job,
             message.outcome,
@@ -502,7 +511,7 @@ class WorkerEngine(ABC):
         assert errand.job is not None
         units = self._units(errand)
         flops = errand.job.warm_start_flops + len(units) * errand.unit_flops
-        used = Resources(attempt=errand.attempt, lost_seconds=errand.lost_seconds)
+        used = Resources(attempt=errand.lost, lost_seconds=errand.lost_seconds)
         return Report(errand.job, "failed", errand.begun, self.now, units, flops, 0.0, error, used)
 
     def _cut_off(self) -> None:
@@ -527,6 +536,11 @@ class WorkerEngine(ABC):
             for trial in self._ended:
                 attempts.remove_trial(self._folder, trial)
         self._ended.clear()
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds trials that wait, or something of somebody else's
+        folder.rmdir()
 
 
 class RemoteError(Exception):

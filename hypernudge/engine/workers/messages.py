@@ -10,6 +10,10 @@ from typing import Any
 from hypernudge.results.resources import Resources
 from hypernudge.trial import Job, Outcome
 
+PATIENCE = 20.0  # seconds
+TOKEN = ".workers.lock"
+"""A file in the folder of trials, locked by the driver; what is in it shows a worker that it sees the same one."""
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -23,10 +27,11 @@ class Setup:
         keep_test: Whether those are scored on the test part.
         sign: What scores are multiplied by so that larger is better.
         gpus: GPUs of a worker, or its share of one.
-        token: Name of a file in the folder of trials, which shows that a worker sees the same one.
         folder: The folder of trials.
+        token: What stands in its `TOKEN`.
         threads: Threads of PyTorch; those that it has where None.
-        patience: Seconds for which a file that cannot be written is tried again.
+        patience: Seconds for which a file that cannot be written is tried again, while the state waits in
+            memory.
     """
 
     build: Callable[[], Any]
@@ -39,7 +44,7 @@ class Setup:
     sign: int = 1
     gpus: float = 0.0
     threads: int | None = None
-    patience: float = 20.0
+    patience: float = field(default_factory=lambda: PATIENCE)
 
 
 @dataclass(frozen=True)

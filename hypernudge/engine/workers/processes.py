@@ -1,4 +1,4 @@
-"""Workers as processes of this machine: no package is needed, and they start in milliseconds where they can."""
+"""Workers as processes of this machine: they need no package, and start in milliseconds where they can."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -57,6 +57,33 @@ class ProcessEngine(WorkerEngine):
         return ProcessPool(replace(setup, threads=threads), self.heartbeat_timeout / BEATS, forks)
 
 
+@dataclass(frozen=True)
+class Pickled:
+    """A function that is sent as bytes, so that who cannot read them can say why.
+
+    Attributes:
+        data: The bytes.
+    """
+
+    data: bytes
+
+    @classmethod
+    def of(cls, build: Callable[[], Any]) -> Pickled:
+        """Pickle a function.
+
+        Raises:
+            InvalidArgumentError: If that raises.
+        """
+        try:
+            return cls(pickle.dumps(build))
+        except Exception as error:  # a user's object may refuse in any way
+            raise not_sent(error) from error
+
+    def __call__(self) -> Any:
+        """Return what the function returns."""
+        return pickle.loads(self.data)()
+
+
 def _uses_cuda() -> bool:
     torch: Any = sys.modules.get("torch")
     return torch is not None and torch.cuda.is_initialized()
@@ -75,35 +102,28 @@ class ProcessPool:
         setup: What workers are built from.
         beat: Seconds between two signs of life.
         forks: Whether they are forked.
+
+    Raises:
+        InvalidArgumentError: If they are not, and the task cannot be pickled.
     """
 
     def __init__(self, setup: Setup, beat: float, forks: bool) -> None:
-        self._setup, self._beat = setup, beat
+        self._setup = setup if forks else replace(setup, build=Pickled.of(setup.build))
+        self._beat = beat
         self._context: Any = mp.get_context("fork" if forks else "spawn")
         self._children: dict[str, _Child] = {}
         self._numbers = itertools.count(1)
 
     def start(self) -> str:
-        """Start a process; see `Pool.start`.
-
-        Raises:
-            InvalidArgumentError: If the task cannot be pickled, where it must be.
-        """
+        """Start a process; see `Pool.start`."""
         name = f"{platform.node()}-{next(self._numbers)}"
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=_serve, args=(theirs, self._setup, name, self._beat, os.getpid())
-        )
-        try:
-            with warnings.catch_warnings():
-                # Newer Pythons warn of any fork beside threads; the child uses none of them.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                process.start()
-        except (pickle.PicklingError, TypeError, AttributeError) as error:
-            ours.close()
-            raise not_sent(error) from error
-        finally:
-            theirs.close()
+        given = (theirs, self._setup, name, self._beat, os.getpid())
+        process = self._context.Process(target=_serve, args=given)
+        with theirs, warnings.catch_warnings():
+            # Newer Pythons warn of any fork beside threads; the child uses none of them.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            process.start()
         self._children[name] = _Child(process, ours)
         return name
 

@@ -4,8 +4,8 @@ attempt-2/progress.json      units of the present job, what they took, which may
 attempt-2/state.json, .pt    the state, where the task keeps none itself
 attempt-2/weights-00003.pt   weights of the unit that may be the best
 
-Each is replaced in one step. A file that is missing or damaged costs time only: the trial is trained again, to
-the same bits on a CPU.
+Each is replaced in one step. A file that is missing or damaged costs time only: the trial is trained again,
+to the same bits on a CPU.
 """
 
 from __future__ import annotations
@@ -55,16 +55,17 @@ class Attempt:
 
     Args:
         folder: It; the driver has made it.
+        of: What determines the training. Files of anything else are not read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, of: str) -> None:
+        self.folder, self._of = folder, of
 
     def read_progress(self, since: int) -> Progress:
         """Return what earlier attempts at the job that begins after `since` units have done."""
         found = self._read_json("progress.json")
         try:
-            if found is None or found["since"] != since:
+            if found is None or (found["since"], found["of"]) != (since, self._of):
                 return Progress(since)
             rows = [_row(entry) for entry in found["rows"]]
             if [row.unit for row in rows] != list(range(since + 1, since + 1 + len(rows))):
@@ -88,6 +89,7 @@ class Attempt:
             best = {**asdict(progress.best), "path": name}
         content = {
             "format": FORMAT,
+            "of": self._of,
             "since": progress.since,
             "rows": [asdict(row) for row in progress.rows],
             "used": progress.used.as_data(),
@@ -106,22 +108,22 @@ class Attempt:
         if content is None:
             return state, 0
         try:
-            unit, seed_of_it = int(content["unit"]), content["seed"]
-            if content["format"] != FORMAT or seed_of_it != seed:
+            unit = int(content["unit"])
+            if (content["format"], content["of"]) != (FORMAT, self._of):
                 raise ValueError("it is of another trial")
             return restored(task, content, state), unit
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             self._lost("its state", error)
             return task.start(seed), 0
 
-    def write_state(self, task: Any, state: Any, fresh: Any, seed: int, unit: int, durable: bool) -> None:
+    def write_state(self, task: Any, state: Any, fresh: Any, unit: int, durable: bool) -> None:
         """Write a trial's state; `fresh` is a new one of the same seed.
 
         Raises:
             NotSavedError, GivenUpError: As `write_progress`.
             InvalidArgumentError: If the state cannot be said.
         """
-        content = {"format": FORMAT, "seed": seed, "unit": unit, **content_of(task, state, fresh)}
+        content = {"format": FORMAT, "of": self._of, "unit": unit, **content_of(task, state, fresh)}
         if _is_json(content):
             self._write("state.json", json.dumps(content).encode(), durable)
             return

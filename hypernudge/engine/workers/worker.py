@@ -1,12 +1,13 @@
 """What a worker does: it builds the task once, then trains trials from checkpoint to milestone, and measures.
 
-After every unit the state is on disk, then its score, then the driver is told. So a worker that is killed loses
-the unit it was at, and one that comes back finds what it was at done by another.
+After every unit the state is on disk, then its score, then the driver is told. So a worker that is killed
+loses the unit it was at, and one that comes back finds what it was at done by another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import math
 import pickle
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.engine.base import advanced, declared_cost
-from hypernudge.engine.states import UnsaidStateError
+from hypernudge.engine.states import UnsaidStateError, content_of
 from hypernudge.engine.workers.messages import (
+    TOKEN,
     Beat,
     Candidate,
     Finished,
@@ -55,7 +57,7 @@ class Worker:
     def __init__(self, setup: Setup, name: str) -> None:
         self.setup, self.name = setup, name
         self.beat = Beat()
-        if not Path(setup.folder, setup.token).exists():
+        if not _sees(setup):
             raise InvalidArgumentError(
                 f"checkpoint_dir: must be a folder that every worker sees, but {platform.node()} has no "
                 f"{setup.folder}; name one on a file system that all nodes share"
@@ -103,12 +105,17 @@ class Worker:
         """Train; where the disk refuses what the task itself writes, go on from what it has."""
         until = time.monotonic() + self.setup.patience
         while True:
-            attempt = Attempt(Path(order.folder))
+            attempt = Attempt(Path(order.folder), self._what_is_trained(order))
             progress = attempt.read_progress(order.job.since)
             try:
                 return self._finished(order, attempt, progress, tell)
             except NotSavedError as error:
                 self._wait(error, until)
+
+    def _what_is_trained(self, order: Train) -> str:
+        name, job = getattr(self.task, "name", ""), order.job
+        text = repr((name, order.seed, self.setup.max_units, sorted(job.config.items(), key=lambda e: e[0])))
+        return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
 
     def _wait(self, error: NotSavedError, until: float) -> None:
         if time.monotonic() > until:
@@ -157,6 +164,8 @@ class Worker:
                 (state, at), fresh = attempt.read_state(task, order.seed), task.start(order.seed)
                 if at > known + 1:  # scores were lost that this state has left behind
                     state, at = task.start(order.seed), 0
+            if at == 0 and not own:  # a state that cannot be written costs nothing yet
+                content_of(task, state, fresh)
             while at < known:  # what a file has costs nothing; what was lost is trained again
                 advanced(task, state, job.config)
                 at += 1
@@ -169,7 +178,7 @@ class Worker:
                 if finite and not own:
                     self._until_written(
                         lambda at=at, durable=durable: attempt.write_state(  # type: ignore[misc]
-                            task, state, fresh, order.seed, at, durable
+                            task, state, fresh, at, durable
                         )
                     )
                 row = self._scored(state, unit, finite, order.attempt, begun)
@@ -233,6 +242,14 @@ class Worker:
         """Have the next beat say something new."""
         now = {"rows": self.beat.rows, "unit_flops": self.beat.unit_flops, "waiting": "", **changed}
         self.beat = Beat(self.beat.ticket, **now)
+
+
+def _sees(setup: Setup) -> bool:
+    """Whether the folder of trials is the driver's own."""
+    try:
+        return Path(setup.folder, TOKEN).read_text("utf-8") == setup.token
+    except OSError:
+        return False
 
 
 def _portable(error: Exception) -> Exception:
