@@ -541,7 +541,7 @@ class CannotBeSent(Counted):
             CannotBeBuilt,
             "task: must be built on every worker, .* raises ImportError: no such data set here",
         ),
-        (CannotBeSent, "task: must be something that can be sent .* cannot pickle '_thread.lock' object"),
+        (CannotBeSent, r"but pickling task\.lock, a lock, raises TypeError: cannot pickle '_thread\.lock'"),
     ],
 )
 def test_a_task_that_cannot_be_sent_or_built_is_said_once(kind, said, tmp_path):

@@ -41,9 +41,7 @@ from hypernudge.engine.workers.messages import (
 from hypernudge.engine.workers.pool import Pool
 from hypernudge.engine.workers.saved import read_weights
 from hypernudge.errors import (
-    InvalidArgumentError,
     is_whole,
-    one_line,
     require,
     require_between,
     require_positive,
@@ -553,12 +551,3 @@ class RemoteError(Exception):
 def _same(task: Any) -> Any:
     """Return the task: what a worker calls that is sent the driver's own."""
     return task
-
-
-def not_sent(error: Exception) -> InvalidArgumentError:
-    """Return the error for a task that cannot be sent to a worker."""
-    return InvalidArgumentError(
-        "task: must be something that can be sent to workers, but pickling it raises "
-        f"{type(error).__name__}: {one_line(error)}; give it by name or as 'module:attribute', or keep open "
-        "files, locks and generators out of it"
-    )

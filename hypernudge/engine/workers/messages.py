@@ -12,7 +12,7 @@ from hypernudge.trial import Job, Outcome
 
 PATIENCE = 20.0  # seconds
 TOKEN = ".workers.lock"
-"""A file in the folder of trials, locked by the driver; what is in it shows a worker that it sees the same one."""
+"""A file in the folder of trials, locked by the driver; what is in it shows a worker that it is this one."""
 
 
 @dataclass(frozen=True)

@@ -13,18 +13,17 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hypernudge.engine.workers.engine import WorkerEngine, not_sent
+from hypernudge.engine.workers.engine import WorkerEngine
 from hypernudge.engine.workers.messages import Died, Message, Order, Ready, Setup, Unusable
-from hypernudge.engine.workers.worker import Worker
-from hypernudge.errors import InvalidArgumentError, require_whole
+from hypernudge.engine.workers.sending import Pickled, built
+from hypernudge.errors import require_whole
 from hypernudge.results.files import release_copies
 
 BEATS = 5  # in the time that a worker may be silent
@@ -55,33 +54,6 @@ class ProcessEngine(WorkerEngine):
         threads = self.threads_per_trial if "torch" in sys.modules else None
         forks = self.threads_per_trial == 1 and sys.platform == "linux" and not _uses_cuda()
         return ProcessPool(replace(setup, threads=threads), self.heartbeat_timeout / BEATS, forks)
-
-
-@dataclass(frozen=True)
-class Pickled:
-    """A function that is sent as bytes, so that who cannot read them can say why.
-
-    Attributes:
-        data: The bytes.
-    """
-
-    data: bytes
-
-    @classmethod
-    def of(cls, build: Callable[[], Any]) -> Pickled:
-        """Pickle a function.
-
-        Raises:
-            InvalidArgumentError: If that raises.
-        """
-        try:
-            return cls(pickle.dumps(build))
-        except Exception as error:  # a user's object may refuse in any way
-            raise not_sent(error) from error
-
-    def __call__(self) -> Any:
-        """Return what the function returns."""
-        return pickle.loads(self.data)()
 
 
 def _uses_cuda() -> bool:
@@ -188,13 +160,9 @@ def _serve(channel: Connection, setup: Setup, name: str, beat: float, parent: in
             except (BrokenPipeError, ConnectionResetError):  # nobody is there to work for
                 os._exit(0)
 
-    try:
-        worker = Worker(setup, name)
-    except InvalidArgumentError as error:
-        say(Unusable(error))
-        return
-    except Exception as error:
-        say(Unusable(_not_built(error), traceback.format_exc()))
+    worker = built(setup, name)
+    if isinstance(worker, Unusable):
+        say(worker)
         return
     say(Ready(platform.node(), os.getpid()))
 
@@ -212,13 +180,6 @@ def _serve(channel: Connection, setup: Setup, name: str, beat: float, parent: in
         done = worker.carry_out(order, say)
         if done is not None:
             say(done)
-
-
-def _not_built(error: Exception) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"task: must be built on every worker, but building it raises {type(error).__name__}: {error}; its "
-        "traceback is above"
-    )
 
 
 def _die_with(parent: int) -> None:
