@@ -7,6 +7,7 @@ import importlib
 import math
 import numbers
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 LARGEST = 2**63 - 1  # whole number that every table and file can hold
@@ -69,6 +70,16 @@ def require_whole(
     )
     inside = whole and low <= value and (high is None or value <= high)  # type: ignore[operator]
     require(inside, argument, rule, value, remedy)
+
+
+def require_path(argument: str, path: object, rule: str) -> None:
+    """Refuse what is no path.
+
+    Raises:
+        InvalidArgumentError: With the argument's name and the rule.
+    """
+    given = isinstance(path, str | Path) and str(path) != "" and "\0" not in str(path)
+    require(given, argument, rule, path, "'runs/mine', say")
 
 
 def require_between(

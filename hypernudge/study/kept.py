@@ -16,6 +16,7 @@ from hypernudge.errors import (
     require_between,
     require_choice,
     require_flag,
+    require_path,
     require_whole,
 )
 from hypernudge.random import Streams
@@ -24,7 +25,6 @@ from hypernudge.schedulers.base import Scheduler
 from hypernudge.study.about import About, Direction, TestPolicy
 from hypernudge.study.best import BestUnit
 from hypernudge.study.header import header_of
-from hypernudge.study.log import check_path
 from hypernudge.study.progress import progress_of
 from hypernudge.study.session import KeptOnDisk, Session, ShowsScores, StudyCallback, WaitsOnDisk
 from hypernudge.study.store import BEST, TRIALS, Store
@@ -62,7 +62,7 @@ def check_options(
         listed, "callbacks", "must be a list of callables that take (study, report)", callbacks, "write [f]"
     )
     if study is not None:
-        check_path("study", study, "must be the path of a folder")
+        require_path("study", study, "must be the path of a folder")
         rule, remedy = "must be left out with study=, which has its own events", "drop one of them"
         require(resume_from == (), "resume_from", rule, resume_from, remedy)
 

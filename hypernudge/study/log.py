@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.results.files import hold, let_go, sync_directory
 from hypernudge.results.reading import UnreadableError, parse_json
 
@@ -31,16 +31,6 @@ class DamagedStudyError(InvalidArgumentError):
 
     def __init__(self, path: Path, rule: str) -> None:
         super().__init__(f"study {path}: {rule}; bring back a copy of the file, or name another folder")
-
-
-def check_path(argument: str, path: object, rule: str) -> None:
-    """Refuse what is no path.
-
-    Raises:
-        InvalidArgumentError: With the argument's name and the rule.
-    """
-    given = isinstance(path, str | Path) and str(path) != "" and "\0" not in str(path)
-    require(given, argument, rule, path, "'runs/mine', say")
 
 
 @dataclass(frozen=True)

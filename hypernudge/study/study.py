@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hypernudge.engine.scored import Weights
+from hypernudge.errors import require_path
 from hypernudge.space import Config
 from hypernudge.study import display, frames, optuna_export, reading
 from hypernudge.study.about import About, Direction
@@ -17,7 +18,6 @@ from hypernudge.study.analysis.importance import importance as importance_of
 from hypernudge.study.analysis.pictures import Plots
 from hypernudge.study.best import BestUnit, Kept
 from hypernudge.study.events import signed
-from hypernudge.study.log import check_path
 from hypernudge.study.results import TrialResult, none_scored, table_of
 from hypernudge.trial import History, Report, Trial, UnitResult
 from hypernudge.warmstart.failures import total_failure
@@ -60,7 +60,7 @@ class Study:
         Raises:
             InvalidArgumentError: If there is no study, or it is damaged.
         """
-        check_path("path", path, "must be the path of a study's folder, or of a cell's record")
+        require_path("path", path, "must be the path of a study's folder, or of a cell's record")
         return reading.open_study(Path(path), cls)
 
     @property

@@ -15,8 +15,9 @@ import psutil
 import pytest
 
 from hypernudge import ASHA, RandomSearch, tune
-from hypernudge.engine.workers import ray as ray_workers
-from hypernudge.engine.workers.ray import QUIET, RayEngine
+from hypernudge.engine.workers import ray_cluster
+from hypernudge.engine.workers.ray import RayEngine
+from hypernudge.engine.workers.ray_cluster import QUIET
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.warmstart.policies.informed import Informed
 from tests.conftest import Bowl
@@ -34,21 +35,23 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def cluster():
     """Yield two nodes of one machine, and Ray connected to the first."""
-    os.environ.update(QUIET)
     import ray
+    from ray._private import ray_constants, utils
     from ray.cluster_utils import Cluster
 
-    place = {"num_cpus": 2, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
-    found = Cluster(initialize_head=True, head_node_args=place)
-    second = found.add_node(num_cpus=2, node_ip_address="127.0.0.1")
-    ray.init(address=found.address, log_to_driver=False, logging_level=logging.CRITICAL)
-    yield found, second
-    ray.shutdown()
-    found.shutdown()
-    for name in QUIET:
-        os.environ.pop(name, None)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET.items():
+            patch.setenv(name, value)
+        patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # it was read when Ray was imported
+        patch.setattr(utils, "write_ray_address", lambda *args: None)  # others would connect to it
+        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        second = found.add_node(num_cpus=2)
+        ray.init(address=found.address, log_to_driver=False, logging_level=logging.CRITICAL)
+        yield found, second
+        ray.shutdown()
+        found.shutdown()
 
 
 def random_search(trials=6, units=3):
@@ -126,7 +129,7 @@ def test_bad_input_on_a_cluster(cluster, kind, options, said, tmp_path):
 
 
 def test_a_node_of_two_is_lost(cluster, tmp_path):
-    """What ran there is trained again on the other one, from its files. Last: the cluster has one node then."""
+    """What ran there is trained again on the other one. Last: the cluster has one node then."""
     found, second = cluster
     task, reports = Counted(tmp_path, seconds=0.1, trouble=False), []
 

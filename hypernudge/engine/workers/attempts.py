@@ -12,9 +12,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from hypernudge.engine.workers.messages import TOKEN
+from hypernudge.errors import require
+from hypernudge.results.files import lock
 
 _NAME = re.compile(r"attempt-(\d+)")
 _TRIAL = re.compile(r"trial-\d{5,}")
@@ -23,6 +29,41 @@ _TRIAL = re.compile(r"trial-\d{5,}")
 def trial_folder(folder: Path, trial: int) -> Path:
     """Return the folder of a trial."""
     return folder / f"trial-{trial:05d}"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path | None, removed: bool) -> Iterator[tuple[Path, str]]:
+    """Have a folder of trials for one study while entered.
+
+    Args:
+        folder: It; a temporary one where absent.
+        removed: Whether it goes with the study, if it is empty then.
+
+    Yields:
+        Its path, and what stands in its `TOKEN`, by which workers know it.
+
+    Raises:
+        InvalidArgumentError: If another study uses it.
+        OSError: If it cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hypernudge-trials-")))
+        folder = folder.absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if removed:
+            stack.callback(_remove_if_empty, folder)
+        ours = stack.enter_context(lock(folder / TOKEN, wait=False))
+        rule = "must be used by one study at a time"
+        require(ours, "checkpoint_dir", rule, str(folder), "wait until that has ended, or name another")
+        token = secrets.token_hex(8)
+        (folder / TOKEN).write_text(token, "utf-8")
+        yield folder, token
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # it holds trials that wait, or something of somebody else's
+        folder.rmdir()
 
 
 def begin_attempt(folder: Path, trial: int) -> tuple[int, Path]:

@@ -111,10 +111,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has built its task."""
+    """A worker has built its task.
 
-    node: str
+    Attributes:
+        process: Its number.
+        place: What its pool calls the node that it is on.
+    """
+
     process: int
+    place: str = ""
 
 
 @dataclass(frozen=True)

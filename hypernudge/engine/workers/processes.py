@@ -164,7 +164,7 @@ def _serve(channel: Connection, setup: Setup, name: str, beat: float, parent: in
     if isinstance(worker, Unusable):
         say(worker)
         return
-    say(Ready(platform.node(), os.getpid()))
+    say(Ready(os.getpid()))
 
     def live() -> None:
         while True:

@@ -1,42 +1,29 @@
 """Workers as actors of Ray: the cores and GPUs of this machine, or of a cluster.
 
 Ray starts and reaches them, and tells of their ends. It retries nothing: attempts are counted by the engine.
-A cluster that is started here listens on loopback only, has no dashboard, and reports nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
+import math
 import os
-import shutil
 import signal
-import socket
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hypernudge.engine.workers.engine import WorkerEngine
 from hypernudge.engine.workers.messages import Beat, Died, Message, Order, Ready, Setup, Unusable
+from hypernudge.engine.workers.ray_cluster import check_address, connected
 from hypernudge.engine.workers.sending import Pickled, built
 from hypernudge.engine.workers.worker import Worker
-from hypernudge.errors import InvalidArgumentError, one_line, package, require, require_between
-from hypernudge.results.files import lock, remove_unheld
+from hypernudge.errors import one_line, package, require, require_between
 
 BEATS = 5  # in the time that a worker may be silent
-PATIENCE = 10  # seconds that an address has to answer
-QUIET = {
-    "RAY_AUTH_MODE": "disabled",  # nobody else can reach what listens on loopback
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which keeps it on loopback
-    "RAY_gcs_server_request_timeout_seconds": str(PATIENCE),
-}
-_FOLDER, _LOCK = "hypernudge-ray-", "driver.lock"
-logger = logging.getLogger("hypernudge")
+PURPOSE = "an engine on Ray"
 
 
 @dataclass(eq=False)
@@ -65,72 +52,23 @@ class RayEngine(WorkerEngine):
             require_between(name, value, 0, 1024, ends=True, remedy="1 is usual")
             whole = value <= 1 or value == int(value)
             require(whole, name, "must be a whole number, or a share of one", value, "round it")
-        if self.address is not None:
-            text = isinstance(self.address, str)
-            known = text and (self.address == "auto" or _parts(self.address) is not None)
-            rule, remedy = "must be 'auto' or 'host:port'", "leave it out to start a cluster here"
-            require(known, "address", rule, self.address, remedy)
+        check_address("address", self.address)
 
     @property
     def _gpus(self) -> float:
         return float(self.gpus_per_trial)
 
     def _open(self, setup: Setup) -> RayPool:
-        ray = package("ray", "ray", "an engine on Ray")
+        ray = package("ray", "ray", PURPOSE)
         with contextlib.ExitStack() as stack:
-            if not ray.is_initialized():
-                stack.enter_context(self._connected(ray))
+            if not ray.is_initialized():  # else the user has connected
+                here = {"num_cpus": max(1, math.ceil(self.workers * self.cpus_per_trial))}
+                options = here if self.address is None else {}
+                stack.enter_context(connected(self.address, "address", PURPOSE, **options))
             self._check_room(ray)
             sent = replace(setup, build=Pickled.of(setup.build, ray.cloudpickle.dumps))
-            options = {"num_cpus": self.cpus_per_trial, "num_gpus": self.gpus_per_trial}
-            beat = self.heartbeat_timeout / BEATS
-            return RayPool(ray, sent, options, beat, stack.pop_all(), ours=self.address is None)
-
-    @contextlib.contextmanager
-    def _connected(self, ray: Any) -> Iterator[None]:
-        """Connect, or start a cluster; undo that at the end.
-
-        Raises:
-            InvalidArgumentError: If it does not answer, or cannot be started.
-        """
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-        with contextlib.ExitStack() as stack:
-            if self.address is None:
-                options |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-                options |= {"num_cpus": max(1, int(self.workers * self.cpus_per_trial + 0.999))}
-                options["_temp_dir"] = str(stack.enter_context(_own_folder()))
-            else:
-                options["address"] = self._answering(ray)
-            with _environment(QUIET if self.address is None else {}):
-                try:
-                    ray.init(**options)
-                except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-                    raise self._no_answer(one_line(error)) from error
-            stack.callback(ray.shutdown)
-            yield
-
-    def _answering(self, ray: Any) -> str:
-        """Return the address of a cluster, once something there takes a connection."""
-        address = str(self.address)
-        if address == "auto":
-            services = ray._private.services
-            with contextlib.suppress(ConnectionError):
-                address = services.get_ray_address_from_environment("auto", None) or ""
-        parts = _parts(address)
-        if parts is None:
-            raise self._no_answer("no cluster is known here")
-        try:
-            socket.create_connection(parts, PATIENCE).close()
-        except OSError as error:
-            raise self._no_answer(one_line(error.strerror or error)) from None
-        return address
-
-    def _no_answer(self, reason: str) -> InvalidArgumentError:
-        where = "a cluster that is started here" if self.address is None else repr(self.address)
-        return InvalidArgumentError(
-            f"address: must be a cluster of Ray that answers within {PATIENCE} s, but {where} does not "
-            f"({reason}); start one with `ray start --head`, or leave the address out"
-        )
+            reserved = {"num_cpus": self.cpus_per_trial, "num_gpus": self.gpus_per_trial}
+            return RayPool(ray, sent, reserved, self.heartbeat_timeout / BEATS, stack.pop_all())
 
     def _check_room(self, ray: Any) -> None:
         """Refuse workers that no cluster could hold: Ray would let them wait for ever."""
@@ -148,39 +86,6 @@ class RayEngine(WorkerEngine):
             require(room >= self.workers, "workers", rule, self.workers, f"lower it, or {name}")
 
 
-def _parts(address: str) -> tuple[str, int] | None:
-    host, colon, port = address.rpartition(":")
-    known = colon and host and "/" not in host and port.isdecimal() and 0 < int(port) < 65536
-    return (host.strip("[]"), int(port)) if known else None
-
-
-@contextlib.contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Have variables in the environment, unless they are there, while Ray starts its processes."""
-    added = {name: value for name, value in values.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _own_folder() -> Iterator[Path]:
-    """Yield a folder for a cluster's files; those of drivers that were killed are removed."""
-    place = Path(tempfile.gettempdir())
-    for old in place.glob(f"{_FOLDER}*"):
-        if remove_unheld(old / _LOCK):
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDER))
-    try:
-        with lock(folder / _LOCK):
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class _Actor:
     """A worker in an actor's process: one thread carries out orders, another one answers meanwhile."""
 
@@ -191,9 +96,9 @@ class _Actor:
         """Return `Ready`, or why not."""
         if isinstance(self._worker, Unusable):
             return self._worker
-        import platform
+        import ray
 
-        return Ready(platform.node(), os.getpid())
+        return Ready(os.getpid(), ray.get_runtime_context().get_node_id())
 
     def carry_out(self, order: Order) -> Message | None:
         """Carry out an order."""
@@ -208,7 +113,7 @@ class _Actor:
 @dataclass(eq=False)
 class _Member:
     actor: Any
-    process: int | None = None
+    ready: Ready | None = None
     asked: float = 0.0  # when it was last asked for a sign of life
     answering: bool = False
 
@@ -222,7 +127,6 @@ class RayPool:
         options: What Ray reserves for each.
         beat: Seconds between two signs of life.
         connection: What is closed at the end.
-        ours: Whether the cluster is of this machine, and of this process.
     """
 
     def __init__(
@@ -232,16 +136,16 @@ class RayPool:
         options: dict[str, float],
         beat: float,
         connection: contextlib.ExitStack,
-        ours: bool,
     ) -> None:
         self._ray, self._setup, self._beat = ray, ray.put(setup), beat
-        self._connection, self._ours = connection, ours
+        self._connection = connection
         self._kind = ray.remote(
             concurrency_groups={"work": 1, "life": 1}, max_restarts=0, max_task_retries=0, **options
         )(_Actor)
         self._members: dict[str, _Member] = {}
         self._expected: dict[Any, str] = {}  # reference -> worker
         self._numbers = itertools.count(1)
+        self._killing: list[Any] = []
 
     def start(self) -> str:
         """Ask for an actor; see `Pool.start`."""
@@ -280,7 +184,7 @@ class RayPool:
         """Ask workers that are ready for a sign of life, now and then."""
         now = time.monotonic()
         for name, member in self._members.items():
-            if member.process is not None and not member.answering and now - member.asked >= self._beat:
+            if member.ready is not None and not member.answering and now - member.asked >= self._beat:
                 member.asked, member.answering = now, True
                 reference = member.actor.beat.options(concurrency_group="life").remote()
                 self._expected[reference] = name
@@ -298,7 +202,7 @@ class RayPool:
             self._forget(worker)
             return worker, Died(f"died: {one_line(error)}")
         if isinstance(message, Ready):
-            member.process, member.asked = message.process, time.monotonic()
+            member.ready, member.asked = message, time.monotonic()
         if isinstance(message, Beat):
             member.answering = False
         return None if message is None else (worker, message)
@@ -313,12 +217,23 @@ class RayPool:
         self._forget(worker)
         with contextlib.suppress(self._ray.exceptions.RayError):
             self._ray.kill(member.actor)
-        if self._ours and member.process is not None:  # one that is stopped does not hear Ray
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(member.process, signal.SIGKILL)
+        if member.answering and member.ready is not None:  # one that is stopped does not hear Ray
+            strategies = self._ray.util.scheduling_strategies
+            there = strategies.NodeAffinitySchedulingStrategy(member.ready.place, soft=False)
+            kill = self._ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_kill)
+            self._killing.append(kill.remote(member.ready.process))
 
     def close(self) -> None:
         """End all workers, and the cluster if it was started here."""
         for worker in list(self._members):
             self.end(worker)
+        if self._killing:
+            self._ray.wait(self._killing, num_returns=len(self._killing), timeout=10)
         self._connection.close()
+
+
+def _kill(process: int) -> None:
+    """Kill a worker of Ray on its node."""
+    with contextlib.suppress(OSError):
+        if b"ray::" in Path(f"/proc/{process}/cmdline").read_bytes():  # nobody else has its number now
+            os.kill(process, signal.SIGKILL)

@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hypernudge.engine.scored import Scored
 from hypernudge.engine.states import content_of, restored
 from hypernudge.engine.workers.messages import Candidate, Row
 from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
 from hypernudge.results.files import replacing
 from hypernudge.results.resources import Resources
+from hypernudge.trial import Job
 
 FORMAT = 1
 logger = logging.getLogger("hypernudge")
@@ -188,8 +190,16 @@ class Attempt:
         logger.warning("%s: %s cannot be read (%s): the trial is trained again", self.folder, what, reason)
 
 
-def read_weights(path: str) -> Any:
-    """Return the weights in a file; what is wrong with it is raised."""
+def scored_of(job: Job, best: Candidate) -> Scored:
+    """Return what a worker has kept of the unit of a job that may be the best; it is read when asked for."""
+
+    def weights() -> Any:
+        return None if best.path is None else _read_weights(best.path)
+
+    return Scored(job.trial, best.unit, best.score, weights, lambda: best.test, lasting=True)
+
+
+def _read_weights(path: str) -> Any:
     import torch
 
     return torch.load(path, map_location="cpu", weights_only=True)["weights"]

@@ -8,27 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError, one_line, require
+from hypernudge.engine.workers.ray_cluster import answering, connected
+from hypernudge.errors import one_line, require
 from hypernudge.harness.cells.metering import GPUS
 from hypernudge.harness.planning.own_modules import child_environment
 from hypernudge.harness.running.pool import FAILED, Cells, Exit, Job, execute
 from hypernudge.results.plan import Variation
-
-PATIENCE = 10.0  # seconds that an address has to answer
-# No usage statistics, no tokens where nothing listens beyond this machine, and loopback alone.
-QUIET = {
-    "RAY_AUTH_MODE": "disabled",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-}
 
 
 class RayLauncher:
@@ -110,16 +101,8 @@ def check_ray(options: Mapping[str, Any]) -> None:
 
     if importlib.util.find_spec("ray") is None:
         raise ModuleNotFoundError("No module named 'ray'", name="ray")
-    host, _, port = str(options["address"] or "").removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
-        except OSError as error:
-            said = one_line(error.strerror or error)
-            raise InvalidArgumentError(
-                f"launcher.address: {options['address']} does not answer ({said}); start the cluster, or "
-                "leave the address out to use this machine"
-            ) from None
+    if options["address"] not in (None, "auto"):
+        answering(options["address"], "launcher.address")
 
 
 @contextlib.contextmanager
@@ -129,32 +112,12 @@ def ray_launcher(options: Mapping[str, Any]) -> Iterator[RayLauncher]:
     Raises:
         InvalidArgumentError: If the cluster is not there, or no node of it has what a job asks for.
     """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    import ray
-
     paths = [path for path in sys.path if path]
     environment = {"PYTHONPATH": os.pathsep.join([*child_environment().values(), *paths])}
-    address = options["address"]
-    started: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    try:
-        ray.init(
-            address=address or "local",  # not the one that some file or variable remembers
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": environment},
-            **({} if address else started),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InvalidArgumentError(
-            f"launcher.address: Ray cannot be used at {address or 'this machine'}: {one_line(error)}; start "
-            "a cluster with `ray start --head`, or leave the address out"
-        ) from None
-    try:
+    given = {"runtime_env": {"env_vars": environment}}
+    with connected(options["address"], "launcher.address", "launcher: ray", **given) as ray:
         _check_room(ray.nodes(), options)
         yield RayLauncher(ray, options)
-    finally:
-        ray.shutdown()
 
 
 def _check_room(nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> None:
