@@ -1,0 +1,1 @@
+"""Studies on real workers are shaken: nothing that is finished may be lost, or trained again."""
