@@ -5,8 +5,8 @@
 A study of 40 trials runs as a command of its own, on four workers, and is shaken at random moments until it
 ends; then the next one begins. On processes: SIGKILL to a worker or to the driver, SIGINT to the driver, a
 worker that is stopped for about as long as it may be silent and woken again, and a disk that refuses every
-write for a while. On Ray, a cluster of two nodes: a worker, the driver, a worker that is stopped, and the loss
-of a node. On Slurm, where it is installed: what `tests.slurm.storm` does. The last line counts
+write for a while. On two nodes of Ray: a worker, the driver, a worker that is stopped, and the loss
+of a node. On Slurm, what `tests.slurm.storm` does, where it is installed. The last line counts
 
 lost                 a report that was on disk before a kill and is not there at the end
 recomputed_finished  a unit that was trained again after its report was on disk
