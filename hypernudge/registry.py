@@ -84,7 +84,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "engine": {
         "serial": "hypernudge.engine.serial:SerialEngine",
         "population": "hypernudge.engine.population:PopulationEngine",
-        "process": "hypernudge.engine.workers.processes:ProcessEngine",
+        "processes": "hypernudge.engine.workers.processes:ProcessEngine",
         "ray": "hypernudge.engine.workers.ray:RayEngine",
     },
     "picture": {

@@ -36,9 +36,9 @@ from typing import Any
 from benchmarks.faults.storm import KINDS, Found, storm
 from hypernudge.harness.cells.provenance import provenance
 
-PLACES = ("process", "ray", "slurm")
+PLACES = ("processes", "ray", "slurm")
 RAY_KINDS = ("worker", "driver", "frozen", "node")
-SHARES = {"process": 0.7, "ray": 0.2, "slurm": 0.1}  # of the kills
+SHARES = {"processes": 0.7, "ray": 0.2, "slurm": 0.1}  # of the kills
 
 
 def kinds_of(known: Sequence[str], count: int, rng: random.Random) -> list[str]:
@@ -71,7 +71,7 @@ def shaken(
 
 def on_processes(folder: Path, count: int, rng: random.Random) -> Found:
     """Shake studies on processes."""
-    return shaken(folder, kinds_of(KINDS, count, rng), ["--engine", "process"], rng)
+    return shaken(folder, kinds_of(KINDS, count, rng), ["--engine", "processes"], rng)
 
 
 def on_ray(folder: Path, count: int, rng: random.Random) -> Found:
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     shares = {place: SHARES[place] / sum(SHARES[p] for p in places) for place in places}
     rng, begun = random.Random(options.seed), time.perf_counter()
     run: dict[str, Callable[[Path, int, random.Random], Found]]
-    run = {"process": on_processes, "ray": on_ray, "slurm": on_slurm}
+    run = {"processes": on_processes, "ray": on_ray, "slurm": on_slurm}
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="hypernudge-faults-") as folder:
         for place in places:

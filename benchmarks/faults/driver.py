@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 when the study is done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--engine", choices=("process", "ray"), default="process")
+    parser.add_argument("--engine", choices=("processes", "ray"), default="process")
     parser.add_argument("--address", help="of a cluster of Ray")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--trials", type=int, default=40)

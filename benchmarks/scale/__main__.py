@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     summary: dict[str, Any] = {}
     if "real" in options.only:
-        about["real"] = measure_real("process", WORKERS, options.quick)
-        about["decisions"] = real.decisions("process", 8, 200 if options.quick else 1000)
+        about["real"] = measure_real("processes", WORKERS, options.quick)
+        about["decisions"] = real.decisions("processes", 8, 200 if options.quick else 1000)
         summary["utilisation"] = {
             workers: {seconds: round(row["utilisation"], 4) for seconds, row in rows.items()}
             for workers, rows in about["real"].items()

@@ -72,7 +72,7 @@ def warm_start(workers: int) -> dict[str, Any]:
     from hypernudge.tasks.builtin import digits_mlp
 
     task = digits_mlp()
-    engine = engine_of("process", workers, task)
+    engine = engine_of("processes", workers, task)
     with _memory() as peak:
         study = tune(
             task,

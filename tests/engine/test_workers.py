@@ -577,7 +577,7 @@ def test_arguments_that_do_not_fit_each_other(tmp_path):
     with pytest.raises(InvalidArgumentError, match="flops_per_second: must be left out"):
         tune(task, scheduler, seed=0, engine=ProcessEngine(), flops_per_second=2e9)
     with pytest.raises(InvalidArgumentError, match="workers: must be given once"):
-        tune(task, scheduler, seed=0, engine={"name": "process", "workers": 2}, workers=3)
+        tune(task, scheduler, seed=0, engine={"name": "processes", "workers": 2}, workers=3)
     used = ProcessEngine(workers=2)
     tune(task, scheduler, seed=0, engine=used)
     again = tune(task, scheduler, seed=0, engine=used)  # an engine without a task serves many studies
@@ -589,7 +589,7 @@ def test_arguments_that_do_not_fit_each_other(tmp_path):
 
 def test_an_engine_by_name(tmp_path):
     task = Counted(tmp_path, trouble=False)
-    study = tune(task, random_search(), seed=0, engine={"name": "process", "workers": 3})
+    study = tune(task, random_search(), seed=0, engine={"name": "processes", "workers": 3})
     assert len({report.resources.worker for report in study.reports}) > 1
     assert study.reports[0].resources.core_seconds >= 0
 

@@ -26,6 +26,7 @@ WRONG = {
     "str | None": [1, True, [], {}],
     "Sequence[int]": ["x", 1, None, [True], [1.5], [0], [-1], ["x"], [math.nan], [10**30], {}],
     "Sequence[float]": ["x", 1, None, [True], ["x"], [math.nan], [-0.5], [2.0], [0.75, 0.5], {}],
+    "str | Path | None": [1, True, [], {}, ""],
     "tuple[str, ...]": ["x", 1, None, [1], [None]],
     "tuple[str, ...] | None": ["x", 1, [1], [None]],
     "SamplerSpec": [1, None, "no such thing", {}, {"name": "no such thing"}, {"name": "kde", "top": 2}],
@@ -49,7 +50,7 @@ ALLOWED = {
     ("engine", "population", "deadline"): [math.inf],
 }
 # What the harness supplies, and never a configuration.
-OURS = {"engine": ("task", "seed_of", "deadline", "population", "workers", "flops_per_second")}
+OURS = {"engine": ("task", "seed_of", "deadline", "population", "workers", "flops_per_second", "build")}
 
 
 def options():

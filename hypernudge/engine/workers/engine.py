@@ -165,7 +165,7 @@ class WorkerEngine(ABC):
         self._used, self._max_units = True, max_units
         with attempts.claimed(self._folder, removed=self.checkpoint_dir is not None) as (folder, token):
             self._folder = folder
-            build = self.build or functools.partial(_same, self.task)
+            build = self.build or functools.partial(same, self.task)
             begun = time.monotonic()
             setup = Setup(build, max_units, str(self._folder), token, gpus=self._gpus, **self._look)
             self._workers = Supervisor(
@@ -295,6 +295,6 @@ class WorkerEngine(ABC):
         self._ended.clear()
 
 
-def _same(task: Any) -> Any:
+def same(task: Any) -> Any:
     """Return the task: what a worker calls that is sent the driver's own."""
     return task

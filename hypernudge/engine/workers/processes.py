@@ -16,11 +16,12 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hypernudge.engine.workers.engine import WorkerEngine
+from hypernudge.engine.workers.engine import WorkerEngine, same
 from hypernudge.engine.workers.messages import Died, Message, Order, Ready, Setup, Unusable
 from hypernudge.engine.workers.sending import Pickled, built
 from hypernudge.errors import require_whole
@@ -53,6 +54,8 @@ class ProcessEngine(WorkerEngine):
     def _open(self, setup: Setup) -> ProcessPool:
         threads = self.threads_per_trial if "torch" in sys.modules else None
         forks = self.threads_per_trial == 1 and sys.platform == "linux" and not _uses_cuda()
+        if forks:  # the driver's task is there, and its data are shared
+            setup = replace(setup, build=partial(same, self.task))
         return ProcessPool(replace(setup, threads=threads), self.heartbeat_timeout / BEATS, forks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ class Pickled:
 
     Attributes:
         data: The bytes.
+        paths: Where whoever pickled it finds modules: a user's may lie beside a script or a YAML file.
     """
 
     data: bytes
+    paths: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, build: Callable[[], Any], dumps: Callable[[Any], bytes] = pickle.dumps) -> Pickled:
@@ -37,12 +40,13 @@ class Pickled:
             InvalidArgumentError: If that raises, with the part that is to blame.
         """
         try:
-            return cls(dumps(build))
+            return cls(dumps(build), tuple(sys.path))
         except Exception as error:  # a user's object may refuse in any way
             raise _not_sent(build, error, dumps) from error
 
     def __call__(self) -> Any:
         """Return what the function returns."""
+        sys.path += [path for path in self.paths if path not in sys.path]
         return pickle.loads(self.data)()
 
 

@@ -89,6 +89,7 @@ def load_study(results_dir: Path) -> StudyResults:
     rows: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
     parts: list[tuple[Floats, ...]] = []
+    real: list[int] = []  # cells of real workers
     for variation in plan.variations:
         problems.extend(_unplanned(results_dir, variation))
         failed = failures(results_dir / variation.run_id)
@@ -124,12 +125,15 @@ def load_study(results_dir: Path) -> StudyResults:
             if record["declared"]["target"] != variation.target:
                 rule = f"declared target {record['declared']['target']} is not the plan's {variation.target}"
                 problems.append(Issue(where, rule, "the plan's target is used", variation.run_id))
+            if record["declared"].get("clock") == "wall":
+                real.append(len(rows))
             rows.append({**row, **facts})
             trials.extend(its_trials)
             parts.append(curve)
     cells = pd.DataFrame(rows).reindex(columns=_COLUMNS)
     if plan.criteria.clock != "virtual":
         check_hardware(cells, plan.criteria.clock)
+    check_hardware(cells.iloc[real], "wall")
     cells["floor"] = _floors(cells, parts)
     best, winners = _add_outcomes(cells, parts, problems, measured=plan.criteria.clock != "virtual")
     frame = pd.DataFrame(trials, columns=None if trials else _TRIAL_COLUMNS)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from hypernudge.engine.base import Engine
 from hypernudge.errors import InvalidArgumentError, one_line, require
+from hypernudge.harness.planning.engines import has_real_workers
 from hypernudge.harness.planning.plan import unlabelled
 from hypernudge.registry import REGISTRY, build
 from hypernudge.results.jsonio import plain
@@ -34,6 +38,30 @@ def build_task(spec: dict[str, Any]) -> Task:
     extra = {"model": spec["model"]} if "model" in spec else {}
     built: Task = build("task", {**own, **extra, **spec["training"], "space": spec["space"]})
     return built
+
+
+def build_engine(
+    spec: dict[str, Any], task: Task, seed_of: Callable[[int], int], deadline: float, **shared: Any
+) -> Engine:
+    """Build the engine of a resolved variation; real workers build the task themselves.
+
+    Args:
+        spec: Of the variation.
+        task: Its task.
+        seed_of: Maps a trial's number to its seed.
+        deadline: Seconds on the study's clock after which no unit counts.
+        **shared: What else the engine is given.
+
+    Raises:
+        InvalidArgumentError: For an option that it does not take, or a value that breaks a rule.
+    """
+    if has_real_workers(spec["engine"]):
+        supplied: dict[str, Any] = {"build": partial(build_task, spec)}
+    else:
+        supplied = {"flops_per_second": spec["flops_per_second"]}
+    supplied |= {"task": task, "seed_of": seed_of, "workers": spec["workers"], "deadline": deadline, **shared}
+    engine: Engine = build("engine", spec["engine"], **supplied)
+    return engine
 
 
 def _check_choices(task: Task) -> None:
@@ -86,9 +114,18 @@ def _prepared(spec: dict[str, Any]) -> Prepared:
         "target": spec["target"],
         "metric": spec["task"]["metric"],
         "metric_range": list(spec["task"]["metric_range"]),
-        "budget_seconds": spec["budget"]["units"] * unit_flops / spec["flops_per_second"] / spec["workers"],
+        "budget_seconds": _seconds(spec, unit_flops),
         "workers": spec["workers"],
         "flops_per_second": spec["flops_per_second"],
         "max_units": scheduler.max_units,
     }
+    if has_real_workers(spec["engine"]):
+        declared["clock"] = "wall"
     return Prepared(task, scheduler, build("warm_start", unlabelled(spec["warm_start"])), declared)
+
+
+def _seconds(spec: dict[str, Any], unit_flops: float) -> float:
+    """Return the budget in seconds on the study's clock; units are seconds at the declared speed."""
+    if "seconds" in spec["budget"]:
+        return float(spec["budget"]["seconds"])
+    return float(spec["budget"]["units"] * unit_flops / spec["flops_per_second"] / spec["workers"])

@@ -14,7 +14,7 @@ import torch
 
 from hypernudge.engine.base import Engine
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.harness.cells.build import Prepared, prepare
+from hypernudge.harness.cells.build import Prepared, build_engine, prepare
 from hypernudge.harness.cells.checkpoint import is_full, is_kept, remove_study, study_folder
 from hypernudge.harness.cells.described import describe
 from hypernudge.harness.cells.metering import CellMeter, cluster_usage, used_by_trials
@@ -29,7 +29,6 @@ from hypernudge.harness.cells.records import (
     seal_record,
 )
 from hypernudge.random import Streams
-from hypernudge.registry import build
 from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import SearchSpace
@@ -141,18 +140,8 @@ def engine_of(spec: dict[str, Any], prepared: Prepared, seed: int, **shared: Any
     Raises:
         InvalidArgumentError: For an option that it does not take, or a value that breaks a rule.
     """
-    declared = prepared.declared
-    engine: Engine = build(
-        "engine",
-        spec["engine"],
-        task=prepared.task,
-        seed_of=Streams(seed).trial_seed,
-        workers=declared["workers"],
-        flops_per_second=declared["flops_per_second"],
-        deadline=declared["budget_seconds"],
-        **shared,
-    )
-    return engine
+    seed_of, deadline = Streams(seed).trial_seed, prepared.declared["budget_seconds"]
+    return build_engine(spec, prepared.task, seed_of, deadline, **shared)
 
 
 def record_of(variation: Variation, seed: int, prepared: Prepared, study: Study) -> dict[str, Any]:

@@ -18,6 +18,7 @@ MAX_VARIATIONS = 10_000
 MAX_CELLS = 1_000_000
 MAX_WORKERS = 10_000
 MAX_UNITS = 1e7
+MAX_SECONDS = 1e9
 MAX_SEED = 2**62  # sums with counts stay whole numbers of 64 bits, which tables hold
 
 _NAMED = "must be a registered name, or module:attribute"
@@ -153,10 +154,11 @@ SEEDS: Schema = {
 }
 BUDGET: Schema = {
     "type": "object",
-    "rule": "must be {units: N}",
+    "rule": "must be {units: N} or {seconds: N}",
     "remedy": "N training units in all",
     "additionalProperties": False,
-    "required": ["units"],
+    "minProperties": 1,
+    "maxProperties": 1,
     "properties": {
         "units": {
             "type": "number",
@@ -164,7 +166,14 @@ BUDGET: Schema = {
             "maximum": MAX_UNITS,
             "rule": f"must be a positive number, at most {MAX_UNITS:g}",
             "description": "Units of training in all, of a configuration in the middle of the space.",
-        }
+        },
+        "seconds": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": MAX_SECONDS,
+            "rule": f"must be a positive number, at most {MAX_SECONDS:g}",
+            "description": "Seconds on the study's clock instead: with real workers those of the wall.",
+        },
     },
     "description": "What one cell may spend.",
 }
@@ -181,7 +190,7 @@ VARIATION: dict[str, Schema] = {
         "type": "integer",
         "minimum": 1,
         "maximum": MAX_WORKERS,
-        "description": "Simulated workers that share the budget.",
+        "description": "Workers that share the budget; simulated, unless the engine has real ones.",
     },
     "flops_per_second": {
         "type": "number",
@@ -189,7 +198,7 @@ VARIATION: dict[str, Schema] = {
         "maximum": 1e30,
         "rule": "must be a positive number, at most 1e30",
         "remedy": "1e9 is one GFLOP/s",
-        "description": "Declared speed of one worker: what the virtual clock counts with.",
+        "description": "Declared speed of one worker: makes seconds of units.",
     },
     "target": TARGET,
     "seeds": SEEDS,

@@ -20,6 +20,7 @@ from typing import Any
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.evidence.loading.criteria_schema import control_labels
 from hypernudge.evidence.loading.plan import Criteria
+from hypernudge.harness.planning import engines
 from hypernudge.harness.planning import experiment_schema as schema
 from hypernudge.harness.planning.config import compose, config_root, load_yaml, refuse_placeholders
 from hypernudge.harness.planning.grid import expand
@@ -40,7 +41,6 @@ from hypernudge.tasks.spaces import build_space
 from hypernudge.tasks.tabular.problems import metric_of as table_metric
 
 COMPONENTS = ("task", "model", "scheduler", "warm_start", "engine")
-ENGINE_SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population")
 # No defaults for the others: plans without them keep their hash.
 _OPTIONAL = ("controls", "factorial", "clock")
 EVIDENCE: dict[str, Any] = {f.name: f.default for f in fields(Criteria) if f.name not in _OPTIONAL}
@@ -88,6 +88,7 @@ def resolve_plan(experiment: Mapping[str, Any], folder: Path) -> Plan:
     resolved = tuple(
         _variation(run_id, {**common, **(own or {})}, common, seen) for run_id, own in variations.items()
     )
+    engines.check_clocks(resolved)
     cells = sum(len(variation.spec["seeds"]) for variation in resolved)
     rule = f"must be at most {schema.MAX_CELLS:,} cells in all, variations times seeds"
     require(cells <= schema.MAX_CELLS, "experiment", rule, cells, "split it")
@@ -175,8 +176,9 @@ def _variation(run_id: str, merged: Mapping[str, Any], common: Mapping[str, Any]
         remedy = schema.VARIATION[key].get("remedy", "add it")
         require(given.get(key) is not None, f"{where}.{key}", rule_of(schema.VARIATION[key]), None, remedy)
     spec["target"] = read_target(given["target"], task, where)
-    spec["budget"] = {"units": float(given["budget"]["units"])}
-    spec["workers"] = given["workers"]
+    spec["budget"] = {name: float(value) for name, value in given["budget"].items()}
+    own = engines.take_workers(spec["engine"], merged, f"{where}.engine", schema.MAX_WORKERS)
+    spec["workers"] = given["workers"] if own is None else own
     spec["flops_per_second"] = float(given["flops_per_second"])
     spec["seeds"] = read_seeds(given["seeds"])
     for kind in ("scheduler", "warm_start", "engine"):
@@ -222,7 +224,7 @@ def _check_component(kind: str, spec: Mapping[str, Any], where: str, space: Any)
     options = unlabelled(spec)
     try:
         supplied = {"space": build_space(space)} if kind == "scheduler" else {}
-        check_options(kind, options, ENGINE_SUPPLIED if kind == "engine" else tuple(supplied))
+        check_options(kind, options, engines.SUPPLIED if kind == "engine" else tuple(supplied))
         if kind == "engine":  # built with its task, when the cell runs
             return
         arguments = {key: value for key, value in options.items() if key != "name"}

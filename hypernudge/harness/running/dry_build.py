@@ -98,8 +98,9 @@ def _warm_start(spec: dict[str, Any], task: Task) -> None:
 
 
 def _engine(spec: dict[str, Any], task: Task) -> None:
-    supplied = {key: value for key, value in spec.items() if key != "engine"}
-    build("engine", spec["engine"], task=task, seed_of=int, deadline=1.0, **supplied)
+    from hypernudge.harness.cells.build import build_engine
+
+    build_engine(spec, task, int, 1.0)
 
 
 def _built(

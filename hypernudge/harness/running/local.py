@@ -16,6 +16,7 @@ from importlib.machinery import ModuleSpec
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hypernudge.harness.planning.engines import has_real_workers
 from hypernudge.harness.running.interruption import deaf_children, die_with_parent
 from hypernudge.harness.running.pool import Cells, Exit, Job, execute
 from hypernudge.harness.running.tee import take
@@ -49,7 +50,8 @@ class LocalLauncher:
         said, saying = context.Pipe(duplex=False)  # why it ends without a record
         cells = job.cells
         given = (cells.variation, job.seeds, cells.run_dir, job.place[1], self._checkpoint)
-        process = context.Process(target=_work, args=(given, cells.streams.ends, saying), daemon=True)
+        alone = not has_real_workers(cells.variation.spec["engine"])  # else it has processes of its own
+        process = context.Process(target=_work, args=(given, cells.streams.ends, saying), daemon=alone)
         with saying, deaf_children(), _script_left_out():
             process.start()
         self._running[job] = process, said
