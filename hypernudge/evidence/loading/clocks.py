@@ -65,6 +65,6 @@ def check_hardware(cells: pd.DataFrame, clock: str) -> None:
             found = "; ".join(kind or "unknown" for kind in kinds)
             raise ResultsError(
                 f"evidence.clock: {clock} seconds of a task must stem from one kind of hardware, but got "
-                f"{found} for {task}; run its cells on equal machines, or judge simulated workers by the clock "
+                f"{found} for {task}; run its cells on equal machines, or judge simulated ones by the clock "
                 "virtual."
             )
