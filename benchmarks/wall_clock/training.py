@@ -14,6 +14,7 @@ import torch
 
 from hypernudge.parameters import Real
 from hypernudge.registry import build
+from hypernudge.space import Config
 from hypernudge.tasks.module.task import ModuleTask
 
 FILE = "scores.jsonl"
@@ -73,7 +74,7 @@ class Training:
 
     def __init__(self, name: str, config: Mapping[str, Any], seed: int, folder: Path) -> None:
         self._task, self._folder = task_of(name), folder
-        self._config = self._task.space.config(config)
+        self._config = Config(config)
         self._study: AbstractContextManager[Any] = self._task.study(UNITS)
         self._study.__enter__()
         self._state = self._task.start(seed)
