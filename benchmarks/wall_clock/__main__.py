@@ -3,11 +3,11 @@
     HYPERNUDGE_DATA=... python -m benchmarks.wall_clock [--json] [--pairs 6] [--seconds 600] [--target .45]
 
 `hypernudge` is ASHA on two processes, `informed` the same with that warm start, `ray_tune` Ray Tune's own
-ASHA with random search, `optuna` random search with the successive-halving pruner, in two processes. All train
-with one function, which writes every score and when it was known; every tool is a process of its own and has
-the same seconds. The clock begins when the tool is called, after imports and data: what it starts later
-counts. Tools take turns within each seed, in changing order. A tool that does not get there counts with all
-its seconds. `--tiny` is a try of the script.
+ASHA with random search, `optuna` random search with the successive-halving pruner, in two processes. All
+train with one function, which writes every score and when it was known; every tool is a process of its own
+and has the same seconds. The clock begins when the tool is called, after imports and data: what it starts
+later counts. Tools take turns within each seed, in changing order. A tool that does not get there counts with
+all its seconds. `--tiny` is a try of the script.
 """
 
 from __future__ import annotations

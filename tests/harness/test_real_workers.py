@@ -29,7 +29,7 @@ def test_an_experiment_on_processes_says_so_in_its_records(tmp_path):
         scheduler=scheduler,
         budget={"seconds": 600},
     )
-    hypernudge("run", config, "--results-dir", tmp_path / "r", "launcher=local", "launcher.processes=1")
+    hypernudge("run", config, "--results-dir", tmp_path / "r")
     records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("r/*/cells/seed-*.json"))]
     assert len(records) == 4
     for record in records:
