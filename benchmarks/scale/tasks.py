@@ -16,7 +16,7 @@ SPACE = SearchSpace([Real("lr", 1e-3, 1.0, log=True), Real("shift", 0.0, 1.0)])
 
 def score(config: Mapping[str, Any], unit: int) -> float:
     """Return the score of a trial's unit: a bowl, and a curve that flattens."""
-    return -abs(math.log10(config["lr"]) + 1.5) - abs(config["shift"] - 0.4) - 1 / unit
+    return float(-abs(math.log10(config["lr"]) + 1.5) - abs(config["shift"] - 0.4) - 1 / unit)
 
 
 class Timed:

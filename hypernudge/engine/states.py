@@ -148,9 +148,9 @@ def _said_of_torch(value: Any, where: str) -> Any:
     if isinstance(value, torch.Generator):
         return {_TAG: "torch", "data": value.get_state()}
     if isinstance(value, torch.nn.Module):
-        data = {name: entry.detach() for name, entry in value.state_dict().items()}
+        own = {name: entry.detach() for name, entry in value.state_dict().items()}
         training = [name for name, module in value.named_modules() if module.training]
-        return {_TAG: "module", "data": data, "training": training}
+        return {_TAG: "module", "data": own, "training": training}
     if isinstance(value, torch.dtype | torch.Size | torch.device):
         return tuple(value) if isinstance(value, torch.Size) else {_TAG: "shown", "data": str(value)}
     return None

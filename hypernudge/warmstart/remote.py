@@ -64,7 +64,10 @@ class RemoteMeasurements:
         assert isinstance(engine, MeasuringEngine)
         self._engine, self._measuring = engine, engine
         self._policy, self._task, self._streams, self._sign = policy, task, streams, sign
-        self._scheduler = scheduler if isinstance(scheduler, SupportsSpeculation) else None
+        known: Any = scheduler
+        self._scheduler: SupportsSpeculation | None = None
+        if isinstance(known, SupportsSpeculation):
+            self._scheduler = known
         self._pending: dict[int, tuple[Config, Measurement]] = {}
         self._found: dict[int, Measured] = {}
 

@@ -14,7 +14,12 @@ from tests.harness.tools import experiment, hypernudge
 REAL = {"name": "processes", "workers": 2}
 
 
+def digits(tmp_path, **changes):
+    return experiment(tmp_path, "digits_mlp", target=0.9, **changes)
+
+
 def spec_of(path, *overrides):
+    """Return what an experiment on a task of the package resolves to."""
     return next(iter(load_plan(path, overrides).variations)).spec
 
 
@@ -64,13 +69,16 @@ def test_seconds_of_different_machines_are_not_compared(tmp_path):
 
 
 def test_where_workers_and_seconds_are_said(tmp_path):
-    spec = spec_of(experiment(tmp_path, engine=REAL))
+    spec = spec_of(digits(tmp_path, engine=REAL))
     assert spec["engine"] == {"name": "processes"} and spec["workers"] == 2
-    assert spec_of(experiment(tmp_path, engine="processes", workers=3))["workers"] == 3
-    assert spec_of(experiment(tmp_path, engine="processes"))["workers"] == 4
+    assert spec_of(digits(tmp_path, engine="processes", workers=3))["workers"] == 3
+    assert spec_of(digits(tmp_path, engine="processes"))["workers"] == 4
     options = {"name": "ray", "workers": 8, "gpus_per_trial": 0.5}
-    assert spec_of(experiment(tmp_path, engine=options))["engine"] == {"name": "ray", "gpus_per_trial": 0.5}
-    assert spec_of(experiment(tmp_path, budget={"seconds": 9}))["budget"] == {"seconds": 9.0}
+    assert spec_of(digits(tmp_path, engine=options))["engine"] == {
+        "name": "ray",
+        "gpus_per_trial": 0.5,
+    }
+    assert spec_of(digits(tmp_path, budget={"seconds": 9}))["budget"] == {"seconds": 9.0}
 
 
 @pytest.mark.parametrize(
@@ -81,18 +89,18 @@ def test_where_workers_and_seconds_are_said(tmp_path):
         ({"engine": {"name": "serial", "workers": 2}}, "engine.workers: 'serial' takes the options"),
         ({"engine": {"name": "ray", "gpus": 1}}, "engine.gpus: 'ray' takes the options"),
         ({"engine": {"name": "processes", "build": "x"}}, "engine.build: 'processes' takes the options"),
-        ({"budget": {"seconds": 9, "units": 9}}, "budget: must be {units: N} or {seconds: N}"),
+        ({"budget": {"seconds": 9, "units": 9}}, "budget: must have at most 1 entries"),
         ({"budget": {}}, "budget: must be {units: N} or {seconds: N}"),
         ({"budget": {"seconds": 0}}, "budget.seconds: must be a positive number"),
     ],
 )
 def test_what_an_experiment_cannot_ask_for(tmp_path, changes, said):
     with pytest.raises(InvalidArgumentError, match=re.escape(said)) as raised:
-        load_plan(experiment(tmp_path, **changes))
+        load_plan(digits(tmp_path, **changes))
     assert "\n" not in str(raised.value)
 
 
 def test_clocks_are_not_mixed_in_a_comparison(tmp_path):
     mixed = {"asha": {}, "asha-literal": {"warm_start": "literal", "engine": "processes"}}
     with pytest.raises(InvalidArgumentError, match=r"asha-literal\.engine: must have the clock of asha"):
-        load_plan(experiment(tmp_path, variations=mixed))
+        load_plan(digits(tmp_path, variations=mixed))

@@ -208,7 +208,7 @@ class Supervisor:
             return [(assignment, message)]
         return []
 
-    def _lose(self, member: Member, reason: str) -> list[tuple[Assignment, None]]:
+    def _lose(self, member: Member, reason: str) -> list[tuple[Assignment, Finished | Measured | None]]:
         """Give a worker up, and start another one; what it was at is done again, or has failed."""
         del self._members[member.name]
         self._pool.end(member.name)

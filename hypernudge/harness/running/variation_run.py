@@ -13,6 +13,7 @@ from hypernudge.errors import InvalidArgumentError, last_line
 from hypernudge.evidence.loading.outcomes import Curves, outcomes
 from hypernudge.harness.cells.leftovers import sweep
 from hypernudge.harness.cells.provenance import provenance
+from hypernudge.harness.planning.engines import has_real_workers
 from hypernudge.harness.planning.plan import Plan, unlabelled
 from hypernudge.harness.running.pool import Cells
 from hypernudge.harness.running.tee import Streams
@@ -150,7 +151,7 @@ def describe(plan: Plan, variation: Variation) -> str:
         f"Scheduler     {_options(spec['scheduler'])}",
         f"Warm start    {_options(spec['warm_start'])}",
         f"Training      {training}",
-        f"Budget        {spec['budget']['units']:g} units on {spec['workers']} simulated workers",
+        f"Budget        {_budget(spec)}",
         f"Target        {spec['task']['metric']} >= {spec['target']:g} on the validation part",
         f"Seeds         {len(variation.seeds)}: {variation.seeds[0]} .. {variation.seeds[-1]}",
         "Search space" + ("  the task's own" if own else ""),
@@ -161,6 +162,12 @@ def describe(plan: Plan, variation: Variation) -> str:
         shown = values or f"{getattr(parameter, 'low', '')} .. {getattr(parameter, 'high', '')} ({scale})"
         lines.append(f"  {parameter.name:<16}{shown}")
     return "\n".join(lines)
+
+
+def _budget(spec: dict[str, Any]) -> str:
+    [(of, amount)] = spec["budget"].items()
+    workers = "workers" if has_real_workers(spec["engine"]) else "simulated workers"
+    return f"{amount:g} {of} on {spec['workers']} {workers}"
 
 
 def _options(spec: dict[str, Any]) -> str:

@@ -68,7 +68,7 @@ class AroundCurvature:
     def to_measure(
         self, task: Task, sampled: Config, number: int, history: History, streams: Streams
     ) -> tuple[Callable[..., Measured], tuple[Any, ...]] | None:
-        """Return what a worker measures before trial `number` starts; None for one that reuses it."""
+        """Return what a worker measures at `sampled` before trial `number`; None for one that reuses it."""
         del history
         return (self._of_one, (sampled, number, streams)) if number < self.measure_trials else None
 

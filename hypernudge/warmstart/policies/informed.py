@@ -100,7 +100,7 @@ class Informed:
     def to_measure(
         self, task: Task, sampled: Config, number: int, history: History, streams: Streams
     ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """Return what a worker measures before trial `number` starts; None where nothing is needed."""
+        """Return what a worker measures at `sampled` before trial `number` starts; None for nothing."""
         if self._past(task.space, task) is not None or not self._walks(task):
             return None
         return Probe().to_walk(self.name, sampled, number, history, streams)

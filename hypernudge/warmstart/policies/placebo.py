@@ -60,7 +60,7 @@ class Placebo:
     def to_measure(
         self, task: Task, sampled: Config, number: int, history: History, streams: Streams
     ) -> tuple[Callable[..., Any], tuple[Any, ...]] | None:
-        """Return what a worker measures before trial `number` starts; None where nothing is needed."""
+        """Return what a worker measures at `sampled` before trial `number` starts; None for nothing."""
         if not differentiable(task):
             return self._differences, (sampled, streams.trial_seed(number))
         return self._probe.to_walk(self.name, sampled, number, history, streams)
