@@ -24,7 +24,7 @@ def hypernudge(name: str, seed: int, seconds: float, folder: Path, warm_start: s
     task = task_of(name)
     honest = task.evaluate
 
-    def noted(state: Any, split: str) -> float:
+    def noted(state: Any, split: Any) -> float:
         score = float(honest(state, split))
         if split == "validation":
             note(folder, score)
@@ -59,7 +59,7 @@ def ray(name: str, seed: int, seconds: float, folder: Path) -> None:
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
 
-    class Trainable(tune.Trainable):
+    class Trainable(tune.Trainable):  # type: ignore[misc]
         def setup(self, config: dict[str, Any]) -> None:
             given = {key: value for key, value in config.items() if key != "seed"}
             self.training = Training(name, given, int(config["seed"]), folder)
@@ -131,7 +131,8 @@ def _optuna(name: str, seconds: float, folder: Path, seed: int, worker: int) -> 
                 raise library.TrialPruned
         return score
 
-    backend = library.storages.journal.JournalFileBackend(str(folder / "journal.log"))
+    journal: Any = library.storages.journal  # type: ignore[attr-defined]
+    backend = journal.JournalFileBackend(str(folder / "journal.log"))
     study = library.create_study(
         study_name="wall_clock",
         storage=library.storages.JournalStorage(backend),

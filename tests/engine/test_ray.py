@@ -157,10 +157,12 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(ray_cluster.tempfile, "tempdir", "/tmp")
     before = {path.name for path in Path("/tmp").glob("hypernudge-*")}
+    others = set(psutil.Process().children())  # the cluster that the other tests share
     seen = {"listening": set(), "dashboards": [], "processes": []}
 
     def look(study, report):
-        for process in psutil.Process().children(recursive=True):
+        started = set(psutil.Process().children()) - others
+        for process in [*started, *(p for root in started for p in root.children(recursive=True))]:
             seen["processes"].append(process)
             command = process.cmdline()
             seen["dashboards"] += [command for word in command if word.endswith("dashboard.py")]
