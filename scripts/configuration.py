@@ -15,6 +15,7 @@ from typing import Any
 
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.harness.planning import experiment_schema as experiment
+from hypernudge.harness.planning.engines import SUPPLIED as ENGINE_SUPPLIED
 from hypernudge.harness.planning.launchers import LAUNCHERS
 from hypernudge.harness.planning.resolve import DEFAULTS
 from hypernudge.harness.planning.yaml_text import MAX_BYTES, MAX_DEPTH, MAX_NODES
@@ -24,7 +25,7 @@ from hypernudge.schema import described
 from hypernudge.tasks.spaces import SPACES
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
-SUPPLIED = ("task", "seed_of", "workers", "flops_per_second", "deadline", "population", "shape", "classes")
+SUPPLIED = (*ENGINE_SUPPLIED, "shape", "classes")
 PICTURES = ("picture", "episodes_picture")  # are named on the command line and in Python, not in a file
 LAUNCHER = {name: value for options in LAUNCHERS.values() for name, value in options.items()}
 HEAD = f"""# The experiment file, key by key

@@ -157,6 +157,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(ray_cluster.tempfile, "tempdir", "/tmp")
     before = {path.name for path in Path("/tmp").glob("hypernudge-*")}
+    environment = {name: os.environ.get(name) for name in QUIET}
     others = set(psutil.Process().children())  # the cluster that the other tests share
     seen = {"listening": set(), "dashboards": [], "processes": []}
 
@@ -182,7 +183,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     assert len(gone) > 3 and not alive
     assert {path.name for path in Path("/tmp").glob("hypernudge-*")} <= before
     assert engine.startup_seconds == 0.0  # of the study's own, which is another object
-    assert not set(QUIET) & set(os.environ)
+    assert {name: os.environ.get(name) for name in QUIET} == environment
 
 
 @pytest.mark.parametrize(
