@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.planning.resolve import load_plan
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 ENV = {**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}"}
@@ -31,6 +34,16 @@ def experiment(tmp_path, task="own:Small", seeds=6, variations=BOTH, **common):
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump({"name": "test", "common": shared, "variations": variations}))
     return path
+
+
+def compute_here(config, folder):
+    """Compute the cells of an experiment in this process: the quickest way to undisturbed records."""
+    for place in (HERE, HERE.parent):
+        if str(place) not in sys.path:
+            sys.path.insert(0, str(place))
+    for variation in load_plan(config).variations:
+        for seed in variation.seeds:
+            run_cell(variation, seed, folder / variation.run_id)
 
 
 def hypernudge(*arguments, check=True, **env):

@@ -5,11 +5,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from hypernudge.harness.cells.cell import run_cell
-from hypernudge.harness.planning.resolve import load_plan
-from tests.harness.tools import ENV, HERE, ROOT, experiment, wait_for
+from tests.harness.tools import ENV, ROOT, compute_here, experiment
 
 VARIATION = {"asha": {}}
 PATIENCE = 240
@@ -80,13 +79,18 @@ class Driver:
 
 def computed_here(config, folder):
     """Compute the cells of an experiment in this process; return the digests of their records."""
-    for place in (HERE, HERE.parent):
-        if str(place) not in sys.path:
-            sys.path.insert(0, str(place))
-    for variation in load_plan(config).variations:
-        for seed in variation.seeds:
-            run_cell(variation, seed, folder / variation.run_id)
+    compute_here(config, folder)
     return digests(folder)
+
+
+def wait_for(condition, seconds):
+    """Return whether `condition()`, which may ask Slurm, came true within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 def jobs_of(results):

@@ -116,21 +116,30 @@ def ray_launcher(options: Mapping[str, Any]) -> Iterator[RayLauncher]:
     environment = {"PYTHONPATH": os.pathsep.join([*child_environment().values(), *paths])}
     given = {"runtime_env": {"env_vars": environment}}
     with connected(options["address"], "launcher.address", "launcher: ray", **given) as ray:
-        _check_room(ray.nodes(), options)
+        check_room(ray.nodes(), options)
         yield RayLauncher(ray, options)
 
 
-def _check_room(nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> None:
-    """Refuse jobs that no node could ever run: Ray would let them wait."""
+def check_room(nodes: Sequence[Mapping[str, Any]], options: Mapping[str, Any]) -> None:
+    """Refuse jobs that no node could ever run: Ray would let them wait.
+
+    Args:
+        nodes: What `ray.nodes` says of them.
+        options: Of the launcher.
+
+    Raises:
+        InvalidArgumentError: Naming the option.
+    """
     asked = {"CPU": options["cores"], "GPU": options["gpus"], "memory": (options["memory"] or 0) * 1e9}
     there = [node["Resources"] for node in nodes if node["Alive"]]
     if any(all(node.get(name, 0) >= count for name, count in asked.items()) for node in there):
         return
     largest = {name: max((node.get(name, 0) for node in there), default=0) for name in asked}
-    short = next((name for name, count in asked.items() if largest[name] < count), "CPU")
-    option = {"CPU": "cores", "GPU": "gpus", "memory": "memory"}[short]
-    most = largest[short] / 1e9 if short == "memory" else largest[short]
-    rule = f"must be what a node has, and the largest has {most:g}"
-    require(
-        False, f"launcher.{option}", rule, options[option], "lower it, or name another cluster by address"
-    )
+    remedy = "lower it, or name another cluster by address"
+    for name, option in (("CPU", "cores"), ("GPU", "gpus"), ("memory", "memory")):
+        most = largest[name] / 1e9 if name == "memory" else largest[name]
+        rule = f"must be what a node has, and the largest has {most:g}"
+        require(asked[name] <= largest[name], f"launcher.{option}", rule, options[option], remedy)
+    together = {option: options[option] for option in ("cores", "gpus", "memory") if options[option]}
+    rule = "must be what one node has all together, and each has less of something"
+    require(False, "launcher", rule, together, remedy)
