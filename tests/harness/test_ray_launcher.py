@@ -73,4 +73,5 @@ def test_an_address_that_does_not_answer_is_refused_before_any_work(tmp_path):
         done = hypernudge("run", config, "--results-dir", tmp_path / "r", ON_RAY, where, check=False)
     assert done.returncode == 2 and not (tmp_path / "r").exists()
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith(f"error: launcher.address: {address} does not answer (Connection refused); start")
+    assert line.startswith("error: launcher.address: must be a cluster of Ray that answers within 10 s, but ")
+    assert f"{address} does not (Connection refused); start it with `ray start --head`" in line
