@@ -10,6 +10,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.tasks.curves.tabulated import Tabulated
+from hypernudge.tasks.spaces import build_space
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.past.choice import CANDIDATES, TRANSFER, results_of
 from hypernudge.warmstart.past.file import PastFile
@@ -266,6 +267,13 @@ def test_a_prior_of_another_space_is_refused_before_any_work(tmp_path):
     ) as caught:
         random_search(task, Informed(prior=path))
     assert "\n" not in str(caught.value) and not began
+
+
+def test_what_trees_have_taught_is_not_believed_of_a_network():
+    spaces = build_space("mid"), build_space("xgboost")  # `lr` is no second name of `eta`
+    with pytest.raises(InvalidArgumentError, match=r"prior: must know a hyper-parameter of the space"):
+        Informed(prior="xgboost").check(spaces[0], formula(spaces[0]))
+    Informed(prior="xgboost").check(spaces[1], formula(spaces[1]))
 
 
 def test_a_space_without_a_rate_is_sent_to_past_studies():
