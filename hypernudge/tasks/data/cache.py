@@ -107,7 +107,8 @@ def listing_digest(root: Path, paths: Sequence[Path]) -> str:
     sizes = [path.stat().st_size for path in paths]
     sha = hashlib.sha256()
     for path, size in zip(paths, sizes, strict=True):
-        sha.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
+        # Names need not be UTF-8.
+        sha.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{size}\0".encode())
         if sum(sizes) <= WHOLE:
             sha.update(bytes.fromhex(_sha256(path)))
     return sha.hexdigest()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, one_line
 
 
 def parquet_files(folder: Path, parts: Sequence[str]) -> list[Path]:
@@ -29,6 +29,35 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def batches(table: Any, path: Path, argument: str, **options: Any) -> Iterator[Any]:
+    """Yield the record batches of an open file.
+
+    Args:
+        table: From `open_parquet`.
+        path: The file.
+        argument: What the user has named, for errors.
+        **options: Of `ParquetFile.iter_batches`.
+
+    Raises:
+        InvalidArgumentError: The file is damaged.
+    """
+    found = table.iter_batches(**options)
+    while True:
+        try:
+            batch = next(found, None)
+        except (OSError, ValueError) as error:
+            raise _unreadable(path, argument, error) from None
+        if batch is None:
+            return
+        yield batch
+
+
+def _unreadable(path: Path, argument: str, error: Exception) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{argument}: {path} must be a Parquet file, but {one_line(error)}; replace it"
+    )
+
+
 def open_parquet(path: Path, argument: str) -> Any:
     """Return a `pyarrow.parquet.ParquetFile`.
 
@@ -49,7 +78,4 @@ def open_parquet(path: Path, argument: str) -> Any:
     try:
         return parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InvalidArgumentError(
-            f"{argument}: {path} must be a Parquet file, but {reason}; replace it"
-        ) from None
+        raise _unreadable(path, argument, error) from None

@@ -90,6 +90,8 @@ class TokenPart:
             InvalidArgumentError: The part is not longer than a window.
         """
         require_whole("length", length)
+        remedy = "add to its file, or let held_out leave it something"
+        require(len(self) > 0, "text", "each part that is read must hold text", "an empty part", remedy)
         require(len(self) > length, "length", f"must be below the {len(self)} tokens", length, "lower it")
 
 

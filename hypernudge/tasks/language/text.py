@@ -13,7 +13,7 @@ from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.tasks.data.cache import listing_digest
 from hypernudge.tasks.data.catalogue import TEXTS, KnownData
 from hypernudge.tasks.data.files import data_directory, find_folder
-from hypernudge.tasks.data.parquet import open_parquet, parquet_files
+from hypernudge.tasks.data.parquet import batches, open_parquet, parquet_files
 
 PARTS = {"train": ("train",), "validation": ("valid", "validation"), "test": ("test",)}
 NAMES = ("wiki.{}.tokens", "wiki.{}.raw", "{}.txt", "{}.tokens", "{}.raw")
@@ -126,6 +126,7 @@ def _rows(path: Path) -> Iterator[str]:
     table = open_parquet(path, "folder")
     names = table.schema_arrow.names
     require("text" in names, "folder", f"{path} must have the column text", names, "rename it")
-    for batch in table.iter_batches(columns=["text"]):
+    for batch in batches(table, path, "folder", columns=["text"]):
         for row in batch.column("text").to_pylist():
+            require(isinstance(row, str), "folder", f"each text in {path} must be one", row, "replace it")
             yield row if row.endswith("\n") else row + "\n"

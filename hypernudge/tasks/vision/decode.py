@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, one_line, require
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,26 @@ class Decoder:
         try:
             with self._image.open(io.BytesIO(encoded.data)) as image:
                 if self._size is None:
-                    return np.asarray(image.convert("RGB"))
+                    return np.asarray(self._rgb(image))
                 # Only JPEG knows this; it chooses a fraction that is no smaller than what is asked for.
                 image.draft("RGB", (2 * self._size, 2 * self._size))
-                pixels = image.convert("RGB")
-        except (OSError, ValueError, SyntaxError) as error:
+                pixels = self._rgb(image)
+        except (OSError, ValueError, SyntaxError, self._image.DecompressionBombError) as error:
+            known = "cannot identify" not in str(error)  # Pillow would show an address of our own
+            reason = str(error) if known else "cannot identify its format"
             raise InvalidArgumentError(
-                f"{self._argument}: {encoded.name} must be an image, but {error}; replace it"
+                f"{self._argument}: {one_line(encoded.name)} must be an image, but {reason}; replace it"
             ) from None
         scale = self._size / min(pixels.size)
         width, height = (max(self._size, round(side * scale)) for side in pixels.size)
         left, top = (width - self._size) // 2, (height - self._size) // 2
         pixels = pixels.resize((width, height), self._image.Resampling.BICUBIC)
         return np.asarray(pixels.crop((left, top, left + self._size, top + self._size)))
+
+    def _rgb(self, image: Any) -> Any:
+        """Return an image with three channels of 8 bits; of 16, where Pillow would cut off, the upper ones."""
+        if image.mode.startswith("I"):
+            image = self._image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+        elif "transparency" in image.info:  # of a palette: Pillow warns, and drops it in the same way
+            image.info.pop("transparency")
+        return image.convert("RGB")

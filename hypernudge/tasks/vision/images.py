@@ -234,7 +234,8 @@ def _decoded(source: Source, name: str, part: str, size: int | None, cache: Path
 
 def _row(source: Source, decoder: Decoder | None) -> tuple[int, int, int]:
     """Return the shape of the first image."""
-    first: tuple[int, int, int] = next(iter(next(source.shards(0, decoder))))["images"].shape[1:]
+    chunks = (chunk for shard in source.shards(0, decoder) for chunk in shard)  # a shard may be empty
+    first: tuple[int, int, int] = next(chunks)["images"].shape[1:]
     return first
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.tasks.data.cache import Chunk, listing_digest
-from hypernudge.tasks.data.parquet import open_parquet, parquet_files, subfolders
+from hypernudge.tasks.data.parquet import batches, open_parquet, parquet_files, subfolders
 from hypernudge.tasks.vision.cifar import LAYOUTS, batch_files, read_cifar
 from hypernudge.tasks.vision.decode import Decoder, Encoded
 
@@ -88,13 +89,16 @@ def _class_folders(folder: Path, part: str, argument: str) -> Source | None:
     require(
         not strange, argument, f"classes of {root} must be among those of {known}", strange, "remove them"
     )
-    labelled = [
-        (path, label)
+    entries = [
+        (entry, label)
         for label, name in enumerate(classes)
         if (root / name).is_dir()
-        for path in sorted((root / name).iterdir())
-        if path.suffix.lower() in SUFFIXES
+        for entry in sorted(os.scandir(root / name), key=lambda entry: entry.name)
+        if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
     ]
+    odd = [entry.path for entry, _ in entries if not entry.is_file()]
+    require(not odd, argument, f"images of {root} must be files", odd[:3], "remove folders and broken links")
+    labelled = [(Path(entry.path), label) for entry, label in entries]
     require(bool(labelled), argument, f"{root} must hold images ({', '.join(SUFFIXES)})", 0, "add them")
 
     def shards(start: int, decoder: Decoder | None) -> Iterator[Iterable[Chunk]]:
@@ -118,6 +122,8 @@ def _parquet(folder: Path, part: str, argument: str) -> Source | None:
     columns = [_columns(table, path, argument) for table, path in zip(tables, files, strict=True)]
     image, label = columns[0]
     require(len(set(columns)) == 1, argument, "files must have equal columns", columns, "replace one")
+    rows_of_all = sum(table.metadata.num_rows for table in tables)
+    require(rows_of_all > 0, argument, f"{files[0]} must hold images", "no row", "replace it")
     groups = [
         (table, path, group)
         for table, path in zip(tables, files, strict=True)
@@ -130,7 +136,8 @@ def _parquet(folder: Path, part: str, argument: str) -> Source | None:
             yield _decoded(rows(table, path, group), decoder)
 
     def rows(table: Any, path: Path, group: int) -> Iterator[Encoded]:
-        for batch in table.iter_batches(batch_size=CHUNK, row_groups=[group], columns=[image, label]):
+        options = {"batch_size": CHUNK, "row_groups": [group], "columns": [image, label]}
+        for batch in batches(table, path, argument, **options):
             for row, (cell, number) in enumerate(zip(batch.column(image), batch.column(label), strict=True)):
                 data, where = cell["bytes"].as_py(), f"row {row} of a batch of {path}, row group {group},"
                 ok = data is not None and number.is_valid
@@ -151,7 +158,7 @@ def _columns(table: Any, path: Path, argument: str) -> tuple[str, str]:
     ok = image is not None and label is not None
     if ok:
         inner = [kinds[image].field(i).name for i in range(kinds[image].num_fields)]
-        ok = "bytes" in inner and "int" in str(kinds[label])
+        ok = "bytes" in inner and str(kinds[label]).startswith(("int", "uint"))
     rule = f"{path} must have a column image (or img) with bytes, and label (or fine_label) of whole numbers"
     require(ok, argument, rule, {name: str(kind) for name, kind in kinds.items()}, "rewrite it")
     return str(image), str(label)
@@ -162,8 +169,11 @@ def _class_names(table: Any, label: str | None) -> list[str] | None:
     described = (table.schema_arrow.metadata or {}).get(b"huggingface")
     if described is None:
         return None
-    names: list[str] | None = json.loads(described)["info"]["features"].get(label, {}).get("names")
-    return names
+    try:
+        names = json.loads(described)["info"]["features"][label]["names"]
+    except (ValueError, KeyError, TypeError):  # written by something else, which names no class
+        return None
+    return list(names) if isinstance(names, list) else None
 
 
 def _decoded(encoded: Iterator[Encoded], decoder: Decoder) -> Iterator[Chunk]:

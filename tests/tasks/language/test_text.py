@@ -264,3 +264,25 @@ def test_tiny_shakespeare_has_65_characters(load):
     data = load("tinyshakespeare", folder=DATA / "tinyshakespeare", tokens="char", held_out=(0.1, 0.0))
     assert data.vocabulary == 65
     assert sum(len(part) for part in data.parts.values()) == 1_115_394
+
+
+@pytest.mark.parametrize("odd", [None, 3, b"bytes", ["a"]])
+def test_rows_of_parquet_that_are_no_text_are_said_in_one_line(odd, load, tmp_path):
+    pytest.importorskip("pyarrow", reason="extra parquet")
+    import pyarrow
+    import pyarrow.parquet
+
+    for part in ("train", "validation", "test"):
+        rows = [odd, odd] if part == "train" else ["a b c"] * 9
+        pyarrow.parquet.write_table(pyarrow.table({"text": rows}), tmp_path / f"{part}-0.parquet")
+    with pytest.raises(InvalidArgumentError, match=r"^folder: each text in .*train-0\.parquet must be one"):
+        load("own", folder=tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_part_without_text_is_said_to_be_empty(kind, load, tmp_path):
+    write(tmp_path, "wiki.{}.tokens", {**PARTS, "valid": []})
+    data = load("own", folder=tmp_path, tokens=kind)
+    assert len(data.parts["validation"]) == 0
+    with pytest.raises(InvalidArgumentError, match=r"^text: each part that is read must hold text"):
+        next(data.parts["validation"].windows(4, 2))

@@ -3,8 +3,10 @@ import os
 import pickle
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -198,6 +200,18 @@ def test_parquet_files_of_another_form_are_named(load, tmp_path):
             "row 0 of a batch.*must hold",
         ),
         ({"image": [image, image], "label": [1, None]}, "row 1 of a batch.*must hold an image and a label"),
+        ({"image": [image], "label": [[1]]}, "of whole numbers.*list"),
+        (
+            {"image": [image], "label": pyarrow.array(["cat"]).dictionary_encode()},
+            "of whole numbers.*dictionary",
+        ),
+        (
+            {
+                "image": pyarrow.array([image]).slice(1),
+                "label": pyarrow.array([1]).slice(1),
+            },
+            "must hold images, but got 'no row'",
+        ),
     ):
         pyarrow.parquet.write_table(pyarrow.table(columns), place / "train.parquet")
         with pytest.raises(InvalidArgumentError, match=said) as caught:
@@ -206,6 +220,94 @@ def test_parquet_files_of_another_form_are_named(load, tmp_path):
     (place / "train.parquet").write_bytes(b"PAR1 and nothing else")
     with pytest.raises(InvalidArgumentError, match=r"train\.parquet must be a Parquet file, but"):
         load("own", folder=place)
+
+
+def test_a_damaged_page_is_said_in_one_line(load, tmp_path):
+    place = tmp_path / "own"
+    write_parquet(place / "train.parquet", map(encoded, IMAGES[:9]), LABELS[:9])
+    write_parquet(place / "test.parquet", map(encoded, IMAGES[:9]), LABELS[:9])
+    content = bytearray((place / "train.parquet").read_bytes())
+    content[4:60] = bytes(56)
+    (place / "train.parquet").write_bytes(content)
+    with pytest.raises(InvalidArgumentError, match=r"train\.parquet must be a Parquet file, but") as caught:
+        load("own", folder=place)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("described", [b"{", b"[]", b'{"info": {}}', b'{"info": {"features": {"label": 3}}}'])
+def test_other_metadata_of_parquet_name_no_class(described, load, tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    image = {"bytes": encoded(IMAGES[0]), "path": None}
+    table = pyarrow.table({"image": [image] * 4, "label": [0, 1, 2, 0]})
+    (tmp_path / "own").mkdir()
+    for part in ("train", "test"):
+        kept = table.replace_schema_metadata({b"huggingface": described})
+        pyarrow.parquet.write_table(kept, tmp_path / "own" / f"{part}.parquet")
+    assert load("own", folder=tmp_path / "own").classes == 3
+
+
+def odd_folder(tmp_path):
+    place = tmp_path / "own"
+    for part in ("train", "val"):
+        write_folder(place / part, map(encoded, IMAGES[:4]), [0, 0, 1, 1])
+    return place, next(path for path in sorted((place / "train").iterdir()))
+
+
+def test_odd_names_are_read_and_hidden_files_are_not(load, tmp_path):
+    place, first = odd_folder(tmp_path)
+    (first / "._0.png").write_bytes(b"\0\5\26\7 of another system")
+    (first / "Thumbs.db").write_bytes(b"of another system")
+    (first / "\u2603 \u540d.PNG").write_bytes(encoded(IMAGES[5]))
+    (first / os.fsdecode(b"\xff.png")).write_bytes(encoded(IMAGES[6]))  # no UTF-8
+    images, labels = whole(load("own", folder=place))
+    assert len(images) == 6 and labels.tolist() == [0, 0, 0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (lambda path: path.mkdir(), "must be files, but got .*x.png.*broken links"),
+        (lambda path: path.symlink_to("nowhere"), "must be files, but got .*x.png.*broken links"),
+        (lambda path: path.write_bytes(b""), "x.png must be an image, but cannot identify its format; "),
+        (lambda path: path.write_bytes(vast()), "x.png must be an image, but Image size .* exceeds limit"),
+        (lambda path: path.with_name("!\n.png").write_bytes(b"?"), "! .png must be an image"),
+    ],
+)
+def test_files_that_are_no_images_are_said_in_one_line(odd, said, load, tmp_path):
+    place, first = odd_folder(tmp_path)
+    odd(first / "x.png")
+    with pytest.raises(InvalidArgumentError, match=said) as caught:
+        load("own", folder=place, size=8)
+    assert "\n" not in str(caught.value)
+
+
+def vast():
+    """Return a PNG that says it is 60,000 pixels wide and high."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0")) + chunk(b"IEND", b"")
+
+
+def test_sixteen_bits_are_shown_by_the_upper_eight():
+    ramp = np.linspace(0, 2**16 - 1, 32 * 32).reshape(32, 32).astype(np.uint16)
+    decode = Decoder(None, "own")
+    (found,) = decode([Encoded("deep", encoded(ramp), 0)])["images"]
+    decode.close()
+    assert np.array_equal(found, np.stack([(ramp >> 8).astype(np.uint8)] * 3, -1))
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning():
+    image = pytest.importorskip("PIL.Image", reason="extra vision")
+    file = io.BytesIO()
+    image.fromarray(IMAGES[0]).convert("P").save(file, "PNG", transparency=b"\0\x80")
+    decode = Decoder(16, "own")
+    assert decode([Encoded("palette", file.getvalue(), 0)])["images"].shape == (1, 16, 16, 3)
+    decode.close()
 
 
 def test_large_and_grey_jpegs_are_decoded_as_others(tmp_path):
