@@ -88,7 +88,7 @@ class Decoder:
         return np.asarray(pixels.crop((left, top, left + self._size, top + self._size)))
 
     def _rgb(self, image: Any) -> Any:
-        """Return an image with three channels of 8 bits; of 16, where Pillow would cut off, the upper ones."""
+        """Return an image with three channels of 8 bits; of 16, which Pillow would cut off, the upper."""
         if image.mode.startswith("I"):
             image = self._image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
         elif "transparency" in image.info:  # of a palette: Pillow warns, and drops it in the same way
