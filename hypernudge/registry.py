@@ -39,6 +39,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "resnet18_cifar": "hypernudge.tasks.vision.networks:resnet18_cifar",
         "vit": "hypernudge.tasks.vision.networks:vit",
         "transformer_lm": "hypernudge.tasks.language.transformer:TransformerLM",
+        "ppo_cnn": "hypernudge.tasks.games.models:ppo_cnn",
+        "ppo_mlp": "hypernudge.tasks.games.models:ppo_mlp",
     },
     "scheduler": {
         "random": "hypernudge.schedulers.random:RandomSearch",

@@ -87,6 +87,17 @@ class Reporting(Protocol):
 
 
 @runtime_checkable
+class NoisyScores(Protocol):
+    """What a task says besides whose scores are means of few random results, such as games.
+
+    Attributes:
+        score_error: Standard error of a score, in the score's own unit.
+    """
+
+    score_error: float
+
+
+@runtime_checkable
 class ShortTraining(Protocol):
     """What a task without gradients offers besides: a training so short that differences of it are cheap."""
 

@@ -20,8 +20,9 @@ def check_task(task: Any) -> None:
     """Refuse what is no task, and a task that could train no trial.
 
     Raises:
-        InvalidArgumentError: For a class, a missing member, a space that is none, and for a `GradientTask` a
-            number of steps below 1, an optimizer that is none, or a space without what the optimizer reads.
+        InvalidArgumentError: For a class, a missing member, a space that is none, an error of scores that is
+            none, and for a `GradientTask` a number of steps below 1, an optimizer that is none, or a space
+            without what the optimizer reads.
     """
     check_instance("task", task)
     missing = [name for name in TASK if not hasattr(task, name)]
@@ -29,8 +30,12 @@ def check_task(task: Any) -> None:
     require(not missing, "task", f"must have {list(TASK)}", task, remedy)
     remedy = "SearchSpace([Real('lr', 1e-4, 1.0, log=True)]), say"
     require(isinstance(task.space, SearchSpace), "task.space", "must be a SearchSpace", task.space, remedy)
-    from hypernudge.task import GradientTask
+    from hypernudge.task import GradientTask, NoisyScores
 
+    if isinstance(task, NoisyScores):
+        ok = is_real(task.score_error) and task.score_error >= 0
+        rule = "must be a finite number >= 0, a standard error"
+        require(ok, "task.score_error", rule, task.score_error, "leave it out where nobody knows")
     if isinstance(task, GradientTask):
         _check_gradient_task(task)
 

@@ -29,16 +29,19 @@ def test_the_step_is_one_on_images_text_and_tables_and_has_its_control(plan):
     assert steps == {None, 1e-3}
     assert all(labels == ["none", "literal", "random_step"] for labels in settings.values())
     kinds = {variation.spec["task"]["name"] for variation in plan.variations}
-    assert {"digits_cnn", "language_model", "supervised", "xgboost"} <= kinds
+    assert {"digits_cnn", "language_model", "supervised", "xgboost", "ppo"} <= kinds
 
 
 @pytest.mark.parametrize("policy", ["literal", "random_step"])
-@pytest.mark.parametrize("task", ["breast_cancer_trees", "breast_cancer_mlp", "wikitext2_lm"])
+@pytest.mark.parametrize("task", ["breast_cancer_trees", "breast_cancer_mlp", "wikitext2_lm", "cartpole"])
 def test_a_cell_is_measured_and_stepped(plan, task, policy, tmp_path, monkeypatch):
     variation = next(v for v in plan.variations if v.run_id == f"{task}-{policy}")
     spec, training = dict(variation.spec), dict(variation.spec["training"])
     if task.endswith("trees"):
         pytest.importorskip("xgboost", reason="extra tabular")
+    elif task == "cartpole":
+        pytest.importorskip("stable_baselines3", reason="extra rl")
+        training |= {"length": 16, "unit_steps": 128, "episodes": 2}
     elif task == "wikitext2_lm":
         folder = tmp_path / "wikitext2"
         folder.mkdir()

@@ -29,6 +29,7 @@ from hypernudge.warmstart.measurement.ranks import (
     first_results,
     normal_scores,
     scores_within_milestones,
+    share_of_noise,
 )
 from hypernudge.warmstart.policies.informed import USUAL_UNITS, Informed
 from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE, log_density
@@ -242,6 +243,29 @@ def test_it_learns_what_the_prior_did_not_know(bowl):
     chosen = [trial.config["momentum"] for trial in history.trials]
     assert np.mean(chosen[30:]) > 0.7 > 0.6 > np.mean([t.sampled["momentum"] for t in history.trials])
     assert "data of" in history.trials[40].nudge.reason and "prior" in history.trials[2].nudge.reason
+
+
+def test_results_count_by_what_the_stated_noise_leaves_of_them(bowl):
+    """Scores that are mostly noise, by the task's own word, move beliefs less; without a word as before."""
+
+    def believed(error):
+        bowl.score_error = error
+        history = with_results(bowl, lambda config: config["momentum"])
+        mean, _, learned = Informed(prior="none")._posterior(bowl, history, 0.0, 27.0)
+        assert learned == 60
+        return mean
+
+    plain = with_results(bowl, lambda config: config["momentum"])
+    unstated = Informed(prior="none")._posterior(bowl, plain, 0.0, 27.0)[0]
+    assert np.array_equal(believed(0.0), unstated)
+    sizes = [float(np.linalg.norm(believed(error))) for error in (0.0, 0.1, 0.3, 10.0)]
+    assert sizes == sorted(sizes, reverse=True) and sizes[3] < 0.7 * sizes[0]
+    scores = np.array([1.0, 2.0, 3.0, math.nan])
+    assert share_of_noise(scores, 0.5) == pytest.approx(0.25 / np.var(scores[:3]))
+    assert share_of_noise(np.ones(3), 0.5) == share_of_noise(scores, 9.0) == 1.0
+    with pytest.raises(InvalidArgumentError, match=r"task.score_error: must be a finite number >= 0"):
+        bowl.score_error = -1.0
+        tune(bowl, ASHA(bowl.space, max_trials=2, max_units=3), seed=1)
 
 
 def test_what_no_prior_knows_stays_as_it_was_sampled(bowl):

@@ -14,6 +14,7 @@ from hypernudge.tasks.spaces import build_space
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.past.choice import CANDIDATES, TRANSFER, results_of
 from hypernudge.warmstart.past.file import PastFile
+from hypernudge.warmstart.past.transfer import NOISE
 from tests.warmstart.pasts import SPACE, opposite, score, study
 
 
@@ -224,6 +225,10 @@ def test_results_count_where_they_were_first_and_last_compared():
     assert found.trials.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]
     assert found.milestone.tolist() == [1, 3] * 4 + [1, 1] and found.noise.tolist() == [2.0] * 8 + [1.0] * 2
     assert len(results_of(history, np.zeros(6, dtype=bool))) == 0
+    error = math.sqrt(0.1 * np.var(np.arange(6)))  # a tenth of the variance of the six scores is noise
+    noisy = results_of(history, np.ones(6, dtype=bool), error)
+    assert noisy.noise[-2:] == pytest.approx([1 + 0.1 / NOISE] * 2)
+    assert noisy.noise[1] > noisy.noise[0] > 2  # and a larger share of that of the four that went on
 
 
 def test_failures_alone_say_nothing_of_the_past(tmp_path):

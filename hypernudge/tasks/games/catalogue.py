@@ -31,8 +31,8 @@ class Game:
 
 
 GAMES: dict[str, Game] = {
-    "cartpole": Game("CartPole-v1", False, 0.0, 500.0),
-    "acrobot": Game("Acrobot-v1", False, -500.0, 0.0),
+    "cartpole": Game("CartPole-v1", False, 0.0, 500.0, 90.0),
+    "acrobot": Game("Acrobot-v1", False, -500.0, 0.0, 20.0),
     "mountain_car": Game("MountainCar-v0", False, -200.0, 0.0),
     "pong": Game("pong", low=-21.0, high=21.0),
     "breakout": Game("breakout", low=0.0, high=864.0),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, one_line, require, unknown_name
+from hypernudge.errors import InvalidArgumentError, MissingExtraError, one_line, require, unknown_name
 from hypernudge.tasks.games.catalogue import GAMES, Game
 from hypernudge.tasks.games.packages import ale, gymnasium, stable_baselines
 
@@ -71,6 +71,26 @@ class Environments:
             return self._atari(count, max_num_frames_per_episode=self.frames, reward_clipping=False)
         return self._classic(count)
 
+    def spaces(self) -> tuple[Any, Any]:
+        """Return what is observed and which actions there are; one game has then been begun.
+
+        Raises:
+            InvalidArgumentError: If that fails: another package or a display is missing, say.
+        """
+        try:
+            games = self.training(1)
+            games.reset()
+            games.close()
+        except MissingExtraError:
+            raise
+        except Exception as error:  # whatever the makers of an environment raise
+            reason = one_line(error) or type(error).__name__
+            raise InvalidArgumentError(
+                f"game: {self.game.identifier!r} must be an environment that can be begun, but raises "
+                f"{type(error).__name__}: {reason}; install what it needs, or take another"
+            ) from None
+        return games.observation_space, games.action_space
+
     def _classic(self, count: int) -> Any:
         stable_baselines()
         from stable_baselines3.common.vec_env import DummyVecEnv
@@ -78,14 +98,7 @@ class Environments:
         return DummyVecEnv([self._one] * count)
 
     def _one(self) -> Any:
-        name = self.game.identifier
-        try:
-            return gymnasium().make(name, disable_env_checker=True)
-        except Exception as error:  # whatever the makers of an environment raise
-            reason = one_line(error) or type(error).__name__
-            raise InvalidArgumentError(
-                f"game: {name!r} must be an environment that can be made, but Gymnasium says: {reason}"
-            ) from None
+        return gymnasium().make(self.game.identifier, disable_env_checker=True)
 
     def _atari(self, count: int, **options: Any) -> Any:
         ale()

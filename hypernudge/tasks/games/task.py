@@ -12,6 +12,7 @@ rollout of the initial policy, which warm starts differentiate.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -123,9 +124,7 @@ class PPOTask(GradientTask):
         stable_baselines()  # before anything is made
         self.game = game_of(game)
         made = Environments(self.game, sticky, threads, frames)
-        probe = made.training(1)
-        self._spaces = probe.observation_space, probe.action_space
-        probe.close()
+        self._spaces = made.spaces()
         check_spaces(game, *self._spaces)
         pictures = is_picture(self._spaces[0])
         self.device = device_of(device if pictures or device != "auto" else "cpu")
@@ -133,6 +132,8 @@ class PPOTask(GradientTask):
         self.family, self.metric = game, METRIC
         self.metric_range = self.game.low, self.game.high
         self.episodes, self.unit_steps = episodes, unit_steps
+        if self.game.deviation is not None:
+            self.score_error = self.game.deviation / math.sqrt(episodes)
         from hypernudge.tasks.games.training import Plan
 
         self._plan = Plan(made, environments, length, unit_steps // rollout, self.schedule, self.device)

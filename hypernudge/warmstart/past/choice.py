@@ -17,7 +17,7 @@ import numpy as np
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import Event, History, Nudge, NudgeKind, Started
-from hypernudge.warmstart.measurement.ranks import normal_scores
+from hypernudge.warmstart.measurement.ranks import normal_scores, share_of_noise, stated_error
 from hypernudge.warmstart.past.transfer import NOISE, Transfer
 
 if TYPE_CHECKING:
@@ -54,26 +54,29 @@ class Results:
         return len(self.trials)
 
 
-def results_of(history: History, usable: np.ndarray) -> Results:
+def results_of(history: History, usable: np.ndarray, error: float = 0.0) -> Results:
     """Return each trial's rank where it was first compared, and where last, if `PEERS` others were.
 
     Args:
         history: The study's.
         usable: Whether each trial's configuration can be described, `(trials,)`.
+        error: Standard error of a score, where the task states one.
     """
-    ranked = {}
+    ranked, noisier = {}, {}
     for milestone in history.milestones():
         entries = [(trial, -negated) for negated, _, trial in history.ranked(milestone) if usable[trial]]
         if len(entries) >= PEERS:
-            scores = normal_scores(np.array([score for _, score in entries]))
+            values = np.array([score for _, score in entries])
+            scores = normal_scores(values)
             if not scores.any():  # all alike, all failed say: that tells nothing of the past
                 continue
             ranked[milestone] = dict(zip([trial for trial, _ in entries], scores.tolist(), strict=True))
+            noisier[milestone] = 1.0 + share_of_noise(values, error) / NOISE if error else 1.0
     rows: list[tuple[int, int, float, float]] = []
     for trial in range(len(usable)):
         at = [milestone for milestone, scores in ranked.items() if trial in scores]
         kept = sorted({at[0], at[-1]}) if at else []
-        rows += [(trial, milestone, ranked[milestone][trial], float(len(kept))) for milestone in kept]
+        rows += [(trial, m, ranked[m][trial], len(kept) * noisier[m]) for m in kept]
     columns = list(zip(*rows, strict=True)) if rows else [(), (), (), ()]
     trials, milestones = (np.array(column, dtype=int) for column in columns[:2])
     scores, noise = (np.array(column, dtype=float) for column in columns[2:])
@@ -200,7 +203,8 @@ def choose(
         reason = "guard: the past tells no part of this space from another: left as sampled"
         return Nudge(sampled, policy, reason=reason, kind="guard")
     tried = history.project((_Tried, past), lambda: _Tried(space, past))
-    now = belief(past, tried.features, results_of(history, np.array(tried.usable, dtype=bool)), longest)
+    results = results_of(history, np.array(tried.usable, dtype=bool), stated_error(task))
+    now = belief(past, tried.features, results, longest)
     measurements = {TRANSFER: now.probability}
     held, draw = float(rng.random()), rng.standard_normal(len(now.deviation))
     if held >= now.followed:

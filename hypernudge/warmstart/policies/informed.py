@@ -24,7 +24,12 @@ from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.features import features, scored, steps_of
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, Walked, shrunk_scale
-from hypernudge.warmstart.measurement.ranks import first_results, scores_within_milestones
+from hypernudge.warmstart.measurement.ranks import (
+    first_results,
+    noise_within_milestones,
+    scores_within_milestones,
+    stated_error,
+)
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import choose
 from hypernudge.warmstart.past.transfer import Transfer
@@ -196,6 +201,10 @@ class Informed:
         spread = float(np.clip(expected.std() / 0.6, 0.5, 1.0)) if self.prior != priors.NONE else 1.0
         y = scores_within_milestones(used) * spread + expected.mean()
         precision = np.linalg.inv(prior.covariance)
+        error = stated_error(task)
+        if error:  # results count by what they are worth
+            worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(used, error)))
+            phi, y = phi * worth[:, None], y * worth
         covariance = np.linalg.inv(precision + phi.T @ phi / NOISE)
         mean = covariance @ (precision @ prior.mean + phi.T @ y / NOISE)
         return mean, (covariance + covariance.T) / 2.0, len(used)

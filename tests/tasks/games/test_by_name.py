@@ -73,3 +73,23 @@ def test_a_cell_runs_and_says_what_it_played(tmp_path):
     assert record["trials"] and not any(trial["nudge"]["flagged"] for trial in record["trials"])
     assert all(0 <= value <= 500 for value in record["curve"]["validation"])
     assert record["description"]["data"]["game"] == "CartPole-v1"
+
+
+def test_networks_and_games_have_names_in_src():
+    pytest.importorskip("stable_baselines3", reason="extra rl")
+    import torch
+
+    from hypernudge.errors import InvalidArgumentError
+    from src.model import build_model
+    from src.preprocess import load_dataset
+
+    games = load_dataset("cartpole").training(2)
+    assert games.reset().shape == (2, 4)
+    logits, values = build_model({"name": "ppo_mlp", "shape": (4,), "classes": 2})(torch.zeros(3, 4))
+    assert logits.shape == (3, 2) and values.shape == (3,)
+    picture = torch.zeros(2, 4, 84, 84, dtype=torch.uint8)
+    network = build_model({"name": "ppo_cnn", "shape": (4, 84, 84), "classes": 6})
+    assert network(picture)[0].shape == (2, 6)
+    assert sum(p.numel() for p in network.parameters()) == 1_687_719  # as published, for six actions
+    with pytest.raises(InvalidArgumentError, match="shape: must be"):
+        build_model({"name": "ppo_cnn", "shape": (4,), "classes": 6})

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="extra rl")
 pytest.importorskip("gymnasium", reason="extra rl")
 
+import gymnasium
 import torch
 from torch import nn
 
@@ -82,8 +83,6 @@ def _order(task, seed):
 
 def test_the_value_after_a_cut_episode_is_discounted_in_the_loss():
     """CartPole within a time limit of 10 steps: every rollout holds episodes that were cut."""
-    import gymnasium
-
     from hypernudge.random import integer
     from hypernudge.tasks.games.training import Training
     from hypernudge.tasks.module.seeded import seeded
@@ -173,7 +172,7 @@ def test_trials_are_measured_together_as_alone_and_flagged_only_by_differences()
     assert hyper_gradients(task, configs[:1], [1], differences)[0].fallback
 
 
-@pytest.mark.parametrize("warm_start", ["literal", "random_step", "curvature_band", "placebo", "density"])
+@pytest.mark.parametrize("warm_start", ["literal", "random_step", "curvature_band", "placebo", "informed"])
 def test_warm_starts_and_schedulers_run_on_it(warm_start):
     task = control(unit_steps=128)
     study = tune(task, ASHA(task.space, max_units=3), seed=0, max_trials=5, workers=2, warm_start=warm_start)
@@ -244,6 +243,27 @@ BAD = {
     "episodes": ({"episodes": 0}, "episodes: must be a whole number"),
     "schedule": ({"schedule": "linar"}, "did you mean 'linear'"),
 }
+
+
+class NoDisplay(gymnasium.Env):
+    """Opens a window where there is none."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        raise RuntimeError("No available video device\nand more")
+
+
+def test_a_display_that_is_not_there_is_one_line():
+    gymnasium.register("NoDisplay-v0", NoDisplay)
+    try:
+        with pytest.raises(InvalidArgumentError) as error:
+            control("NoDisplay-v0")
+        assert "raises RuntimeError: No available video device and more" in str(error.value)
+        assert "\n" not in str(error.value)
+    finally:
+        gymnasium.registry.pop("NoDisplay-v0")
 
 
 @pytest.mark.parametrize("case", BAD)
