@@ -68,7 +68,10 @@ def _returns(task: PPOTask, state: Any) -> list[float]:
 
 
 def throughput(given: argparse.Namespace) -> dict[str, Any]:
-    """Train unit by unit in turn, the task and stable-baselines3; return both rates, of the medians."""
+    """Train unit by unit in turn, the task and stable-baselines3; return rates, and the median ratio.
+
+    What else a machine does slows both of a pair; the time is the processor's.
+    """
     from stable_baselines3 import PPO
 
     from hypernudge.tasks.games.network import policy_class
@@ -101,7 +104,8 @@ def throughput(given: argparse.Namespace) -> dict[str, Any]:
             if index:  # the first of each is not counted
                 seconds[name].append(time.process_time() - begun)
     rates = {name: task.unit_steps / statistics.median(times) for name, times in seconds.items()}
-    ratio = rates["task"] / rates["stable_baselines3"]
+    pairs = zip(seconds["stable_baselines3"], seconds["task"], strict=True)
+    ratio = statistics.median(other / own for other, own in pairs)
     result = _head(given, task) | {"steps_per_processor_second": rates, "ratio": ratio, "seconds": seconds}
     _write(given, result)
     return result

@@ -1,0 +1,50 @@
+"""`config/studies/games.yaml`, and the prior of past games: whole, with trainings of a few steps."""
+
+import pytest
+
+from hypernudge import ASHA, Informed, RandomSearch, tune
+from hypernudge.harness.cells.cell import run_cell
+from hypernudge.harness.planning.resolve import load_plan
+from hypernudge.trial import FINITE_DIFFERENCES
+from hypernudge.warmstart.past.file import load
+from tests.harness.tools import ROOT
+
+SMALL = {"environments": 2, "length": 16, "unit_steps": 32, "episodes": 2}
+
+
+def test_it_is_a_claim_of_twenty_pairs_in_every_setting():
+    plan = load_plan(ROOT / "config" / "studies" / "games.yaml", ["++common.target=0"])
+    labels = {}
+    for variation in plan.variations:
+        assert len(variation.seeds) == 20
+        labels.setdefault(variation.labels["task"], []).append(variation.labels["warm_start"])
+    assert set(labels) == {"cartpole_ppo", "acrobot_ppo"}
+    assert all(found == ["none", "literal", "random_step", "informed"] for found in labels.values())
+
+
+@pytest.mark.parametrize("policy", ["literal", "informed"])
+def test_a_cell_trains(policy, tmp_path):
+    pytest.importorskip("stable_baselines3", reason="extra rl")
+    plan = load_plan(ROOT / "config" / "studies" / "games.yaml", ["++common.target=0"])
+    variation = next(v for v in plan.variations if v.run_id == f"cartpole-{policy}")
+    small = {**variation.spec, "training": SMALL, "budget": {"units": 9.0}}
+    record = run_cell(variation.altered(**small), 0, tmp_path / "out")
+    assert record["status"] == "completed" and record["errors"] == []
+    assert record["trials"] and not any(FINITE_DIFFERENCES in t["nudge"]["reason"] for t in record["trials"])
+
+
+def test_a_prior_of_past_games_informs_another_one(tmp_path):
+    pytest.importorskip("stable_baselines3", reason="extra rl")
+    from hypernudge.cli import main
+    from tests.tasks.games.tools import control
+
+    for game in ("acrobot", "mountain_car"):
+        task = control(game, **SMALL)
+        tune(task, RandomSearch(task.space, max_units=1, max_trials=8), seed=1, study=tmp_path / game)
+    sources, out = [str(tmp_path / game) for game in ("acrobot", "mountain_car")], tmp_path / "games.json"
+    assert main(["prior", "build", *sources, "--output", str(out)]) == 0
+    assert {study.family for study in load(str(out)).studies} == {"acrobot", "mountain_car"}
+    task = control(**SMALL)
+    policy = Informed(prior=str(out))
+    study = tune(task, ASHA(task.space, max_units=1), seed=0, max_trials=3, warm_start=policy)
+    assert all(trial.nudge.kind != "gave_up" for trial in study.history.trials)
