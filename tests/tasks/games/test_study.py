@@ -38,13 +38,13 @@ def test_a_prior_of_past_games_informs_another_one(tmp_path):
     from hypernudge.cli import main
     from tests.tasks.games.tools import control
 
-    for game in ("acrobot", "mountain_car"):
+    for game in ("acrobot", "cartpole"):
         task = control(game, **SMALL)
         tune(task, RandomSearch(task.space, max_units=1, max_trials=8), seed=1, study=tmp_path / game)
-    sources, out = [str(tmp_path / game) for game in ("acrobot", "mountain_car")], tmp_path / "games.json"
+    sources, out = [str(tmp_path / game) for game in ("acrobot", "cartpole")], tmp_path / "games.json"
     assert main(["prior", "build", *sources, "--output", str(out)]) == 0
-    assert {study.family for study in load(str(out)).studies} == {"acrobot", "mountain_car"}
-    task = control(**SMALL)
+    assert {study.task for study in load(str(out)).studies} == {"acrobot_ppo", "cartpole_ppo"}
+    task = control("mountain_car", **SMALL)
     policy = Informed(prior=str(out))
     study = tune(task, ASHA(task.space, max_units=1), seed=0, max_trials=3, warm_start=policy)
     assert all(trial.nudge.kind != "gave_up" for trial in study.history.trials)
