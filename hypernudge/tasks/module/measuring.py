@@ -305,6 +305,23 @@ class MeasuredTask(GradientTask):
         finally:
             model.train()
 
+    def check_builds_anew(self) -> None:
+        """Refuse a model whose weights an earlier trial may have trained; frozen ones may be shared.
+
+        Raises:
+            InvalidArgumentError: If two calls of `model` return the same trainable parameter.
+        """
+        assert self._closed is not None, "init comes first"
+        known = {id(value) for value in self._closed.model.parameters() if value.requires_grad}
+        again = build(
+            self.recipe.model, self._given(self._values), self._seed, self.recipe.device, self.recipe.dtype
+        )
+        shared = [name for name, value in again.named_parameters() if id(value) in known]
+        rule = "must build a new module at every call, for trials would go on from one another's weights"
+        value = f"the same {shared[0]!r} twice" if shared else ""
+        remedy = "build it inside: lambda hp: Net(), or copy what is pretrained: lambda hp: deepcopy(net)"
+        require(not shared, "model", rule, value, remedy)
+
     def _one_gradient(self) -> None:
         """Make one step but for the step, as it is counted."""
         params = self.init(0)

@@ -20,7 +20,10 @@ def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
 
     Args:
         model: Maps inputs to outputs `(n, classes)`, or to an object with `logits`.
-        split: Batches `(inputs, labels)`, or mappings to what `model` takes and to `labels`.
+        split: Batches `(inputs, labels)`, or mappings to what `model` takes and to `labels`, `(n,)`.
+
+    Raises:
+        InvalidArgumentError: For shapes that are no classes and labels: comparing them would broadcast.
     """
     hits, samples, finite = torch.zeros(()), 0, torch.ones(())
     for batch in split:
@@ -29,10 +32,19 @@ def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
         else:
             outputs, labels = model(batch[0]), batch[1]
         logits: Tensor = getattr(outputs, "logits", outputs)
+        _check_classes(logits, labels)
         hits = hits.to(logits.device) + (logits.argmax(-1) == labels).sum()
         finite = finite.to(logits.device) * torch.isfinite(logits).all()
         samples += labels.numel()
     return float(hits) / samples if samples and bool(finite) else math.nan
+
+
+def _check_classes(logits: Tensor, labels: Tensor) -> None:
+    classes = logits.shape[-1] if logits.dim() else 0
+    rule = "'accuracy' needs outputs (n, classes), of at least two classes, and labels (n,)"
+    shapes = tuple(logits.shape), tuple(labels.shape)
+    remedy = "give such a model and labels, or a score of your own: lambda model, split: ..."
+    require(classes > 1 and logits.shape[:-1] == labels.shape, "score", rule, shapes, remedy)
 
 
 def negative_loss(loss: Loss, hp: Mapping[str, Any] | None = None) -> Callable[[nn.Module, HeldOut], float]:

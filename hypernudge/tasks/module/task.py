@@ -50,7 +50,7 @@ class ModuleTask(GradientTask):
     (of the schedule). All others belong to the model and the loss, which get every value.
 
     Args:
-        model: `model(hp)` builds the module, under a seed of its own.
+        model: `model(hp)` builds a new module at every call, under a seed of its own.
         data: Training and validation part, and a test part if there is one. What is trained on is a
             `DataLoader` over a map-style data set (shuffled, or in turn), such a data set, a tuple of tensors
             with equal first dimension, or a function of `(seed, step)` that returns a batch; for the others
@@ -226,6 +226,7 @@ class ModuleTask(GradientTask):
         try:
             if not self._checked:
                 at._one_gradient()
+                at.check_builds_anew()
                 self._check_read(hp)
                 self._checked = True
             return at.step_flops * at.steps_per_unit

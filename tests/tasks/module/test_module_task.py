@@ -27,6 +27,7 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient import objectives
 from hypernudge.random import Streams
 from hypernudge.registry import build
+from hypernudge.tasks.module.scores import accuracy
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement.measure import HyperGradientSpec, hyper_gradient, hyper_gradients
 from tests.laws.test_warm_starts import POLICIES, nudges
@@ -350,6 +351,37 @@ def test_a_name_that_nothing_reads_is_refused_before_anything_is_trained():
 
     space = SearchSpace([*SPACE, Real("anything", 0, 1)])
     tune(plain_task(space=space, model=spread), ASHA(space, max_units=1, max_trials=1), seed=0)
+
+
+@pytest.mark.parametrize("shared", ["net", "head"])
+def test_a_model_that_is_not_built_anew_is_refused_before_anything_is_trained(shared):
+    net, head = Plain(), nn.Linear(10, 10)
+    model = {"net": lambda hp: net, "head": lambda hp: nn.Sequential(Plain(), head)}[shared]
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(InvalidArgumentError, match=r"^model: must build a new module at every call.*deepcopy"):
+        tune(plain_task(model=model), ASHA(SPACE, max_units=1, max_trials=1), seed=0)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_model_may_copy_what_is_pretrained_and_share_what_is_frozen():
+    net, frozen = Plain(), nn.Linear(10, 10).requires_grad_(False)
+    task = plain_task(model=lambda hp: nn.Sequential(copy.deepcopy(net), frozen))
+    study = tune(task, ASHA(SPACE, max_units=1, max_trials=2), seed=0)
+    assert [trial.status for trial in study.trials] == ["paused", "paused"]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels"), [((4, 3), (4, 1)), ((4, 1), (4,)), ((4,), (4,)), ((), ()), ((3, 3), (3, 3))]
+)
+def test_accuracy_compares_no_shapes_that_would_broadcast(outputs, labels):
+    given = torch.zeros(outputs), torch.zeros(labels)
+    with pytest.raises(InvalidArgumentError, match=r"^score: 'accuracy' needs outputs \(n, classes\)"):
+        accuracy(nn.Identity(), [given])
+
+
+def test_accuracy_of_labels_for_every_token():
+    outputs = torch.eye(3).expand(4, 3, 3)
+    assert accuracy(nn.Identity(), [(outputs, torch.arange(3).expand(4, 3))]) == 1.0
 
 
 def loader_of(sampler):
