@@ -90,6 +90,16 @@ def refuse(error: ValueError | OSError) -> int:
     return 2
 
 
+def tell(line: str) -> None:
+    """Write a line on standard error at once."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def keep_quiet(line: str) -> None:
+    """Write nothing, in the place of `tell`."""
+
+
 class _Pipe(io.RawIOBase):
     """A raw stream whose reader may go away.
 

@@ -90,8 +90,8 @@ def test_a_pilot_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
     whole = module.pilot
 
-    def interrupted(plan, seeds, directory):
-        yield from whole(plan, seeds[:1], directory)
+    def interrupted(plan, seeds, directory, say):
+        yield from whole(plan, seeds[:1], directory, say)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "pilot", interrupted)
@@ -101,13 +101,21 @@ def test_a_pilot_that_is_interrupted_keeps_what_is_done(tmp_path, monkeypatch):
     (record,) = folder.glob("*/cells/*.json")
     before = record.stat().st_mtime_ns
 
-    def resumed(plan, seeds, directory):
-        yield from whole(plan, seeds, directory)
+    def resumed(plan, seeds, directory, say):
+        yield from whole(plan, seeds, directory, say)
         assert record.stat().st_mtime_ns == before and len(list(record.parent.glob("*.json"))) == 2
 
     monkeypatch.setattr(module, "pilot", resumed)
     declare(load_plan(file), results, pilot_seeds=range(100, 102), log_sd=0.4)
     assert not folder.exists()
+
+
+def test_a_pilot_of_a_quiet_run_says_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hypernudge.cli.experiment.SELF", ["true"])
+    monkeypatch.setattr("hypernudge.harness.running.declare.PILOT_SEEDS", (100, 1))
+    file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
+    assert main(["run", str(file), "--results-dir", str(results), "--quiet", "common.seeds.count=1"]) == 0
+    assert "pilot" not in capsys.readouterr().err
 
 
 def run(file, results, deviate=None):
@@ -164,6 +172,10 @@ def test_a_run_without_a_plan_declares_it_first_and_a_report_shows_what_changed(
     file, results = write(tmp_path / "e.yaml", target="pilot"), tmp_path / "results"
     arguments = ["run", str(file), "--results-dir", str(results)]
     assert main(arguments) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("pilot of ")]
+    assert said[0] == "pilot of plain: 2 cells, whose scores give the target"
+    assert [line.split(",")[0] for line in said[1:]] == [f"pilot of plain: {done}/2 cells" for done in (1, 2)]
+    assert said[2].endswith(", about 0 s left")
     manifest = json.loads((results / "plan.json").read_text())
     (pilot,) = manifest["declared"]["pilots"]
     assert pilot["seeds"] == [100, 101]

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from hypernudge.console import tell
 from hypernudge.errors import require, require_between
 from hypernudge.evidence.loading.criteria_schema import CONTROLS
 from hypernudge.evidence.loading.plan import Criteria
@@ -25,7 +26,7 @@ from hypernudge.harness.cells.leftovers import is_occupied
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.values import PILOT
-from hypernudge.harness.running.pilot import AT, pilot
+from hypernudge.harness.running.pilot import AT, Say, pilot
 from hypernudge.random import stream
 from hypernudge.results import deviations
 from hypernudge.results.digests import digest
@@ -41,7 +42,13 @@ RULE = f"median over pilot seeds of the baseline's best score at {AT:.0%} of the
 
 
 def declare(
-    plan: Plan, results_dir: Path, *, pilot_seeds: Sequence[int], log_sd: float, exploratory: bool = False
+    plan: Plan,
+    results_dir: Path,
+    *,
+    pilot_seeds: Sequence[int],
+    log_sd: float,
+    exploratory: bool = False,
+    say: Say = tell,
 ) -> dict[str, Any]:
     """Freeze a plan in an empty results directory; return the manifest.
 
@@ -53,6 +60,7 @@ def declare(
         pilot_seeds: Disjoint from the test seeds.
         log_sd: Assumed standard deviation of the paired log ratio of times, for the power.
         exploratory: Whether to accept a plan that cannot reject anything.
+        say: Is told how far the pilots are.
 
     Raises:
         InvalidArgumentError: The directory is occupied, pilot and test seeds overlap, or no comparison of a
@@ -72,7 +80,7 @@ def declare(
         require(False, "seeds", rule, f"families {', '.join(hopeless)}", remedy)
     # Named by the plan, for a killed pilot is gone on with: records of another plan must not be found there.
     folder = results_dir.parent / f".{results_dir.name}.pilot-{plan.hash[:12]}"
-    frozen, pilots = freeze_targets(plan, pilot_seeds, folder)
+    frozen, pilots = freeze_targets(plan, pilot_seeds, folder, say)
     declared = {
         "tau_rule": RULE if pilots else "set in the configuration",
         "pilots": pilots,
@@ -154,7 +162,9 @@ def control_rows(plan: Plan) -> list[dict[str, Any]]:
     return rows
 
 
-def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[Plan, list[dict[str, Any]]]:
+def freeze_targets(
+    plan: Plan, seeds: Sequence[int], directory: Path, say: Say
+) -> tuple[Plan, list[dict[str, Any]]]:
     """Measure the targets that are still `pilot`; return the plan with numbers, and the pilots' events."""
     open_ = {v.setting for v in plan.variations if v.spec["target"] == PILOT}
     if not open_:
@@ -167,7 +177,7 @@ def freeze_targets(plan: Plan, seeds: Sequence[int], directory: Path) -> tuple[P
     require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
     # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.
     startable = replace(chosen, variations=tuple(v.altered(target=0.0) for v in chosen.variations))
-    events = list(pilot(startable, seeds, directory))  # what is interrupted is gone on with: see `declare`
+    events = list(pilot(startable, seeds, directory, say))  # what is interrupted is gone on with: see `declare`
     shutil.rmtree(directory, ignore_errors=True)
     by_setting = {plan[event["run_id"]].setting: event["target"] for event in events}
     missing = sorted(open_ - set(by_setting))
@@ -190,7 +200,7 @@ def with_targets(plan: Plan, targets: Mapping[str, float]) -> Plan:
     )
 
 
-def runnable(plan: Plan, results_dir: Path) -> Plan:
+def runnable(plan: Plan, results_dir: Path, say: Say = tell) -> Plan:
     """Return the plan with numbers for all targets, declaring it first where that takes pilot runs.
 
     Raises:
@@ -199,7 +209,7 @@ def runnable(plan: Plan, results_dir: Path) -> Plan:
     if not (results_dir / FILE).is_file() and any(v.spec["target"] == PILOT for v in plan.variations):
         first, count = PILOT_SEEDS
         seeds = range(first, first + count)
-        declare(plan, results_dir, pilot_seeds=seeds, log_sd=LOG_SD, exploratory=True)
+        declare(plan, results_dir, pilot_seeds=seeds, log_sd=LOG_SD, exploratory=True, say=say)
     return with_declared_targets(plan, results_dir)
 
 

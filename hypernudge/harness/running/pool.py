@@ -59,6 +59,11 @@ class Cells:
         raise InvalidArgumentError(f"{self.variation.run_id}: cannot be built, see above")
 
 
+def countdown(what: str, done: int, total: int, seconds: float, left: float) -> str:
+    """Return the line that says how far something is, and how many seconds it will still take."""
+    return f"{what}: {done}/{total} cells, {seconds:.1f} s, about {left:.0f} s left"
+
+
 @dataclass(eq=False)
 class Job:
     """What one worker runs: some cells of a variation.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from hypernudge.console import Output
+from hypernudge.console import Output, keep_quiet, tell
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.harness.cells.leftovers import RUN_LOCK, folders, is_occupied, sweep
 from hypernudge.harness.cells.records import note_holder
@@ -62,7 +61,7 @@ def run_experiment(
     check_directory(results_dir)
     check_launcher(plan)
     check_buildable(plan)
-    plan = runnable(plan, results_dir)
+    plan = runnable(plan, results_dir, keep_quiet if output is not None and output.quiet else tell)
     _claim_directory(plan, results_dir, deviate)
     with lock(results_dir / RUN_LOCK, shared=True):
         note_holder(results_dir / RUN_LOCK)
@@ -112,9 +111,9 @@ def _run(
         output.conclude(evaluation_text(read_json(results_dir / EVALUATION)))
     if not failed:
         if output is None or not output.quiet:
-            _say(f"done: results in {results_dir}")
+            tell(f"done: results in {results_dir}")
         return 0
-    _say("failed: " + ", ".join(failed))
+    tell("failed: " + ", ".join(failed))
     missing = sum(
         not cell_path(results_dir / variation.run_id, seed).exists()
         for variation in plan.variations
@@ -122,7 +121,7 @@ def _run(
         if variation.run_id in failed
     )
     if missing:
-        _say(f"{counted(missing, 'cell')} missing: {REMEDY}")
+        tell(f"{counted(missing, 'cell')} missing: {REMEDY}")
     return 1
 
 
@@ -132,16 +131,11 @@ def _written(results_dir: Path) -> int | None:
     return path.stat().st_mtime_ns if path.is_file() else None
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
-
-
 def _warn(plan: Plan) -> None:
     """Say what no result of this plan could show, before it costs anything."""
     for row in power_rows(plan):
         if row["least_p_holm"] >= plan.evidence["alpha"]:
-            _say(
+            tell(
                 f"warning: {row['run_id']} cannot be significant: {row['pairs']} pairs give a Holm p "
                 f"of {row['least_p_holm']:.3g} at best in a family of {row['family_size']}"
             )
@@ -150,7 +144,7 @@ def _warn(plan: Plan) -> None:
 def _own_tasks(plan: Plan) -> None:
     """Say what a plan states of its users' own tasks and they cannot see."""
     for name in sorted({v.spec["task"]["name"] for v in plan.variations} - set(REGISTRY["task"])):
-        _say(f"note: task {name!r} has its own search space and model: `space:` and `model:` are not used")
+        tell(f"note: task {name!r} has its own search space and model: `space:` and `model:` are not used")
 
 
 def _claim_directory(plan: Plan, results_dir: Path, deviate: str | None) -> None:

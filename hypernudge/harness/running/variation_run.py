@@ -15,7 +15,7 @@ from hypernudge.harness.cells.leftovers import sweep
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.planning.engines import has_real_workers
 from hypernudge.harness.planning.plan import Plan, unlabelled
-from hypernudge.harness.running.pool import Cells
+from hypernudge.harness.running.pool import Cells, countdown
 from hypernudge.harness.running.tee import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.results.attempts import REMEDY, failures
@@ -75,10 +75,9 @@ class VariationRun(Cells):
         self.ended += 1
         left, total = len(self.missing) - self.ended, len(self.variation.seeds)
         elapsed = time.perf_counter() - self.begun
-        self.streams.err.write(
-            f"{self.variation.run_id}: {total - self.damaged - left}/{total} cells, {elapsed:.1f} s, "
-            f"about {elapsed / self.ended * left:.0f} s left\n"
-        )
+        done, seconds_left = total - self.damaged - left, elapsed / self.ended * left
+        line = countdown(self.variation.run_id, done, total, elapsed, seconds_left)
+        self.streams.err.write(line + "\n")
         self.streams.err.flush()
         if record is not None:
             self._report_cell(seed, record, reused=False)

@@ -358,7 +358,9 @@ def test_a_model_that_is_not_built_anew_is_refused_before_anything_is_trained(sh
     net, head = Plain(), nn.Linear(10, 10)
     model = {"net": lambda hp: net, "head": lambda hp: nn.Sequential(Plain(), head)}[shared]
     before = copy.deepcopy(net.state_dict())
-    with pytest.raises(InvalidArgumentError, match=r"^model: must build a new module at every call.*deepcopy"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"^model: must build a new module at every call.*deepcopy"
+    ):
         tune(plain_task(model=model), ASHA(SPACE, max_units=1, max_trials=1), seed=0)
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
