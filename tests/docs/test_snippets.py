@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -110,6 +111,13 @@ def test_the_commands_that_pages_show_are_understood():
     assert len(shown) > 6
     for words in shown:
         parse_with_overrides(_parser(), [word.strip("'\"") for word in words])  # exits where it is not
+
+
+def test_every_extra_is_on_the_page_of_installing():
+    page = (DOCS / "install.md").read_text("utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    ours = {"peers"}  # what the benchmarks compare with, no part of the package
+    assert [name for name in extras if name not in ours and f"`{name}`" not in page] == []
 
 
 def test_relative_links_lead_to_files():

@@ -15,6 +15,7 @@ import pytest
 from hypernudge.cli import main
 from hypernudge.evidence.loading.longform import read_long_form
 from hypernudge.evidence.loading.longform_files import SUFFIXES
+from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.compare_file import Request, compare_file
 from hypernudge.evidence.report.evaluate import evaluate
 from tests.evidence.long_tables import of_mixed_hardware, put, results, swap, without_a_pair, written
@@ -113,6 +114,11 @@ FLAGGED = {
         lambda f: f.assign(score=f["score"].where(f["task"] == "digits", f["score"] / 2)),
         "wine",
         "no run reached the target 0.9",
+    ),
+    "reached at once": (
+        lambda f: f.assign(score=f["score"] + (f["task"] == "wine")),
+        "wine",
+        "20 of 20 runs reach the target 0.9 with their first score",
     ),
     "no hardware": (lambda f: f, "column hardware", "one machine"),
     "uneven ends": (
@@ -358,6 +364,15 @@ RECORDS = {
 def records(tmp_path_factory):
     root = tmp_path_factory.mktemp("records") / "study"
     return write_study(root, tasks=("digits_mlp",), methods=("none", "literal"), seeds=range(6), target=0.8)
+
+
+def test_a_target_that_runs_begin_with_is_named(tmp_path):
+    root = write_study(tmp_path, tasks=("digits_mlp",), methods=("none",), seeds=range(6), target=0.01)
+    (found,) = (p for p in load_study(root).problems if "first score" in p.rule)
+    assert (found.where, found.rule) == (
+        "digits_mlp / asha",
+        "6 of 6 runs reach the target 0.01 with their first score",
+    )
 
 
 @pytest.mark.parametrize("case", RECORDS)

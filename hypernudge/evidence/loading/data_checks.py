@@ -1,13 +1,15 @@
-"""Checks of any study, whoever wrote it: missing cells, crashed runs, too few seeds, a target too high."""
+"""Checks of any study, whoever wrote it: missing cells, crashed runs, few seeds, a target too high or low."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hypernudge.evidence.loading.issue import Issue
+from hypernudge.evidence.loading.outcomes import Incumbents
 from hypernudge.evidence.statistics.paired import MINIMUM_PAIRS
 from hypernudge.results.printable import abridged, counted
 
@@ -54,6 +56,28 @@ def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Issue]:
             best, goal = sign * float(group["final"].max()), sign * float(group["target"].iloc[0])
             rule = f"no run reached the target {goal:g}; the best score is {best:g}"
             yield Issue(where, rule, "judged by final scores alone; times say nothing")
+
+
+def reached_at_once(cells: pd.DataFrame, best: Incumbents, sign: float = 1.0) -> Iterator[Issue]:
+    """Yield one problem per (task, scheduler) most of whose runs begin with a score as good as the target.
+
+    Args:
+        cells: Columns task, scheduler, target; a row for each cell of `best`, numbered from 0.
+        best: Their improvements.
+        sign: -1 where scores were negated.
+    """
+    first = np.append(True, best.cell[1:] != best.cell[:-1])[: best.cell.size]
+    begun, score = best.cell[first], best.validation[first]
+    at_once = np.zeros(len(cells), dtype=bool)
+    at_once[begun] = score >= cells["target"].to_numpy(dtype=np.float64)[begun]
+    scored = np.zeros(len(cells), dtype=bool)
+    scored[begun] = True
+    for where, group in settings(cells):
+        count, runs = int(at_once[group.index].sum()), int(scored[group.index].sum())
+        if 2 * count > runs:
+            goal = sign * float(group["target"].iloc[0])
+            rule = f"{count} of {counted(runs, 'run')} reach the target {goal:g} with their first score"
+            yield Issue(where, rule, "times to it say little: choose a target that takes a search")
 
 
 def too_few_seeds(cells: pd.DataFrame) -> Iterator[Issue]:

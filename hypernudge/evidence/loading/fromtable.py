@@ -16,7 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hypernudge.errors import require, unknown_name
-from hypernudge.evidence.loading.data_checks import missing_cells, setting_name, too_few_seeds, unreached
+from hypernudge.evidence.loading.data_checks import (
+    missing_cells,
+    reached_at_once,
+    setting_name,
+    too_few_seeds,
+    unreached,
+)
 from hypernudge.evidence.loading.issue import Issue
 from hypernudge.evidence.loading.longform import LongForm
 from hypernudge.evidence.loading.outcomes import Curves, incumbents, outcomes
@@ -112,8 +118,8 @@ def study_from_table(
         cut = float(budgets[curves.cell[late]].min())
         remedy = f"it was reached after {cut:g}, where all are cut off: pass --budget, or choose another"
     require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
-    problems += [*too_high, *too_few_seeds(cells)]
     best = incumbents(curves, budgets)
+    problems += [*too_high, *reached_at_once(cells, best, sign), *too_few_seeds(cells)]
     trials = pd.DataFrame({name: [] for name in ("cell", "run_id", "seed", "trial", "milestones")})
     return StudyResults(plan, cells, best, trials, tuple(problems))
 

@@ -79,8 +79,8 @@ def check_long_form(raw: RawRows | pd.DataFrame, *, wall_clock: bool = True) -> 
     require(len(given) > 0, "FILE", "must hold at least one row", 0, "export the results again")
     names = [str(name) for name in given.columns]
     missing = [name for name in REQUIRED if name not in names]
-    remedy = f"the file has {sorted(names)}; rename its columns"
-    require(not missing, "FILE", f"columns {', '.join(REQUIRED)} must be there", missing, remedy)
+    remedy = f"add {', '.join(missing)}, or rename what holds it"
+    require(not missing, "FILE", f"columns {', '.join(REQUIRED)} must be there", sorted(names), remedy)
     check_once(names, "FILE")
     given = given.reset_index(drop=True)
     frame = pd.DataFrame({"row": raw.lines})

@@ -23,6 +23,7 @@ from hypernudge.evidence.loading.data_checks import (
     all_crashed,
     by_differences,
     missing_cells,
+    reached_at_once,
     settings,
     too_few_seeds,
     unreached,
@@ -140,7 +141,7 @@ def load_study(results_dir: Path) -> StudyResults:
     frame["winner"] = [
         (cell, trial) in winners for cell, trial in zip(frame["cell"], frame["trial"], strict=True)
     ]
-    problems.extend(_data_checks(cells))
+    problems.extend(_data_checks(cells, best))
     problems.extend(by_differences(frame))
     jobs = tuple((run_id, usage) for run_id, _, usage in noted_usage(results_dir))
     return StudyResults(plan, cells, best, frame, tuple(problems), jobs)
@@ -164,12 +165,13 @@ def _unplanned(results_dir: Path, variation: Variation) -> Iterator[Issue]:
             yield Issue(where, "this cell is not in the plan", "not evaluated", variation.run_id)
 
 
-def _data_checks(cells: pd.DataFrame) -> Iterator[Issue]:
+def _data_checks(cells: pd.DataFrame, best: Incumbents) -> Iterator[Issue]:
     """What the records themselves leave open."""
     absent = cells[cells["reason"] == ABSENT]  # those damaged or tried are named where they are read
     yield from missing_cells(absent, "no record of seed {seeds}", "{count} planned cells count as missing")
     yield from all_crashed(cells)
     yield from unreached(cells)
+    yield from reached_at_once(cells, best)
     yield from too_few_seeds(cells)
     for where, group in settings(cells):
         kinds = sorted(set(group["hardware"].dropna()) - {""})
