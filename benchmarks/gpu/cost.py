@@ -47,7 +47,7 @@ def _measure(name: str, device: torch.device, limit: float, tiny: bool) -> dict[
         result[policy] = {
             "first_ms": round(1e3 * first[policy], 3),
             "again": again,
-            "steps": round(again["median_ms"] / step["median_ms"], 2),
+            "steps": float(f"{again['median_ms'] / step['median_ms']:.3g}"),
             "steps_by_flops": round(nudge.flops / task.at(HP).step_flops, 2),
             "flagged": nudge.flagged,
             "reason": nudge.reason,

@@ -61,5 +61,11 @@ def _facts(study: Study) -> list[tuple[str, str]]:
 
 def values(config: Any) -> str:
     """Return a configuration as `lr=0.01, width=32`."""
-    shown = (f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v!r}" for k, v in config.items())
-    return ", ".join(shown)
+    return ", ".join(f"{name}={_value(value)}" for name, value in config.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # Classes and functions by their names, as the study's file has them.
+    return str(getattr(value, "__qualname__", repr(value)))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hypernudge.errors import InvalidArgumentError, one_line, package, require, require_title, shown
 from hypernudge.parameters import Categorical, Integer
 from hypernudge.study.display import values
+from hypernudge.study.header import describe
 
 if TYPE_CHECKING:
     from hypernudge.space import HyperParameter
@@ -123,7 +124,7 @@ def _trial(optuna: Any, study: Study, trial: TrialResult, begun: datetime, is_be
     distributions, params = _parameters(optuna, study, trial)
     attributes = {
         "status": trial.status,
-        "sampled": values(trial.sampled),
+        "sampled": values({name: _simple(value) for name, value in trial.sampled.items()}),
         "warm_start": f"{trial.nudge.policy}: {trial.nudge.reason}".rstrip(": "),
         "test": {str(u.unit): u.test for u in trial.units if math.isfinite(u.test)},
     }
@@ -178,10 +179,11 @@ def _around(optuna: Any, study: Study, name: str) -> Any:
 
 
 def _simple(value: Any) -> Any:
-    """Return a value as Optuna stores choices: others as the text that shows them."""
+    """Return a value as Optuna stores choices: others as the text of what the study's file has."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return repr(list(value)) if isinstance(value, tuple) else repr(value)  # a file has no tuples
+    described = describe(value)  # the same in every process, and of a study that is read
+    return described if isinstance(described, str) else repr(described)
 
 
 def _moment(created: str) -> datetime:

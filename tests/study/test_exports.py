@@ -7,8 +7,9 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from torch import nn
 
-from hypernudge import RandomSearch, Study, tune
+from hypernudge import Categorical, RandomSearch, SearchSpace, Study, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.cell import run_cell
@@ -18,6 +19,19 @@ from hypernudge.trial import Job, Report
 from tests.study.tools import SPACE, Minimised, asha, module
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_choices_that_are_classes_are_one_thing_in_optuna_whoever_exports(tmp_path):
+    task = Minimised()
+    act, sizes = Categorical("act", (nn.ReLU, nn.Tanh)), Categorical("sizes", ((4,), (4, 2)))
+    task.space = space = SearchSpace([*task.space, act, sizes])
+    study = tune(task, RandomSearch(space, max_units=1, max_trials=4), seed=0, study=tmp_path / "kept")
+    storage = optuna.storages.InMemoryStorage()
+    live = study.to_optuna(storage, name="mine")
+    read = Study.open(tmp_path / "kept").to_optuna(storage, name="mine")  # refused if it were another study
+    assert [trial.params for trial in live.trials] == [trial.params for trial in read.trials]
+    assert {trial.params["act"] for trial in live.trials} == {"ReLU", "Tanh"}
+    assert "act=ReLU" in str(study) or "act=Tanh" in str(study)
 
 
 @pytest.mark.parametrize("units", [30, 200])
