@@ -177,7 +177,9 @@ def freeze_targets(
     require(not used, "--pilot-seeds", "must not be test seeds", used, "choose others")
     # A pilot cell needs some target to run; it never looks at it, and no record of it is kept.
     startable = replace(chosen, variations=tuple(v.altered(target=0.0) for v in chosen.variations))
-    events = list(pilot(startable, seeds, directory, say))  # what is interrupted is gone on with: see `declare`
+    events = list(
+        pilot(startable, seeds, directory, say)
+    )  # what is interrupted is gone on with: see `declare`
     shutil.rmtree(directory, ignore_errors=True)
     by_setting = {plan[event["run_id"]].setting: event["target"] for event in events}
     missing = sorted(open_ - set(by_setting))
