@@ -316,7 +316,7 @@ def _left(folder: Path) -> list[str]:
     files = [
         path.relative_to(folder).as_posix()
         for path in (folder / "kept").rglob("*")
-        if temporary_of(path) or path.name.endswith(".lock") or path.name.startswith("trial")
+        if temporary_of(path) or path.name.endswith(".lock") or "trials" in path.parts
     ]
     return [*(f"process {process}" for process in alive), *files]
 

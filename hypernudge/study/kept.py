@@ -170,6 +170,7 @@ class KeptStudy:
                     best.reported(event, replay=True)
             about = dataclasses.replace(about, created=store.created)
             if store.ended is not None:
+                store.remove_trials()  # it may have been killed between its end and this
                 best.find()
                 study = Study(history, self.options["seed"], self.options["budget"], about)
                 study.folder, study.ended, study.kept = store.folder, store.ended, best

@@ -493,6 +493,21 @@ def test_a_driver_that_is_killed_goes_on_and_trains_nothing_again_that_was_repor
     assert reported and not left_behind(tmp_path / "kept" / "trials")
 
 
+@pytest.mark.parametrize(
+    "make", [lambda folder: Counted(folder, trouble=False), lambda folder: tools.module()]
+)
+def test_a_study_that_was_killed_just_after_its_end_leaves_no_trials(make, tmp_path):
+    """What would have removed them did not run: the same command does, which finds the study done."""
+    task, folder = make(tmp_path), tmp_path / "kept"
+    scheduler = RandomSearch(task.space, max_units=1, max_trials=2)
+    tune(task, scheduler, seed=0, study=folder)
+    order_for(folder / "trials", 1)
+    (folder / "trials" / "trial-00000.pt").write_bytes(b"")
+    study = tune(task, scheduler, seed=0, study=folder)
+    assert study.ended == "scheduler" and len(study.trials) == 2
+    assert not (folder / "trials").exists()
+
+
 # Bad input.
 
 
