@@ -179,6 +179,10 @@ def unknown_name(
     )
 
 
+class UnavailableError(InvalidArgumentError):
+    """What does the work is not there, or cannot go on: workers, a cluster. Nothing is said of the work."""
+
+
 class MissingExtraError(ImportError):
     """A package that is not installed; the message is one line and names the extra."""
 

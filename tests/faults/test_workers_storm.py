@@ -1,4 +1,4 @@
-"""A small storm on real workers; `python -m benchmarks.faults` shakes them for longer, on Ray and Slurm, too."""
+"""A small storm on real workers; `python -m benchmarks.faults` shakes them for longer, and on clusters."""
 
 import random
 import sys

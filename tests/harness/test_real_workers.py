@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, UnavailableError
+from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
 from tests.harness.tools import experiment, hypernudge
 
@@ -66,6 +67,24 @@ def test_seconds_of_different_machines_are_not_compared(tmp_path):
     path.write_text(json.dumps(record))
     with pytest.raises(ResultsError, match=r"must stem from one kind of hardware, .*another processor"):
         load_study(tmp_path / "r")
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_workers_that_are_not_there_are_no_result(tmp_path, checkpoint):
+    """Neither a crashed cell, nor a reason to begin one anew."""
+    pytest.importorskip("ray", reason="needs the extra ray")
+    engine = {"name": "ray", "workers": 1, "address": "127.0.0.1:1"}
+    (variation,) = load_plan(digits(tmp_path, variations={"asha": {}}, engine=engine)).variations
+    begun = []
+    for _ in range(2):
+        with pytest.raises(
+            UnavailableError, match="address: must be a cluster of Ray that answers"
+        ) as raised:
+            run_cell(variation, 0, tmp_path / "r", checkpoint=checkpoint)
+        assert "\n" not in str(raised.value)
+        begun.append([path.read_text() for path in tmp_path.glob("r/cells/seed-*.study/study.jsonl")])
+    assert not list(tmp_path.glob("r/cells/seed-*.json"))
+    assert len(begun[0]) == checkpoint and all(text in again for text, again in zip(*begun, strict=True))
 
 
 def test_where_workers_and_seconds_are_said(tmp_path):

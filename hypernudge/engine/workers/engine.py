@@ -26,8 +26,11 @@ from hypernudge.engine.workers.assignments import Assignment, cut_off, finished,
 from hypernudge.engine.workers.messages import Finished, Measure, Measured, Order, Setup, Train
 from hypernudge.engine.workers.pool import Pool
 from hypernudge.engine.workers.saved import scored_of
+from hypernudge.engine.workers.sending import same
 from hypernudge.engine.workers.supervisor import Supervisor
 from hypernudge.errors import (
+    InvalidArgumentError,
+    UnavailableError,
     is_whole,
     require,
     require_between,
@@ -157,7 +160,7 @@ class WorkerEngine(ABC):
             max_units: Units of the study's longest training.
 
         Raises:
-            InvalidArgumentError: If workers cannot be had, or the task cannot be built there.
+            UnavailableError: If workers cannot be had, or the task cannot be built there.
         """
         require(is_whole(max_units), "max_units", "must be a whole number", max_units, "27, say")
         known = self.task is not None
@@ -169,7 +172,7 @@ class WorkerEngine(ABC):
             begun = time.monotonic()
             setup = Setup(build, max_units, str(self._folder), token, gpus=self._gpus, **self._look)
             self._workers = Supervisor(
-                self._open(setup),
+                self._pool(setup),
                 self.workers,
                 self.retries,
                 self.heartbeat_timeout,
@@ -187,6 +190,12 @@ class WorkerEngine(ABC):
                 self._workers.close()
                 self._workers = None
                 self._remove_ended()
+
+    def _pool(self, setup: Setup) -> Pool:
+        try:
+            return self._open(setup)
+        except InvalidArgumentError as error:
+            raise UnavailableError(str(error)) from error.__cause__
 
     @property
     def _gpus(self) -> float:
@@ -225,8 +234,8 @@ class WorkerEngine(ABC):
         """Wait for whatever is done first.
 
         Raises:
-            RuntimeError: If nothing is running, or no worker can be kept alive.
-            InvalidArgumentError: If the task cannot be used on workers.
+            RuntimeError: If nothing is running.
+            UnavailableError: If no worker can be kept alive, or the task cannot be used on workers.
             OSError: If trials cannot be written.
         """
         self._remove_ended()
@@ -293,8 +302,3 @@ class WorkerEngine(ABC):
             for trial in self._ended:
                 attempts.remove_trial(self._folder, trial)
         self._ended.clear()
-
-
-def same(task: Any) -> Any:
-    """Return the task: what a worker calls that is sent the driver's own."""
-    return task

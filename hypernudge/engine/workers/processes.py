@@ -21,9 +21,9 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from typing import Any
 
-from hypernudge.engine.workers.engine import WorkerEngine, same
+from hypernudge.engine.workers.engine import WorkerEngine
 from hypernudge.engine.workers.messages import Died, Message, Order, Ready, Setup, Unusable
-from hypernudge.engine.workers.sending import Pickled, built
+from hypernudge.engine.workers.sending import Pickled, built, same
 from hypernudge.errors import require_whole
 from hypernudge.results.files import release_copies
 

@@ -6,6 +6,7 @@ Ray starts and reaches them, and tells of their ends. It retries nothing: attemp
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import itertools
 import math
 import os
@@ -53,6 +54,15 @@ class RayEngine(WorkerEngine):
             whole = value <= 1 or value == int(value)
             require(whole, name, "must be a whole number, or a share of one", value, "round it")
         check_address("address", self.address)
+
+    def check_installed(self) -> None:
+        """Refuse an environment that cannot start it.
+
+        Raises:
+            MissingExtraError: If Ray is not installed.
+        """
+        if importlib.util.find_spec("ray") is None:
+            package("ray", "ray", PURPOSE)  # which says so
 
     @property
     def _gpus(self) -> float:

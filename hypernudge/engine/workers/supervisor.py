@@ -21,7 +21,7 @@ from hypernudge.engine.workers.messages import (
     Unusable,
 )
 from hypernudge.engine.workers.pool import Pool
-from hypernudge.errors import require
+from hypernudge.errors import InvalidArgumentError, UnavailableError
 
 LONGEST = 3600.0  # seconds of silence after which somebody looks
 logger = logging.getLogger("hypernudge")
@@ -90,8 +90,7 @@ class Supervisor:
         """Start the workers; return when all are ready, or have had the time.
 
         Raises:
-            InvalidArgumentError: If none is ready then, or the task cannot be used by them.
-            RuntimeError: If none can be started.
+            UnavailableError: If none is ready then, none can be started, or the task cannot be used by them.
         """
         for _ in range(self._count):
             self._begin(first=True)
@@ -103,7 +102,9 @@ class Supervisor:
                 rule = (
                     f"must be built by {self._count} workers within start_timeout={self._start_timeout:g} s"
                 )
-                require(ready > 0, "task", rule, f"{ready} of them", "allow more, or ask for fewer workers")
+                remedy = "allow more, or ask for fewer workers"
+                if not ready:
+                    raise UnavailableError(f"task: {rule}, but none of them was ready; {remedy}")
                 logger.warning("%d of %d workers have started; the study begins", ready, self._count)
                 return
             self.hear(min(left, 1.0))
@@ -143,7 +144,7 @@ class Supervisor:
 
         Raises:
             InvalidArgumentError, OSError: If no worker can go on, as one of them says.
-            RuntimeError: If no worker can be started.
+            UnavailableError: If no worker can be started.
         """
         done: list[tuple[Assignment, Finished | Measured | None]] = []
         for name, message in self._pool.receive(max(0.0, min(timeout, self._patience()))):
@@ -193,7 +194,10 @@ class Supervisor:
         elif isinstance(message, Died):
             return self._lose(member, message.reason)
         elif isinstance(message, Unusable):
-            raise message.error from (RemoteError(message.traceback) if message.traceback else None)
+            cause = RemoteError(message.traceback) if message.traceback else None
+            if isinstance(message.error, InvalidArgumentError):
+                raise UnavailableError(str(message.error)) from cause
+            raise message.error from cause
         elif assignment is None or message.ticket != assignment.ticket:
             pass  # of an order that was taken back
         elif isinstance(message, Beat):
@@ -216,7 +220,10 @@ class Supervisor:
             self._failed_starts += 1
             alive = any(other.ready for other in self._members.values())
             if not alive and self._failed_starts > self._retries + 1:
-                raise RuntimeError(f"workers: none can be started, the last {reason}")
+                raise UnavailableError(
+                    f"workers: must start, but none does, the last {reason}; see what it has said, or allow "
+                    "more with start_timeout"
+                )
         logger.warning("worker %s %s", member.name, reason)
         if member.ready or self._failed_starts <= self._retries + 1:
             self._begin(first=member.first and not member.ready)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from hypernudge.engine.base import Engine
-from hypernudge.errors import InvalidArgumentError
+from hypernudge.errors import InvalidArgumentError, NotSavedError, UnavailableError
 from hypernudge.harness.cells.build import Prepared, build_engine, prepare
 from hypernudge.harness.cells.checkpoint import is_full, is_kept, remove_study, study_folder
 from hypernudge.harness.cells.described import describe
@@ -72,8 +72,11 @@ def run_cell(
                     record = _checkpointed(variation, seed, prepared, appender, path)
                 else:
                     record = _record(variation, seed, prepared, appender)
-            except StorageError:  # says nothing about the method
+            except (StorageError, UnavailableError):  # says nothing about the method
                 raise
+            except NotSavedError as error:  # of a trial, in whatever folder: nor does that
+                reason = error.strerror or error
+                raise StorageError(f"a trial's file could not be written: {reason}") from error
             except Exception:  # the harness goes on with the other cells, and says what happened
                 record = crashed(variation, seed, prepared.declared, traceback.format_exc())
             except BaseException:  # asked to leave
@@ -101,6 +104,8 @@ def _checkpointed(
     begun, folder = is_kept(path), study_folder(path)
     try:
         return _record(variation, seed, prepared, append, folder)
+    except UnavailableError:
+        raise
     except InvalidArgumentError as error:
         if not begun:
             raise

@@ -100,7 +100,10 @@ def _warm_start(spec: dict[str, Any], task: Task) -> None:
 def _engine(spec: dict[str, Any], task: Task) -> None:
     from hypernudge.harness.cells.build import build_engine
 
-    build_engine(spec, task, int, 1.0)
+    engine = build_engine(spec, task, int, 1.0)
+    check: Callable[[], None] | None = getattr(engine, "check_installed", None)
+    if check is not None:
+        check()
 
 
 def _built(
