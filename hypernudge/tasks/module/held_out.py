@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from hypernudge.errors import require
 from hypernudge.registry import takes
 from hypernudge.tasks.module.measuring import Recipe
-from hypernudge.tasks.module.mini_batches import flattened, is_map_style, tensors_only
+from hypernudge.tasks.module.mini_batches import flattened, is_map_style, kinds, tensors_only
 
 LEAST = 256  # samples of a batch without gradients, where nobody says
 
@@ -37,7 +37,7 @@ class HeldOut:
         self.name, self._recipe, self._device = name, recipe, device
         where = f"data.{name}"
         rule = "must be a DataLoader, a map-style data set, a tuple of tensors or a function of nothing"
-        remedy = "write a function that returns an iterable of batches"
+        remedy = "make tensors (torch.as_tensor), or write a function that returns an iterable of batches"
         if isinstance(data, tuple) and tensors_only(data):
             lengths = {len(part) for part in data}
             require(len(lengths) == 1, where, "tensors must have equal first dimension", sorted(lengths), "-")
@@ -57,7 +57,7 @@ class HeldOut:
                 self._batches = lambda: DataLoader(data, batch_size=size)
         else:
             ok = callable(data) and not isinstance(data, type) and takes(data, 0)
-            require(ok, where, rule, type(data).__name__, remedy)
+            require(ok, where, rule, kinds(data), remedy)
             self._batches = data
 
     def __iter__(self) -> Iterator[Any]:

@@ -73,8 +73,8 @@ class MiniBatches:
             readable or (callable(data) and not isinstance(data, Dataset)),
             "data",
             "must be a DataLoader over a map-style data set, that data set, a tuple of tensors or a function",
-            type(data).__name__,
-            "write a function of (seed, step) that returns a batch",
+            kinds(data),
+            "make tensors (torch.as_tensor), or write a function of (seed, step) that returns a batch",
         )
         require(not readable or len(data) > 0, "data", "must not be empty", data, "fill it")
         self._data, self._readable = data, readable
@@ -243,6 +243,12 @@ def is_map_style(data: Any) -> bool:
 def tensors_only(data: Sequence[Any]) -> bool:
     """Whether everything in a sequence is a tensor."""
     return all(isinstance(part, Tensor) for part in data)
+
+
+def kinds(data: Any) -> str:
+    """Return what `data` is, and of what, for an error message."""
+    name = type(data).__name__
+    return f"{name} of {', '.join(type(part).__name__ for part in data)}" if isinstance(data, tuple) else name
 
 
 def flattened(batch: Any) -> tuple[Batch, Callable[[Batch], Any]]:

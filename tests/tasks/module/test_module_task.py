@@ -386,6 +386,9 @@ def test_accuracy_of_labels_for_every_token():
     assert accuracy(nn.Identity(), [(outputs, torch.arange(3).expand(4, 3))]) == 1.0
 
 
+ARRAYS = tuple(part.numpy() for part in IMAGES)
+
+
 def loader_of(sampler):
     return DataLoader(TensorDataset(*IMAGES), batch_size=8, sampler=sampler)
 
@@ -400,6 +403,11 @@ def loader_of(sampler):
         ({"data": IMAGES[0]}, "^data: must be \\(training, validation\\)"),
         ({"data": (IMAGES,)}, "^data: must be \\(training, validation\\)"),
         ({"data": (IMAGES, 3)}, r"^data.validation: must be a DataLoader"),
+        ({"data": (ARRAYS, IMAGES)}, r"^data: .*but got 'tuple of ndarray, ndarray'; make tensors \(torch"),
+        (
+            {"data": (IMAGES, ARRAYS)},
+            r"^data.validation: .*'tuple of ndarray, ndarray'; make tensors \(torch",
+        ),
         ({"data": (IMAGES, IMAGES, TensorDataset(IMAGES[0][:0]))}, r"^data.test: must not be empty"),
         ({"data": (IMAGES, (IMAGES[0], IMAGES[1][:2]))}, r"^data.validation: tensors must have equal"),
         ({"data": (lambda seed, step: IMAGES, IMAGES)}, "^steps_per_unit: must be given"),
