@@ -8,6 +8,14 @@ from hypernudge import GradientTask, Real, SearchSpace
 torch.set_num_threads(1)
 
 
+def pytest_configure():
+    """No example of Hypothesis fails because the machine is busy. Imported here: workers import this file."""
+    from hypothesis import HealthCheck, settings
+
+    settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
+
+
 @pytest.fixture(autouse=True)
 def one_thread():
     """Each test begins with one thread, whatever a command that ran in this process has set."""

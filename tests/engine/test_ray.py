@@ -80,7 +80,7 @@ def test_with_four_actors_the_laws_hold_and_half_of_them_may_die(cluster, tmp_pa
             os.kill(newest, signal.SIGSTOP if len(done) == 4 else signal.SIGKILL)
 
     scheduler = ASHA(Counted.space, max_units=9, max_trials=10)
-    engine = RayEngine(workers=4, heartbeat_timeout=3)
+    engine = RayEngine(workers=4, heartbeat_timeout=8)
     study = tune(task, scheduler, seed=0, engine=engine, study=tmp_path / "kept", callbacks=[disturb])
     check_recorded(study.history, lambda: ASHA(Counted.space, max_units=9, max_trials=10), 0, 4)
     undisturbed = by_trial(tune(Counted(tmp_path / "other", trouble=False), random_search(10, 9), seed=0))
@@ -138,7 +138,7 @@ def test_a_node_of_two_is_lost(cluster, tmp_path):
         if len(reports) == 3:
             found.remove_node(second, allow_graceful=False)
 
-    engine = RayEngine(workers=4, heartbeat_timeout=5)
+    engine = RayEngine(workers=4, heartbeat_timeout=20)
     study = tune(task, random_search(10), seed=0, engine=engine, callbacks=[lose])
     assert by_trial(study) == by_trial(
         tune(Counted(tmp_path / "o", trouble=False), random_search(10), seed=0)

@@ -165,7 +165,7 @@ def test_a_frozen_worker_is_given_up_and_its_late_result_is_refused(tmp_path):
             frozen.append(workers_of_this_process()[0])
             frozen[0].suspend()
 
-    engine = ProcessEngine(workers=2, heartbeat_timeout=2.0)
+    engine = ProcessEngine(workers=2, heartbeat_timeout=5.0)  # longer than a busy machine holds up the other
     study = tune(task, random_search(8), seed=0, engine=engine, callbacks=[freeze])
     assert not frozen[0].is_running()
     assert sum(report.resources.attempt == 2 for report in study.reports) == 1
@@ -445,24 +445,32 @@ def test_a_measurement_that_raises_leaves_its_trial_as_it_was_sampled():
 # A driver that is killed.
 
 DRIVER = """
-import sys
+import sys, time
 from hypernudge import ASHA, tune
 from hypernudge.engine.workers.processes import ProcessEngine
 from tests.engine.real import Counted
 folder = sys.argv[1]
+goal = float(sys.argv[2])
 task = Counted(folder, seconds=0.02, trouble=False)
 scheduler = ASHA(Counted.space, max_units=9, max_trials=12)
-print(tune(task, scheduler, seed=0, engine=ProcessEngine(workers=2), study=folder + "/kept"))
+
+def wait(study, report):
+    if len(task.units()) >= goal:  # to be killed, if whoever does it is late
+        time.sleep(600)
+
+engine = ProcessEngine(workers=2)
+print(tune(task, scheduler, seed=0, engine=engine, study=folder + "/kept", callbacks=[wait]))
 """
 
 
 def drive(folder, kill_after=None):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(folder)], env=environment)
+    task, goal = Counted(folder), math.inf
+    if kill_after is not None:
+        goal = len(task.units()) + kill_after
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(folder), str(goal)], env=environment)
     children = []
     if kill_after is not None:
-        task = Counted(folder)
-        goal = len(task.units()) + kill_after
         while len(task.units()) < goal and process.poll() is None:
             time.sleep(0.005)
         children = psutil.Process(process.pid).children(recursive=True)

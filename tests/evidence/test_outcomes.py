@@ -47,7 +47,7 @@ rows = st.tuples(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(rows, max_size=25))
 def test_equals_the_walk(events):
     curves = curves_of(*[(c, t, v, i / 100) for i, (c, t, v) in enumerate(events)])

@@ -59,7 +59,7 @@ def test_a_score_never_seen_loses_to_any_score_and_ties_with_its_like():
 cells = st.tuples(st.integers(1, 8), st.integers(0, 3), st.integers(1, 8), st.integers(0, 3))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(cells, min_size=1, max_size=9))
 def test_equals_enumeration_under_censoring_and_ties(rows):
     baseline, baseline_final, method, method_final = (
@@ -70,7 +70,7 @@ def test_equals_enumeration_under_censoring_and_ties(rows):
     assert paired_test(pairs).p_value == pytest.approx(paired_p_by_enumeration(pairs), abs=1e-12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(cells, min_size=1, max_size=25), st.randoms(use_true_random=False))
 def test_symmetric_and_indifferent_to_order_and_time_unit(rows, random):
     rows = list(rows)

@@ -23,7 +23,7 @@ def test_equals_scipy_exact_without_ties(n):
         assert min(ours.w_plus, ours.w_minus) == wilcoxon(x, method="exact").statistic
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([-1, 1]), st.integers(1, 4)), min_size=1, max_size=9))
 def test_equals_enumeration_with_ties(pairs):
     signs = np.array([s for s, _ in pairs])
@@ -33,7 +33,7 @@ def test_equals_enumeration_with_ties(pairs):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30))
 def test_midranks_equal_scipy(values):
     x = np.array(values, dtype=float)

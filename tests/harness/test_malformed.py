@@ -15,7 +15,7 @@ from hypernudge.tasks.data.datasets import last_kept
 from tests.harness.malformed import BASE, GRID, HUGE, LONG, paths, replaced, spoiled, text_of
 from tests.harness.tools import ROOT
 
-LIMIT = 10.0  # seconds; a refusal takes milliseconds
+LIMIT = 10.0  # seconds of the processor; a refusal takes milliseconds
 
 # What is accepted on purpose, by name, with the reason.
 HARMLESS = {
@@ -67,13 +67,13 @@ def run(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
-        begun = time.monotonic()
+        begun = time.process_time()  # whatever else the machine has to do
         try:
             code = main([str(argument) for argument in arguments])
         except SystemExit as end:
             code = end.code
         shown = capsys.readouterr()
-        assert time.monotonic() - begun < LIMIT, arguments
+        assert time.process_time() - begun < LIMIT, arguments
         assert "Traceback" not in shown.err + shown.out, shown.err
         return code, shown.out, shown.err
 

@@ -31,11 +31,15 @@ def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_pat
     with subprocess.Popen(
         command, env=env, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as p:
-        assert wait_for(lambda: len(list(broken.glob("*/cells/seed-????.json"))) >= 3, 60)
+        sealed = lambda: list(broken.glob("*/cells/seed-????.json"))  # noqa: E731
+        assert wait_for(lambda: len(sealed()) >= 3, 240)
         p.send_signal(signal.SIGKILL)
-    assert wait_for(lambda: not processes_with(env["HYPERNUDGE_TEST_RUN"]), 30), "an orphan goes on computing"
-    before = {path: path.stat().st_mtime_ns for path in broken.glob("*/cells/seed-????.json")}
-    assert 3 <= len(before) <= 6, "an orphan may end the cell it is at, and begins no other"
+        p.wait()
+        at_the_end = len(sealed())  # on a busy machine, some more than three
+    assert wait_for(lambda: not processes_with(env["HYPERNUDGE_TEST_RUN"]), 60), "an orphan goes on computing"
+    before = {path: path.stat().st_mtime_ns for path in sealed()}
+    assert 3 <= len(before) <= at_the_end + 2, "an orphan may end the cell it is at, and begins no other"
+    assert len(before) < 16, "killed in the middle"
     hypernudge("run", config, "--results-dir", broken)
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     assert contents(whole) == contents(broken)

@@ -154,7 +154,7 @@ def laws(table, **strategies):
     examples = 12 if table is HISTORY_ONLY else 4
 
     def decorate(test):
-        test = settings(deadline=None, max_examples=examples)(given(**strategies)(test))
+        test = settings(max_examples=examples)(given(**strategies)(test))
         return pytest.mark.parametrize("name", table)(test)
 
     return decorate
@@ -219,7 +219,7 @@ def test_maximising_a_score_is_minimising_a_loss(name, seed, count, kind):
 
 
 @given(seeds)
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_equal_seeds_give_equal_samples_across_schedulers(seed):
     uniform = [make for name, make in HISTORY_ONLY.items() if "mixed" not in name]
     histories = [simulate(make(), "smooth", seed, 4, steps=40)[0] for make in uniform]
@@ -232,7 +232,7 @@ def test_equal_seeds_give_equal_samples_across_schedulers(seed):
         assert [trial.sampled for trial in first.trials] == [t.sampled for t in histories[0].trials[:3]]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(seeds, st.sampled_from(["smooth", "ties", "diverging"]))
 def test_asha_promotes_only_from_the_top_third_of_what_has_arrived(seed, kind):
     scheduler = ASHA(SPACE, max_units=27, eta=3)

@@ -247,14 +247,14 @@ def test_threads_that_differentiate_twice_at_once_leave_attention_as_it_was():
     def another():
         with twice_differentiable():
             entered.set()
-            assert left.wait(30)
+            assert left.wait(300)
             seen.append(fused())
 
     for outlives in (True, False):  # the thread that came first leaves last, and first
         entered.clear(), left.clear(), seen.clear()
         thread = threading.Thread(target=another)
         thread.start()
-        assert entered.wait(30)
+        assert entered.wait(300)
         with twice_differentiable(), twice_differentiable():
             if not outlives:
                 left.set()
