@@ -196,6 +196,13 @@ class WarmStartSampler(BaseSampler):
         if adapter is None or chosen or trial.system_attrs.get("fixed_params"):
             return values
         values |= known
+        if len(study.directions) > 1:
+            self._say(
+                "objectives",
+                "study",
+                "has several objectives: no score of it reaches the warm start, which goes by what it knew "
+                "before; leave it out if that was learned from one of them and the others matter",
+            )
         held = {name: values[name] for name in fixed(self._inner(trial.number)) if name in values} | known
         with self._lock:
             nudged, nudge = adapter(values, self._past.before(study, trial.number), held)
@@ -243,7 +250,7 @@ class WarmStartSampler(BaseSampler):
     def _say_redrawn(self, name: str, suggested: BaseDistribution) -> None:
         self._say(
             "redrawn",
-            name,
+            f"space.{name}",
             f"declared as {self._space[name]}, but suggested as {suggested}: what lies outside is drawn "
             "anew, and not nudged; declare what the objective suggests",
         )
@@ -251,7 +258,7 @@ class WarmStartSampler(BaseSampler):
     def _say_absent(self, name: str, trial: FrozenTrial) -> None:
         self._say(
             "absent",
-            name,
+            f"space.{name}",
             f"declared, but not suggested by trial {trial.number}, which suggested {sorted(trial.params)}: "
             "left out of its record; if no trial suggests it, declare it under the objective's name",
         )
@@ -261,7 +268,7 @@ class WarmStartSampler(BaseSampler):
         with self._lock:
             if (kind, name) not in self._said:
                 self._said.add((kind, name))
-                logger.warning("space.%s: %s", name, what)
+                logger.warning("%s: %s", name, what)
 
     def _tuned(self) -> list[str]:
         return list(self._adapter.declared.parameters) if self._adapter is not None else []

@@ -371,11 +371,12 @@ def test_a_part_of_the_space_is_not_nudged(caplog):
     assert inside.trials[0].params["momentum"] == 0.9 and inside.trials[0].user_attrs[RECORD]["changed"]
 
 
-def test_several_objectives():
+def test_several_objectives(caplog):
     wrapped = WarmStartSampler(NSGAIISampler, training(), SPACE, warm_start=Tenfold())
     study = optuna.create_study(sampler=wrapped, directions=["minimize", "maximize"])
     study.optimize(lambda trial: (objective(trial), 1.0), n_trials=3)
     assert all(trial.user_attrs[RECORD]["changed"] for trial in study.trials)
+    assert caplog.text.count("no score of it reaches the warm start") == 1
 
 
 def test_a_sampler_survives_pickling():
