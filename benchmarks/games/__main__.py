@@ -1,7 +1,7 @@
 """Learning curves of PPO at one setting, and its steps per second beside those of stable-baselines3 itself.
 
-    python -m benchmarks.games curve cartpole [--seeds 3] [--units 20] [--planned 100] [--output FILE]
-    python -m benchmarks.games throughput cartpole [--units 5] [--rounds 5] [--output FILE]
+    python -m benchmarks.games curve cartpole [--seeds 3] [--units 20] [--planned 100] [--device auto]
+    python -m benchmarks.games throughput cartpole [--steps 1024] [--rounds 5] [--output FILE]
 
 A curve is written after every unit, so one that is stopped is there as far as it came. The setting is the
 middle of the game's space: what is published for Atari, and one for classic control. Seconds of training and
@@ -40,7 +40,7 @@ def curve(given: argparse.Namespace) -> dict[str, Any]:
     """Train some seeds; return, and write after every unit, score and seconds."""
     rows: list[dict[str, Any]] = []
     steps = {"unit_steps": given.steps} if given.steps else {}
-    task = task_of(given.game, units=given.planned or given.units, device="cpu", **steps)
+    task = task_of(given.game, units=given.planned or given.units, device=given.device, **steps)
     result = _head(given, task) | {"rows": rows}
     for seed in range(given.seeds):
         state = task.start(seed)
@@ -76,7 +76,8 @@ def throughput(given: argparse.Namespace) -> dict[str, Any]:
 
     from hypernudge.tasks.games.network import policy_class
 
-    task = task_of(given.game, device="cpu")
+    steps = {"unit_steps": given.steps} if given.steps else {}
+    task = task_of(given.game, device=given.device, units=given.rounds + 1, **steps)
     hp = task.space.middle()
     state = task.start(0)
     plan = task._plan
@@ -90,7 +91,7 @@ def throughput(given: argparse.Namespace) -> dict[str, Any]:
         batch_size=task.batch_size,
         n_epochs=int(hp["epochs"]),
         max_grad_norm=float(hp["max_grad_norm"]),
-        device="cpu",
+        device=task.device,
         **read,
     )
     seconds: dict[str, list[float]] = {"task": [], "stable_baselines3": []}
@@ -135,6 +136,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="of a unit, where not those of the file")
     parser.add_argument("--planned", type=int, help="units that the schedule is for, where more than --units")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)

@@ -38,6 +38,18 @@ def test_every_game_of_the_catalogue_is_a_task_by_name(game, tmp_path):
     assert (abs(low), high) == (abs(GAMES[game].low), GAMES[game].high)
 
 
+def test_the_published_run_of_the_page_is_a_plan(tmp_path):
+    page = (ROOT / "docs" / "games.md").read_text()
+    (text,) = [part for part in page.split("```yaml\n")[1:] if part.startswith("defaults")]
+    path = tmp_path / "published.yaml"
+    path.write_text(text.partition("```")[0])
+    (variation,) = load_plan(path).variations
+    assert (variation.spec["task"]["game"], variation.spec["training"]["unit_steps"]) == ("pong", 102_400)
+    task = variation.spec["training"]
+    assert task["unit_steps"] % (8 * 128) == 0
+    assert task["unit_steps"] * variation.spec["scheduler"]["max_units"] * 4 > 10_000_000  # frames
+
+
 WITHOUT = """
 import sys
 
