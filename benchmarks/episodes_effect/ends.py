@@ -21,6 +21,7 @@ from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.methods import ANNEALED
 from benchmarks.episodes_effect.report import Cell, Scores, load
 from benchmarks.episodes_effect.tasks import TASKS
+from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.results.digests import digest
 from hypernudge.results.files import write_text
@@ -43,6 +44,7 @@ def plan() -> dict[str, Any]:
     return {
         "methods": list(blocks.ENDS),
         "rule": {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(ANNEALED.items())},
+        "peak": {"adamw": ADAPTIVE_PEAK, "sgd": 1.0},
         "tasks": {task.name: [task.batch, task.steps] for task in TASKS.values()},
         "optimizers": list(blocks.OPTIMIZERS),
         "noises": list(blocks.NOISES),

@@ -26,6 +26,7 @@ from benchmarks.episodes_effect.rules import (
     cosine_factor,
 )
 from benchmarks.episodes_effect.training import SGD, AdamW, Packaged, Update
+from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, SEARCHER
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,11 @@ def _aligned(**options: Any) -> Callable[[Crew], Rule]:
 
 
 def _annealed(**options: Any) -> Callable[[Crew], Rule]:
-    return lambda crew: AnnealedMembers(len(crew.member_seeds), crew.steps, **options)
+    def rule(crew: Crew) -> Rule:
+        peak = ADAPTIVE_PEAK if crew.optimizer == "adamw" else 1.0
+        return AnnealedMembers(len(crew.member_seeds), crew.steps, peak=peak, **options)
+
+    return rule
 
 
 def _schedule_free(crew: Crew) -> Update:
@@ -138,7 +143,7 @@ STEADY = RETURNING | {"samples": 30, "warmup_samples": 30, "min_samples": 5}
 DEFAULT = STEADY | {"warmup_samples": 15, "z_warmup": 0.5}
 
 # The default for a training of known length, `AnnealedAlignment`.
-ANNEALED = DEFAULT | {"search": (0.3, 0.5)}
+ANNEALED = DEFAULT | SEARCHER | {"search": (0.25, 0.5)}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),

@@ -152,6 +152,7 @@ class AlignedMembers:
         initial_multiplier: float = START,
         up: float = UP,
         down: float = DOWN,
+        first_down: float | None = None,
         z_up: float = 1.7,
         z_down: float = 2.0,
         z_at_base: tuple[float, float] | None = None,
@@ -171,6 +172,7 @@ class AlignedMembers:
         self.multipliers = np.full(members, initial_multiplier)
         self._up, self._down, self._z_up, self._z_down = up, down, z_up, z_down
         self._z_at_base, self._z_recover, self._z_above_base = z_at_base, z_recover, z_above_base
+        self._first_down = down if first_down is None else first_down
         self._fell = np.zeros(members, dtype=bool)
         self._samples, self._warmup_samples, self._base_samples = samples, warmup_samples, base_samples
         self._z_warmup, self._min_samples = z_warmup, min_samples
@@ -234,6 +236,7 @@ class AlignedMembers:
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
+        verdict = np.where(over & (verdict < 1.0) & ~self._fell, self._first_down, verdict)
         self._fell = self._fell | (over & (verdict < 1.0))
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
         if self._z_at_base is not None:

@@ -14,6 +14,7 @@ from hypernudge.episodes import (
     WeightDecay,
 )
 from hypernudge.episodes.controllers.anneal_shapes import SHAPES
+from hypernudge.episodes.controllers.annealed_alignment import SEARCHER
 from hypernudge.errors import InvalidArgumentError
 from tests.episodes.helpers import Problem, same
 
@@ -66,7 +67,7 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
     start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
     low, high = (share * STEPS for share in episodes.controller.search)
     assert low <= start <= high
-    factors, top = multipliers(seen), episodes.controller.alignment.multiplier * episodes.controller.peak
+    factors, top = multipliers(seen), episodes.controller.alignment.multiplier
     falls = SHAPES["linear" if shape == "auto" else shape]
     for step in range(start, STEPS):
         assert factors[step] == pytest.approx(top * falls((step - start) / (STEPS - start)), rel=1e-12)
@@ -82,7 +83,7 @@ def test_the_search_is_alignment_to_the_bit():
     episodes, seen, _ = annealed()
     problem = Problem()
     optimizer = sgd(problem)
-    plain = EpisodicScheduler(optimizer, controller=Alignment(initial_multiplier=2**-6))
+    plain = EpisodicScheduler(optimizer, controller=Alignment(initial_multiplier=2**-5, **SEARCHER))
     start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
     assert [rates for _, rates in train(problem, optimizer, plain, start)] == [r for _, r in seen[:start]]
     assert len({r.selection.values for r in plain.records}) > 3
@@ -174,7 +175,7 @@ def test_extended_while_searching_is_as_if_named_at_once():
     whole, seen, problem = annealed(total=600, steps=400)
     other = Problem()
     optimizer = sgd(other)
-    episodes = EpisodicScheduler(optimizer, total_steps=300)
+    episodes = EpisodicScheduler(optimizer, total_steps=340)
     first = train(other, optimizer, episodes, 60)
     assert episodes.phase == "search"
     episodes.extend(600)

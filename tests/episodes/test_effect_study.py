@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.episodes_effect import blocks, rules
+from benchmarks.episodes_effect import blocks, ends, rules
 from benchmarks.episodes_effect.methods import FIRST_RULE, METHODS, Crew, update_of
 from benchmarks.episodes_effect.report import Comparison, compare, tally
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
 from benchmarks.episodes_effect.training import train
-from hypernudge.episodes import Alignment, EpisodicScheduler
+from hypernudge.episodes import Alignment, AnnealedAlignment, EpisodicScheduler
+from hypernudge.episodes.controllers.annealed_alignment import SEARCHER
+from hypernudge.results.digests import digest
 from scripts import import_graph
 
 STEPS = 70
@@ -67,6 +69,10 @@ ATTACH = {
     "plain": lambda seed, o: None,
     "alignment": lambda seed, o: EpisodicScheduler(o, controller=Alignment(**FIRST_RULE)),
     "default": lambda seed, o: EpisodicScheduler(o),
+    # The study's trainings are long enough for the whole warm-up; these are not.
+    "annealed": lambda seed, o: EpisodicScheduler(
+        o, controller=AnnealedAlignment(STEPS, alignment=Alignment(**SEARCHER), anneal="linear")
+    ),
     "compat": lambda seed, o: EpisodicScheduler(o, controller=rules.compat_controller(seed)),
     "bandit": lambda seed, o: EpisodicScheduler(o, controller=rules.bandit_of_ours(seed)),
 }
@@ -74,6 +80,7 @@ ATTACH = {
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 @pytest.mark.parametrize("method", ATTACH)
+@pytest.mark.filterwarnings("ignore:the search for a rate ended")
 def test_members_are_trained_as_the_library_trains_one(method, optimizer):
     multipliers, outcome = study(method, optimizer)
     changed = 0
@@ -217,3 +224,47 @@ def test_verdicts():
     assert worse.verdict == "worse"
     assert dataclasses.replace(worse, adjusted=0.2, low=-0.7).verdict == "open"
     json.dumps(dataclasses.asdict(worse))
+
+
+def test_what_is_planned_has_a_digest_and_another_plan_is_not_overwritten(tmp_path):
+    first = ends.write_plan(tmp_path)
+    assert ends.write_plan(tmp_path) == first == digest(ends.plan())
+    path = tmp_path / "plan.json"
+    path.write_text(
+        path.read_text().replace('"harm":1.5', '"harm":9.5').replace('"harm": 1.5', '"harm": 9.5')
+    )
+    with pytest.raises(ValueError, match="must be the plan of this code"):
+        ends.write_plan(tmp_path)
+
+
+def test_the_criteria_of_trainings_of_known_length():
+    rng = np.random.default_rng(0)
+    base = rng.normal(90, 2, 20)
+    jitter = rng.normal(0, 0.2, 20)
+    harmed = ("adult_mlp", "adamw", 0.4)
+    scores = {
+        (*harmed, "annealed", 0.01): base - 1.6 + jitter,
+        (*harmed, "annealed", 1.0): base + jitter,
+        (*harmed, "cosine", 1.0): base,
+        (*harmed, "schedule_free", 1.0): base + 1.0,
+        (*harmed, "prodigy", 1.0): base - 1.0,
+        (*harmed, "plain", 1.0): base,
+    }
+    found = ends.pairs(scores)
+    verdicts = {(p.rival, p.ratio): p.verdict for p in found}
+    assert verdicts == {
+        ("cosine", 0.01): "worse",
+        ("cosine", 1.0): "level",
+        ("schedule_free", 0.01): "worse",
+        ("schedule_free", 1.0): "worse",
+        ("prodigy", 0.01): "worse",
+        ("prodigy", 1.0): "better",
+        ("plain", 1.0): "level",
+    }
+    judged = ends.judge(found)
+    expected = {"cosine": False, "schedule_free": False, "prodigy": False, "harm": False, "harmed_cell": True}
+    assert judged["held"] == expected
+    assert judged["counts"]["cosine"]["worst"][:4] == [*harmed, 0.01]
+    assert judged["pairs_planned"] == 100
+    mild = [dataclasses.replace(pair, difference=0.0, low=-0.1, high=0.1) for pair in found]
+    assert ends.judge(mild)["held"] == {**expected, "cosine": True, "schedule_free": True, "harm": True}

@@ -52,6 +52,8 @@ class Alignment:
         initial_multiplier: First multiplier; below 1 the rate warms up from a safe start.
         up: Factor after a positive verdict, above 1.
         down: Factor after a negative verdict, in (0, 1).
+        first_down: The same for the first one, which a rise has overshot by the time it comes; None for
+            `down`.
         z_up: Threshold of a positive verdict, above 0.
         z_down: Threshold of a negative verdict, above 0.
         z_recover: Threshold of a positive verdict after the first negative one, while the multiplier is below
@@ -88,6 +90,7 @@ class Alignment:
         initial_multiplier: float = 0.01,
         up: float = 2.0,
         down: float = 0.7,
+        first_down: float | None = None,
         z_up: float = 1.7,
         z_down: float = 1.5,
         z_recover: float | None = 2.5,
@@ -112,6 +115,9 @@ class Alignment:
             checks.refuse("up", "must be above 1", up, "pass for example 2")
         if not 0 < self.down < 1:
             checks.refuse("down", "must lie in (0, 1)", down, "pass for example 0.7")
+        self.first_down = None if first_down is None else checks.number("first_down", first_down)
+        if self.first_down is not None and not 0 < self.first_down < 1:
+            checks.refuse("first_down", "must lie in (0, 1)", first_down, "pass for example 0.35")
         self.low, self.high = checks.number("low", low), checks.positive("high", high)
         if not 0 < self.low <= self.high:
             checks.refuse("low", f"must be above 0 and at most high ({high!r})", low, "pass for example 1e-4")
@@ -198,7 +204,10 @@ class Alignment:
         """Change the multiplier by the verdict; an episode closed without one changes nothing."""
         del selection, losses
         if self._verdict is not None:
-            changed = min(max(self.multiplier * self._verdict, self.low), self.high)
+            factor = self._verdict
+            if factor < 1.0 and not self._fell and self.first_down is not None:
+                factor = self.first_down
+            changed = min(max(self.multiplier * factor, self.low), self.high)
             self._fell = self._fell or self._verdict < 1.0
             passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
             self.multiplier = 1.0 if passes_one and self.z_at_base is not None else changed
@@ -240,7 +249,7 @@ class Alignment:
         return {
             "kind": "alignment",
             "start": self.initial_multiplier,
-            "factors": [self.up, self.down],
+            "factors": [self.up, self.down, *(() if self.first_down is None else (self.first_down,))],
             "thresholds": [
                 self.z_up,
                 self.z_down,

@@ -15,6 +15,14 @@ from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 
 SEARCH, ANNEAL = "search", "anneal"
+ADAPTIVE_PEAK = 1.25
+SEARCHER: dict[str, Any] = {
+    "first_down": 0.35,
+    "z_up": 1.3,
+    "z_recover": 2.0,
+    "z_above_base": 2.0,
+    "z_at_base": (1.7, 1.5),
+}
 STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth
 
 
@@ -35,9 +43,12 @@ class AnnealedAlignment:
             not count.
         anneal: `auto`, `linear`, `cosine`, `1-sqrt` or `none`, see `anneal_shapes`.
         search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
-        peak: Factor on the multiplier found, above 0.
-        alignment: Searches; None for the default, which warms up from 0.01, or from more where the first
-            bound is less than 84 steps away. It belongs to this controller from then on.
+        peak: Factor on the multiplier found, above 0; None for 1.25 where every group has `betas` (Adam and
+            its kin, whose steps are bounded), else 1: an annealed training wants a higher rate than a
+            constant one, but plain gradient descent under label noise does not bear it.
+        alignment: Searches; None for one that rises on slighter evidence than the default and steps back by
+            more on its first fall (`SEARCHER`). It warms up from 0.01, or from more where the first bound is
+            less than 84 steps away. It belongs to this controller from then on.
         process_group: Ranks that must choose alike; None for all of them.
 
     Raises:
@@ -52,22 +63,22 @@ class AnnealedAlignment:
         total_steps: int,
         *,
         anneal: str = AUTO,
-        search: tuple[float, float] = (0.3, 0.5),
-        peak: float = 1.0,
+        search: tuple[float, float] = (0.25, 0.5),
+        peak: float | None = None,
         alignment: Alignment | None = None,
         process_group: Any = None,
     ) -> None:
         self.total_steps = checks.at_least("total_steps", total_steps, 1)
         self.anneal = checks.choice("anneal", anneal, CHOICES)
         self.search = _bounds(search)
-        self.peak = checks.positive("peak", peak)
+        self.peak = None if peak is None else checks.positive("peak", peak)
         if alignment is not None and not isinstance(alignment, Alignment):
             checks.refuse("alignment", "must be an Alignment or None", alignment, "pass Alignment(...)")
         if alignment is None:
             # A short training has no time for a long warm-up: at its fastest it takes half of the search.
             doublings = round(self.search[0] * self.total_steps) // (2 * STEPS_PER_DOUBLING)
             begin = max(0.01, 2.0**-doublings)
-            alignment = Alignment(initial_multiplier=begin, process_group=process_group)
+            alignment = Alignment(initial_multiplier=begin, process_group=process_group, **SEARCHER)
         self.alignment = alignment
         self._axis = MovingLearningRate([self.alignment.low, self.alignment.high])
         self.axes: tuple[Axis, ...] = (self._axis,)
@@ -263,7 +274,10 @@ class AnnealedAlignment:
             )
         scheduled = self._rates.scheduled(optimizer)
         self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal
-        self._start, self._top = self._step, self.alignment.multiplier * self.peak
+        peak = self.peak
+        if peak is None:
+            peak = ADAPTIVE_PEAK if all("betas" in group for group in optimizer.param_groups) else 1.0
+        self._start, self._top = self._step, self.alignment.multiplier * peak
         self.alignment.rest()
 
 
@@ -274,5 +288,5 @@ def _bounds(search: Any) -> tuple[float, float]:
         right = first <= second < 1
     if not right:
         rule = "must be two shares of the steps, 0 <= first <= second < 1"
-        checks.refuse("search", rule, search, "pass (0.3, 0.5)")
+        checks.refuse("search", rule, search, "pass (0.25, 0.5)")
     return first, second
