@@ -271,7 +271,7 @@ class AnnealedMembers(AlignedMembers):
         super().__init__(members, **options)
         self._steps, self._peak = steps, peak
         self._first, self._second = (round(share * steps) for share in search)
-        self._grew = np.ones(members, dtype=bool)  # a search without a verdict is not settled either
+        self._stood = np.zeros(members, dtype=bool)
         self._start = np.full(members, steps)
         self._top = np.zeros(members)
 
@@ -282,12 +282,13 @@ class AnnealedMembers(AlignedMembers):
 
     def _close(self, verdict: Floats) -> None:
         step = self._tick  # steps taken, this one included
-        stays = (self._at_base & (self._taken >= self._samples)) | ~self._grew
+        stays = (self._at_base & (self._taken >= self._samples)) | self._stood
         settled = stays & ~self._warmup
         searching = self._start == self._steps
         over = searching & ((step >= self._second) | ((step >= self._first) & settled))
+        stood = (verdict == 1.0) | ((verdict < 1.0) & self._fell)
         super()._close(verdict)
-        self._grew = np.where(np.isnan(verdict), self._grew, verdict > 1.0)
+        self._stood = np.where(np.isnan(verdict), self._stood, stood)
         self._start = np.where(over, step, self._start)
         self._top = np.where(over, self.multipliers * self._peak, self._top)
 

@@ -220,6 +220,11 @@ class Alignment:
         return self._verdict
 
     @property
+    def fell(self) -> bool:
+        """Whether a verdict was ever negative."""
+        return self._fell
+
+    @property
     def is_warming_up(self) -> bool:
         """Whether the multiplier is below 1 and no verdict was negative yet."""
         return self.z_at_base is not None and self.multiplier < 1.0 and not self._fell

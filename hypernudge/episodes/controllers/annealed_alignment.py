@@ -30,7 +30,7 @@ class AnnealedAlignment:
     """Searches by `Alignment`, then anneals what was found: the last step of `total_steps` ends near 0.
 
     The search is over as soon as the evidence says so: past the first bound, once the warm-up has ended and
-    the last verdict was not to grow; at the second bound in any case, or where a schedule of the user's own
+    the rate stood a test; at the second bound in any case, or where a schedule of the user's own
     has halved the rate. While that schedule still rises the search goes on. From then on nothing is probed:
     the multiplier is a function of the step, and all groups keep the ratios of their rates.
 
@@ -86,7 +86,7 @@ class AnnealedAlignment:
         self._rates = BaseRates()
         self._step = 0
         self._since = 0  # step at which the search began
-        self._grew: bool | None = None  # whether the last verdict was to grow; None before the first
+        self._stood: bool | None = None  # whether a rate stood its last test; None before the first verdict
         self._shape: str | None = None  # of the annealing, None while searching
         self._start, self._top = 0, 1.0  # step and multiplier from which the rate falls
         self._notice: str | None = None  # said before the next step: a warning may be an error
@@ -135,7 +135,7 @@ class AnnealedAlignment:
             if total_steps < self.total_steps:
                 self._top, self._start = self.multiplier, self._step
             else:
-                self._shape, self._since, self._grew = None, self._step, None
+                self._shape, self._since, self._stood = None, self._step, None
         self.total_steps, self._notice = total_steps, None
         self.capacity = max(self.capacity, total_steps)
         self._axis.multiplier = self.multiplier
@@ -194,11 +194,9 @@ class AnnealedAlignment:
 
     def close(self, selection: Selection, losses: list[float]) -> RewardDetails | None:
         """Let the search change the multiplier by its verdict."""
+        del selection, losses
         if self._shape is None:
-            verdict = self.alignment.verdict
-            self.alignment.close(selection, losses)
-            if verdict is not None:
-                self._grew = verdict > 1.0
+            self._learn()
             self._axis.multiplier = self.multiplier
         return None
 
@@ -223,7 +221,7 @@ class AnnealedAlignment:
         return {
             "step": self._step,
             "since": self._since,
-            "grew": self._grew,
+            "stood": self._stood,
             "shape": self._shape,
             "start": self._start,
             "top": self._top,
@@ -233,21 +231,29 @@ class AnnealedAlignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("step", "since", "grew", "shape", "start", "top", "rates", "alignment")
+        keys = ("step", "since", "stood", "shape", "start", "top", "rates", "alignment")
         checks.state(state, keys, "state of AnnealedAlignment")
         step, since, start = (checks.at_least(key, state[key], 0) for key in ("step", "since", "start"))
-        grew, shape = checks.flag("grew", state["grew"], optional=True), state["shape"]
+        stood, shape = checks.flag("stood", state["stood"], optional=True), state["shape"]
         if shape is not None:
             checks.choice("shape", shape, CHOICES[1:])
         top = checks.positive("top", state["top"])
         self._rates.load_state_dict(state["rates"])
         self.alignment.load_state_dict(state["alignment"])
         self._step, self._since, self._start = step, since, start
-        self._grew, self._shape, self._top = grew, shape, top
+        self._stood, self._shape, self._top = stood, shape, top
         self._notice = None
         self._axis.multiplier = self.multiplier
 
     # ------------------------------------------------------------------ the end of the search
+
+    def _learn(self) -> None:
+        """Let the search change the multiplier by its verdict, if there is one."""
+        verdict, fell = self.alignment.verdict, self.alignment.fell
+        if verdict is not None:
+            self.alignment.close(Selection("", (0,), (1.0,)), [])
+            # What the first fall leads to has to be tested first: it may have been a step too far.
+            self._stood = verdict <= 1.0 and (fell or verdict == 1.0)
 
     def _is_over(self) -> bool:
         left = self.total_steps - self._since
@@ -258,15 +264,12 @@ class AnnealedAlignment:
 
     @property
     def _settled(self) -> bool:
-        stays = self.alignment.stays_at_base or self._grew is False
+        stays = self.alignment.stays_at_base or self._stood is True
         return stays and not self.alignment.is_warming_up
 
     def _end_search(self, optimizer: Optimizer) -> None:
-        verdict = self.alignment.verdict
-        if verdict is not None:  # of the step that ended the search
-            self.alignment.close(Selection("", (0,), (1.0,)), [])
-            self._grew = verdict > 1.0
-        if self.alignment.only_grew and self._grew is not False:
+        self._learn()
+        if self.alignment.only_grew and not self._stood:
             self._notice = (
                 f"the search for a rate ended after {self._step - self._since} steps while the rate still "
                 f"rose, at {self.alignment.multiplier:g} times the optimizer's: pass a larger rate, or train "
