@@ -110,13 +110,15 @@ class TestLightning:
         module, trainer = self.fit(tmp_path, callback, epochs=4, accumulate=2)
         (episodes,) = callback.schedulers
         assert episodes.total_steps == trainer.global_step == episodes.step_count == 24
-        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 0.2 * module.rates[0]
+        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 0.3 * module.rates[0]
         longer = EpisodesCallback()
         path = tmp_path / "after4.ckpt"
         self.fit(tmp_path, longer, epochs=6, accumulate=2, resume=path)
         (episodes,) = longer.schedulers
         assert episodes.total_steps == episodes.step_count == 36
-        assert max(r.selection.values[0] for r in episodes.records if r.start_step >= 24) > 0.4
+        fell = next(r for r in episodes.records if r.end_step == 23).selection.values[0]
+        returned = next(r for r in episodes.records if r.start_step == 24).selection
+        assert returned.values[0] > 2 * fell and returned.bucket == "search"
         endless = EpisodesCallback(total_steps=None)
         self.fit(tmp_path, endless, epochs=1)
         assert endless.schedulers[0].total_steps is None
@@ -175,6 +177,7 @@ class TestTransformers:
                 resume_from_checkpoint=str(tmp_path / "checkpoint-7")
             )
 
+    @pytest.mark.filterwarnings("ignore:the search for a rate ended")  # trainings of two dozen steps
     @pytest.mark.parametrize("kind", ["linear", "constant"])
     def test_it_is_told_the_number_of_steps_and_a_longer_training_extends(self, tmp_path, kind):
         from hypernudge.integrations.transformers import EpisodesTrainerCallback
@@ -185,7 +188,7 @@ class TestTransformers:
         trainer.train()
         episodes = callback.scheduler
         assert episodes.total_steps == trainer.state.max_steps == episodes.step_count == 24
-        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 2e-4
+        assert episodes.phase == "anneal" and 0 < episodes.last_lr[0] < 3e-4
         falling = [r.selection.values[0] for r in episodes.records if r.selection.bucket == "anneal"]
         assert (len(set(falling)) > 1) == (kind == "constant")  # else the trainer's own schedule falls
         again = EpisodesTrainerCallback()
@@ -205,6 +208,7 @@ class TestAccelerate:
     def library(self):
         pytest.importorskip("accelerate", reason="the extra `trainers` is not installed")
 
+    @pytest.mark.filterwarnings("ignore:the search for a rate ended")  # trainings of two dozen steps
     @pytest.mark.parametrize(("accumulate", "steps"), [(1, 24), (5, 6)])
     def test_the_length_is_that_of_the_loader(self, accumulate, steps):
         from accelerate import Accelerator
