@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("xgboost", reason="extra tabular")
 pytest.importorskip("pandas", reason="extra tabular")
 
+from benchmarks.warm_starts import clocks
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.config import load_yaml
@@ -139,3 +140,17 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
     assert said.endswith(pooled) and pooled.startswith("2 tasks.")
     for pair in ("informed | optuna_tpe ", "enqueued | optuna_tpe ", "informed | optuna_tpe_enqueued "):
         assert f"| optuna_tpe_{pair}|" in pooled
+
+
+def test_times_to_target_by_what_is_counted():
+    curve = {"time": [1.0, 2.0, 4.0], "trial": [0, 1, 0], "unit": [1, 1, 2], "validation": [0.1, None, 0.9]}
+    record = {"curve": curve, "wall": {"curve": {"seconds": [0.1, 0.3, 0.5]}}}
+    reached, spent = clocks._spent(record, 0.9)
+    assert reached.tolist() == spent.tolist() == [4.0, 3.0, 2.0, 0.5]
+    missed = clocks._spent(record, 0.95)
+    assert missed[0] is None and missed[1].tolist() == spent.tolist()
+    half = reached / 2, spent
+    cells = {("t", "asha", "none", 0): missed, ("t", "asha", "informed", 0): half}
+    assert clocks.table(cells, ["informed"], "none").splitlines()[-1] == (
+        "| informed | asha | 0.50 | 0.50 | 0.50 | 0.50 |"
+    )
