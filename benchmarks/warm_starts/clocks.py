@@ -2,9 +2,9 @@
 
     python -m benchmarks.warm_starts.clocks results/xgboost --methods informed density
 
-Exploratory: the budget of a run is in declared cost, whatever is counted here. Of pairs in which one run misses
-the target, that one counts with all it has spent, or with what the other has, if that is more. Ratios are
-geometric means over pairs, then over tasks.
+Exploratory: the budget of a run is in declared cost, whatever is counted here. A run that misses the target
+counts with all it has spent, or with what the other of its pair has, if that is more. Ratios are geometric
+means over pairs, then over tasks.
 """
 
 from __future__ import annotations
