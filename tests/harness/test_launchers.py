@@ -78,7 +78,12 @@ WRONG = {
     "false": ({"name": "slurm", "sbatch": {"exclusive": False}}, "an option without a value is true"),
     "no time to work": (
         {"name": "slurm", "time": 1},
-        "launcher.grace: must be less than the time limit, 60 s: a job would be told to leave where it",
+        "launcher.grace: must leave a job some of its time limit, 60 s, although Slurm may tell it to leave",
+    ),
+    "none, if the signal is early": (
+        {"name": "slurm", "time": 2, "grace": 60},
+        "launcher.grace: must leave a job some of its time limit, 120 s, although Slurm may tell it to leave "
+        "another 60 s earlier, but got 60; raise launcher.time, or lower it",
     ),
     "no polling": ({"name": "slurm", "poll_seconds": 0}, "must be seconds in [0.2, 3600]"),
 }

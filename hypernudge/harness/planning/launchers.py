@@ -47,6 +47,7 @@ LAUNCHERS: dict[str, dict[str, Any]] = {
 }
 """Launcher -> its options with their defaults."""
 
+EARLY = 60  # seconds by which Slurm's signal may come too early, as the manual of sbatch says of --signal
 _TIME = re.compile(r"(?:(\d{1,3})-)?(\d{1,4}):(\d{2}):(\d{2})")
 
 PROPERTIES: dict[str, Schema] = {
@@ -216,8 +217,11 @@ def minutes(time: int | str) -> int:
 def _check_slurm(launcher: Mapping[str, Any]) -> None:
     gpus = launcher["gpus"]
     limit, grace = 60 * minutes(launcher["time"]), launcher["grace"]
-    rule = f"must be less than the time limit, {limit} s: a job would be told to leave where it begins"
-    require(grace < limit, "launcher.grace", rule, grace, "raise launcher.time, or lower it")
+    rule = (
+        f"must leave a job some of its time limit, {limit} s, although Slurm may tell it to leave another "
+        f"{EARLY} s earlier"
+    )
+    require(grace + EARLY < limit, "launcher.grace", rule, grace, "raise launcher.time, or lower it")
     whole_number = isinstance(gpus, str) or float(gpus).is_integer()
     require(whole_number, "launcher.gpus", "Slurm gives whole GPUs", gpus, "share one with launcher: ray")
     ours = sorted(set(launcher["sbatch"]) & set(SUPPLIED))
