@@ -5,6 +5,8 @@ import tarfile
 import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from hypernudge.harness.planning.shipped import shipped_files
 from tests.harness.tools import ROOT
@@ -74,6 +76,13 @@ def test_the_wheel_holds_the_package_and_its_experiments_alone(wheel):
     assert all(held[f"hypernudge/config/{name}"] == (ROOT / "config" / name).read_bytes() for name in config)
     sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hypernudge").rglob("*.py")}
     assert sources | {"hypernudge/py.typed", "hypernudge/warmstart/prior.json"} <= set(held)
+
+
+def test_what_is_under_the_gpl_is_asked_for_by_one_extra_and_held_by_nobody(wheel):
+    """ale-py, GPL-2: named by the extra `rl` alone, and no game of it in the wheel."""
+    asked = [text for text in requirements_of(wheel) if canonicalize_name(Requirement(text).name) == "ale-py"]
+    assert [text.partition(";")[2].replace("'", '"').strip() for text in asked] == ['extra == "rl"']
+    assert not [name for name in members(wheel) if "ale_py" in name or name.endswith(".bin")]
 
 
 def test_a_source_distribution_builds_the_same_wheel(wheel, tmp_path):

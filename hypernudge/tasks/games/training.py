@@ -107,6 +107,7 @@ class Training:
         """Play one rollout into the model's buffer."""
         model = self.model
         model.collect_rollouts(self.games, self.callback, model.rollout_buffer, self._plan.length)
+        self.callback.locals = {}  # they hold the callback and the model: a cycle, 50 MB of Atari at a time
 
     def _rate(self, update: int) -> None:
         factor = self._plan.schedule.factor(update, self._units * self._plan.rollouts, self._hp)

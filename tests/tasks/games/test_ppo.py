@@ -1,5 +1,7 @@
 """PPO as a task: stable-baselines3's training, the same loss as a pure function, exact gradients."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient import finite_differences, forward, reverse
 from hypernudge.hypergradient.objectives import lookahead
 from hypernudge.optimizers import SGD
+from hypernudge.tasks.games.catalogue import GAMES
+from hypernudge.tasks.games.environments import Environments, game_of
 from hypernudge.tasks.games.network import ActorCritic
 from hypernudge.tasks.games.surrogate import advantages_of
 from hypernudge.tasks.games.task import PPOTask
@@ -196,6 +200,45 @@ def test_it_is_scored_on_whole_games_of_its_own_seeds():
     assert control(episodes=5).score(weights[0], "validation") == validation
     low, high = task.metric_range
     assert low <= validation <= high
+
+
+def test_a_trial_that_is_dropped_is_gone_at_once():
+    """Networks and games of hundreds of trials must not wait for the collector of cycles."""
+    task = control()
+    state, _ = trained(task, config(task), 1)
+    models = weakref.ref(state.training.model), weakref.ref(state.training.games)
+    gc.disable()
+    try:
+        state.training = None
+        assert [model() for model in models] == [None, None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("game", [name for name, game in GAMES.items() if game.atari])
+def test_the_atari_games_of_the_catalogue_are_there(game):
+    pytest.importorskip("ale_py", reason="extra rl")
+    observations, actions = Environments(game_of(game)).spaces()
+    assert observations.shape == (4, 84, 84) and actions.n >= 3
+    assert game_of("ms_pacman").atari and not game_of("CartPole-v1").atari
+
+
+def test_a_lost_life_ends_an_episode_for_training_alone():
+    pytest.importorskip("ale_py", reason="extra rl")
+    ends = {}
+    for kind in ("training", "scoring"):
+        games = getattr(Environments(game_of("breakout"), frames=200), kind)(1)
+        games.seed(3)
+        games.reset()
+        pressed = [np.array([step % 2]) for step in range(60)]  # FIRE, and never a move: balls are lost
+        found = [games.step(action) for action in pressed]
+        ends[kind] = [step for step, (_, _, end, _) in enumerate(found) if end[0]]
+        cut = [infos[0].get("TimeLimit.truncated", False) for _, _, _, infos in found]
+        assert sum(cut) == (1 if kind == "scoring" else 0)
+        if any(cut):
+            assert found[cut.index(True)][3][0]["terminal_observation"].shape == (4, 84, 84)
+        games.close()
+    assert len(ends["training"]) > len(ends["scoring"])
 
 
 def test_cost_grows_with_epochs_and_steps():
