@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     __version__: str
     from hypernudge.engine.population import PopulationEngine as PopulationEngine
+    from hypernudge.engine.workers.processes import ProcessEngine as ProcessEngine
+    from hypernudge.engine.workers.ray import RayEngine as RayEngine
     from hypernudge.episodes import AEES as AEES
     from hypernudge.episodes import EpisodicScheduler as EpisodicScheduler
     from hypernudge.optimizers import SGD as SGD
@@ -59,6 +61,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "PopulationEngine": "engine.population",
+    "ProcessEngine": "engine.workers.processes",
+    "RayEngine": "engine.workers.ray",
     "AEES": "episodes",
     "EpisodicScheduler": "episodes",
     "AdamW": "optimizers",
