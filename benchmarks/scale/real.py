@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.scale.tasks import Timed
 from hypernudge.engine.workers.engine import WorkerEngine
 from hypernudge.random import Streams
+from hypernudge.results.resources import processor_seconds
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.task import Task
@@ -37,11 +38,13 @@ def utilisation(kind: str, workers: int, seconds: float, rounds: int) -> dict[st
     Returns:
         `utilisation`, the share of worker time spent training, from the start of the study's clock to the
         last report; seconds that starting took, which are not in it; decisions per second, and bytes of the
-        study's file per report.
+        study's file per report. On a machine that is busy with something else say more: `core_ms_per_report`,
+        processor time of driver and workers, starting included, and the `load` before.
     """
     task = Timed(seconds)
     scheduler = RandomSearch(task.space, max_units=1, max_trials=workers * rounds)
     engine = engine_of(kind, workers, task)
+    load, before = os.getloadavg()[0], processor_seconds()
     with tempfile.TemporaryDirectory(prefix="hypernudge-scale-") as folder:
         study = tune(task, scheduler, seed=0, engine=engine, study=folder, progress=False)
         size = (Path(folder) / "study.jsonl").stat().st_size
@@ -53,6 +56,8 @@ def utilisation(kind: str, workers: int, seconds: float, rounds: int) -> dict[st
         "seconds": end,
         "decisions_per_second": len(study.reports) / end,
         "bytes_per_report": size / len(study.reports),
+        "core_ms_per_report": 1e3 * (processor_seconds() - before) / len(study.reports),
+        "load": load,
     }
 
 
