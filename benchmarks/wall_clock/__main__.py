@@ -70,12 +70,13 @@ def summary(curves: dict[str, list[list[tuple[float, float]]]], target: float, s
     found = {}
     for tool, its in curves.items():
         times = [reached(curve, target, seconds) for curve in its]
-        best = [max((score for _, score in curve), default=float("nan")) for curve in its]
+        best = [max((score for _, score in curve), default=None) for curve in its]
+        known = [score for score in best if score is not None]
         found[tool] = {
             "median_seconds_to_target": statistics.median(times),
             "reached": sum(at < seconds for at in times),
             "seconds_to_target": times,
-            "median_best": statistics.median(best),
+            "median_best": statistics.median(known) if known else None,
             "best": best,
             "units": [len(curve) for curve in its],
             "first_score_after": [curve[0][0] if curve else None for curve in its],
