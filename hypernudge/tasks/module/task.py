@@ -307,7 +307,10 @@ class ModuleTask(GradientTask):
             noted=self._noted,
         )
         task.metric, task.metric_range = self.metric, self.metric_range
-        vars(task)["_flops"] = self._counts.setdefault(discrete, {})
+        counts = self._counts.setdefault(discrete, {})
+        if type(self).step_flops is not ModuleTask.step_flops:  # declared: a subclass knows better
+            counts["step"] = float(self.step_flops)
+        vars(task)["_flops"] = counts
         return task
 
     def init(self, seed: int) -> Params:

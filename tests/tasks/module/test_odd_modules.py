@@ -10,7 +10,7 @@ from torch.utils import checkpoint as recomputing
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset
 
-from hypernudge import ASHA, Real, SearchSpace, tune
+from hypernudge import ASHA, ModuleTask, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.hypergradient import lookahead, reverse
 from tests.tasks.module.small import CONFIG, IMAGES, SPACE, Plain, classify, plain_task
@@ -245,3 +245,39 @@ def test_a_held_out_loader_without_a_batch_is_refused(last):
     empty = DataLoader(Samples(), 100, drop_last=True) if last else DataLoader([], 4)
     with pytest.raises(InvalidArgumentError, match=r"^data\.validation: must hold a batch, but got 0; "):
         plain_task(data=(IMAGES, empty))
+
+
+def test_a_model_without_matrix_products_says_its_cost():
+    """Nothing is counted for products of embeddings; the task is then told, as the error says."""
+
+    class Factors(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.users, self.items = nn.Embedding(8, 4), nn.Embedding(8, 4)
+
+        def forward(self, user, item):
+            return (self.users(user) * self.items(item)).sum(1)
+
+    class Declared(ModuleTask):
+        step_flops = 512.0
+
+    rows = torch.arange(8), torch.arange(8).flip(0), torch.ones(8)
+    space = SearchSpace([Real("lr", 1e-3, 1e-1, log=True)])
+
+    def study(kind):
+        task = kind(
+            lambda hp: Factors(),
+            (rows, rows),
+            lambda model, batch, hp: ((model(batch[0], batch[1]) - batch[2]) ** 2).mean(),
+            "loss",
+            space,
+            batch_size=4,
+            device="cpu",
+        )
+        return tune(task, ASHA(space, max_units=1, max_trials=2), seed=0, warm_start="fixed_band")
+
+    with pytest.raises(InvalidArgumentError, match="define `step_flops` on the task"):
+        study(ModuleTask)
+    found = study(Declared)
+    assert [trial.status for trial in found.trials] == ["paused", "paused"]
+    assert [report.flops for report in found.reports] == [2 * 512.0] * 2
