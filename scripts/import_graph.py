@@ -34,7 +34,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("warmstart",),
     ("study",),
     ("tuner",),
-    ("plotting",),
+    ("plotting", "pages"),
     ("study.plots", "episodes.plots"),
     ("tasks", "integrations", "schema"),
     ("evidence.statistics",),
@@ -46,6 +46,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("harness.cells",),
     ("harness.running", "harness.launchers"),
     ("harness.inspection", "harness"),
+    ("dash",),
     ("experiments",),
     ("cli",),
     ("",),  # hypernudge/__init__.py

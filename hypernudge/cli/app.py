@@ -51,13 +51,13 @@ def _main(given: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from hypernudge.cli import evidence, experiment, inspection
+    from hypernudge.cli import dash, evidence, experiment, inspection
 
     parser = argparse.ArgumentParser(prog="hypernudge", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     parser.set_defaults(extra=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for group in (experiment, evidence, inspection):
+    for group in (experiment, evidence, inspection, dash):
         group.add_commands(commands)
     return parser
 

@@ -9,8 +9,9 @@ from hypernudge.errors import InvalidArgumentError
 MODULES: dict[str, tuple[str, ...]] = {
     "harness": (
         *("hydra", "omegaconf", "yaml", "pandas", "matplotlib", "sklearn"),
-        *("statsmodels", "lifelines", "rich", "psutil", "jsonschema"),
+        *("statsmodels", "lifelines", "rich", "psutil", "jsonschema", "jinja2"),
     ),
+    "dash": ("plotly", "starlette", "uvicorn"),
     "slurm": ("submitit",),
     "ray": ("ray",),
     "parquet": ("pyarrow",),

@@ -14,12 +14,12 @@ _BEST = 10  # trials in a notebook's table
 
 def text(study: Study) -> str:
     """Return what a terminal shows."""
-    return "\n  ".join([_title(study), *(f"{name}: {value}" for name, value in _facts(study))])
+    return "\n  ".join([title(study), *(f"{name}: {value}" for name, value in facts(study))])
 
 
 def html(study: Study) -> str:
     """Return what a notebook shows: facts, and the best trials."""
-    facts = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in _facts(study))
+    known = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in facts(study))
     scored = [trial for trial in study.trials if trial.best is not None]
     sign = study.about.sign
     scored.sort(key=lambda trial: -sign * trial.value)
@@ -30,10 +30,11 @@ def html(study: Study) -> str:
     )
     head = "".join(f"<th>{name}</th>" for name in ("trial", study.about.metric, "units", "status", "values"))
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
-    return f"<p><b>{escape(_title(study))}</b></p><table>{facts}</table>{table}"
+    return f"<p><b>{escape(title(study))}</b></p><table>{known}</table>{table}"
 
 
-def _title(study: Study) -> str:
+def title(study: Study) -> str:
+    """Return what a study is of, in a line."""
     about = study.about
     parts = [part for part in (about.task, about.scheduler) if part]
     if about.warm_start not in ("", "none"):
@@ -41,22 +42,23 @@ def _title(study: Study) -> str:
     return f"Study of {', '.join([*parts, f'seed {study.seed}'])}"
 
 
-def _facts(study: Study) -> list[tuple[str, str]]:
+def facts(study: Study) -> list[tuple[str, str]]:
+    """Return what is to be known of a study: names and values."""
     counts = Counter(trial.status for trial in study.trials)
     listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     units = sum(len(trial.units) for trial in study.trials)
-    facts = [("trials", f"{len(study.trials)} ({listed})" if listed else "none yet"), ("units", str(units))]
+    found = [("trials", f"{len(study.trials)} ({listed})" if listed else "none yet"), ("units", str(units))]
     best = study._best_unit()
     if best is not None:
         number, unit = best
         where = f"trial {number}, unit {unit.unit}"
-        facts.append((f"best {study.about.metric}", f"{unit.validation:.6g} ({where}, {study.direction})"))
-        facts.append(("best values", values(study.trials[number].config)))
-    facts.append(("state", f"ended by its {study.ended}" if study.ended else "can go on"))
+        found.append((f"best {study.about.metric}", f"{unit.validation:.6g} ({where}, {study.direction})"))
+        found.append(("best values", values(study.trials[number].config)))
+    found.append(("state", f"ended by its {study.ended}" if study.ended else "can go on"))
     if study.folder is not None:
-        facts.append(("kept in", str(study.folder)))
-    facts += [("warning", warning) for warning in study.warnings]
-    return facts
+        found.append(("kept in", str(study.folder)))
+    found += [("warning", warning) for warning in study.warnings]
+    return found
 
 
 def values(config: Any) -> str:

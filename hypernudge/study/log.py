@@ -50,6 +50,62 @@ class Lines:
     torn: int
 
 
+class LineReader:
+    """Reads a study's file as it grows: each line once.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        count: Lines read so far.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._end, self._sum = 0, 0
+        self.count = 0
+
+    def read(self) -> Lines:
+        """Return the whole lines that were appended since the last call; nothing where there is no file.
+
+        Raises:
+            DamagedStudyError: With the number of the first line that was changed, or if the file is shorter
+                than what was read of it.
+            OSError: If it cannot be read.
+        """
+        try:
+            found = self._path.stat()
+            if not stat.S_ISREG(found.st_mode):  # a pipe would block, a device never end
+                raise DamagedStudyError(self._path, "it must be a file, but is a folder or a device")
+            if found.st_size < self._end:
+                raise DamagedStudyError(self._path, "it became shorter while it was read")
+            with self._path.open("rb") as file:
+                file.seek(self._end)
+                content = file.read()
+        except FileNotFoundError:
+            content = b""
+        entries: list[dict[str, Any]] = []
+        ends: list[int] = []
+        sums: list[int] = []
+        *whole, rest = content.split(b"\n")
+        for line in whole:
+            number = self.count + 1
+            body = line[:-_TAIL] + b"}"
+            total = zlib.crc32(body, self._sum)
+            if line[-_TAIL:] != _tail(total):
+                raise DamagedStudyError(self._path, f"line {number} was changed after it was written")
+            try:
+                entry = parse_json(body.decode())
+            except (UnreadableError, UnicodeDecodeError) as error:
+                raise DamagedStudyError(self._path, f"line {number} is unreadable ({error})") from None
+            self._end += len(line) + 1
+            self._sum, self.count = total, number
+            entries.append(entry)
+            ends.append(self._end)
+            sums.append(total)
+        return Lines(entries, ends, sums, len(rest))
+
+
 def read_lines(path: Path) -> Lines:
     """Return what a study's file holds; nothing where there is none.
 
@@ -57,31 +113,7 @@ def read_lines(path: Path) -> Lines:
         DamagedStudyError: With the number of the first line that was changed.
         OSError: If it cannot be read.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block, a device never end
-            raise DamagedStudyError(path, "it must be a file, but is a folder or a device")
-        content = path.read_bytes()
-    except FileNotFoundError:
-        content = b""
-    entries: list[dict[str, Any]] = []
-    ends: list[int] = []
-    sums: list[int] = []
-    end, total = 0, 0
-    *whole, rest = content.split(b"\n")
-    for line_number, line in enumerate(whole, 1):
-        body = line[:-_TAIL] + b"}"
-        total = zlib.crc32(body, total)
-        if line[-_TAIL:] != _tail(total):
-            raise DamagedStudyError(path, f"line {line_number} was changed after it was written")
-        try:
-            entry = parse_json(body.decode())
-        except (UnreadableError, UnicodeDecodeError) as error:
-            raise DamagedStudyError(path, f"line {line_number} is unreadable ({error})") from None
-        entries.append(entry)
-        end += len(line) + 1
-        ends.append(end)
-        sums.append(total)
-    return Lines(entries, ends, sums, len(rest))
+    return LineReader(path).read()
 
 
 def _tail(total: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +45,7 @@ def _kept_study(path: Path, kind: type[Study]) -> Study:
         raise DamagedStudyError(path, "it has no whole line yet")
     try:
         header = header_in(path, lines)
-        arguments, names = header["arguments"], header["names"]
-        about = About(
-            arguments["task"]["name"],
-            arguments["task"].get("metric", "score"),
-            read_space(arguments["space"]),
-            names["scheduler"],
-            names["warm_start"],
-            arguments["direction"],
-            names["max_units"],
-            str(header["created"]),
-        )
+        arguments, about = header["arguments"], about_in(header)
         assert about.space is not None
         found = read_contents(path, lines, about.space, about.sign)
         assert found is not None  # it has a line
@@ -69,6 +60,25 @@ def _kept_study(path: Path, kind: type[Study]) -> Study:
             best.reported(event, replay=True)
     best.find()
     return kind(history, seed, budget, about, path.parent, found.ended, best)
+
+
+def about_in(header: Mapping[str, Any]) -> About:
+    """Return what a study is of, by the first line of its file.
+
+    Raises:
+        KeyError, TypeError, AttributeError, ValueError: If it is no header.
+    """
+    arguments, names = header["arguments"], header["names"]
+    return About(
+        arguments["task"]["name"],
+        arguments["task"].get("metric", "score"),
+        read_space(arguments["space"]),
+        names["scheduler"],
+        names["warm_start"],
+        arguments["direction"],
+        names["max_units"],
+        str(header["created"]),
+    )
 
 
 def _cell_study(path: Path, kind: type[Study]) -> Study:

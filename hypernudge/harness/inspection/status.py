@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from hypernudge.errors import require
 from hypernudge.harness.cells.records import holder_of, is_claimed
@@ -13,6 +15,9 @@ from hypernudge.results.attempts import REMEDY, Failures, failures
 from hypernudge.results.plan import FILE, read_manifest
 from hypernudge.results.printable import counted, printable
 from hypernudge.results.records import DamagedRecordError, Planned, cell_path, read_record
+
+Reader = Callable[[Path, Planned], Mapping[str, Any] | None]
+"""Returns the record of a planned cell, or at least its `status`; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,17 @@ class RunStatus:
     where: dict[int, str]
 
 
-def status(results_dir: Path) -> list[RunStatus]:
+def status(
+    results_dir: Path,
+    read: Reader = read_record,
+    jobs_of: Callable[[Path], Mapping[tuple[str, int], ClusterJob]] = cluster_jobs,
+) -> list[RunStatus]:
     """Return the state of every planned cell.
+
+    Args:
+        results_dir: Of `hypernudge run`.
+        read: What reads a record; whoever asks often keeps what was read.
+        jobs_of: What asks the queue of a cluster.
 
     Raises:
         InvalidArgumentError: If the directory holds no plan, or one that cannot be read.
@@ -53,7 +67,7 @@ def status(results_dir: Path) -> list[RunStatus]:
     exists = (results_dir / FILE).exists()
     require(exists, "DIR", f"must hold {FILE}", str(results_dir), "give a results directory")
     manifest = read_manifest(results_dir)
-    jobs = cluster_jobs(results_dir)
+    jobs = jobs_of(results_dir)
     rows = []
     for variation in manifest.variations:
         row = RunStatus(variation.run_id, [], [], [], [], {}, {}, [], [], {})
@@ -61,7 +75,7 @@ def status(results_dir: Path) -> list[RunStatus]:
         for seed in variation.seeds:
             path, planned = cell_path(results_dir / variation.run_id, seed), manifest.planned(variation, seed)
             try:
-                state, where = _state(path, planned, jobs.get((variation.run_id, seed)))
+                state, where = _state(read(path, planned), path, jobs.get((variation.run_id, seed)))
             except DamagedRecordError as error:
                 row.damaged[seed] = error.rule
                 continue
@@ -75,9 +89,8 @@ def status(results_dir: Path) -> list[RunStatus]:
     return rows
 
 
-def _state(path: Path, planned: Planned, job: ClusterJob | None) -> tuple[str, str]:
+def _state(record: Mapping[str, Any] | None, path: Path, job: ClusterJob | None) -> tuple[str, str]:
     """Return the state of a cell, and where it runs or why it waits."""
-    record = read_record(path, planned)
     if record is not None:
         return "crashed" if record["status"] == "crashed" else "done", ""
     if is_claimed(path):
