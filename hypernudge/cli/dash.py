@@ -14,8 +14,12 @@ from hypernudge.results.reading import check_output
 
 def add_commands(commands: Any) -> None:
     """Add the parser to the sub-commands of `hypernudge`."""
-    dash = commands.add_parser("dash", help="a page of studies and experiments in a browser, live or as a file")
-    dash.add_argument("folder", type=Path, metavar="DIR", help="studies, results, or a folder of both; only read")
+    dash = commands.add_parser(
+        "dash", help="a page of studies and experiments in a browser, live or as a file"
+    )
+    dash.add_argument(
+        "folder", type=Path, metavar="DIR", help="studies, results, or a folder of both; only read"
+    )
     dash.add_argument("--export", type=Path, metavar="FILE", help="write one HTML file that needs no server")
     dash.add_argument("--host", default="127.0.0.1", help="address to serve at (default: this machine alone)")
     dash.add_argument("--port", type=int, help="0 for any that is free (default: 8787, or one that is free)")

@@ -132,7 +132,11 @@ class ExperimentView:
         self._verdicts.ask(self._cells.stamps(), lambda: verdicts(self._dir), wait=whole)
         found = self._verdicts.value
         declared = "yes" if manifest.raw.get("declared") else "no: nothing of it is confirmatory"
-        facts = [["cells", said], ["plan", printable(manifest.hash[:16])], ["declared before the runs", declared]]
+        facts = [
+            ["cells", said],
+            ["plan", printable(manifest.hash[:16])],
+            ["declared before the runs", declared],
+        ]
         if found is not None:
             facts.append(["verdicts as of", found.at])
         board.set("facts", facts)

@@ -86,7 +86,7 @@ def _only_for(host: str, inner: Any, responses: Any) -> Any:
 
     An address of numbers cannot be made to lead elsewhere.
     """
-    names = {*_LOCAL, host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    names = {*_LOCAL, host.lower(), socket.gethostname().lower()}
 
     async def guarded(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

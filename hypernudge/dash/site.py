@@ -80,7 +80,10 @@ class Site:
         """Return all pages by their addresses, but for those of cells."""
         listed = self.data(whole=True)
         pages = {name: self.view(name) for name in self._sources}
-        return {"": listed, **{name: view.data(whole=True) for name, view in pages.items() if view is not None}}
+        return {
+            "": listed,
+            **{name: view.data(whole=True) for name, view in pages.items() if view is not None},
+        }
 
     def _view(self, name: str) -> View | None:
         source = self._sources.get(name)

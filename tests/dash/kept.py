@@ -1,4 +1,4 @@
-"""Kept studies on disk without any training: the events of a synthetic study, written as `tune` writes them."""
+"""Kept studies on disk without any training: events of a synthetic study, written as `tune` writes them."""
 
 import math
 

@@ -125,6 +125,7 @@ def read(tmp_path_factory):
         ["prior", "build", results, "--output", f"{output}/prior.json"],
         ["export", results, "--to", "mlflow", "--store", f"sqlite:///{output}/runs.db"],
         ["report", results, "--html", f"{output}/report.html", "--notebook", f"{output}/report.ipynb"],
+        ["dash", results, "--export", f"{output}/page.html"],
         ["compare", f"{foreign}/runs.csv", "--baseline", hostile.LATEX, "--target", "0.5"],
         [
             *("compare", f"{foreign}/runs.csv", "--baseline", hostile.LATEX, "--target", "0.5"),
@@ -237,6 +238,17 @@ def test_the_report_is_complete_and_its_labels_are_text(read):
     assert "<script" not in page and "<img" not in page and "\x1b" not in page
     assert len(list((read["dir"] / "figures").glob("*.pdf"))) > 5
     assert json.loads((read["dir"] / "evaluation.json").read_text())["status"] == "incomplete"
+
+
+def test_the_page_is_complete_and_its_labels_are_text(read):
+    pytest.importorskip("plotly", reason="the page needs hypernudge[dash]")
+    (page,) = of(read, "dash")
+    assert page["code"] == 0
+    text = (read["out"] / "page.html").read_text()
+    assert "exploratory" in text and "nested deeper" in text and "no regular file" in text
+    assert text.count("<script") == 3
+    data = text.partition('id="data"')[2].partition("</script>")[0]
+    assert "\\u003cscript" in data and "<" not in data and "&" not in data and "\x1b" not in data
 
 
 def test_other_peoples_files_are_data(read):

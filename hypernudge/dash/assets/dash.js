@@ -26,7 +26,7 @@ class Page {
     this.charts = new Map();
     this.tables = new Map();
     this.title = element("h1");
-    this.state = element("span", { className: "badge" });
+    this.state = element("span", { className: "badge", hidden: true });
     this.error = element("p", { className: "flag", hidden: true });
     this.bar = element("div");
     this.progress = element("div", { className: "progress", hidden: true }, this.bar);

@@ -26,15 +26,15 @@ def ratios(evaluated: EvaluatedStudy) -> Chart:
     if not known:
         return Chart("ratios", title, note="no pair is finished yet", height=120)
     shown = known[:_ROWS]
-    names, points = [], []
+    names: list[str] = []
+    points: list[tuple[float, float, float]] = []
     for c in shown:
-        names.append(f"{text(c.method.task, 18)}, {text(c.method.scheduler, 12)}: {text(c.method.warm_start, 18)}")
-        ratio = c.effects.ratio
-        ends = (
-            ratio.low if math.isfinite(ratio.low) else ratio.estimate,
-            ratio.high if math.isfinite(ratio.high) else ratio.estimate,
+        names.append(
+            f"{text(c.method.task, 18)}, {text(c.method.scheduler, 12)}: {text(c.method.warm_start, 18)}"
         )
-        points.append((ratio.estimate, *ends))
+        found = c.effects.ratio
+        low, high = (end if math.isfinite(end) else found.estimate for end in (found.low, found.high))
+        points.append((found.estimate, low, high))
     as_it_stands = [c.verdict.label if not c.missing else "exploratory" for c in shown]
     trace = {
         "type": "scatter",
@@ -50,8 +50,8 @@ def ratios(evaluated: EvaluatedStudy) -> Chart:
             "color": OTHER,
         },
         "text": [
-            f"{name}<br>{estimate:.3g} [{low:.3g}, {high:.3g}], {c.seeds.size} of {c.planned} pairs: {verdict}"
-            for name, (estimate, low, high), c, verdict in zip(names, points, shown, as_it_stands, strict=True)
+            f"{name}<br>{ratio:.3g} [{low:.3g}, {high:.3g}], {c.seeds.size} of {c.planned} pairs: {verdict}"
+            for name, (ratio, low, high), c, verdict in zip(names, points, shown, as_it_stands, strict=True)
         ],
         "hoverinfo": "text",
         "marker": {"size": 9, "color": [_COLOURS.get(verdict, OTHER) for verdict in as_it_stands]},
