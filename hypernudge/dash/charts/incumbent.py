@@ -33,8 +33,8 @@ def chart(study: Study) -> Chart:
     arrived: dict[int, list[tuple[float, float, int]]] = {}
     for report in reports:
         if report.outcome == "ok" and math.isfinite(report.score):
-            group = arrived.setdefault(rungs.group(report.job.until), [])
-            group.append((report.finished, report.score, report.job.trial))
+            own = arrived.setdefault(rungs.group(report.job.until), [])
+            own.append((report.finished, report.score, report.job.trial))
     hidden = 0
     for group, points in sorted(arrived.items()):
         kept = points

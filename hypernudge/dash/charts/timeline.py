@@ -96,8 +96,8 @@ def _bars(jobs: Sequence[Span], rungs: Rungs, shortest: float) -> list[tuple[int
             group = rungs.group(job.report.job.until)
             spent[group] = spent.get(group, 0.0) + job.end - job.begin
         most = max(spent, key=lambda group: spent[group])
-        job = own[0].report.job
-        said = f"trial {job.trial} to unit {job.until}" if len(own) == 1 else f"{len(own)} jobs"
+        first = own[0].report.job
+        said = f"trial {first.trial} to unit {first.until}" if len(own) == 1 else f"{len(own)} jobs"
         found.append((most, worker, own[0].begin, own[-1].end, said))
 
     for job in jobs:
