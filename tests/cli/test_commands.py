@@ -5,12 +5,13 @@ import sys
 
 import pytest
 
-from hypernudge.cli import evidence, experiment, inspection, main
+from hypernudge.cli import dash, evidence, experiment, inspection, main
 
 GROUPS = {
     experiment: ("init", "run", "derive", "plan", "pilot", "status", "cancel"),
     evidence: ("report", "compare", "import", "export"),
     inspection: ("prior", "explain", "doctor", "plot", "simulate"),
+    dash: ("dash",),
 }
 COMMANDS = [command for commands in GROUPS.values() for command in commands]
 
