@@ -22,4 +22,4 @@ def test_a_missing_module_leads_to_an_extra_that_installs_it():
     imported_as = {"hydra-core": "hydra", "scikit-learn": "sklearn", "mlflow-skinny": "mlflow"}
     for extra, modules in MODULES.items():
         required = [text.split(">")[0] for text in PROJECT["optional-dependencies"][extra]]
-        assert {imported_as.get(name, name) for name in required} <= set(modules), extra
+        assert {imported_as.get(name, name.replace("-", "_")) for name in required} <= set(modules), extra
