@@ -8,8 +8,8 @@ study's clock is charged when it asks.
 Rounding: a task with a batched form of its own, as `SupervisedTask` has for chains of linear and convolution
 layers, trains through it under the serial engine too. Both engines then give the same records, bit for bit
 (but for wall times). A task without one is batched by `torch.vmap`: its scores agree up to rounding, and
-where a decision hangs on a tie that float32 breaks otherwise, a study may take another course; float64 makes
-that practically impossible.
+where a decision hangs on a tie that rounding breaks otherwise, a study may take another course. In float64
+that is rare, but for schedulers that fit a network to the scores (DyHPO), which make the last bit larger.
 """
 
 from __future__ import annotations
