@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -39,8 +40,9 @@ def nodes(cores: int) -> Iterator[Nodes]:
         mock.patch.dict(os.environ, QUIET),
         mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),  # it was read when Ray was imported
         mock.patch.object(utils, "write_ray_address", lambda *args: None),  # others would connect to it
+        tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder,
     ):
-        head = {"num_cpus": cores, "include_dashboard": False}
+        head = {"num_cpus": cores, "include_dashboard": False, "temp_dir": folder}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield Nodes(cluster, cores)

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -34,6 +35,11 @@ pytestmark = [
 ]
 
 
+def short_folder():
+    """A folder for the files of a cluster, its sockets among them, whose paths the system limits."""
+    return tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True)
+
+
 @pytest.fixture(scope="module")
 def cluster():
     """Yield two nodes of one machine, and Ray connected to the first."""
@@ -41,12 +47,13 @@ def cluster():
     from ray._private import ray_constants, utils
     from ray.cluster_utils import Cluster
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, short_folder() as folder:
         for name, value in QUIET.items():
             patch.setenv(name, value)
         patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # it was read when Ray was imported
         patch.setattr(utils, "write_ray_address", lambda *args: None)  # others would connect to it
-        found = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+        head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": folder}
+        found = Cluster(initialize_head=True, head_node_args=head)
         second = found.add_node(num_cpus=2)
         ray.init(address=found.address, log_to_driver=False, logging_level=logging.CRITICAL)
         yield found, second
@@ -138,7 +145,7 @@ def test_a_node_of_two_is_lost(cluster, tmp_path):
         if len(reports) == 3:
             found.remove_node(second, allow_graceful=False)
 
-    engine = RayEngine(workers=4, heartbeat_timeout=20)
+    engine = RayEngine(workers=4, heartbeat_timeout=10)
     study = tune(task, random_search(10), seed=0, engine=engine, callbacks=[lose])
     assert by_trial(study) == by_trial(
         tune(Counted(tmp_path / "o", trouble=False), random_search(10), seed=0)

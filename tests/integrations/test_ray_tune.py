@@ -1,6 +1,8 @@
 """The search is asked what it learned, and answers with the nudged values."""
 
 import pickle
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -379,7 +381,10 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
 
     search = WarmStartSearch(training(), seed=1, warm_start=CurvatureBand(batch_size=32))
     asha = tune.schedulers.ASHAScheduler(max_t=3, reduction_factor=2)
-    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    # Its sockets are there, too, whose paths the system limits.
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    quiet = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
+    ray.init("local", num_cpus=2, _temp_dir=folder, **quiet)
     try:
         config = tune.TuneConfig(
             metric="loss", mode="min", num_samples=5, search_alg=search, scheduler=asha, reuse_actors=True
@@ -388,6 +393,7 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
         results = tune.Tuner(train, param_space=SPACE, tune_config=config, run_config=where).fit()
     finally:
         ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
     trained = {result.config["lr"] for result in results}
     restored = WarmStartSearch(training(), seed=1)
     restored.restore_from_dir(str(tmp_path / "digits-asha-3"))
