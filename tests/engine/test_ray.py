@@ -161,14 +161,14 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     import ray
 
     ray.shutdown()
-    monkeypatch.setattr(ray_cluster.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(ray_cluster.tempfile, "tempdir", "/tmp")
-    before = {path.name for path in Path("/tmp").glob("hypernudge-*")}
+    place = tempfile.mkdtemp(prefix="r", dir="/tmp")
+    monkeypatch.setattr(tempfile, "tempdir", place)
     environment = {name: os.environ.get(name) for name in QUIET}
     others = set(psutil.Process().children())  # the cluster that the other tests share
-    seen = {"listening": set(), "dashboards": [], "processes": []}
+    seen = {"listening": set(), "dashboards": [], "processes": [], "folders": set()}
 
     def look(study, report):
+        seen["folders"] |= {path.name.rpartition("-")[0] for path in Path(place).iterdir()}
         started = set(psutil.Process().children()) - others
         for process in [*started, *(p for root in started for p in root.children(recursive=True))]:
             seen["processes"].append(process)
@@ -188,9 +188,21 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     assert not ray.is_initialized()
     gone, alive = psutil.wait_procs(set(seen["processes"]), timeout=60)
     assert len(gone) > 3 and not alive
-    assert {path.name for path in Path("/tmp").glob("hypernudge-*")} <= before
+    assert seen["folders"] == {"hypernudge-ray", "hypernudge-trials"}
+    Path(place).rmdir()  # nothing is left in it
     assert engine.startup_seconds == 0.0  # of the study's own, which is another object
     assert {name: os.environ.get(name) for name in QUIET} == environment
+
+
+@pytest.mark.parametrize("length", [13, 15, 16, 30, 60])
+def test_sockets_have_paths_that_the_system_takes(length, monkeypatch):
+    """Wherever temporary files go: `/scratch/somebody`, say."""
+    with tempfile.TemporaryDirectory(prefix="r" * (length - 13), dir="/tmp") as place:
+        assert len(place) == length
+        monkeypatch.setattr(tempfile, "tempdir", place)
+        with ray_cluster._own_folder() as folder:
+            assert len(f"{folder}/{ray_cluster.SOCKET}") <= 103
+            assert (folder.parent == Path(place)) == (length <= 15)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,10 @@ QUIET = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which keeps it on loopback
 }
 _FOLDER, _LOCK = "hypernudge-ray-", "driver.lock"
-_LONGEST = 30  # characters: Ray puts sockets into it, whose paths the system limits
+SOCKET = (
+    "session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store"  # Ray's own names, at their longest
+)
+_LONGEST = 103 - len(f"/{_FOLDER}12345678/{SOCKET}")  # macOS takes paths of sockets no longer, Linux 107
 
 
 def check_address(argument: str, address: object) -> None:
