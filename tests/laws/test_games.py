@@ -5,9 +5,10 @@ import pytest
 pytest.importorskip("stable_baselines3", reason="extra rl")
 pytest.importorskip("gymnasium", reason="extra rl")
 
-from hypernudge import ASHA, tune
+from hypernudge import ASHA, RandomSearch, tune
 from hypernudge.study.store import TRIALS
 from hypernudge.tasks.games.task import PPOTask
+from hypernudge.trial import Report
 from tests.study.test_going_on import Killed, killed_at
 from tests.study.tools import plain
 from tests.tasks.games.tools import after_a_unit, config, control, equal, pong, trained
@@ -130,3 +131,15 @@ def test_the_global_generators_are_left_alone():
     task.evaluate(state, "validation")
     task.batch(3, 0)
     assert (torch.rand(1), np.random.rand()) == expected  # noqa: NPY002
+
+
+def test_workers_in_processes_train_what_one_loop_trains():
+    def scores(engine):
+        task = control()
+        rule = RandomSearch(task.space, max_units=2, max_trials=3)
+        found = tune(task, rule, seed=2, workers=2, engine=engine, test="every")
+        reports = [event for event in found.history.events if isinstance(event, Report)]
+        assert all(report.outcome == "ok" for report in reports), [report.error for report in reports]
+        return {report.job.trial: [(u.validation, u.test) for u in report.units] for report in reports}
+
+    assert scores("processes") == scores("serial")
