@@ -1,6 +1,7 @@
 """Learning curves of PPO at one setting, and its steps per second beside those of stable-baselines3 itself.
 
     python -m benchmarks.games curve cartpole [--seeds 3] [--units 20] [--planned 100] [--device auto]
+    python -m benchmarks.games gradients cartpole [--seeds 3]
     python -m benchmarks.games throughput cartpole [--steps 1024] [--rounds 5] [--output FILE]
 
 A curve is written after every unit, so one that is stopped is there as far as it came. The setting is the
@@ -24,6 +25,7 @@ from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.planning.config import load_yaml
 from hypernudge.results.files import write_text
 from hypernudge.tasks.games.task import PPOTask
+from hypernudge.warmstart.measurement.measure import HyperGradientSpec, hyper_gradients
 
 CONFIG = Path(__file__).parents[2] / "config" / "task"
 
@@ -112,6 +114,17 @@ def throughput(given: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def gradients(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what literal OHGW measures before some trials, and what share of a unit that costs."""
+    task = task_of(given.game, device=given.device)
+    hp, spec = task.space.middle(), HyperGradientSpec("lookahead", 128)
+    found = hyper_gradients(task, [hp] * given.seeds, list(range(given.seeds)), spec)
+    rows = [{"gradient": m.gradient, "share": m.flops / task.unit_flops(hp)} for m in found]
+    result = _head(given, task) | {"rows": rows}
+    _write(given, result)
+    return result
+
+
 def _head(given: argparse.Namespace, task: PPOTask) -> dict[str, Any]:
     said = {k: str(v) if isinstance(v, Path) else v for k, v in vars(given).items()}
     setting = {k: v if isinstance(v, int | float | str) else repr(v) for k, v in task.space.middle().items()}
@@ -129,7 +142,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("curve", "throughput"))
+    parser.add_argument("what", choices=("curve", "throughput", "gradients"))
     parser.add_argument("game")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--units", type=int, default=10)
@@ -140,7 +153,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = curve(given) if given.what == "curve" else throughput(given)
+    result = {"curve": curve, "throughput": throughput, "gradients": gradients}[given.what](given)
     json.dump(result, sys.stdout, indent=1)
     return 0
 

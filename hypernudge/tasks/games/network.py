@@ -16,21 +16,25 @@ from hypernudge.tasks.module.seeded import seeded
 class ActorCritic(nn.Module):
     """Reads stable-baselines3's policy: from observations to the logits of actions and the value.
 
+    The policy holds its feature extractor under three names, and `torch.func.functional_call` would leave the
+    parameters that it is given behind under the last of them. So each part is here once.
+
     Args:
-        policy: The policy, whose parameters keep their names.
+        policy: The policy, whose parameters are shared and keep their names.
     """
 
     def __init__(self, policy: Any) -> None:
         super().__init__()
-        self.policy = policy
+        self.features_extractor, self.mlp_extractor = policy.features_extractor, policy.mlp_extractor
+        self.action_net, self.value_net = policy.action_net, policy.value_net
         self._scale = 255.0 if is_picture(policy.observation_space) else 1.0
 
     def forward(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits `(n, actions)` and values `(n,)` of observations `(n, ...)`."""
-        dtype = self.policy.value_net.weight.dtype
-        features = self.policy.features_extractor(observations.to(dtype) / self._scale)
-        actor, critic = self.policy.mlp_extractor(features)
-        return self.policy.action_net(actor), self.policy.value_net(critic).squeeze(-1)
+        dtype = self.value_net.weight.dtype
+        features = self.features_extractor(observations.to(dtype) / self._scale)
+        actor, critic = self.mlp_extractor(features)
+        return self.action_net(actor), self.value_net(critic).squeeze(-1)
 
     def __call__(self, observations: Tensor) -> tuple[Tensor, Tensor]:
         """As `forward`."""

@@ -266,8 +266,7 @@ class PPOTask(GradientTask):
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return PPO's loss, a scalar, of what `batch` holds."""
-        named = {f"policy.{name}": value for name, value in params.items()}
-        logits, values = functional_call(self._network, named, (batch["observations"],))
+        logits, values = functional_call(self._network, params, (batch["observations"],))
         return ppo_loss(logits, values, batch, {**self.fixed, **hp})
 
     def score(self, params: Params, split: Split) -> float:

@@ -21,7 +21,7 @@ from hypernudge.hypergradient.objectives import lookahead
 from hypernudge.optimizers import SGD
 from hypernudge.tasks.games.catalogue import GAMES
 from hypernudge.tasks.games.environments import Environments, game_of
-from hypernudge.tasks.games.network import ActorCritic
+from hypernudge.tasks.games.network import initial_policy
 from hypernudge.tasks.games.surrogate import advantages_of
 from hypernudge.tasks.games.task import PPOTask
 from hypernudge.tasks.games.values import PUBLISHED
@@ -111,8 +111,7 @@ def test_the_loss_is_that_of_stable_baselines():
     task = control()
     hp, seed = config(task), 3
     params, batch = task.init(seed), task.batch(seed, 0)
-    policy = task._network.policy
-    policy.load_state_dict(params, strict=False)
+    policy = initial_policy(*task._spaces, seed)
     with torch.no_grad():
         moved = {name: value + 0.05 * torch.randn_like(value) for name, value in params.items()}
         for name, value in policy.named_parameters():
@@ -141,8 +140,7 @@ class Doubled(PPOTask):
 
     @property
     def _network(self):
-        network = ActorCritic(super()._network.policy)
-        return network.double()
+        return super()._network.double()
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script:FutureWarning")  # by PyTorch's forward mode itself
@@ -174,6 +172,20 @@ def test_trials_are_measured_together_as_alone_and_flagged_only_by_differences()
         assert not one.fallback and one.flops == other.flops > 0
     differences = replace(spec, estimator="finite_differences")
     assert hyper_gradients(task, configs[:1], [1], differences)[0].fallback
+
+
+def test_pictures_are_measured_together_as_alone_and_leave_the_network_as_it_was():
+    pytest.importorskip("ale_py", reason="extra rl")
+    task = pong()
+    configs, spec = [config(task), config(task, lr=1e-3)], HyperGradientSpec("lookahead", 8)
+    before = {name: value.clone() for name, value in task._network.state_dict().items()}
+    together = hyper_gradients(task, configs, [1, 2], spec)
+    alone = [hyper_gradients(task, [c], [s], spec)[0] for c, s in zip(configs, [1, 2], strict=True)]
+    for one, other in zip(together, alone, strict=True):
+        assert one.gradient == pytest.approx(other.gradient, rel=1e-3)
+        assert not one.fallback and abs(one.gradient["lr"]) > 0
+    after = task._network.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 @pytest.mark.parametrize("warm_start", ["literal", "random_step", "curvature_band", "placebo", "informed"])
