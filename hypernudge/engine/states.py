@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from hypernudge.engine.sharing import Sharing
 from hypernudge.errors import InvalidArgumentError
 
 if TYPE_CHECKING:  # a worker whose task has no tensors need not import PyTorch
@@ -60,7 +61,12 @@ def content_of(task: Task, state: Any, fresh: Any) -> Any:
     """
     if isinstance(task, Checkpointed):
         return {"own": _said(dict(task.state_dict(state)), None, "state", ())}
-    return {"state": _said(state, fresh, "state", ())}
+    said = _said(state, fresh, "state", ())
+    twice = Sharing(_attributes, _PLAIN, _CODE).first(state, fresh)
+    if twice is not None:
+        where, value, before = twice
+        raise _unsaid(where, value, f"shares its memory with {before}")
+    return {"state": said}
 
 
 def restored(task: Task, content: Mapping[str, Any], fresh: Any) -> Any:
@@ -182,8 +188,9 @@ def _attributes(value: Any) -> list[str]:
 
 def _unsaid(where: str, value: Any, reason: str) -> UnsaidStateError:
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+    what = where if value is None else f"{where}, a {kind},"
     return UnsaidStateError(
-        f"task: its states must be data that a file can hold, but {where}, a {kind}, {reason}; {REMEDY}"
+        f"task: its states must be data that a file can hold, but {what} {reason}; {REMEDY}"
     )
 
 

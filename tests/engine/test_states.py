@@ -108,6 +108,44 @@ def _cycle(state):
     state["self"] = state
 
 
+def _same_list(state):
+    state["a"] = [1.0]
+    state["b"] = [state["a"]]
+
+
+def _views(state):
+    state["whole"] = np.arange(4.0)
+    state["part"] = state["whole"][1:]
+
+
+def _view_of_a_tensor(state):
+    state["whole"] = torch.arange(4.0)
+    state["part"] = state["whole"][1:]
+
+
+def test_what_is_one_stays_one_where_it_can():
+    """A tensor that is held twice, and an object that a new state holds twice."""
+
+    class Part:
+        def __init__(self):
+            self.count = 0
+
+    class Twice(Bowl):
+        def start(self, seed):
+            part = Part()
+            return {"part": part, "again": [part], "dict": {}}
+
+    task = Twice()
+    state = task.start(0)
+    state["part"].count = 3
+    state["one"] = torch.zeros(2)
+    state["other"] = state["one"]
+    state, _ = through_a_file(task, state, 0)
+    assert state["part"] is state["again"][0] and state["part"].count == 3
+    state["one"] += 1
+    assert state["other"].tolist() == [1.0, 1.0]
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -121,6 +159,9 @@ def _cycle(state):
         (lambda state: state.update(t=(torch.ones(2, requires_grad=True) * 2)), "detach it"),
         (lambda state: state.update(o=np.array([None])), "has the type object"),
         (_cycle, "holds itself"),
+        (_same_list, r"state\['b'\]\[0\], a list, shares its memory with state\['a'\]"),
+        (_views, r"state\['part'\] shares its memory with state\['whole'\]"),
+        (_view_of_a_tensor, r"state\['part'\] shares its memory with state\['whole'\]"),
     ],
 )
 def test_what_no_file_can_hold_is_said(spoil, said):
