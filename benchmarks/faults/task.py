@@ -10,12 +10,12 @@ from typing import Any
 
 from hypernudge.space import Real, SearchSpace
 
-UNITS = "units.txt"
+UNITS, BEGUN = "units.txt", "begun.txt"
 PATIENCE = 60.0  # seconds for which a line is tried again that the disk refuses
 
 
 class Paced:
-    """Every unit takes the same time, and is a line of a file when it ends.
+    """Every unit takes the same time; it is a line of a file when it begins, and of another when it ends.
 
     Args:
         folder: Where the file is.
@@ -34,10 +34,12 @@ class Paced:
 
     def advance(self, state: dict[str, Any], hp: Mapping[str, Any]) -> bool:
         """Train a unit."""
-        time.sleep(self.pace)
         state["unit"] += 1
+        line = f"{state['seed']} {state['unit']} {os.getpid()}\n"
+        self._say(BEGUN, line)
+        time.sleep(self.pace)
         state["value"] += hp["lr"] / state["unit"] - abs(hp["shift"] - 0.5)
-        self._say(f"{state['seed']} {state['unit']} {os.getpid()}\n")
+        self._say(UNITS, line)
         return True
 
     def evaluate(self, state: Mapping[str, Any], split: str) -> float:
@@ -49,11 +51,11 @@ class Paced:
         del hp
         return 1e9
 
-    def _say(self, line: str) -> None:
+    def _say(self, name: str, line: str) -> None:
         until = time.monotonic() + PATIENCE
         while True:
             try:
-                with (self.folder / UNITS).open("a") as file:
+                with (self.folder / name).open("a") as file:
                     file.write(line)
                 return
             except OSError:
@@ -62,9 +64,9 @@ class Paced:
                 time.sleep(0.05)
 
 
-def read_units(folder: Path) -> list[tuple[int, int, int]]:
-    """Return seed, unit and process of every unit that has ended, in order."""
-    path = folder / UNITS
+def read_units(folder: Path, name: str = UNITS) -> list[tuple[int, int, int]]:
+    """Return seed, unit and process of every unit that has ended, or `BEGUN`, in order."""
+    path = folder / name
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     found = []
     for line in lines:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hypernudge.engine.states import UnsaidStateError, content_of, restored
+from hypernudge.engine.workers.states import UnsaidStateError, content_of, restored
 from hypernudge.errors import InvalidArgumentError
 from tests.conftest import Bowl
 from tests.engine.real import Everything, Unsayable

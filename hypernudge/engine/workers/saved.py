@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.engine.scored import Scored
-from hypernudge.engine.states import content_of, restored
 from hypernudge.engine.workers.messages import Candidate, Row
+from hypernudge.engine.workers.states import content_of, restored
 from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
 from hypernudge.results.files import replacing
 from hypernudge.results.resources import Resources

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.engine.base import advanced, declared_cost
-from hypernudge.engine.states import UnsaidStateError, content_of
 from hypernudge.engine.workers.messages import (
     TOKEN,
     Beat,
@@ -34,6 +33,7 @@ from hypernudge.engine.workers.messages import (
     Unusable,
 )
 from hypernudge.engine.workers.saved import Attempt, GivenUpError, Progress, kept_by
+from hypernudge.engine.workers.states import UnsaidStateError, content_of
 from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
 from hypernudge.results.resources import Meter
 from hypernudge.trial import Outcome

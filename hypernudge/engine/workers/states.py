@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from hypernudge.engine.sharing import Sharing
+from hypernudge.engine.workers.sharing import Sharing
 from hypernudge.errors import InvalidArgumentError
 
 if TYPE_CHECKING:  # a worker whose task has no tensors need not import PyTorch
