@@ -9,7 +9,7 @@ write for a while. On two nodes of Ray: a worker, the driver, a worker that is s
 of a node. On Slurm, what `tests.slurm.storm` does, where it is installed. The last line counts
 
 lost                 a report that was on disk before a kill and is not there at the end
-recomputed_finished  a unit that was trained again after its report was on disk
+recomputed_finished  a unit whose training began again after its report was on disk
 differing            a trial that is not that of an undisturbed study, unit by unit
 left                 a process, a lock, a temporary file or a file of a trial after the study's end
 """

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.faults.driver import HEARTBEAT, UNITS
-from benchmarks.faults.task import Paced, read_units
+from benchmarks.faults.task import BEGUN, Paced, read_units
 from hypernudge.random import Streams
 from hypernudge.results.files import temporary_of
 from hypernudge.schedulers.random import RandomSearch
@@ -66,9 +66,8 @@ class Watched:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self._streams = folder, Streams(seed)
         self.reports: list[str] = []
-        self._known: dict[
-            tuple[int, int], int
-        ] = {}  # (seed, unit) -> lines of units when its report was seen
+        # (seed, unit) -> units that had begun when its report was seen
+        self._known: dict[tuple[int, int], int] = {}
 
     @property
     def file(self) -> Path:
@@ -80,12 +79,12 @@ class Watched:
         found = self._lines()
         new = [line for line in found if line not in set(self.reports)]
         if new:
-            trained = len(read_units(self.folder))  # whatever comes after these lines comes after the report
+            begun = len(read_units(self.folder, BEGUN))  # what comes after these lines comes after the report
             for line in new:
                 report = json.loads(line)
                 seed = self._streams.trial_seed(report["trial"])
                 for unit, *_ in report["units"]:
-                    self._known.setdefault((seed, unit), trained)
+                    self._known.setdefault((seed, unit), begun)
             self.reports += new
         return len(found)
 
@@ -94,10 +93,10 @@ class Watched:
         return sorted(set(self.reports) - set(self._lines()))
 
     def recomputed(self) -> list[str]:
-        """Return the units that were trained after their report."""
+        """Return the units whose training began after their report was on disk."""
         return [
             f"{self.folder.name}: unit {unit} of the trial with seed {seed}"
-            for place, (seed, unit, _) in enumerate(read_units(self.folder))
+            for place, (seed, unit, _) in enumerate(read_units(self.folder, BEGUN))
             if self._known.get((seed, unit), place + 1) <= place
         ]
 
@@ -303,7 +302,7 @@ def _differing(study: Study, seed: int, trials: int) -> list[str]:
 
 
 class _Quiet(Paced):
-    def _say(self, line: str) -> None:
+    def _say(self, name: str, line: str) -> None:
         pass
 
 
@@ -318,7 +317,15 @@ def _left(folder: Path) -> list[str]:
         for path in (folder / "kept").rglob("*")
         if temporary_of(path) or path.name.endswith(".lock") or "trials" in path.parts
     ]
-    return [*(f"process {process}" for process in alive), *files]
+    return [*map(_shown, alive), *files]
+
+
+def _shown(process: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        found = psutil.Process(process)
+        since = time.time() - found.create_time()
+        return f"process {process}, {found.status()}, {since:.0f} s old: {' '.join(found.cmdline())[:200]}"
+    return f"process {process}"
 
 
 def _is_of(process: int, folder: Path) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.faults.driver import scheduler
 from benchmarks.faults.storm import KINDS, WRONG, Watched, storm
-from benchmarks.faults.task import UNITS
+from benchmarks.faults.task import BEGUN
 from hypernudge import Study
 from hypernudge.random import Streams
 from tests.laws.recorded import check_recorded
@@ -32,12 +32,12 @@ def test_what_a_storm_would_find(tmp_path):
     report = '{"event":"report","trial":1,"units":[[1,0.1,0.2,0.3]]}\n'
     watched = Watched(tmp_path, 0)
     watched.file.write_text('{"event":"study"}\n' + report + '{"event":"report","tri')
-    (tmp_path / UNITS).write_text(f"{seed} 1 77\n")
+    (tmp_path / BEGUN).write_text(f"{seed} 1 77\n")
     assert watched.look() == 1
     assert watched.lost() == watched.recomputed() == []
-    (tmp_path / UNITS).write_text(f"{seed} 1 77\n{seed} 2 77\n")
+    (tmp_path / BEGUN).write_text(f"{seed} 1 77\n{seed} 2 77\n")
     assert watched.recomputed() == []
-    (tmp_path / UNITS).write_text(f"{seed} 1 77\n{seed} 2 77\n{seed} 1 78\n")
+    (tmp_path / BEGUN).write_text(f"{seed} 1 77\n{seed} 2 77\n{seed} 1 78\n")
     assert len(watched.recomputed()) == 1
     watched.file.write_text('{"event":"study"}\n')
     assert watched.lost() == [report.strip()]
