@@ -180,6 +180,25 @@ def worker_on(folder, task, **options):
     return Worker(Setup(lambda: task, 9, str(folder), "token", **options), "me")
 
 
+def test_what_a_state_needs_is_imported_before_a_worker_is_ready(tmp_path):
+    """PyTorch takes seconds to import, and memory: that is no part of a trial."""
+    code = (
+        "import sys, numpy as np\n"
+        "from pathlib import Path\n"
+        "from hypernudge.engine.workers.messages import Setup, TOKEN\n"
+        "from hypernudge.engine.workers.worker import Worker\n"
+        "class Task:\n"
+        "    def start(self, seed):\n"
+        "        return {'matrix': np.zeros(3)}\n"
+        "Path(sys.argv[1], TOKEN).write_text('token')\n"
+        "assert 'torch' not in sys.modules\n"
+        "Worker(Setup(Task, 9, sys.argv[1], 'token'), 'me')\n"
+        "assert 'torch' in sys.modules\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True)
+
+
 def order_for(folder, trial=0, since=0, until=3, ticket=1):
     config = Config({"lr": 0.1, "shift": 0.5})
     attempt, place = attempts.begin_attempt(folder, trial)

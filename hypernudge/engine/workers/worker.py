@@ -70,6 +70,13 @@ class Worker:
         self._study = contextlib.ExitStack()
         if hasattr(self.task, "study"):  # not isinstance of a protocol whose module imports PyTorch
             self._study.enter_context(self.task.study(setup.max_units))
+        if not hasattr(self.task, "kept_in"):
+            self._import_early()
+
+    def _import_early(self) -> None:
+        """Import what saying a state needs, which takes seconds, before any trial waits for it."""
+        with contextlib.suppress(Exception):  # what is wrong with a task its trials will say
+            content_of(self.task, self.task.start(0), self.task.start(0))
 
     def carry_out(
         self, order: Order, tell: Callable[[Beat], None] = lambda beat: None
