@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import html
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ def _environment(folder: Path | None) -> Any:
         finalize=_visible,
         keep_trailing_newline=True,
     )
-    environment.filters["inline"] = markup
     return environment
 
 
@@ -49,6 +49,11 @@ def _visible(value: Any) -> Any:
     if type(value) is not str:  # markup of ours is a class of its own
         return value
     return value if value.isprintable() else "\n".join(printable(line) for line in value.split("\n"))
+
+
+def escaped(text: str) -> str:
+    """Return text for HTML that we make ourselves: no markup, and nothing that cannot be seen."""
+    return html.escape(str(_visible(text)))
 
 
 def markup(text: str) -> Any:

@@ -1,3 +1,4 @@
+import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.compact import Page
 from hypernudge.evidence.report.html import report, write_report
 from hypernudge.evidence.verdicts.comparisons import compare
+from hypernudge.pages.rendering import source_hash
 from tests.evidence.synthetic import write_study
 
 
@@ -24,7 +26,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.addresses += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "link"):
             self.stack.append(tag)
 
     def handle_endtag(self, tag):
@@ -41,12 +43,18 @@ def test_one_file_that_loads_nothing(small_study, tmp_path):
     tags.feed(text)
     assert tags.stack == []
     assert text.count("<figure") == text.count('<svg role="img" aria-label=') == 2
-    assert all(address.startswith("#") for address in tags.addresses)
-    assert "http" not in text
-    assert "<script" not in text
-    assert len(re.findall(r"<strong>[^<]*: (improved|harmed|equivalent|inconclusive|unpowered)<", text)) == 4
+    assert all(address.startswith("#") for address in tags.addresses if address != "data:,")
+    assert "http:" not in text and "https:" not in text
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert text.count("<script") == 1 and source_hash(script) in html.unescape(text.partition("<title>")[0])
+    first = text.partition("</table>")[0]  # the verdicts come before anything else
+    labels = r'class="badge (improved|harmed|equivalent|inconclusive|unpowered)">\1<'
+    assert len(re.findall(labels, first)) == 4 and text.index('id="verdicts"') < text.index('id="problems"')
+    linked = {address[1:] for address in tags.addresses if address.startswith("#")}
+    assert {"verdicts", "criteria", "problems", "figures", "plan", "provenance"} <= linked
+    assert linked <= set(re.findall(r' id="([^"]+)"', text))
     assert 'name="viewport"' in text
-    assert "@media print" in text
+    assert "@media print" in text and "prefers-color-scheme: dark" in text
     assert "No declaration" in text
 
 

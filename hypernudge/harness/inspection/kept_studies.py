@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, one_line, require
 from hypernudge.harness.inspection.doctor import Finding
+from hypernudge.pages.rendering import asset, content_security, markup, render
 from hypernudge.results.files import abandoned, is_held, remove_unheld
 from hypernudge.results.jsonio import plain
 from hypernudge.results.reading import UnreadableError, read_text
@@ -84,9 +84,13 @@ def text_of(folder: Path) -> str:
 def page_of(folder: Path) -> str:
     """Return a study's summary and its best trials as a page of HTML."""
     study = Study.open(folder)
-    title = escape(f"Study in {folder}")
-    head = f'<meta charset="utf-8"><title>{title}</title>'
-    return f"<!doctype html><html><head>{head}</head><body>{study._repr_html_()}</body></html>\n"
+    return render(
+        "study.html",
+        title=f"Study in {folder}",
+        policy=content_security(),
+        style=markup(asset("page.css")),
+        body=markup(study._repr_html_()),
+    )
 
 
 def explained(
