@@ -22,7 +22,7 @@ from hypernudge.engine.workers import attempts, messages
 from hypernudge.engine.workers.messages import Finished, Measured, Setup, Train
 from hypernudge.engine.workers.processes import ProcessEngine
 from hypernudge.engine.workers.saved import Attempt, Progress
-from hypernudge.engine.workers.worker import Worker
+from hypernudge.engine.workers.worker import Worker, await_abandonment
 from hypernudge.errors import InvalidArgumentError, NotSavedError
 from hypernudge.random import Streams
 from hypernudge.results.files import temporary_of
@@ -197,6 +197,23 @@ def test_what_a_state_needs_is_imported_before_a_worker_is_ready(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, check=True)
+
+
+@pytest.mark.parametrize("how", ["another driver", "the end of the study"])
+def test_a_worker_knows_that_nobody_wants_its_work(how, tmp_path):
+    (tmp_path / messages.TOKEN).write_text("mine")
+    waits = threading.Thread(
+        target=await_abandonment, args=(Setup(Bowl, 9, str(tmp_path), "mine"), 0.01), daemon=True
+    )
+    waits.start()
+    time.sleep(0.05)
+    assert waits.is_alive()
+    if how == "another driver":
+        (tmp_path / messages.TOKEN).write_text("its")
+    else:
+        (tmp_path / messages.TOKEN).unlink()
+    waits.join(60)
+    assert not waits.is_alive()
 
 
 def order_for(folder, trial=0, since=0, until=3, ticket=1):

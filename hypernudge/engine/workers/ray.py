@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import signal
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from hypernudge.engine.workers.engine import WorkerEngine
 from hypernudge.engine.workers.messages import Beat, Died, Message, Order, Ready, Setup, Unusable
 from hypernudge.engine.workers.ray_cluster import check_address, connected
 from hypernudge.engine.workers.sending import Pickled, built
-from hypernudge.engine.workers.worker import Worker
+from hypernudge.engine.workers.worker import Worker, await_abandonment
 from hypernudge.errors import one_line, package, require, require_between
 
 BEATS = 5  # in the time that a worker may be silent
@@ -101,6 +102,13 @@ class _Actor:
 
     def __init__(self, setup: Setup, name: str) -> None:
         self._worker = built(setup, name)
+        threading.Thread(target=self._leave_with_its_driver, args=(setup,), daemon=True).start()
+
+    @staticmethod
+    def _leave_with_its_driver(setup: Setup) -> None:
+        """End this process once its driver has a successor, or is done: Ray may take minutes to see that."""
+        await_abandonment(setup)
+        os._exit(0)
 
     def ready(self) -> Message:
         """Return `Ready`, or why not."""

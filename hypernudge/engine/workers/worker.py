@@ -259,6 +259,23 @@ def _sees(setup: Setup) -> bool:
         return False
 
 
+def await_abandonment(setup: Setup, pause: float = 2.0) -> None:
+    """Return once the folder of trials is gone, or another driver's: nobody wants this worker's work.
+
+    A disk that cannot be read says nothing.
+    """
+    token = Path(setup.folder, TOKEN)
+    while True:
+        try:
+            if token.read_text("utf-8") != setup.token:
+                return
+        except FileNotFoundError:
+            return
+        except OSError:
+            pass
+        time.sleep(pause)
+
+
 def _portable(error: Exception) -> Exception:
     """Return an error that can be sent: itself, or its text where it cannot."""
     try:
