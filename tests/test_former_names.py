@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
+from benchmarks import FORMER
 from hypernudge import PopulationEngine, RandomSearch, tune
 from hypernudge.engine.trainer import Population
 from hypernudge.errors import InvalidArgumentError
@@ -31,3 +37,19 @@ def test_the_population_takes_alone_above_from_python_and_yaml():
     assert engine.max_batched_flops == named.max_batched_flops == 0.0
     with pytest.raises(InvalidArgumentError, match="max_batched_flops"):
         PopulationEngine(task, int, alone_above=-1.0)
+
+
+@pytest.mark.parametrize(("former", "present"), FORMER.items())
+def test_benchmarks_are_found_by_the_names_they_had(former, present):
+    old, new = (find_spec(f"benchmarks.{name}") for name in (former, present))
+    assert old is not None and new is not None and old.origin == new.origin
+    if new.submodule_search_locations is not None:  # `python -m` runs its `__main__`
+        old, new = (find_spec(f"benchmarks.{name}.__main__") for name in (former, present))
+        assert old is not None and new is not None and old.origin == new.origin
+
+
+def test_a_benchmark_runs_under_the_name_it_had():
+    command = [sys.executable, "-m", "benchmarks.tools_effect", "--help"]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "--task" in done.stdout, done.stderr
