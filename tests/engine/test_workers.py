@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import multiprocessing
@@ -279,14 +280,15 @@ def test_lost_or_damaged_files_cost_time_only(tmp_path, lost, caplog):
     assert ("trained again" in caplog.text) == (lost in ("torn", "another's"))
 
 
-def test_a_disk_that_refuses_for_a_while_costs_no_training(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_disk_that_refuses_for_a_while_costs_no_training(number, tmp_path, monkeypatch):
     folder, task = tmp_path / "trials", Counted(tmp_path, trouble=False)
     honest, refused = Attempt._write, []
 
     def full(self, name, data, durable):
         if len(refused) < 3:
             refused.append(name)
-            raise NotSavedError(28, "No space left on device")
+            raise NotSavedError(number, os.strerror(number))
         honest(self, name, data, durable)
 
     monkeypatch.setattr(Attempt, "_write", full)
