@@ -11,11 +11,14 @@ import pytest
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.inspection.cancel import cancel
 from hypernudge.harness.inspection.status import status
+from hypernudge.harness.launchers import slurm as launcher
+from hypernudge.harness.planning.launchers import read_launcher
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.slurm import commands, journal
 from hypernudge.harness.slurm.accounting import own_usage, read_usage
 from hypernudge.harness.slurm.commands import SlurmError, queue, reason_in
 from hypernudge.harness.slurm.journal import Task, cluster_jobs, submissions
+from hypernudge.harness.slurm.options import SlurmOptions
 from hypernudge.results.accounting import JobUsage, note_usage, noted_usage
 from hypernudge.results.attempts import note_failure
 from tests.harness.tools import ENV, ROOT, experiment, wait_for
@@ -178,6 +181,23 @@ def test_a_job_quotes_its_own_steps_not_those_of_its_array(slurm, monkeypatch, n
     found = own_usage()
     assert found is not None and found["job"] == f"7_{place}"
     assert (found["core_seconds"], found["peak_memory_bytes"]) == (seconds, peak)
+
+
+def test_what_the_accounting_does_not_know_in_time_is_said_and_asked_for_again(tmp_path, monkeypatch):
+    results, said = tmp_path / "r", []
+    results.mkdir()
+    options = SlurmOptions.of(read_launcher({"name": "slurm", "folder": str(tmp_path / "jobs")}, {}.get))
+    monkeypatch.setattr(launcher, "LEAVING", 0.0)
+    monkeypatch.setattr(launcher.accounting, "gathered_by", lambda: "jobacct_gather/linux")
+    monkeypatch.setattr(launcher.commands, "queue", dict)
+    journal.note_intent(results, NAME, [Task("asha", (0,), 1)])
+    journal.note_number(results, NAME, "7")
+    for _ in range(2):  # nothing is forgotten
+        launcher.SlurmLauncher(options, results, 2, True, said.append).close()
+    line = (
+        "Slurm's accounting does not know the end of 1 jobs yet: the same command notes what they have used"
+    )
+    assert said == [line, line] and list(noted_usage(results)) == []
 
 
 def test_what_jobs_have_used_is_read_back(tmp_path):

@@ -31,7 +31,7 @@ from hypernudge.results.records import cell_path
 
 T = TypeVar("T")
 LOOK = 1.0  # seconds between two looks at the records
-LEAVING = 20.0  # seconds that jobs whose cells have records are waited for
+LEAVING = 60.0  # seconds that jobs whose cells have records are waited for
 WAVE = 400  # jobs that are submitted together, if more may not run at the same time
 LONGEST = 1_000_000  # characters of a job's log that are passed on
 _TIME_OUTS = 1_000_000  # there is another bound: a job that gets no further is not queued again
@@ -151,6 +151,11 @@ class SlurmLauncher:
         while self._leaving and not self._running and time.monotonic() < deadline:
             time.sleep(min(LOOK, self._options.poll_seconds))
             self._of_queue()
+        if self._leaving and not self._running and self._gathered_by is not None:
+            self._say(
+                f"Slurm's accounting does not know the end of {len(self._leaving)} jobs yet: "
+                "the same command notes what they have used"
+            )
         if self._running:
             numbers = ", ".join(sorted({f.number.partition("_")[0] for f in self._running.values()}))
             self._say(
