@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.methods import ANNEALED
-from benchmarks.episodes_effect.report import Cell, Scores, load
+from benchmarks.episodes_effect.report import Cell, Scores, cells_csv, load
 from benchmarks.episodes_effect.tasks import TASKS
 from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK
 from hypernudge.evidence.statistics.intervals import mean_interval
@@ -155,6 +155,7 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
         "machine": {key: headers[0][key] for key in ("system", "cpu", "python", "packages", "threads")},
     }
     write_text(destination / "comparisons.csv", _csv(found))
+    write_text(destination / "cells.csv", cells_csv(scores))
     write_text(destination / "tables.md", _tables(scores))
     write_json(destination / "summary.json", summary)
     return summary

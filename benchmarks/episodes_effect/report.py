@@ -143,7 +143,7 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
         "machine": {key: headers[0][key] for key in ("system", "cpu", "python", "packages", "threads")},
     }
     rates = {(h["task"], h["optimizer"], h["noise"]): _right_rates(folder, h) for h in headers}
-    write_text(destination / "cells.csv", _cells_csv(scores))
+    write_text(destination / "cells.csv", cells_csv(scores))
     write_text(destination / "comparisons.csv", _comparisons_csv(comparisons))
     write_text(destination / "tables.md", _tables(scores, comparisons, rates))
     write_json(destination / "summary.json", summary)
@@ -168,7 +168,8 @@ def _right_rates(folder: Path, header: dict[str, Any]) -> dict[str, float]:
     return {method: blocks.right_rate(folder, block, method) for method in blocks.TUNED}
 
 
-def _cells_csv(scores: Scores) -> str:
+def cells_csv(scores: Scores) -> str:
+    """Return every accuracy, a row for each method, cell and rate."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["task", "optimizer", "noise", "method", "ratio", "mean", "sd", "accuracies"])

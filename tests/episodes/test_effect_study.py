@@ -200,6 +200,21 @@ def test_the_page_says_what_the_result_files_say():
         assert sentence in page
 
 
+def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
+    results = import_graph.ROOT / "benchmarks/results/episodes_ends"
+    summary = json.loads((results / "summary.json").read_text())
+    assert summary["plan"] == json.loads((results / "plan.json").read_text())["digest"] == digest(ends.plan())
+    cosine, default = (summary["counts"][name] for name in ("cosine", "default"))
+    page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
+    for sentence in (
+        f"in {default['better']} of {default['pairs']} pairs of a cell and a base rate, level in "
+        f"{default['level']}, worse in {default['worse']}.",
+        f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} from whatever base rate",
+        f"and worse in {cosine['worse']}; its worst pair loses {-round(cosine['worst'][-1])} points",
+    ):
+        assert sentence in page
+
+
 def is_lost(row):
     return row["family"] == "right rate, against plain" and row["verdict"] == "worse"
 
