@@ -209,7 +209,7 @@ def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
     for sentence in (
         f"in {default['better']} of {default['pairs']} pairs of a cell and a base rate, level in "
         f"{default['level']}, worse in {default['worse']}.",
-        f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} from whatever base rate",
+        f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} from whatever base",
         f"and worse in {cosine['worse']}; its worst pair loses {-round(cosine['worst'][-1])} points",
     ):
         assert sentence in page
