@@ -11,6 +11,7 @@ from hypernudge.harness.inspection.cancel import cancel
 from hypernudge.harness.inspection.status import print_table, status
 from hypernudge.harness.launchers.choose import check_launcher
 from hypernudge.harness.planning.launchers import read_launcher
+from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.pilot import pilot
 from hypernudge.harness.slurm import commands
@@ -192,8 +193,9 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_the_cluster_cannot_give_is_refused_in_one_line(cluster, case):
     options, said = REFUSED[case]
+    plan = Plan("refused", (), {}, read_launcher({"name": "slurm", **options}, {}.get))
     with pytest.raises(InvalidArgumentError) as refused:
-        check_launcher(read_launcher({"name": "slurm", **options}, {}.get))
+        check_launcher(plan)
     line = str(refused.value)
     assert line.startswith("launcher") and said in line and len(line.splitlines()) == 1
 
