@@ -42,6 +42,7 @@ from hypernudge.tasks.module.devices import device_of
 from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.trials import ModuleState, Trials
 from hypernudge.tasks.spaces import build_space
+from hypernudge.tasks.study_length import check_study_length
 
 T = TypeVar("T")
 ROLLOUTS_KEPT = 2  # of Atari one is 30 MB
@@ -217,12 +218,7 @@ class PPOTask(GradientTask):
         Raises:
             InvalidArgumentError: If a schedule is shared with a study of another length, or ends before.
         """
-        if self._units is not None:
-            rule = f"must reach the scheduler's longest training, {units}"
-            require(self._units >= units, "units", rule, self._units, "leave it out")
-        elif self._studies:
-            rule = f"must be {self._studied} units in studies that share a task"
-            require(units == self._studied, "max_units", rule, units, "build a task for each")
+        check_study_length(units, self._units, self._studied if self._studies else None)
         self._studied = units
         self._studies += 1
         ended = False

@@ -28,6 +28,7 @@ from hypernudge.tasks.module.training import OPTIONS, Loop, Training
 from hypernudge.tasks.module.trials import ModuleState, Trials
 from hypernudge.tasks.module.values import check_values
 from hypernudge.tasks.parallel.devices import Devices
+from hypernudge.tasks.study_length import check_study_length
 
 PARTS = ("validation", "test")
 SECONDS_TRIED = 3.0
@@ -264,12 +265,7 @@ class ModuleTask(GradientTask):
         Raises:
             InvalidArgumentError: If a schedule is shared with a study of another length, or ends before.
         """
-        if self._units is not None:
-            rule = f"must reach the scheduler's longest training, {units}"
-            require(self._units >= units, "units", rule, self._units, "leave it out")
-        elif self._studies:
-            rule = f"must be {self._studied} units in studies that share a task"
-            require(units == self._studied, "max_units", rule, units, "build a task for each")
+        check_study_length(units, self._units, self._studied if self._studies else None)
         self._studied = units
         self._studies += 1
         try:
