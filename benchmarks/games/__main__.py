@@ -1,6 +1,6 @@
 """Learning curves of PPO at one setting, and its steps per second beside those of stable-baselines3 itself.
 
-    python -m benchmarks.games curve cartpole [--seeds 3] [--units 20] [--planned 100] [--device auto]
+    python -m benchmarks.games curve cartpole [--first 0] [--seeds 3] [--units 20] [--planned 100] [--device auto]
     python -m benchmarks.games gradients cartpole [--seeds 3]
     python -m benchmarks.games throughput cartpole [--steps 1024] [--rounds 5] [--output FILE]
 
@@ -44,7 +44,7 @@ def curve(given: argparse.Namespace) -> dict[str, Any]:
     steps = {"unit_steps": given.steps} if given.steps else {}
     task = task_of(given.game, units=given.planned or given.units, device=given.device, **steps)
     result = _head(given, task) | {"rows": rows}
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         state = task.start(seed)
         for unit in range(1, given.units + 1):
             begun = time.perf_counter()
@@ -144,6 +144,7 @@ def main() -> int:
     )
     parser.add_argument("what", choices=("curve", "throughput", "gradients"))
     parser.add_argument("game")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first curve")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--units", type=int, default=10)
     parser.add_argument("--steps", type=int, help="of a unit, where not those of the file")
