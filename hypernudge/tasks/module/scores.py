@@ -14,9 +14,13 @@ from hypernudge.registry import takes
 from hypernudge.tasks.module.held_out import HeldOut
 from hypernudge.tasks.module.measuring import Loss, Score
 
+IGNORED = -100  # `ignore_index` of torch's cross entropy
+
 
 def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
     """Return the share of samples whose largest output is at the label; NaN if an output is not finite.
+
+    Labels of -100, as padded tokens have, are not counted: PyTorch's losses ignore them too (`ignore_index`).
 
     Args:
         model: Maps inputs to outputs `(n, classes)`, or to an object with `logits`.
@@ -25,7 +29,7 @@ def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
     Raises:
         InvalidArgumentError: For shapes that are no classes and labels: comparing them would broadcast.
     """
-    hits, samples, finite = torch.zeros(()), 0, torch.ones(())
+    hits, samples, finite = torch.zeros(()), torch.zeros((), dtype=torch.long), torch.ones(())
     for batch in split:
         if isinstance(batch, Mapping):
             outputs, labels = model(**{k: v for k, v in batch.items() if k != "labels"}), batch["labels"]
@@ -35,8 +39,8 @@ def accuracy(model: nn.Module, split: Iterable[Any]) -> float:
         _check_classes(logits, labels)
         hits = hits.to(logits.device) + (logits.argmax(-1) == labels).sum()
         finite = finite.to(logits.device) * torch.isfinite(logits).all()
-        samples += labels.numel()
-    return float(hits) / samples if samples and bool(finite) else math.nan
+        samples = samples.to(labels.device) + (labels != IGNORED).sum()
+    return float(hits) / int(samples) if samples and bool(finite) else math.nan
 
 
 def _check_classes(logits: Tensor, labels: Tensor) -> None:

@@ -1,6 +1,7 @@
 """ModuleTask as a task: protocols, warm starts, engines, data, discrete values, refusals."""
 
 import copy
+import math
 import random
 
 import numpy as np
@@ -384,6 +385,9 @@ def test_accuracy_compares_no_shapes_that_would_broadcast(outputs, labels):
 def test_accuracy_of_labels_for_every_token():
     outputs = torch.eye(3).expand(4, 3, 3)
     assert accuracy(nn.Identity(), [(outputs, torch.arange(3).expand(4, 3))]) == 1.0
+    padded = torch.tensor([[0, 1, -100], [0, 2, -100], [0, 1, 2], [-100, -100, -100]])
+    assert accuracy(nn.Identity(), [(outputs, padded)]) == 6 / 7  # padding counts neither as hit nor as miss
+    assert math.isnan(accuracy(nn.Identity(), [(outputs[:1], padded[-1:])]))
 
 
 ARRAYS = tuple(part.numpy() for part in IMAGES)
