@@ -157,6 +157,10 @@ class Real(_Numeric):
         value = self.unwarp(self.warp(self.low) + unit * self.width)
         return self.clip(value) if isinstance(value, float) else value
 
+    def decode_all(self, units: np.ndarray) -> np.ndarray:
+        """Return the natural values of coordinates `units`, any shape."""
+        return np.clip(self.decode(units), self.low, self.high)
+
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Return `unit`, any shape: every point of the unit interval is a value."""
         return unit
@@ -218,11 +222,15 @@ class Integer(_Numeric):
         value: float = self.unwarp(low + float(unit) * (high - low))
         return min(max(round(value), self.low), self.high)
 
+    def decode_all(self, units: np.ndarray) -> np.ndarray:
+        """Return the natural values of coordinates `units`, any shape, as floats."""
+        low, high = self._edges()
+        return np.clip(np.rint(self.unwarp(low + units * (high - low))), self.low, self.high)
+
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Move unit coordinates, any shape, to the centres of the shares they lie in."""
         low, high = self._edges()
-        whole = np.clip(np.rint(self.unwarp(low + unit * (high - low))), self.low, self.high)
-        return np.asarray((self.warp(whole) - low) / (high - low))
+        return np.asarray((self.warp(self.decode_all(unit)) - low) / (high - low))
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is a whole number inside the range."""
@@ -292,6 +300,13 @@ class Categorical:
     def decode(self, unit: Scalar) -> Any:
         """Return the natural value of a coordinate `unit`."""
         return self.choices[min(int(float(unit) * len(self.choices)), len(self.choices) - 1)]
+
+    def decode_all(self, units: np.ndarray) -> np.ndarray:
+        """Return the natural values of coordinates `units`, any shape, as objects."""
+        choices = np.empty(len(self.choices), dtype=object)
+        for index, choice in enumerate(self.choices):  # one by one: a choice may be a list
+            choices[index] = choice
+        return np.asarray(choices[np.minimum((units * len(choices)).astype(int), len(choices) - 1)])
 
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Move unit coordinates, any shape, to the centres of the shares they lie in."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from hypernudge.parameters import (
 
 __all__ = [
     "Categorical",
+    "Column",
     "Config",
     "HyperParameter",
     "Integer",
@@ -67,6 +69,18 @@ class Config(Mapping[str, Value]):
         for name in values:
             require(name in self._values, name, "must be in the configuration", list(self), "check the name")
         return Config({**self._values, **values})
+
+
+class Column(NamedTuple):
+    """A hyper-parameter's values in many configurations.
+
+    Attributes:
+        values: Natural ones, `(n,)`: floats, of a categorical hyper-parameter any objects.
+        active: Where it is, `(n,)`; a value where it is not means nothing.
+    """
+
+    values: np.ndarray
+    active: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -138,6 +152,10 @@ class SearchSpace:
         """Draw a configuration by `rng`, uniformly from the unit cube: log-uniformly where the scale is."""
         return self.decode(rng.random(len(self)))
 
+    def sample_units(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw the points of `count` configurations by `rng`, `(count, len(self))`: as many `sample`s."""
+        return rng.random((count, len(self)))
+
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw the coordinates of `count` configurations by `rng`, shape `(count, len(self))`: see `snap`."""
         return self.snap(rng.random((count, len(self))))
@@ -159,6 +177,28 @@ class SearchSpace:
             if _active(parameter, values):
                 values[parameter.name] = parameter.decode(float(coordinate))
         return Config(values)
+
+    def columns(self, units: np.ndarray, names: Sequence[str] | None = None) -> dict[str, Column]:
+        """Return natural values at points `units`, `(n, len(self))`, by hyper-parameter: many `decode`s.
+
+        Args:
+            units: Points of the unit cube.
+            names: Which hyper-parameters; all if absent.
+        """
+        found: dict[str, Column] = {}
+        wanted = self.names if names is None else names
+        for index, parameter in enumerate(self.parameters):
+            if parameter.name in wanted or self._is_parent(parameter.name):
+                active = np.ones(len(units), dtype=bool)
+                if parameter.only_if is not None:
+                    parent, allowed = parameter.only_if
+                    alike = [any(same(value, one) for one in allowed) for value in found[parent].values]
+                    active = found[parent].active & np.array(alike, dtype=bool)
+                found[parameter.name] = Column(parameter.decode_all(units[:, index]), active)
+        return {name: found[name] for name in wanted}
+
+    def _is_parent(self, name: str) -> bool:
+        return any(p.only_if is not None and p.only_if[0] == name for p in self.parameters)
 
     def encode(self, config: Mapping[str, Value]) -> np.ndarray:
         """Configuration to the unit cube, shape `(len(self),)`; inactive coordinates are .5."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,10 @@ from hypernudge.warmstart.measurement.ranks import (
 )
 from hypernudge.warmstart.policies.informed import USUAL_UNITS, Informed
 from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE, log_density
+
+FIRST = Informed(
+    candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True, note_belief=False
+)
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):
@@ -145,7 +150,8 @@ def test_a_guard_is_the_identity_bit_for_bit(bowl):
     c = Informed()(bowl, bowl.space.decode([0.5] * 5), history, Streams(0)).measurements[PROBE]
     bowl.space = good = space_around(bowl, c - 0.9, c + 0.4)
     plain = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1)
-    informed = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1, warm_start=Informed())
+    guarded = Informed(guards=True)
+    informed = tune(bowl, ASHA(good, max_trials=12, max_units=9), seed=1, warm_start=guarded)
     assert [t.config for t in informed.history.trials] == [t.sampled for t in plain.history.trials]
     assert all("guard" in t.nudge.reason and not t.nudge.changed for t in informed.history.trials)
 
@@ -206,7 +212,7 @@ def test_where_nobody_knows_the_horizon_it_is_a_hundred_units_or_the_longest_so_
     def chosen(horizon=None, known=None, milestone=1):
         history = with_results(bowl, lambda config: -config["weight_decay"], milestone)
         history.max_units = known
-        policy, sampled = Informed(max_units=horizon), bowl.space.decode([0.5] * 5)
+        policy, sampled = replace(FIRST, max_units=horizon), bowl.space.decode([0.5] * 5)
         return policy(bowl, sampled, history, Streams(0)).config
 
     assert chosen() == chosen(horizon=USUAL_UNITS) == chosen(known=USUAL_UNITS) != chosen(horizon=1)
@@ -231,7 +237,7 @@ def test_rates_are_seen_from_the_believed_scale(bowl):
 def test_a_narrow_space_keeps_its_first_trials(bowl):
     c = Informed()(bowl, bowl.space.decode([0.5] * 5), History(27), Streams(0)).measurements[PROBE]
     bowl.space = space_around(bowl, c + 0.6, c + 2.0)
-    study = tune(bowl, ASHA(bowl.space, max_trials=12, max_units=3), seed=1, warm_start=Informed())
+    study = tune(bowl, ASHA(bowl.space, max_trials=12, max_units=3), seed=1, warm_start=Informed(guards=True))
     left = [trial.nudge.reason.startswith("guard") for trial in study.history.trials]
     assert left == [True] * 8 + [False] * 4
 
@@ -242,7 +248,9 @@ def test_it_learns_what_the_prior_did_not_know(bowl):
     history = with_results(bowl, lambda config: config["momentum"], policy=policy)
     chosen = [trial.config["momentum"] for trial in history.trials]
     assert np.mean(chosen[30:]) > 0.7 > 0.6 > np.mean([t.sampled["momentum"] for t in history.trials])
-    assert "data of" in history.trials[40].nudge.reason and "prior" in history.trials[2].nudge.reason
+    assert "data of" in history.trials[2].nudge.reason and "prior" in history.trials[1].nudge.reason
+    first = with_results(bowl, lambda config: config["momentum"], policy=replace(FIRST, prior="none"))
+    assert "data of 6" in first.trials[8].nudge.reason and "prior" in first.trials[5].nudge.reason
 
 
 def test_results_count_by_what_the_stated_noise_leaves_of_them(bowl):
@@ -251,12 +259,12 @@ def test_results_count_by_what_the_stated_noise_leaves_of_them(bowl):
     def believed(error):
         bowl.score_error = error
         history = with_results(bowl, lambda config: config["momentum"])
-        mean, _, learned = Informed(prior="none")._posterior(bowl, history, 0.0, 27.0)
-        assert learned == 60
-        return mean
+        found = Informed(prior="none")._posterior(bowl, history, 0.0, 27.0)
+        assert found.results == 60
+        return found.mean
 
     plain = with_results(bowl, lambda config: config["momentum"])
-    unstated = Informed(prior="none")._posterior(bowl, plain, 0.0, 27.0)[0]
+    unstated = Informed(prior="none")._posterior(bowl, plain, 0.0, 27.0).mean
     assert np.array_equal(believed(0.0), unstated)
     sizes = [float(np.linalg.norm(believed(error))) for error in (0.0, 0.1, 0.3, 10.0)]
     assert sizes == sorted(sizes, reverse=True) and sizes[3] < 0.7 * sizes[0]

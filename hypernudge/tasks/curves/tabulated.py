@@ -7,7 +7,7 @@ diverged; `test`, of the same shape, is optional.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.parameters import Categorical, HyperParameter, Real
-from hypernudge.space import Config, SearchSpace, Value
+from hypernudge.space import Column, Config, SearchSpace, Value
 
 
 class TableSpace(SearchSpace):
@@ -42,6 +42,16 @@ class TableSpace(SearchSpace):
     def sample(self, rng: np.random.Generator) -> Config:
         """Draw a row."""
         return self.rows[int(rng.integers(len(self.rows)))]
+
+    def sample_units(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draw the points of `count` rows, `(count, d)`: as many calls of `sample`."""
+        return np.asarray(self.units[[int(rng.integers(len(self.rows))) for _ in range(count)]])
+
+    def columns(self, units: np.ndarray, names: Sequence[str] | None = None) -> dict[str, Column]:
+        """Return the natural values of the rows nearest to points `(n, d)`, by hyper-parameter."""
+        rows, active = [self.rows[index] for index in self._nearest(units)], np.ones(len(units), dtype=bool)
+        wanted = self.names if names is None else names
+        return {name: Column(np.array([row[name] for row in rows], dtype=float), active) for name in wanted}
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
         """Draw the coordinates of `count` different rows, or of all if there are no more."""

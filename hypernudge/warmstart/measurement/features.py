@@ -8,7 +8,7 @@ beyond the outermost knots the outermost hats stay one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,8 @@ KNOTS: dict[str, tuple[float, ...]] = {
 """Knots by block: decades above the probe, log10 of the shrinkage, and three natural values."""
 
 _NATURAL = ("augmentation", "label_smoothing", "momentum")  # blocks of a hyper-parameter's own value
-SCORED = ("lr", "weight_decay", *_NATURAL)
+COLUMNS = ("weight_decay", *_NATURAL)  # what enters features beside the rate
+SCORED = ("lr", *COLUMNS)
 """The hyper-parameters that enter a feature; of all others a prior knows nothing."""
 
 NAMES = ("intercept", *(f"{block} {knot:g}" for block, knots in KNOTS.items() for knot in knots))
@@ -61,20 +62,44 @@ def features_at(
         scale: `log10` of the probe.
         steps: Optimizer steps of the longest training.
     """
-    rate = np.array(log_rates, dtype=float)
-    decay = np.array([_number(config, "weight_decay") for config in configs])
+    columns = {name: values_of(config.get(name, np.nan) for config in configs) for name in COLUMNS}
+    return features_of(np.array(log_rates, dtype=float), columns, scale, steps)
+
+
+def features_of(
+    log_rates: np.ndarray, columns: Mapping[str, np.ndarray | float], scale: float, steps: float
+) -> np.ndarray:
+    """Return the features of configurations given as arrays, as `features`, shape `(n, SIZE)`.
+
+    Args:
+        log_rates: `log10` of the effective learning rates, `(n,)`.
+        columns: Values of `COLUMNS`, each `(n,)` or of all; NaN where there is none.
+        scale: `log10` of the probe.
+        steps: Optimizer steps of the longest training.
+    """
+    absent = math.nan
+    decay = np.log10(np.maximum(columns.get("weight_decay", absent), _TINY) * steps)
     values = {
-        "rate": rate - scale,
-        "decay": rate + np.log10(np.maximum(decay, _TINY) * steps),
-        **{name: np.array([_number(config, name) for config in configs]) for name in _NATURAL},
+        "rate": log_rates - scale,
+        "decay": log_rates + decay,
+        **{name: columns.get(name, absent) for name in _NATURAL},
     }
-    blocks = [hats(values[block], knots) for block, knots in KNOTS.items()]
-    return np.concatenate([np.ones((len(configs), 1)), *blocks], axis=1)
+    found = np.zeros((len(log_rates), SIZE))
+    found[:, 0] = 1.0
+    begin = 1
+    for block, knots in KNOTS.items():
+        _write_hats(found[:, begin : begin + len(knots)], values[block], knots)
+        begin += len(knots)
+    return found
 
 
-def _number(config: Mapping[str, Any], name: str) -> float:
-    """Return a value; NaN where there is none or it is no number, zero where it is the default by None."""
-    value: Any = config.get(name, np.nan)
+def values_of(values: Iterable[Any]) -> np.ndarray:
+    """Return values of a hyper-parameter as numbers, `(n,)`: NaN for what is none, zero for None."""
+    return np.array([_number(value) for value in values], dtype=float)
+
+
+def _number(value: Any) -> float:
+    """Return a value; NaN where it is no number, zero where it is the default by None."""
     try:
         return 0.0 if value is None else float(value)
     except (TypeError, ValueError):
@@ -89,7 +114,7 @@ def scored(space: SearchSpace) -> list[str]:
 def _is_number(parameter: HyperParameter) -> bool:
     if not isinstance(parameter, Categorical):
         return True
-    return not any(math.isnan(_number({"choice": choice}, "choice")) for choice in parameter.choices)
+    return not any(math.isnan(_number(choice)) for choice in parameter.choices)
 
 
 def steps_of(task: Task, units: int) -> float:
@@ -99,5 +124,19 @@ def steps_of(task: Task, units: int) -> float:
 
 def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
     """Return the hat functions at `values`, shape `(n, len(knots))`; rows sum to one, or are zero for NaN."""
-    columns = [np.interp(values, knots, row) for row in np.eye(len(knots))]
-    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=0.0))
+    found = np.zeros((len(values), len(knots)))
+    _write_hats(found, values, knots)
+    return found
+
+
+def _write_hats(found: np.ndarray, values: np.ndarray | float, knots: tuple[float, ...]) -> None:
+    """Add the hat functions at `values`, `(n,)` or of all, to zeros `found`, `(n, len(knots))`."""
+    values = np.broadcast_to(values, len(found))
+    places = np.array(knots)
+    at = np.clip(values, places[0], places[-1])
+    left = np.clip(np.searchsorted(places, at, side="right") - 1, 0, len(places) - 2)
+    # As `numpy.interp` does, to the bit: priors and choices that were made with it stay what they are.
+    rising = (1.0 / np.diff(places))[left] * (at - places[left])
+    known = np.flatnonzero(~np.isnan(values))
+    left, rising = left[known], rising[known]
+    found[known, left], found[known, left + 1] = 1.0 - rising, rising

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,11 @@ class Prior:
     mean: np.ndarray
     covariance: np.ndarray
     tasks: tuple[str, ...] = ()
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """The inverse of the covariance, `(SIZE, SIZE)`."""
+        return np.linalg.inv(self.covariance)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ def fit(tasks: Sequence[TaskStatistics]) -> Prior:
     return Prior(mean, covariance, tuple(t.task for t in tasks))
 
 
+@lru_cache(maxsize=1)
 def flat() -> Prior:
     """The prior that knows nothing: mean zero, independent weights."""
     return Prior(np.zeros(SIZE), 0.25 * np.eye(SIZE) + np.diag([1.0, *np.zeros(SIZE - 1)]))

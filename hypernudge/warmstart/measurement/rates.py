@@ -95,6 +95,56 @@ def at_rate(task: Task, config: Config, log10_rate: float) -> Config:
     return config.replace(**{rate: lr.clip(10.0 ** min(log10_rate, 300.0) / unit)})
 
 
+def log_rates_of(task: Task, values: Mapping[str, Any], count: int) -> np.ndarray:
+    """Return `log10` of the effective rates of `count` configurations that are given as arrays, `(count,)`.
+
+    Args:
+        task: Its optimizer says what the effective rate is.
+        values: By hyper-parameter an array `(count,)`, or what all have.
+        count: How many.
+    """
+    rates = _effective(task, values, count)
+    with np.errstate(divide="ignore"):  # of a rate of zero
+        return np.log10(rates)
+
+
+def at_log_rates(
+    task: Task, values: Mapping[str, Any], log10_rates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rates whose effective rates are `10**log10_rates`, clipped to the space, as `at_rate`.
+
+    Args:
+        task: What is tuned.
+        values: By hyper-parameter an array `(n,)`, or what all have.
+        log10_rates: `(n,)`.
+
+    Returns:
+        The rates, and `log10` of the effective ones that they have come to, each `(n,)`.
+    """
+    name, count = rate_name(task), len(log10_rates)
+    lr = task.space[name]
+    assert isinstance(lr, Real)  # for the type checker: `needs_rate` refused anything else
+    unit = _effective(task, {**values, name: 1.0}, count)
+    found = np.clip(10.0 ** np.minimum(log10_rates, 300.0) / unit, lr.low, lr.high)
+    return found, log_rates_of(task, {**values, name: found}, count)
+
+
+def _effective(task: Task, values: Mapping[str, Any], count: int) -> np.ndarray:
+    """Return the effective rates of configurations given as arrays, `(count,)`."""
+    rule, read = optimizer_of(task), _numbers(values)
+    whole = all(not isinstance(value, np.ndarray) or value.dtype != object for value in read.values())
+    if whole:
+        try:
+            return np.broadcast_to(np.asarray(rule.effective_rate(read), dtype=float), (count,))
+        except (TypeError, ValueError):  # a rule of the user's own, that takes one configuration at a time
+            pass
+    rows = (
+        {name: value[i] if isinstance(value, np.ndarray) else value for name, value in read.items()}
+        for i in range(count)
+    )
+    return np.array([float(rule.effective_rate(_numbers(row))) for row in rows])
+
+
 def redrawn(
     task: Task,
     sampled: Config,

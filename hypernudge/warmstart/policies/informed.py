@@ -1,9 +1,9 @@
 """Informed: choose what to start from past tasks, a probe of this one, and what the study has seen so far.
 
 A linear model predicts a configuration's rank. Its prior was learned on other tasks; results of first rungs
-update it (Bayesian linear regression). Thompson sampling (Thompson 1933) then picks which of a few draws of
-the space to start. The probe, one short walk per study, places the prior on the learning-rate axis. Where the
-space leaves nothing to gain, the configuration stays as sampled.
+update it (Bayesian linear regression). Which of some hundred draws of the space to start is then decided by
+its mean, later by Thompson sampling (Thompson 1933) with a reduced spread (Agrawal and Goyal 2013). The
+probe, one short walk per study, places the prior on the learning-rate axis.
 """
 
 from __future__ import annotations
@@ -15,21 +15,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hypernudge.errors import require, require_flag, require_names, require_whole
+from hypernudge.errors import require, require_between, require_flag, require_names, require_whole
 from hypernudge.random import Streams
 from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart.measurement import candidates, rates
 from hypernudge.warmstart.measurement import prior as priors
-from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.features import features, scored, steps_of
-from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, Walked, shrunk_scale
-from hypernudge.warmstart.measurement.ranks import (
-    first_results,
-    noise_within_milestones,
-    scores_within_milestones,
-    stated_error,
+from hypernudge.warmstart.measurement.features import features, steps_of
+from hypernudge.warmstart.measurement.posterior import (
+    RANK_DEVIATION,
+    RANK_MEAN,
+    Belief,
+    Posterior,
+    Tried,
+    posterior,
 )
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, Walked, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import choose
 from hypernudge.warmstart.past.transfer import Transfer
@@ -38,14 +40,11 @@ from hypernudge.warmstart.requirements import needs_rate
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
-NOISE = 0.2  # variance of a rank given the features
-LEAST, REFRESH = 6, 3  # results before learning begins, and between updates
+MAX_CANDIDATES, MAX_SPREAD = 100_000, 100.0
 USEFUL = (-1.0, 0.5)  # decades above the probe where a rate trains well
-REDRAW = (-1.0, 0.7)  # where candidates' rates are drawn
-CANDIDATES, REDRAWN = 24, 17
-GOOD_MASS = 0.6  # a space with this share of useful rates is left alone
+GOOD_MASS = 0.6  # with guards, a space with this share of useful rates is left alone
 USUAL_UNITS = 100  # ten times too many cost little, ten times too few let through decays that end a training
-NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # a space narrower than so many decades: its first trials are left alone
+NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # the same of a space of fewer decades: its first trials are left alone
 
 INSTEAD = ", or give it a prior of past studies (`hypernudge prior build`), which needs no rate"
 
@@ -63,10 +62,24 @@ class Informed:
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
         max_units: Units of the longest training: what a weight decay does grows with it. If absent, the
             scheduler's; in other tools, whose schedulers do not say, 100, or the longest so far.
+        candidates: Among how many draws of the space a start is chosen, what was sampled among them.
+        greedy_trials: How many first trials are chosen by the posterior mean alone.
+        spread: What the standard deviation of Thompson's draws is multiplied by: 0 never explores, 1 is
+            Thompson's rule.
+        min_results: Results before learning begins.
+        refresh: Results between updates of what was learned.
+        guards: Whether a space that leaves little to gain stays as sampled: one of which most rates are
+            useful, and the first trials of one that spans few decades.
+        note_belief: Whether a nudge notes how its start was believed to rank, for whoever reads the history.
+
+    All but the first five are of the second edition. The first, which recorded studies before it ran with, is
+    `Informed(candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True,
+    note_belief=False)`, in YAML `informed_first`: trial for trial what it was. A prior of past studies
+    chooses by rules of its own and takes none of these options.
 
     Raises:
-        InvalidArgumentError: If the prior cannot be read, nothing is left of it, or `max_units` is below 1;
-            at the first trial, if a prior of past studies knows no hyper-parameter of the space.
+        InvalidArgumentError: If the prior cannot be read, nothing is left of it, or an option breaks its
+            rule; at the first trial, if a prior of past studies knows no hyper-parameter of the space.
     """
 
     name: ClassVar[str] = "informed"
@@ -77,14 +90,26 @@ class Informed:
     exclude_families: tuple[str, ...] = ()
     probe: bool = True
     max_units: int | None = None
+    candidates: int = 256
+    greedy_trials: int = 4
+    spread: float = 0.25
+    min_results: int = 2
+    refresh: int = 1
+    guards: bool = False
+    note_belief: bool = True
 
     def __post_init__(self) -> None:
         require_names("exclude_families", self.exclude_families)
         object.__setattr__(self, "exclude_families", tuple(self.exclude_families))  # YAML has lists
-        for name in ("include_own_family", "probe"):
+        for name in ("include_own_family", "probe", "guards", "note_belief"):
             require_flag(name, getattr(self, name))
         if self.max_units is not None:
             require_whole("max_units", self.max_units, remedy="leave it out")
+        require_whole("candidates", self.candidates, 2, MAX_CANDIDATES, "256 is usual")
+        require_whole("greedy_trials", self.greedy_trials, 0, remedy="4 is usual, 0 for none")
+        require_between("spread", self.spread, 0.0, MAX_SPREAD, ends=True, remedy="0.25 is usual")
+        require_whole("min_results", self.min_results, 1, remedy="2 is usual")
+        require_whole("refresh", self.refresh, 1, remedy="1 is usual")
         text = isinstance(self.prior, str)
         require(text, "prior", "must be 'shipped', 'none', 'xgboost' or a file", self.prior, "correct it")
         past = past_files.load(self.prior)
@@ -129,21 +154,40 @@ class Informed:
         if past is not None:
             return choose(past, task, sampled, history, streams, self._units(history, 1), self.name)
         needs_rate(task.space, self.name)
-        rule = rates.rule_of(task)
-        scale = rates.Scale(MEDIAN_SCALE.get(rule, MEDIAN_SCALE["SGD"]))
+        scale = rates.Scale(self._usual_scale(task))
         if self._walks(task):
             scale = Probe()(task, self.name, sampled, history, streams, measured)
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
-        c = shrunk_scale(scale.value, rule)
+        c = shrunk_scale(scale.value, rates.rule_of(task))
         z = rates.log_rate(task, sampled) - c
-        guard = self._guard(task, c, number)
+        guard = self._guard(task, c, number) if self.guards else ""
         if guard:
-            choice = rates.Choice(sampled, z, guard, "guard")
+            choice, noted = rates.Choice(sampled, z, guard, "guard"), {}
         else:
-            config, reason, learned = self._choose(task, sampled, history, streams, c)
+            config, reason, learned, noted = self._choose(task, sampled, history, streams, c)
             choice = rates.Choice(config, z, reason, "data" if learned else "prior")
-        return rates.corrected(self.name, sampled, choice, scale.flops, scale.measurements)
+        return rates.corrected(self.name, sampled, choice, scale.flops, {**scale.measurements, **noted})
+
+    def belief(self, task: Task, history: History, configs: Sequence[Config]) -> Belief | None:
+        """Return how configurations would rank among draws of the space, by what is known after `history`.
+
+        Rates are seen from the probe; before it was walked, from where it usually lies.
+
+        Args:
+            task: What is tuned.
+            history: The trials so far.
+            configs: Each with a learning rate.
+
+        Returns:
+            Means and deviations, `(len(configs),)`; None with a prior of past studies, which ranks otherwise.
+        """
+        if self._past(task.space, task) is not None:
+            return None
+        walked = [t.nudge.measurements[PROBE] for t in history.trials if PROBE in t.nudge.measurements]
+        c = shrunk_scale(walked[0] if walked else self._usual_scale(task), rates.rule_of(task))
+        steps = self._steps(task, history)
+        return self._posterior(task, history, c, steps).belief(features(task, configs, c, steps))
 
     def check(self, space: SearchSpace, task: Task) -> None:
         """Refuse a space without `lr`, and a prior of which nothing is left for this task.
@@ -165,49 +209,41 @@ class Informed:
             return f"guard: the space spans {high - low:.1f} decades: its first {NARROW_TRIALS} trials stay"
         return ""
 
+    def _usual_scale(self, task: Task) -> float:
+        return MEDIAN_SCALE.get(rates.rule_of(task), MEDIAN_SCALE["SGD"])
+
     def _choose(
         self, task: Task, sampled: Config, history: History, streams: Streams, c: float
-    ) -> tuple[Config, str, int]:
-        """Return the chosen configuration, why, and how many results were learned from."""
+    ) -> tuple[Config, str, int, dict[str, float]]:
+        """Return the chosen configuration, why, of how many results, and what to note."""
         number = len(history.trials)
         rng = streams("informed", number)
         steps = self._steps(task, history)
-        names = scored(task.space)
-        drawn = [sampled, *(_redrawn(sampled, task.space.sample(rng), names) for _ in range(CANDIDATES - 1))]
-        kept = CANDIDATES - REDRAWN
-        candidates = drawn[:kept] + [
-            rates.at_rate(task, draw, c + float(rng.uniform(*REDRAW))) for draw in drawn[kept:]
-        ]
-        phi = features(task, candidates, c, steps)
-        mean, covariance, learned = self._posterior(task, history, c, steps)
-        weights = mean + np.linalg.cholesky(covariance) @ rng.standard_normal(len(mean))
+        found = candidates.drawn(task, sampled, c, self.candidates, rng)
+        phi = found.features(c, steps)
+        known = self._posterior(task, history, c, steps)
+        weights = known.mean
+        if self.spread and number >= self.greedy_trials:
+            draw = np.linalg.cholesky(known.covariance) @ rng.standard_normal(len(weights))
+            weights = weights + self.spread * draw
         best = int(np.argmax(phi @ weights))
-        z = rates.log_rate(task, candidates[best]) - c
+        config, learned = found.config(best), known.results
+        z = rates.log_rate(task, config) - c
         source = f"data of {learned} trials" if learned else "prior"
-        return candidates[best], f"{source}: best of {CANDIDATES} draws, at z = {z:.2f}", learned
+        noted: dict[str, float] = {}
+        if self.note_belief:
+            believed = known.belief(phi[best : best + 1])
+            noted = {RANK_MEAN: float(believed.mean[0]), RANK_DEVIATION: float(believed.deviation[0])}
+        return config, f"{source}: best of {self.candidates} draws, at z = {z:.2f}", learned, noted
 
-    def _posterior(
-        self, task: Task, history: History, c: float, steps: float
-    ) -> tuple[np.ndarray, np.ndarray, int]:
-        """Return mean and covariance of the weights, and of how many results they know."""
-        prior = self._prior(task)
-        arrived = [r for r in first_results(history) if rates.has_rate(task, history.trials[r[0]].config)]
-        used = arrived[: len(arrived) - len(arrived) % REFRESH]
-        if len(used) < LEAST:
-            return prior.mean, prior.covariance, 0
-        phi = features(task, [history.trials[trial].config for trial, _, _ in used], c, steps)
-        expected = phi @ prior.mean
-        # Ranks are relative to what this study has tried; the prior says how good that was.
-        spread = float(np.clip(expected.std() / 0.6, 0.5, 1.0)) if self.prior != priors.NONE else 1.0
-        y = scores_within_milestones(used) * spread + expected.mean()
-        precision = np.linalg.inv(prior.covariance)
-        error = stated_error(task)
-        if error:  # results count by what they are worth
-            worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(used, error)))
-            phi, y = phi * worth[:, None], y * worth
-        covariance = np.linalg.inv(precision + phi.T @ phi / NOISE)
-        mean = covariance @ (precision @ prior.mean + phi.T @ y / NOISE)
-        return mean, (covariance + covariance.T) / 2.0, len(used)
+    def _posterior(self, task: Task, history: History, c: float, steps: float) -> Posterior:
+        """Return what is known of the weights."""
+        tried = Tried.of(task, history)
+        used = tried.results[: len(tried.results) - len(tried.results) % self.refresh]
+        if len(used) < self.min_results:
+            used = []
+        phi = tried.features([trial for trial, _, _ in used], c, steps)
+        return posterior(self._prior(task), task, phi, used, scaled=self.prior != priors.NONE)
 
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
@@ -230,11 +266,6 @@ class Informed:
     def _units(self, history: History, usual: int) -> int:
         """Return the units of the longest training; where nobody says, usual ones or the longest so far."""
         return self.max_units or history.max_units or max([usual, *history.milestones()])
-
-
-def _redrawn(sampled: Config, draw: Config, names: Sequence[str]) -> Config:
-    """Return what is scored from `draw`; of everything else the scheduler may know more than a draw does."""
-    return sampled.replace(**{name: draw[name] for name in names if name in sampled and name in draw})
 
 
 def family_of(task: Task) -> str:

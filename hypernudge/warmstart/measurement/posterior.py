@@ -1,0 +1,140 @@
+"""What `informed` believes: a Gaussian over the weights of features, of the prior and a study's own results.
+
+Bayesian linear regression of ranks, as normal scores, on the features of the trials that have them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hypernudge.trial import Event, History, Report, Started
+from hypernudge.warmstart.measurement import prior as priors
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.features import COLUMNS, SIZE, features_of, values_of
+from hypernudge.warmstart.measurement.ranks import (
+    noise_within_milestones,
+    scores_within_milestones,
+    stated_error,
+)
+
+if TYPE_CHECKING:
+    from hypernudge.task import Task
+
+NOISE = 0.2  # variance of a rank given the features
+USUAL_SPREAD = 0.6  # standard deviation of the ranks that a prior foretells over a space
+RANK_MEAN, RANK_DEVIATION = "rank_mean", "rank_deviation"
+"""Names of the measurements with which a nudge notes what was believed of the start that it chose."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of starts: how they would rank among draws of the space, as normal scores.
+
+    Attributes:
+        mean: `(n,)`.
+        deviation: Standard deviations of the means, `(n,)`; a rank itself varies by `NOISE` around its mean.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A Gaussian over the weights.
+
+    Attributes:
+        mean: `(SIZE,)`.
+        covariance: `(SIZE, SIZE)`.
+        results: How many were learned from.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    results: int
+
+    def belief(self, phi: np.ndarray) -> Belief:
+        """Return what is believed of configurations with features `phi`, `(n, SIZE)`."""
+        variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
+        return Belief(phi @ self.mean, np.sqrt(np.maximum(variance, 0.0)))
+
+
+def posterior(
+    prior: priors.Prior, task: Task, phi: np.ndarray, results: list[tuple[int, int, float]], scaled: bool
+) -> Posterior:
+    """Return what a study's results make of the prior.
+
+    Args:
+        prior: Of the weights.
+        task: May state the error of a score.
+        phi: Features of the trials that have results, `(n, SIZE)`.
+        results: `(trial, milestone, score)` of each.
+        scaled: Whether the prior says how much starts differ.
+    """
+    if not results:
+        return Posterior(prior.mean, prior.covariance, 0)
+    expected = phi @ prior.mean
+    # Ranks are relative to what this study has tried; the prior says how good that was.
+    spread = float(np.clip(expected.std() / USUAL_SPREAD, 0.5, 1.0)) if scaled else 1.0
+    y = scores_within_milestones(results) * spread + expected.mean()
+    error = stated_error(task)
+    if error:  # results count by what they are worth
+        worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(results, error)))
+        phi, y = phi * worth[:, None], y * worth
+    covariance = np.linalg.inv(prior.precision + phi.T @ phi / NOISE)
+    mean = covariance @ (prior.precision @ prior.mean + phi.T @ y / NOISE)
+    return Posterior(mean, (covariance + covariance.T) / 2.0, len(results))
+
+
+@dataclass
+class Tried:
+    """A study's trials as arrays, and their first results in order of arrival; each event is looked at once.
+
+    Attributes:
+        task: What is tuned.
+        results: `(trial, milestone, score)` of the first results of trials whose rates can be compared.
+    """
+
+    task: Task
+    results: list[tuple[int, int, float]] = field(default_factory=list)
+    _log_rates: list[float] = field(default_factory=list)  # NaN for one that cannot be compared
+    _values: list[list[float]] = field(default_factory=list)
+    _seen: set[int] = field(default_factory=set)
+    _phi: np.ndarray | None = None
+    _at: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, task: Task, history: History) -> Tried:
+        """Return those of a history, remembered there."""
+        return history.project(
+            (cls, id(task), task.space), lambda: cls(task)
+        )  # it holds the task: no other has its id
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event."""
+        if isinstance(event, Started):
+            config = event.nudge.config
+            known = rates.has_rate(self.task, config)
+            self._log_rates.append(rates.log_rate(self.task, config) if known else np.nan)
+            self._values.append(values_of(config.get(name, np.nan) for name in COLUMNS).tolist())
+        elif isinstance(event, Report) and event.outcome != "truncated":
+            number = event.job.trial
+            if number not in self._seen and not np.isnan(self._log_rates[number]):
+                self.results.append((number, event.job.until, event.score))
+            self._seen.add(number)
+
+    def features(self, trials: list[int], scale: float, steps: float) -> np.ndarray:
+        """Return the features of trials, `(n, SIZE)`; see `features_of`."""
+        if self._at != (scale, steps):
+            self._phi, self._at = None, (scale, steps)
+        begin = 0 if self._phi is None else len(self._phi)
+        if begin < len(self._log_rates):
+            values = np.array(self._values[begin:]).T
+            new = features_of(
+                np.array(self._log_rates[begin:]), dict(zip(COLUMNS, values, strict=True)), scale, steps
+            )
+            self._phi = new if self._phi is None else np.concatenate([self._phi, new])
+        return np.zeros((0, SIZE)) if self._phi is None else self._phi[trials]
