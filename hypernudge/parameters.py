@@ -159,7 +159,7 @@ class Real(_Numeric):
 
     def decode_all(self, units: np.ndarray) -> np.ndarray:
         """Return the natural values of coordinates `units`, any shape."""
-        return np.clip(self.decode(units), self.low, self.high)
+        return np.asarray(np.clip(self.decode(units), self.low, self.high))
 
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Return `unit`, any shape: every point of the unit interval is a value."""
@@ -225,7 +225,7 @@ class Integer(_Numeric):
     def decode_all(self, units: np.ndarray) -> np.ndarray:
         """Return the natural values of coordinates `units`, any shape, as floats."""
         low, high = self._edges()
-        return np.clip(np.rint(self.unwarp(low + units * (high - low))), self.low, self.high)
+        return np.asarray(np.clip(np.rint(self.unwarp(low + units * (high - low))), self.low, self.high))
 
     def snap(self, unit: np.ndarray) -> np.ndarray:
         """Move unit coordinates, any shape, to the centres of the shares they lie in."""

@@ -84,13 +84,15 @@ def features_of(
         "decay": log_rates + decay,
         **{name: columns.get(name, absent) for name in _NATURAL},
     }
-    found = np.zeros((len(log_rates), SIZE))
+    rows = np.empty((len(KNOTS), len(log_rates)))
+    for row, block in zip(rows, KNOTS, strict=True):
+        row[:] = values[block]
+    left, rising = _LATTICE.places(rows)
+    found = np.zeros((len(log_rates), SIZE + 2))  # the last two columns are those of NaN
     found[:, 0] = 1.0
-    begin = 1
-    for block, knots in KNOTS.items():
-        _write_hats(found[:, begin : begin + len(knots)], values[block], knots)
-        begin += len(knots)
-    return found
+    at = np.arange(len(log_rates))
+    found[at, left], found[at, left + 1] = 1.0 - rising, rising
+    return found[:, :SIZE]
 
 
 def values_of(values: Iterable[Any]) -> np.ndarray:
@@ -124,19 +126,49 @@ def steps_of(task: Task, units: int) -> float:
 
 def hats(values: np.ndarray, knots: tuple[float, ...]) -> np.ndarray:
     """Return the hat functions at `values`, shape `(n, len(knots))`; rows sum to one, or are zero for NaN."""
-    found = np.zeros((len(values), len(knots)))
-    _write_hats(found, values, knots)
-    return found
+    left, rising = Lattice((knots,), 0).places(values[None])
+    found, at = np.zeros((len(values), len(knots) + 2)), np.arange(len(values))
+    found[at, left], found[at, left + 1] = 1.0 - rising, rising
+    return found[:, : len(knots)]
 
 
-def _write_hats(found: np.ndarray, values: np.ndarray | float, knots: tuple[float, ...]) -> None:
-    """Add the hat functions at `values`, `(n,)` or of all, to zeros `found`, `(n, len(knots))`."""
-    values = np.broadcast_to(values, len(found))
-    places = np.array(knots)
-    at = np.clip(values, places[0], places[-1])
-    left = np.clip(np.searchsorted(places, at, side="right") - 1, 0, len(places) - 2)
-    # As `numpy.interp` does, to the bit: priors and choices that were made with it stay what they are.
-    rising = (1.0 / np.diff(places))[left] * (at - places[left])
-    known = np.flatnonzero(~np.isnan(values))
-    left, rising = left[known], rising[known]
-    found[known, left], found[known, left + 1] = 1.0 - rising, rising
+class Lattice:
+    """Where values lie between the knots of several blocks, all at once.
+
+    Args:
+        blocks: Knots of each, ascending, at least two.
+        first: Column of the first knot.
+    """
+
+    def __init__(self, blocks: Sequence[tuple[float, ...]], first: int) -> None:
+        sizes = np.array([len(knots) for knots in blocks])
+        self._knots = np.full((len(blocks), sizes.max()), np.inf)
+        for row, knots in zip(self._knots, blocks, strict=True):
+            row[: len(knots)] = knots
+        self._low, self._high = self._knots[:, :1], np.array([[knots[-1]] for knots in blocks])
+        self._last = (sizes - 2)[:, None]  # the left of the last two knots
+        self._slopes = np.zeros_like(self._knots)
+        for row, knots in zip(self._slopes, blocks, strict=True):
+            row[: len(knots) - 1] = 1.0 / np.diff(knots)
+        self._begin = (first + np.cumsum(sizes) - sizes)[:, None]
+        self._nowhere = first + int(sizes.sum())
+
+    def places(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the column of the knot to the left, and the share of the one to its right.
+
+        Args:
+            values: Of each block, `(len(blocks), n)`; a NaN is in a column behind all others.
+
+        Returns:
+            Columns and shares, each `(len(blocks), n)`.
+        """
+        at = np.minimum(np.maximum(values, self._low), self._high)
+        found = [knots.searchsorted(row, side="right") for knots, row in zip(self._knots, at, strict=True)]
+        left = np.minimum(np.array(found) - 1, self._last)
+        block = np.arange(len(values))[:, None]
+        # As `numpy.interp` does, to the bit: priors and choices that were made with it stay what they are.
+        rising = self._slopes[block, left] * (at - self._knots[block, left])
+        return np.where(np.isnan(values), self._nowhere, left + self._begin), rising
+
+
+_LATTICE = Lattice(tuple(KNOTS.values()), 1)
