@@ -73,7 +73,8 @@ def drawn(task: Task, sampled: Config, scale: float, count: int, rng: np.random.
     space, names = task.space, [name for name in scored(task.space) if name in sampled]
     units = space.sample_units(rng, count - 1)
     # A choice may be an array; it is no number, and here arrays are columns.
-    values: dict[str, Any] = {name: v for name, v in sampled.items() if not isinstance(v, np.ndarray)}
+    values: dict[str, Any] = dict(sampled)
+    values = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
     for name, (found, active) in space.columns(units, names).items():
         column = np.empty(count, dtype=found.dtype)
         column[0], column[1:] = sampled[name], found

@@ -105,7 +105,7 @@ def log_rates_of(task: Task, values: Mapping[str, Any], count: int) -> np.ndarra
     """
     rates = _effective(task, values, count)
     with np.errstate(divide="ignore"):  # of a rate of zero
-        return np.log10(rates)
+        return np.asarray(np.log10(rates))
 
 
 def at_log_rates(

@@ -161,9 +161,9 @@ class Informed:
             return scale.unusable(self.name, sampled)
         c = shrunk_scale(scale.value, rates.rule_of(task))
         z = rates.log_rate(task, sampled) - c
-        guard = self._guard(task, c, number) if self.guards else ""
+        guard, noted = self._guard(task, c, number) if self.guards else "", dict[str, float]()
         if guard:
-            choice, noted = rates.Choice(sampled, z, guard, "guard"), {}
+            choice = rates.Choice(sampled, z, guard, "guard")
         else:
             config, reason, learned, noted = self._choose(task, sampled, history, streams, c)
             choice = rates.Choice(config, z, reason, "data" if learned else "prior")
