@@ -7,7 +7,7 @@ refused has left nothing behind that the corrected one would collide with.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from hypernudge.results.plan import Variation
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
+    from hypernudge.trial import Value
 
 T = TypeVar("T")
 _OF_TASK = ("task", "model", "training", "space")
@@ -76,11 +77,11 @@ def _begin(task: Task) -> None:
     """
     from hypernudge.engine.requirements import unit_flops
     from hypernudge.task import GradientTask
-    from hypernudge.tasks.module.task import ModuleTask
 
     unit_flops(task, task.space.middle())
-    if isinstance(task, ModuleTask):
-        task.try_score(task.space.middle())
+    try_score: Callable[[Mapping[str, Value]], None] | None = getattr(task, "try_score", None)
+    if try_score is not None:  # a trial that has not begun has no score there
+        try_score(task.space.middle())
         return
     state = task.start(0)
     if isinstance(task, GradientTask):

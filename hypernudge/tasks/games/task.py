@@ -191,6 +191,11 @@ class PPOTask(GradientTask):
 
         return self._trials.evaluate(state, split, score)
 
+    def try_score(self, hp: Mapping[str, Value]) -> None:
+        """Build a policy; its games, which take minutes, are played in runs only."""
+        del hp  # no network depends on it
+        self.init(0)
+
     def weights(self, state: TrainingState) -> Params | None:
         """Return the parameters of both networks as they were scored; None if they are gone."""
         assert isinstance(state, ModuleState)

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from hypernudge.harness.planning.resolve import load_plan
+from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.tasks.games.catalogue import GAMES
 from tests.harness.tools import ROOT
 
@@ -36,6 +37,15 @@ def test_every_game_of_the_catalogue_is_a_task_by_name(game, tmp_path):
     low, high = (math.inf if end is None else end for end in spec["task"]["metric_range"])
     assert spec["task"]["metric"] == "mean return"
     assert (abs(low), high) == (abs(GAMES[game].low), GAMES[game].high)
+
+
+@pytest.mark.parametrize("task", ["cartpole", {"name": "ppo", "game": "pong"}])
+def test_a_plan_of_games_can_be_built(task, tmp_path):
+    """Nobody scores a policy that has not begun: a run would be refused."""
+    for package in ("stable_baselines3", "ale_py"):
+        pytest.importorskip(package, reason="needs the extra rl")
+    planned(tmp_path, task, target=1.0)
+    check_buildable(load_plan(tmp_path / "games.yaml"))
 
 
 def test_the_published_run_of_the_page_is_a_plan(tmp_path):
