@@ -19,7 +19,7 @@ from hypernudge.results.plan import Variation
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
-    from hypernudge.trial import Value
+    from hypernudge.space import Value
 
 T = TypeVar("T")
 _OF_TASK = ("task", "model", "training", "space")
