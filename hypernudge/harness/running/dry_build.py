@@ -18,8 +18,8 @@ from hypernudge.results.digests import digest
 from hypernudge.results.plan import Variation
 
 if TYPE_CHECKING:
-    from hypernudge.task import Task
     from hypernudge.space import Value
+    from hypernudge.task import Task
 
 T = TypeVar("T")
 _OF_TASK = ("task", "model", "training", "space")
