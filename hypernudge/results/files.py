@@ -38,17 +38,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True, make_folder: bool = True) -> Iterator[IO[bytes]]:
     """Yield a file that replaces `path` in one step, once the block has ended without an error.
 
     Args:
         path: What is replaced.
         durable: Whether it is synced, so that a power cut leaves the old one or the new one.
+        make_folder: Whether its folder is made where it is not there, which is an error otherwise.
 
     Raises:
         OSError: As `write_text`.
     """
-    with _temporary(path) as (file, temporary):
+    with _temporary(path, make_folder) as (file, temporary):
         yield file
         if durable:
             _sync(file)
@@ -256,9 +257,10 @@ def _sync(file: IO[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[tuple[IO[bytes], Path]]:
+def _temporary(path: Path, make_folder: bool = True) -> Iterator[tuple[IO[bytes], Path]]:
     """Open a temporary beside `path`, locked; it is gone afterwards, whatever happens."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary, handle = _create(path)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -51,7 +51,7 @@ class Resources:
 
     def as_data(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return dataclasses.asdict(self)
+        return dict(vars(self))  # all of it is plain: `asdict` would copy each
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Resources:

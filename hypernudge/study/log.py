@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import stat
-import time
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +18,11 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.results.files import hold, let_go, sync_directory
+from hypernudge.results.pace import SyncPace
 from hypernudge.results.reading import UnreadableError, parse_json
 
 _TAIL = len(',"crc":"00000000"}')
 _ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # `json.dumps` would build one a line
-_SHARE = 400  # a sync that took a second is followed by no other for so many
 
 
 class DamagedStudyError(InvalidArgumentError):
@@ -147,7 +146,7 @@ class LogWriter:
         held = os.fstat(self._handle)
         self._identity = held.st_ino, held.st_dev
         self._waiting = b""
-        self._next_sync = 0.0
+        self._pace = SyncPace()
         if not keep:
             sync_directory(path.parent)
 
@@ -166,13 +165,11 @@ class LogWriter:
 
     def sync(self, *, now: bool = False) -> None:
         """Have the disk hold what was written, if that is due, or `now`."""
-        begun = time.perf_counter()
-        if not now and begun < self._next_sync:
+        if not now and not self._pace.due:
             return
-        self.flush()
-        os.fsync(self._handle)
-        ended = time.perf_counter()
-        self._next_sync = ended + _SHARE * (ended - begun)
+        with self._pace.taken():
+            self.flush()
+            os.fsync(self._handle)
 
     def is_at(self, path: Path) -> bool:
         """Whether the file that is open is the one at a path."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -132,3 +133,18 @@ class Unsayable(Counted):
 
 
 CHOICES = SearchSpace([Real("lr", 1e-3, 1.0, log=True), Categorical("width", (4, (1, 2)))])
+
+
+class CannotBeBuilt(Counted):
+    def __reduce__(self):
+        return _fail, ()
+
+
+def _fail():
+    raise ImportError("no such data set here")
+
+
+class CannotBeSent(Counted):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.parts = [1, {"lock": threading.Lock()}]

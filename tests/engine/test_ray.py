@@ -8,21 +8,21 @@ import signal
 import socket
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 
-from hypernudge import ASHA, RandomSearch, tune
+from hypernudge import ASHA, tune
 from hypernudge.engine.workers import ray_cluster
 from hypernudge.engine.workers.ray import RayEngine
 from hypernudge.engine.workers.ray_cluster import QUIET
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.warmstart.policies.informed import Informed
 from tests.conftest import Bowl
-from tests.engine.real import Counted
+from tests.engine.real import CannotBeBuilt, CannotBeSent, Counted
+from tests.engine.workers import random_search
 from tests.laws.recorded import by_trial, check_recorded
 from tests.laws.test_real_workers import course
 
@@ -61,10 +61,6 @@ def cluster():
         found.shutdown()
 
 
-def random_search(trials=6, units=3):
-    return RandomSearch(Counted.space, max_units=units, max_trials=trials)
-
-
 def test_one_actor_decides_as_the_serial_engine(cluster):
     task = Bowl()
     scheduler = ASHA(task.space, max_units=4, eta=2, max_trials=6)
@@ -97,21 +93,6 @@ def test_with_four_actors_the_laws_hold_and_half_of_them_may_die(cluster, tmp_pa
     assert len(task.units()) - len(set(task.units())) <= 3
     assert sum(report.resources.attempt > 1 for report in study.reports) >= 1
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["best", "study.jsonl"]
-
-
-class CannotBeBuilt(Counted):
-    def __reduce__(self):
-        return _fail, ()
-
-
-def _fail():
-    raise ImportError("no such data set here")
-
-
-class CannotBeSent(Counted):
-    def __init__(self, folder):
-        super().__init__(folder)
-        self.parts = [1, {"lock": threading.Lock()}]
 
 
 @pytest.mark.parametrize(

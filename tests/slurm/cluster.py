@@ -141,6 +141,10 @@ class Cluster:
         """Start slurmctld; with `clean` it forgets all jobs."""
         self._start("slurmctld", "slurmctld", "-D", *(["-c"] if clean else []))
 
+    def ask_nodes(self) -> None:
+        """Have nodes say now what runs on them: the controller asks one that lives about once a minute."""
+        self._wait(lambda: self._answers("scontrol", "reconfigure"), "the controller")
+
     def kill_controller(self) -> None:
         """Kill slurmctld."""
         self._kill("slurmctld")

@@ -127,11 +127,14 @@ def _workers(results: Path) -> list[int]:
 
 
 def _mend(cluster: Cluster) -> None:
-    for node in cluster.nodes:
-        if not cluster.is_up(node):
-            cluster.start_node(node)
-    if not cluster.is_up("slurmctld"):
+    lost = [node for node in cluster.nodes if not cluster.is_up(node)]
+    for node in lost:
+        cluster.start_node(node)
+    controlled = cluster.is_up("slurmctld")
+    if not controlled:
         cluster.start_controller()
+    if lost or not controlled:  # the controller may have forgotten which jobs were lost
+        cluster.ask_nodes()
 
 
 def _stayed(results: Path) -> list[str]:

@@ -77,12 +77,14 @@ def begin_attempt(folder: Path, trial: int) -> tuple[int, Path]:
     before = _attempts(place)
     last = max(before, default=0)
     number = last + 1
-    made = place / f".attempt-{number}"
-    shutil.rmtree(made, ignore_errors=True)  # of a driver that was killed here
-    made.mkdir()
     if last:
+        made = place / f".attempt-{number}"
+        shutil.rmtree(made, ignore_errors=True)  # of a driver that was killed here
+        made.mkdir()
         _link(place / f"attempt-{last}", made)
-    made.rename(place / f"attempt-{number}")
+        made.rename(place / f"attempt-{number}")
+    else:
+        (place / f"attempt-{number}").mkdir()
     for old in before:
         _remove(place / f"attempt-{old}")
     return number, place / f"attempt-{number}"

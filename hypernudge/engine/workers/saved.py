@@ -15,7 +15,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,8 @@ class Attempt:
             self._lost("progress.json", error)
             return Progress(since)
 
-    def write_progress(self, progress: Progress, durable: bool) -> None:
-        """Write what is known of the units; with `durable` it survives a power cut.
+    def write_progress(self, progress: Progress) -> None:
+        """Write what is known of the units: a power cut may lose it, a kill does not.
 
         Raises:
             NotSavedError: If it cannot be written.
@@ -88,16 +88,16 @@ class Attempt:
         best = None
         if progress.best is not None:
             name = None if progress.best.path is None else Path(progress.best.path).name
-            best = {**asdict(progress.best), "path": name}
+            best = {**vars(progress.best), "path": name}
         content = {
             "format": FORMAT,
             "of": self._of,
             "since": progress.since,
-            "rows": [asdict(row) for row in progress.rows],
+            "rows": [vars(row) for row in progress.rows],
             "used": progress.used.as_data(),
             "best": best,
         }
-        self._write("progress.json", json.dumps(content).encode(), durable)
+        self._write("progress.json", json.dumps(content).encode(), durable=False)
         kept = best["path"] if best else None
         for path in self.folder.glob("weights-*.pt"):
             if path.name != kept:
@@ -119,7 +119,7 @@ class Attempt:
             return task.start(seed), 0
 
     def write_state(self, task: Any, state: Any, fresh: Any, unit: int, durable: bool) -> None:
-        """Write a trial's state; `fresh` is a new one of the same seed.
+        """Write a trial's state, which survives a power cut with `durable`; `fresh` is a new one.
 
         Raises:
             NotSavedError, GivenUpError: As `write_progress`.
@@ -151,7 +151,7 @@ class Attempt:
 
         self.check()
         try:
-            with replacing(self.folder / name, durable=durable) as file:
+            with replacing(self.folder / name, durable=durable, make_folder=False) as file:
                 torch.save(dict(content), file)
         except (OSError, RuntimeError) as error:  # PyTorch's writer turns one into the other
             raise _not_saved(error) from error
@@ -159,7 +159,7 @@ class Attempt:
     def _write(self, name: str, data: bytes, durable: bool) -> None:
         self.check()
         try:
-            with replacing(self.folder / name, durable=durable) as file:
+            with replacing(self.folder / name, durable=durable, make_folder=False) as file:
                 file.write(data)
         except OSError as error:
             raise _not_saved(error) from error

@@ -23,7 +23,8 @@ from hypernudge.engine.workers.messages import (
 from hypernudge.engine.workers.pool import Pool
 from hypernudge.errors import InvalidArgumentError, UnavailableError
 
-LONGEST = 3600.0  # seconds of silence after which somebody looks
+LONGEST = 3600.0  # seconds that a driver without workers may be silent
+PARTS = 20  # of the silence that is allowed: the driver listens for one at a time
 logger = logging.getLogger("hypernudge")
 
 
@@ -40,7 +41,7 @@ class Member:
 
     Attributes:
         name: Its name.
-        heard: When it last gave a sign of life, in seconds of the wall.
+        heard: When it last gave a sign of life, in seconds for which the driver has listened.
         ready: Whether it has built its task.
         first: Whether it was started with the study: work may be planned for it before it is ready.
         assignment: What it is at.
@@ -85,6 +86,8 @@ class Supervisor:
         self._waiting: deque[Assignment] = deque()
         self._tickets = itertools.count(1)
         self._failed_starts = 0
+        # Seconds that the driver has listened: while it was busy for long, or stopped, nobody was silent.
+        self._listened, self._looked = 0.0, time.monotonic()
 
     def start(self) -> None:
         """Start the workers; return when all are ready, or have had the time.
@@ -147,31 +150,33 @@ class Supervisor:
             UnavailableError: If no worker can be started.
         """
         done: list[tuple[Assignment, Finished | Measured | None]] = []
-        for name, message in self._pool.receive(max(0.0, min(timeout, self._patience()))):
+        for name, message in self._received(timeout):
             member = self._members.get(name)
             if member is not None:  # else it was given up
                 done += self._take(member, message)
-        now = time.monotonic()
         for member in list(self._members.values()):
             allowed = self._allowed(member)
-            if now - member.heard > allowed:
+            if self._listened - member.heard > allowed:
                 silent = f"gave no sign of life for {allowed:g} s"
                 done += self._lose(member, silent if member.ready else f"took over {allowed:g} s to start")
         self._send_out()
         return done
 
-    def _patience(self) -> float:
-        """Seconds until somebody has been silent for too long."""
+    def _received(self, timeout: float) -> list[tuple[str, Message]]:
+        """Listen, for a part of the time only that anybody may be silent; return what was said."""
+        part = min([self._allowed(member) for member in self._members.values()], default=LONGEST) / PARTS
+        said = self._pool.receive(max(0.0, min(timeout, part)))
         now = time.monotonic()
-        silent = [member.heard + self._allowed(member) - now for member in self._members.values()]
-        return min([*silent, LONGEST])
+        self._listened += min(now - self._looked, part)  # more where it was busy, or this process was stopped
+        self._looked = now
+        return said
 
     def _allowed(self, member: Member) -> float:
         return self._heartbeat_timeout if member.ready else self._start_timeout
 
     def _begin(self, first: bool = False) -> None:
         name = self._pool.start()
-        self._members[name] = Member(name, time.monotonic(), first=first)
+        self._members[name] = Member(name, self._listened, first=first)
 
     def _send_out(self) -> None:
         for member in self._members.values():
@@ -183,11 +188,11 @@ class Supervisor:
     def _send(self, member: Member, assignment: Assignment) -> None:
         assignment.ticket, assignment.sent = next(self._tickets), self._clock()
         order = self._order_of(assignment, assignment.ticket)
-        member.assignment, member.heard = assignment, time.monotonic()
+        member.assignment, member.heard = assignment, self._listened
         self._pool.send(member.name, order)
 
     def _take(self, member: Member, message: Message) -> list[tuple[Assignment, Finished | Measured | None]]:
-        member.heard = time.monotonic()
+        member.heard = self._listened
         assignment = member.assignment
         if isinstance(message, Ready):
             member.ready, self._failed_starts = True, 0

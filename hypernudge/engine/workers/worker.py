@@ -35,6 +35,7 @@ from hypernudge.engine.workers.messages import (
 from hypernudge.engine.workers.saved import Attempt, GivenUpError, Progress, kept_by
 from hypernudge.engine.workers.states import UnsaidStateError, content_of
 from hypernudge.errors import InvalidArgumentError, NotSavedError, one_line
+from hypernudge.results.pace import SyncPace
 from hypernudge.results.resources import Meter
 from hypernudge.trial import Outcome
 
@@ -57,6 +58,7 @@ class Worker:
     def __init__(self, setup: Setup, name: str) -> None:
         self.setup, self.name = setup, name
         self.beat = Beat()
+        self._pace = SyncPace()  # as that of the study's file: neither is of use without the other
         if not _sees(setup):
             raise InvalidArgumentError(
                 f"checkpoint_dir: must be a folder that every worker sees, but {platform.node()} has no "
@@ -117,6 +119,7 @@ class Worker:
             try:
                 return self._finished(order, attempt, progress, tell)
             except NotSavedError as error:
+                attempt.check()  # its folder may be gone because it was given up
                 self._wait(error, until)
 
     def _what_is_trained(self, order: Train) -> str:
@@ -174,18 +177,20 @@ class Worker:
             if at == 0 and not own:  # a state that cannot be written costs nothing yet
                 content_of(task, state, fresh)
             while at < known:  # what a file has costs nothing; what was lost is trained again
+                attempt.check()  # the files may be missing because it was given up
                 advanced(task, state, job.config)
                 at += 1
             for unit in range(known + 1, job.until + 1):
                 finite = True
                 if at < unit:
+                    attempt.check()
                     finite = advanced(task, state, job.config)
                     at = unit
-                durable = unit == job.until
+                durable = unit == job.until and self._pace.due
                 if finite and not own:
                     self._until_written(
-                        lambda at=at, durable=durable: attempt.write_state(  # type: ignore[misc]
-                            task, state, fresh, at, durable
+                        lambda at=at, durable=durable: self._write_state(  # type: ignore[misc]
+                            attempt, state, fresh, at, durable
                         )
                     )
                 row = self._scored(state, unit, finite, order.attempt, begun)
@@ -193,13 +198,15 @@ class Worker:
                     self._keep_if_best(order, attempt, progress, state, row)
                 progress.rows.append(row)
                 progress.used = before + meter.read()
-                self._until_written(
-                    lambda durable=durable: attempt.write_progress(progress, durable)  # type: ignore[misc]
-                )
+                self._until_written(lambda: attempt.write_progress(progress))
                 self._note(rows=tuple(progress.rows))
                 tell(self.beat)
                 if not math.isfinite(row.validation):
                     return
+
+    def _write_state(self, attempt: Attempt, state: Any, fresh: Any, at: int, durable: bool) -> None:
+        with self._pace.taken() if durable else contextlib.nullcontext():
+            attempt.write_state(self.task, state, fresh, at, durable)
 
     def _until_written(self, write: Callable[[], None]) -> None:
         """Write, again and again while the disk refuses: what was trained is in memory, and stays there."""

@@ -70,7 +70,8 @@ class Checkpoints:
             NotSavedError: If it cannot be written; the old one is then as it was.
         """
         try:
-            with replacing(self.path(name)) as file:
+            # A worker that was given up must not make its folder again.
+            with replacing(self.path(name), make_folder=False) as file:
                 torch.save({"format": FORMAT, "trial": name, **content}, file)
         except (OSError, RuntimeError) as error:  # PyTorch's writer turns one into the other
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
