@@ -38,11 +38,11 @@ def test_a_disk_that_is_full_fails_no_trial(engine, tmp_path, monkeypatch):
     whole = tune(module(), asha(SPACE), **options)
     for number in (1, 5):
 
-        def full(path, left=[number]):  # noqa: B006
+        def full(path, left=[number], **given):  # noqa: B006
             left[0] -= 1
             if left[0] < 0:
                 raise OSError(28, "No space left on device", str(path))
-            return replacing(path)
+            return replacing(path, **given)
 
         with monkeypatch.context() as patch:
             patch.setattr("hypernudge.tasks.module.checkpoints.replacing", full)
