@@ -3,7 +3,7 @@
 An error in a warm start leaves that trial unchanged; the study continues. What a policy measures depends only
 on the trial's number and sampled configuration, so the next configurations can be measured together where the
 scheduler can name them. Each trial is charged for its own measurement; one whose trial never starts costs
-wall time only.
+wall time only, which the next trial that starts bears: the seconds of all trials are those of the study.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class WarmStartRunner:
         self.remote = remote
         self._task, self._streams, self._batch_size = task, streams, batch_size
         self._measured: dict[int, Measured] = {}
+        self._besides = (
+            0.0  # seconds since the last trial that belong to none, so that the next one bears them
+        )
         # Found out once: asking a protocol takes microseconds, and it is asked for every trial to come.
         self._measuring: SupportsBatchMeasurement[Any] | None = (
             policy if isinstance(policy, SupportsBatchMeasurement) else None
@@ -108,14 +111,18 @@ class WarmStartRunner:
                 raise
             reason = f"the warm start raised {type(error).__name__}: {error}{LEFT}"
             nudge = Nudge(sampled, name, flagged=True, reason=reason, kind="error")
-        wall = spent + time.perf_counter() - begun
+        wall = self._besides + spent + time.perf_counter() - begun
+        self._besides = 0.0
         return dataclasses.replace(nudge, wall_seconds=wall, resources=used)
 
     def ready(self, sampled: Config, history: History, *, model_based_pick: bool = False) -> bool:
         """Whether the next trial can be nudged now; if not, a worker is measuring for it."""
         if self.remote is None or self._passes_by(model_based_pick):
             return True
-        return self.remote.ready(len(history.trials), sampled, history)
+        begun = time.perf_counter()
+        found = self.remote.ready(len(history.trials), sampled, history)
+        self._besides += time.perf_counter() - begun
+        return found
 
     @property
     def waits(self) -> bool:
@@ -132,10 +139,13 @@ class WarmStartRunner:
             return sampled
         if self._measuring is None or known is None or known.config != sampled:
             return None
+        begun = time.perf_counter()
         try:
             return self._nudge(sampled, number, history, known).config
         except Exception:  # it will raise again when the trial starts, where it is reported
             return None
+        finally:
+            self._besides += time.perf_counter() - begun
 
     def _inside(self, nudge: Nudge, sampled: Config) -> Nudge:
         """Return a nudge that stays in the space; what it cost is paid in either case."""
@@ -159,19 +169,28 @@ class WarmStartRunner:
         known = self._measured.get(number)
         if self._measuring is None or (known is not None and known.config == sampled):
             return
+        begun = time.perf_counter()
+        self._besides += sum(unused.seconds for unused in self._measured.values())
         self._measured.clear()
         coming = self._coming(sampled, history)
-        if len(coming) < 2:
-            return
-        begun = time.perf_counter()
-        numbers = range(number, number + len(coming))
+        found = self._together(coming, number) if len(coming) > 1 else []
+        spent = time.perf_counter() - begun
+        if not found:
+            self._besides += spent
+        for i, (config, measured) in enumerate(zip(coming, found, strict=False)):
+            self._measured[number + i] = Measured(config, measured, spent / len(coming))
+
+    def _together(self, configs: list[Config], first: int) -> list[Any]:
+        """Return what is measured for trials from number `first` on; nothing where a trial's loss raises.
+
+        Then each is measured alone, and only its own nudge fails.
+        """
+        assert self._measuring is not None  # `_measure` made sure
+        numbers = range(first, first + len(configs))
         try:
-            found = self._measuring.measure(self._task, coming, numbers, self._streams)
-        except Exception:  # some trial's loss raises: each is measured alone, and only its own nudge fails
-            return
-        share = (time.perf_counter() - begun) / len(coming)
-        for i, config, measured in zip(numbers, coming, found, strict=True):
-            self._measured[i] = Measured(config, measured, share)
+            return self._measuring.measure(self._task, configs, numbers, self._streams)
+        except Exception:  # whatever a user's loss raises
+            return []
 
     def _coming(self, sampled: Config, history: History) -> list[Config]:
         """Return `sampled` and the configurations after it, as far as they are known."""

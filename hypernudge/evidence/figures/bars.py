@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy, Setting
 from hypernudge.evidence.statistics.noninferiority import subset_mean_interval
-from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.evidence.verdicts.comparisons import Comparison, wall_fee_of
 from hypernudge.plotting.layout import balanced, grid, tiles
 from hypernudge.plotting.style import WIDTH, Look, end_at_one, legend_above
 from hypernudge.results.plan import Variation
@@ -45,6 +45,30 @@ def draw_overhead(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
         lambda v: f"{v:.2f}" if v else "0",
         ("overhead", "warm starts, share of FLOPs [%]", "limit of 5 %"),
         "share of all compute that the warm starts cost; the dotted line is the limit",
+    )
+
+
+def draw_wall_fee(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
+    """Warm-start share of the seconds of all cells, one panel per (task, scheduler), where measured."""
+
+    def share(variation: Variation) -> float:
+        cells = evaluated.cells(variation)
+        return 100 * wall_fee_of(cells["warm_start_seconds"], cells["cell_seconds"])
+
+    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
+        del setting, heights
+        axes.set_ylim(0, max(1.2, axes.get_ylim()[1]))
+        return 1.0
+
+    if evaluated.study.cells["cell_seconds"].isna().all():
+        return
+    yield from _against_a_limit(
+        evaluated,
+        share,
+        limit,
+        lambda v: f"{v:.2f}" if v else "0",
+        ("wall_fee", "warm starts, share of seconds [%]", "1 %"),
+        "share of the wall's seconds of all cells in which warm starts measured and chose",
     )
 
 

@@ -35,6 +35,7 @@ Floats = NDArray[np.float64]
 _UNKNOWN = (
     *("trials", "units", "training_flops", "warm_start_flops", "total_flops", "overhead", "errors"),
     *("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes"),
+    *("cell_seconds", "wall_fee"),
 )
 
 

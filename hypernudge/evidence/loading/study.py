@@ -37,6 +37,7 @@ from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.flags import by_finite_differences
 from hypernudge.results.plan import Variation, read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
+from hypernudge.results.wall_fee import wall_fee
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +47,7 @@ _COLUMNS = [
     *("run_id", "task", "scheduler", "warm_start", "seed", "status", "reason", "target", "budget", "floor"),
     *("trials", "units", "training_flops", "warm_start_flops", "total_flops", "overhead", "errors"),
     *("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes", "hardware"),
+    *("cell_seconds", "wall_fee"),
     *("core_seconds", "gpu_seconds", "lost_seconds", "peak_gpu_bytes"),
 ]
 
@@ -193,6 +195,7 @@ def _number(value: Any) -> float:
 def _facts(record: Record) -> dict[str, Any]:
     bill, wall, declared = record["bill"], record.get("wall") or {}, record["declared"]
     total, used = float(bill["total_flops"]), wall.get("resources") or {}
+    fee = wall_fee(record)
     span = declared.get("metric_range") or [None, None]
     walls = ("total_seconds", "training_seconds", "warm_start_seconds", "peak_memory_bytes")
     return {
@@ -207,6 +210,8 @@ def _facts(record: Record) -> dict[str, Any]:
         "errors": len(record.get("errors") or []),
         **{name: _number(wall.get(name)) for name in walls},
         "hardware": str(wall.get("hardware") or ""),
+        "cell_seconds": fee.cell_seconds,
+        "wall_fee": fee.share,
         **{name: _number(used.get(name)) for name in _COLUMNS[-4:]},
     }
 

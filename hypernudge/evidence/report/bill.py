@@ -31,6 +31,7 @@ def bill_of(study: StudyResults, variation: Variation) -> Bill:
         "training_flops": float(cells["training_flops"].sum()),
         "warm_start_flops": float(cells["warm_start_flops"].sum()),
         "total_flops": float(cells["total_flops"].sum()),
+        **_seconds(cells),
         **{name: _total(cells[name]) for name in ("core_seconds", "gpu_seconds", "lost_seconds")},
         "peak_memory_bytes": _peak(cells["peak_memory_bytes"]),
         "peak_gpu_bytes": _peak(cells["peak_gpu_bytes"]),
@@ -47,11 +48,25 @@ def bill_line(bills: Iterable[Mapping[str, Any]]) -> str:
     parts.append(f"{_hours(bill['core_seconds'] for bill in bills)} core hours")
     if any(bill["gpu_seconds"] for bill in bills):
         parts.append(f"{_hours(bill['gpu_seconds'] or 0.0 for bill in bills)} GPU hours")
+    started = [bill for bill in bills if bill["warm_start_flops"] and bill["cell_seconds"]]
     clusters = [bill["cluster"] for bill in bills if bill["cluster"]]
     if clusters:
         core, gpu = (_hours(c[name] for c in clusters) for name in ("allocated_core_seconds", "gpu_seconds"))
         parts.append(f"by the cluster's accounting {core} core hours and {gpu} GPU hours allocated")
+    if started:
+        flops, seconds = (
+            100 * sum(bill[part] for bill in started) / sum(bill[whole] for bill in started)
+            for part, whole in (("warm_start_flops", "total_flops"), ("warm_start_seconds", "cell_seconds"))
+        )
+        parts.append(f"warm starts {flops:.2g} % of FLOPs and {seconds:.2g} % of seconds where they act")
     return f"cost: {', '.join(parts)}"
+
+
+def _seconds(cells: pd.DataFrame) -> dict[str, float | None]:
+    """Return the seconds of warm starts and of the cells that say both; None where none does."""
+    names = ["warm_start_seconds", "cell_seconds"]
+    known = cells[cells[names].notna().all(axis=1)]
+    return {name: _total(known[name]) for name in names}
 
 
 def _hours(seconds: Iterable[float]) -> str:

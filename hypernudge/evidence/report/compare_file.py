@@ -30,6 +30,7 @@ from hypernudge.results.jsonio import plain
 Event = dict[str, Any]
 
 _KNOWN = ("time_to_target", "final_score")
+_OF_CELLS = ("overhead", "wall_fee", "memory_ratio", "wall_seconds")
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,7 @@ def compare_study(study: StudyResults, emit: Callable[[Event], None], request: R
 
 def _known(event: Event) -> Event:
     """Without what scores over time cannot tell."""
-    return {
-        key: value for key, value in event.items() if key not in ("overhead", "memory_ratio", "wall_seconds")
-    }
+    return {key: value for key, value in event.items() if key not in _OF_CELLS}
 
 
 def _verdict(own: Sequence[Comparison], criterion: Criterion) -> Event:

@@ -16,7 +16,7 @@ from hypernudge.results.files import write_text
 
 Event = dict[str, Any]
 
-UNKNOWN = ("overhead %", "memory ratio", "wall ratio")
+UNKNOWN = ("overhead %", "wall fee %", "memory ratio", "wall ratio")
 """Columns that scores over time say nothing of."""
 
 

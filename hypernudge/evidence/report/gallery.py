@@ -38,6 +38,7 @@ TOPICS: tuple[Topic, ...] = (
     bars.draw_final_score,
     bars.draw_auc,
     bars.draw_overhead,
+    bars.draw_wall_fee,
     rungs.draw,
     shifts.draw,
     gradients.draw,

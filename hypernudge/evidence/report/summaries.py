@@ -12,7 +12,7 @@ from hypernudge.evidence.loading.outcomes import rung_survival
 from hypernudge.evidence.loading.study import StudyResults
 from hypernudge.evidence.report.bill import bill_of
 from hypernudge.evidence.statistics.intervals import Interval
-from hypernudge.evidence.verdicts.comparisons import Comparison
+from hypernudge.evidence.verdicts.comparisons import Comparison, wall_fee_of
 from hypernudge.evidence.verdicts.controls import AgainstControl, Interaction
 from hypernudge.evidence.verdicts.criteria import Criterion
 from hypernudge.evidence.verdicts.shift import hyperparameter_shifts
@@ -42,6 +42,7 @@ def summarise(study: StudyResults, variation: Variation) -> Event:
     present = cells[cells["status"] != "missing"]
     trials = study.trials[study.trials["run_id"] == variation.run_id]
     total = float(present["total_flops"].sum())
+    fee = wall_fee_of(present["warm_start_seconds"], present["cell_seconds"])
     return {
         "run_id": variation.run_id,
         "event": "summary",
@@ -68,6 +69,10 @@ def summarise(study: StudyResults, variation: Variation) -> Event:
         "flagged": int(trials["flagged"].sum()) if len(trials) else 0,
         "finite_differences": int(trials["finite_differences"].sum()) if len(trials) else 0,
         "overhead": float(present["warm_start_flops"].sum()) / total if total > 0 else 0.0,
+        "wall_fee": {
+            "share": fee if math.isfinite(fee) else None,
+            "median_seconds": spread(present["warm_start_seconds"])["median"],
+        },
         "peak_memory_bytes": spread(present["peak_memory_bytes"])["median"],
         "wall_seconds": spread(present["total_seconds"])["median"],
         "bill": bill_of(study, variation),
@@ -155,6 +160,7 @@ def comparison_event(comparison: Comparison) -> Event:
             "test_difference": _interval(comparison.test_difference),
         },
         "overhead": comparison.overhead,
+        "wall_fee": comparison.wall_fee if math.isfinite(comparison.wall_fee) else None,
         "memory_ratio": comparison.memory_ratio,
         "wall_seconds": {
             "role": "secondary",

@@ -74,6 +74,7 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
             "AUC p": c.auc_p,
             "AUC Holm p": c.auc_p_holm,
             "overhead %": 100 * c.overhead,
+            "wall fee %": 100 * c.wall_fee,
             "memory ratio": c.memory_ratio,
             "wall ratio": c.wall.estimate,
             "verdict": c.verdict.label,
@@ -157,6 +158,7 @@ def summary_table(summaries: Sequence[dict[str, Any]]) -> Table:
                 else {}
             ),
             "overhead %": 100 * s["overhead"],
+            "wall fee %": _per_cent(s["wall_fee"]["share"]),
         }
         for s in summaries
     ]
@@ -187,6 +189,7 @@ def bill_table(summaries: Sequence[dict[str, Any]]) -> Table:
                 "lost h": _hours(bill["lost_seconds"]),
                 "peak memory [GB]": _gigabytes(bill["peak_memory_bytes"]),
                 "peak GPU memory [GB]": _gigabytes(bill["peak_gpu_bytes"]),
+                "wall fee %": _per_cent(s["wall_fee"]["share"]),
                 "jobs": cluster.get("jobs"),
                 "turns": cluster.get("turns"),
                 "cluster core h": _hours(cluster.get("core_seconds")),
@@ -200,6 +203,10 @@ def bill_table(summaries: Sequence[dict[str, Any]]) -> Table:
     )
     frame = pd.DataFrame(rows)
     return Table("bill", caption, frame.dropna(axis="columns", how="all"))
+
+
+def _per_cent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _hours(seconds: float | None) -> float | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import StudyResults
@@ -40,6 +40,7 @@ Floats = NDArray[np.float64]
 _PAIRED_COLUMNS = (
     *("status", "time", "reached", "auc", "final", "test", "budget"),
     *("warm_start_flops", "total_flops", "peak_memory_bytes", "total_seconds", "hardware"),
+    *("warm_start_seconds", "cell_seconds"),
 )
 
 
@@ -68,6 +69,7 @@ class Comparison:
         auc: Mean difference of the best-so-far area, 95 % limits.
         auc_p: Signed-rank p of the areas.
         overhead: Warm-start FLOPs over total FLOPs of the method, summed over its pairs.
+        wall_fee: Seconds of its warm starts over those of its cells, summed likewise; NaN where not measured.
         memory_ratio: Median paired ratio of peak memory, NaN where not recorded.
         wall: Geometric-mean ratio of the wall seconds of whole cells, over the pairs that ran on one kind of
             hardware (NaN where none did, or none said so); secondary, and at the mercy of the machine.
@@ -98,6 +100,7 @@ class Comparison:
     auc: Interval
     auc_p: float
     overhead: float
+    wall_fee: float
     memory_ratio: float
     wall: Interval
     wall_pairs: int
@@ -255,6 +258,7 @@ def _compare_one(
         overhead=float(np.sum(value["method.warm_start_flops"].astype(np.float64))) / total
         if total > 0
         else 0.0,
+        wall_fee=wall_fee_of(value["method.warm_start_seconds"], value["method.cell_seconds"]),
         memory_ratio=_memory_ratio(
             value["method.peak_memory_bytes"].astype(np.float64),
             value["baseline.peak_memory_bytes"].astype(np.float64),
@@ -263,6 +267,14 @@ def _compare_one(
         wall_pairs=wall.size,
         sd_ratio=_sd_ratio(pairs.method_time, pairs.baseline_time),
     )
+
+
+def wall_fee_of(seconds: ArrayLike, cell_seconds: ArrayLike) -> float:
+    """Return the share of all cells' seconds that their warm starts took; NaN where no cell says both."""
+    spent, whole = (np.asarray(values, dtype=np.float64) for values in (seconds, cell_seconds))
+    known = np.isfinite(spent) & np.isfinite(whole)
+    total = float(whole[known].sum())
+    return float(spent[known].sum()) / total if total > 0 else math.nan
 
 
 def _p(differences: Floats) -> float:

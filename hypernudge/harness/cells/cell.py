@@ -28,6 +28,7 @@ from hypernudge.harness.cells.records import (
     partial_path,
     seal_record,
 )
+from hypernudge.harness.planning.engines import has_real_workers
 from hypernudge.random import Streams
 from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path, read_record
@@ -85,6 +86,8 @@ def run_cell(
                 raise
         used = meter.read(record["wall"].get("trials", ()))
         record["wall"] |= {"total_seconds": used.wall_seconds, "peak_memory_bytes": peak_memory()}
+        elsewhere = has_real_workers(variation.spec["engine"])
+        record["wall"] |= {"wall_fee": meter.fee(record["wall"], elsewhere)}
         record["wall"] |= {"hardware": hardware(), "resources": used.as_data(), **cluster_usage()}
         describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured
         seal_record(path, record)

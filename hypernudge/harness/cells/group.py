@@ -79,6 +79,7 @@ def _run(variation: Variation, seeds: Sequence[int], run_dir: Path, attempt: int
                 record = record_of(variation, seed, prepared, result)
             used = meter.read(record["wall"].get("trials", ()))
             record["wall"] |= {"total_seconds": used.wall_seconds, "cells_together": len(seeds)}
+            record["wall"] |= {"wall_fee": meter.fee(record["wall"], elsewhere=False)}
             record["wall"] |= {"peak_memory_bytes": peak_memory(), "resources": used.as_data()}
             record["wall"] |= cluster_usage()
             describe(record, prepared.task, variation.spec["task"]["name"])  # no part of what was measured

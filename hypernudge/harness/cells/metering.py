@@ -15,6 +15,7 @@ from hypernudge.harness.slurm.accounting import own_usage
 from hypernudge.results.files import write_text
 from hypernudge.results.reading import UnreadableError, read_json
 from hypernudge.results.resources import Meter, Resources
+from hypernudge.results.wall_fee import WallFee
 from hypernudge.study.study import Study
 from hypernudge.trial import Nudge, Report
 
@@ -38,7 +39,7 @@ class CellMeter:
         self._allotted = allotted_gpus()
         self._meter = Meter(self._allotted or 0.0, attempt=attempt)
         self._before, self._cells = _spent_before(path), cells
-        self._charged = {"core_seconds": 0.0, "gpu_seconds": 0.0}
+        self._charged = {"wall_seconds": 0.0, "core_seconds": 0.0, "gpu_seconds": 0.0}
         self._seen = dict(self._charged)
 
     def read(self, trials: Sequence[Mapping[str, Any]] = ()) -> Resources:
@@ -66,6 +67,18 @@ class CellMeter:
                 )
                 used = there + used
         return used if self._before is None else self._before + used
+
+    def fee(self, wall: Mapping[str, Any], elsewhere: bool) -> dict[str, Any]:
+        """Return what warm starts took of the cell that was read last, for its record.
+
+        Args:
+            wall: The record's, with the seconds of training and of warm starts.
+            elsewhere: Whether workers did both: then theirs are the seconds of the cell.
+        """
+        cell = self._charged["wall_seconds"] + (self._before.wall_seconds if self._before else 0.0)
+        if elsewhere:
+            cell = wall["training_seconds"] + wall["warm_start_seconds"]
+        return WallFee(wall["warm_start_seconds"], cell).as_data()
 
     def keep(self, path: Path) -> None:
         """Note what was used, for the turn that finishes the cell."""

@@ -25,6 +25,7 @@ from hypernudge.results.jsonio import emit, write_json
 from hypernudge.results.plan import Variation
 from hypernudge.results.printable import counted
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
+from hypernudge.results.wall_fee import wall_fee
 from hypernudge.tasks.spaces import build_space
 
 
@@ -207,6 +208,7 @@ def outcome(record: dict[str, Any]) -> dict[str, Any]:
         "finite_differences": sum(by_finite_differences(record)),
         "failed": statuses.count("failed"),
         "overhead": bill["warm_start_flops"] / total if total else 0.0,
+        "wall_fee": wall_fee(record).as_data(),
     }
 
 
@@ -228,6 +230,10 @@ def summarise(plan: Plan, variation: Variation, records: Sequence[dict[str, Any]
         "median_test": _median([cell["test"] for cell in cells]),
         "median_auc": _median([cell["auc"] for cell in cells]),
         "median_overhead": _median([cell["overhead"] for cell in cells]),
+        "wall_fee": {
+            f"median_{name}": _median([c["wall_fee"][name] for c in cells if c["wall_fee"][name] is not None])
+            for name in ("seconds", "cell_seconds", "share")
+        },
         "flagged_trials": sum(cell["flagged"] for cell in cells),
         "finite_difference_trials": sum(cell["finite_differences"] for cell in cells),
         "warm_start_price": {
