@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from hypernudge.errors import require
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import SGD, Optimizer, Params
 from hypernudge.renamed import adopt, attributes
-from hypernudge.space import SearchSpace, Value
+from hypernudge.space import Real, SearchSpace, Value
 from hypernudge.workspace import Workspace
 
 Batch = dict[str, Tensor]
@@ -184,6 +184,7 @@ class GradientTask(ABC):
     optimizer: Optimizer = SGD()
     buffers: tuple[str, ...] = ()
     one_at_a_time: bool = False
+    _counts_at_middle: ClassVar[bool] = True  # of the space: is its own cost that of any configuration?
 
     @abstractmethod
     def init(self, seed: int) -> Params:
@@ -196,6 +197,10 @@ class GradientTask(ABC):
         Every tensor has the batch dimension first. Random numbers of an augmentation belong in here; what
         they do, scaled by its magnitude, belongs in `loss`.
         """
+
+    def plain_batch(self, seed: int, step: int) -> Batch:
+        """Return `batch` for losses at augmentation 0; what only augmentation reads may be left out."""
+        return self.batch(seed, step)
 
     @abstractmethod
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
@@ -296,7 +301,7 @@ class GradientTask(ABC):
     def step_flops(self) -> float:
         """FLOPs of one loss and gradient on one batch."""
         if "step" not in self._flops:
-            self.counted("step", self._one_gradient)
+            self._count_step()
         flops = self._flops["step"]
         remedy = "define `step_flops` on the task"
         require(flops > 0, self.name, "the counted FLOPs of a training step must be positive", flops, remedy)
@@ -307,9 +312,35 @@ class GradientTask(ABC):
         del hp
         return self.step_flops * self.steps_per_unit
 
-    def _one_gradient(self) -> None:
-        params = self.init(0)
+    def step_parts(self) -> tuple[float, float] | None:
+        """Return the FLOPs of a training step's loss, and of its gradient once the loss is there.
+
+        None where nobody knows: the task declares what a step costs, counts in a way of its own, computes
+        its batches or initial parameters with operations that count, has choices that a loss may depend on,
+        or its loss raises.
+        """
+        own = type(self)
+        if own.counted is not GradientTask.counted or own.step_flops is not GradientTask.step_flops:
+            return None
+        if self._counts_at_middle and any(not isinstance(parameter, Real) for parameter in self.space):
+            return None
+        if "step" not in self._flops:
+            try:
+                self._count_step()
+            except Exception:  # it will raise in training, where it is reported
+                return None
+        if "loss" not in self._flops:
+            return None
+        return self._flops["loss"], self._flops["step"] - self._flops["loss"]
+
+    def _count_step(self) -> None:
+        (params, batch), before = count_flops(lambda: (self.init(0), self.batch(0, 0)))
         leaves = [value.requires_grad_(True) for value in self.trained(params).values()]
-        hp = {parameter.name: parameter.decode(0.5) for parameter in self.space}
-        loss = self.loss(params, self.batch(0, 0), hp)
-        torch.autograd.grad(loss, leaves, allow_unused=True)
+        loss, forward = count_flops(lambda: self.loss(params, batch, self._middle_values()))
+        _, backward = count_flops(lambda: torch.autograd.grad(loss, leaves, allow_unused=True))
+        self._flops["step"] = before + forward + backward
+        if not before:
+            self._flops["loss"] = forward
+
+    def _middle_values(self) -> Mapping[str, Any]:
+        return {parameter.name: parameter.decode(0.5) for parameter in self.space}

@@ -44,8 +44,9 @@ from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.measure import curvature_rate, walk
+from hypernudge.warmstart.measurement.measure import curvature_rate
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, Probe, shrunk_scale
+from hypernudge.warmstart.measurement.walk import walk
 
 SEEDS = range(70_100, 70_112)
 BEST = 0.1  # share of the configurations that count as best
@@ -100,7 +101,7 @@ def own_steps(task: GradientTask, config: Config, seed: int) -> Iterator[float]:
 def sources(task: GradientTask, seed: int) -> dict[str, float]:
     """Return what every source says at one seed: `log10` of a scale, NaN if it says nothing."""
     config, probe = task.space.sample(np.random.default_rng(seed)), Probe()
-    walked = walk(task, config, seed, probe.steps, probe.samples(task))[probe.skip :]
+    walked = walk(task, config, seed, probe.steps, probe.samples(task))[0][probe.skip :]
     own = list(own_steps(task, config, seed))
     lr_star, _ = curvature_rate(task, config, seed, CURVATURE_SAMPLES)
     probed = float(np.mean(walked)) if walked else math.nan

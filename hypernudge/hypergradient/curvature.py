@@ -110,7 +110,7 @@ def gradient_difference(
 
 
 def loss_difference(
-    task: GradientTask,
+    task: HasLoss,
     params: Params,
     batch: Batch,
     hp: Mapping[str, Any],
@@ -134,14 +134,22 @@ def loss_difference(
     # A parameter that the loss does not use has gradient zero.
     grads = torch.autograd.grad(loss, list(tracked.values()), materialize_grads=True)
     g = dict(zip(tracked, grads, strict=True))
-    d = _direction(task, g)
-    gd, dd, here = float(_dot(g, d)), float(_dot(d, d)), float(loss.detach())
+    d = task.optimizer.direction(g)
+    gd, here = float(_dot(g, d)), float(loss.detach())
+    dd = gd if d is g else float(_dot(d, d))  # SGD goes along the gradient itself
     if not (math.isfinite(gd) and math.isfinite(here) and gd > 0):
         return Curvature(gd, math.nan, dd), d
     e = decrease * max(abs(here), 1e-8) / gd
     with torch.no_grad():
-        there = float(task.loss({name: w - e * d[name] for name, w in params.items()}, batch, hp))
+        there = float(task.loss(moved(params, d, e), batch, hp))
     return Curvature(gd, 2.0 * (there - here + e * gd) / e**2, dd), d
+
+
+def moved(params: Params, direction: Params, step: float) -> Params:
+    """Return `w - step * d` for all parameters, in two operations."""
+    names = list(params)
+    by = torch._foreach_mul([direction[name] for name in names], step)
+    return dict(zip(names, torch._foreach_sub(list(params.values()), by), strict=True))
 
 
 def _direction(task: HasLoss, grads: Params) -> Params:

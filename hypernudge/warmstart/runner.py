@@ -19,7 +19,7 @@ from hypernudge.random import Streams
 from hypernudge.results.resources import Resources
 from hypernudge.schedulers.base import Scheduler, Start, SupportsSpeculation
 from hypernudge.space import Config
-from hypernudge.task import Task
+from hypernudge.task import GradientTask, Task
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.base import NoWarmStart, SupportsBatchMeasurement, WarmStart
 from hypernudge.warmstart.failures import LEFT, was_tried
@@ -47,6 +47,9 @@ class WarmStartRunner:
         batch_size: int = 1,
         remote: RemoteMeasurements | None = None,
     ) -> None:
+        if isinstance(task, GradientTask):  # here, lest the first trial's seconds hold those of importing
+            import hypernudge.warmstart.measurement.measure
+            import hypernudge.warmstart.measurement.walk  # noqa: F401
         self.policy = policy
         self.remote = remote
         self._task, self._streams, self._batch_size = task, streams, batch_size

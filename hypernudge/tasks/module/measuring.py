@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -188,6 +188,8 @@ class MeasuredTask(GradientTask):
         noted: Gets the names that model and loss read, if given.
     """
 
+    _counts_at_middle: ClassVar[bool] = False  # but at its configuration
+
     def __init__(
         self,
         recipe: Recipe,
@@ -322,12 +324,15 @@ class MeasuredTask(GradientTask):
         remedy = "build it inside: lambda hp: Net(), or copy what is pretrained: lambda hp: deepcopy(net)"
         require(not shared, "model", rule, value, remedy)
 
-    def _one_gradient(self) -> None:
+    def try_step(self) -> None:
         """Make one step but for the step, as it is counted."""
         params = self.init(0)
         leaves = [value.requires_grad_(True) for value in self.trained(params).values()]
-        loss = self.loss(params, self.batch(0, 0), {})
+        loss = self.loss(params, self.batch(0, 0), self._middle_values())
         torch.autograd.grad(loss, leaves, allow_unused=True)
+
+    def _middle_values(self) -> Mapping[str, Any]:
+        return {}  # it is at a configuration
 
 
 def check_scalar(loss: object) -> None:

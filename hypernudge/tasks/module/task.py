@@ -226,7 +226,7 @@ class ModuleTask(GradientTask):
         at = self.at(hp)
         try:
             if not self._checked:
-                at._one_gradient()
+                at.try_step()
                 at.check_builds_anew()
                 self._check_read(hp)
                 self._checked = True

@@ -95,6 +95,7 @@ class SupervisedTask(GradientTask):
         self.network = build_network(model, dataset.shape, dataset.classes).to(dtype)
         self.network.requires_grad_(False)
         self._apply = as_function(self.network)
+        self._orders: dict[tuple[int, int], Tensor] = {}
         self._epochs: OrderedDict[tuple[int, int], tuple[Tensor, Tensor]] = OrderedDict()
         self._batched: dict[tuple[torch.device, frozenset[str]], BatchedTask | None] = {}
         self.described: dict[str, Any] = {}  # by whoever read the data
@@ -120,6 +121,20 @@ class SupervisedTask(GradientTask):
             x = translation_taps(x, noise)
         return {"x": x, "y": self._y["train"][order], "noise": noise}
 
+    def plain_batch(self, seed: int, step: int) -> Batch:
+        """Return samples and labels of `step`, and neither the neighbours of pixels nor noise."""
+        own = tuple(getattr(type(self), name) for name in ("batch", "loss", "draws"))
+        if own != (SupervisedTask.batch, SupervisedTask.loss, SupervisedTask.draws):
+            return self.batch(seed, step)
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if (seed, epoch) not in self._orders:
+            self._orders = {(seed, epoch): self._order(seed, epoch)}
+        rows = slice(position * self.batch_size, (position + 1) * self.batch_size)
+        order = self._orders[seed, epoch][rows]
+        x = self._x["train"][order]
+        taps = x.unsqueeze(1) if self.dataset.kind == "images" else x
+        return {"x": taps, "y": self._y["train"][order], "noise": x.new_empty(0)}
+
     def _epoch(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return `draws`, remembered for the epochs that were asked for last."""
         found = self._epochs.get((seed, epoch))
@@ -133,11 +148,15 @@ class SupervisedTask(GradientTask):
     def draws(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return an epoch's sample order `(n,)` and augmentation noise, `(n, 2)` or as the features."""
         n = self.steps_per_epoch * self.batch_size
-        order = torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
+        order = self._order(seed, epoch)
         generator = torch_stream(seed, "augmentation", epoch)
         if self.dataset.kind == "images":
             return order, (2.0 * torch.rand((n, 2), generator=generator) - 1.0).to(self.dtype)
         return order, torch.randn((n, *self.dataset.shape), generator=generator).to(self.dtype)
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        n = self.steps_per_epoch * self.batch_size
+        return torch.from_numpy(stream(seed, "order", epoch).permutation(len(self._y["train"]))[:n])
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the label-smoothed cross-entropy on the augmented batch (Szegedy et al. 2016)."""

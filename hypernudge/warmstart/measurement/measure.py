@@ -1,12 +1,9 @@
-"""What policies measure at a trial's initialisation: hyper-gradient, curvature or a walk; and its FLOPs."""
+"""What policies measure at a trial's initialisation: hyper-gradient or curvature; and its FLOPs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-import torch
+from typing import TypeVar
 
 from hypernudge.batching import batch_groups, shared_values, stacked_values
 from hypernudge.hypergradient import (
@@ -17,7 +14,7 @@ from hypernudge.hypergradient import (
     reverse,
     reverse_many,
 )
-from hypernudge.hypergradient.curvature import gradient_difference, loss_difference
+from hypernudge.hypergradient.curvature import gradient_difference
 from hypernudge.hypergradient.stacked import stacked_batch, stacked_params
 from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.task import Batch, GradientTask, Task
@@ -126,31 +123,6 @@ def curvature_rate(task: GradientTask, config: Config, seed: int, batch_size: in
             return gradient_difference(task, params, batch, config).lr_star
 
     return task.counted(f"curvature of {batch_size}", work)
-
-
-def walk(
-    task: GradientTask, config: Mapping[str, Any], seed: int, steps: int, batch_size: int
-) -> list[float]:
-    """Return `log10 lr*` before each of `steps` steps of half of it; shorter if one is not finite.
-
-    The inputs are not augmented: the augmentation is a property of the trial, the scale one of the study.
-    """
-    strength = config.get("augmentation")
-    hp = {**config, "augmentation": 0.0} if isinstance(strength, int | float) else dict(config)
-    task = task.at(config)
-    params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
-    used = math.ceil(batch_size / task.batch_size)
-    found: list[float] = []
-    for index in range(steps):
-        batch = gather_batch(task, seed, index * used, batch_size)
-        curvature, direction = loss_difference(task, params, batch, hp)
-        lr_star = curvature.lr_star
-        if not lr_star > 0:
-            break
-        found.append(math.log10(lr_star))
-        with torch.no_grad():
-            params = {name: w - 0.5 * lr_star * direction[name] for name, w in params.items()}
-    return found
 
 
 def _alike(

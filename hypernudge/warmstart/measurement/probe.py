@@ -106,15 +106,11 @@ class Probe:
 
     def walked(self, task: Task, policy: str, config: Config, seed: int) -> Walked:
         """Return what a walk of the trial with a seed has found: `log10 lr*` by step; and its FLOPs."""
-        from hypernudge.warmstart.measurement.measure import walk
+        from hypernudge.warmstart.measurement.walk import walk
 
         differentiable = needs_gradient(task, policy)
-        at = differentiable.at(config)
-        size = self.samples(at)
-        return at.counted(
-            f"probe of {self.steps} x {size}",
-            lambda: walk(differentiable, config, seed, self.steps, size),
-        )
+        size = self.samples(differentiable.at(config))
+        return walk(differentiable, config, seed, self.steps, size)
 
     def to_walk(
         self, policy: str, config: Config, number: int, history: History, streams: Streams
