@@ -312,13 +312,16 @@ class GradientTask(ABC):
         del hp
         return self.step_flops * self.steps_per_unit
 
-    def step_parts(self) -> tuple[float, float] | None:
-        """Return the FLOPs of a training step's loss, and of its gradient once the loss is there.
+    def step_parts(self, size: int) -> tuple[float, float] | None:
+        """Return the FLOPs of a loss on `size` samples, and of its gradient once the loss is there.
 
-        None where nobody knows: the task declares what a step costs, counts in a way of its own, computes
-        its batches or initial parameters with operations that count, has choices that a loss may depend on,
-        or its loss raises.
+        They are those of a training step, which a study counts anyway, or their share of one where the task
+        `costs_by_sample`. None where that says nothing: the task declares what a step costs, counts in a way
+        of its own, computes its batches or initial parameters with operations that count, has choices that a
+        loss may depend on, or its loss raises.
         """
+        if size != self.batch_size and not self.costs_by_sample:
+            return None
         own = type(self)
         if own.counted is not GradientTask.counted or own.step_flops is not GradientTask.step_flops:
             return None
@@ -331,7 +334,13 @@ class GradientTask(ABC):
                 return None
         if "loss" not in self._flops:
             return None
-        return self._flops["loss"], self._flops["step"] - self._flops["loss"]
+        loss, step = (self._flops[what] / self.batch_size * size for what in ("loss", "step"))
+        return loss, step - loss
+
+    @property
+    def costs_by_sample(self) -> bool:
+        """Whether every operation of the loss that counts has the samples of a batch as a dimension."""
+        return False
 
     def _count_step(self) -> None:
         (params, batch), before = count_flops(lambda: (self.init(0), self.batch(0, 0)))

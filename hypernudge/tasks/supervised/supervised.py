@@ -135,6 +135,12 @@ class SupervisedTask(GradientTask):
         taps = x.unsqueeze(1) if self.dataset.kind == "images" else x
         return {"x": taps, "y": self._y["train"][order], "noise": x.new_empty(0)}
 
+    @property
+    def costs_by_sample(self) -> bool:
+        """True: networks have linear and convolution layers only; unknown for another loss."""
+        own = type(self)
+        return (own.loss, own.logits) == (SupervisedTask.loss, SupervisedTask.logits)
+
     def _epoch(self, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Return `draws`, remembered for the epochs that were asked for last."""
         found = self._epochs.get((seed, epoch))

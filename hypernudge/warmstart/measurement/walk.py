@@ -1,8 +1,9 @@
 """A walk of a few throw-away steps, and its FLOPs without the time that counting them takes.
 
 Counting slows a run down about threefold, which a study of seconds feels. A walk consists of gradients and
-losses on mini-batches: where its batches are those of training, the cost of both is known from the training
-step, which a study counts anyway. `counted_walk`, which counts all of it, is the reference implementation.
+losses on mini-batches. What both cost is known from the training step, which a study counts anyway, where the
+batches are the training's or cost grows with samples. `counted_walk`, which counts all of it, is the
+reference implementation.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def walk(task: GradientTask, config: Mapping[str, Any], seed: int, steps: int, b
     trial, the scale one of the study.
     """
     at = task.at(config)
-    parts = at.step_parts() if batch_size == at.batch_size else None
+    parts = at.step_parts(batch_size)
     if parts is None:
         return counted_walk(task, config, seed, steps, batch_size)
     tally = _Tally()
@@ -75,12 +76,15 @@ def _steps(
     hp = {**config, "augmentation": 0.0} if isinstance(strength, int | float) else dict(config)
     task = task.at(config)
     params = {name: value.detach() for name, value in task.trained(task.init(seed)).items()}
-    plain = batch_size == task.batch_size and not hp.get("augmentation")
+    plain = batch_size <= task.batch_size and not hp.get("augmentation")
     used = math.ceil(batch_size / task.batch_size)
     measured: HasLoss = _Tallied(task, tally)
     found: list[float] = []
     for index in range(steps):
-        batch = task.plain_batch(seed, index) if plain else gather_batch(task, seed, index * used, batch_size)
+        if plain:
+            batch = {name: value[:batch_size] for name, value in task.plain_batch(seed, index).items()}
+        else:
+            batch = gather_batch(task, seed, index * used, batch_size)
         tally.gradients += 1
         curvature, direction = loss_difference(measured, params, batch, hp)
         lr_star = curvature.lr_star

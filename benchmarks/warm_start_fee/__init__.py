@@ -1,0 +1,1 @@
+"""What measuring and choosing take of a cell's time."""
