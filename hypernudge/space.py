@@ -153,7 +153,7 @@ class SearchSpace:
         return self.decode(rng.random(len(self)))
 
     def sample_units(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw the points of `count` configurations by `rng`, `(count, len(self))`: as many `sample`s."""
+        """Draw `count` points by `rng`, shape `(count, len(self))`: those of as many `sample`s."""
         return rng.random((count, len(self)))
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -179,7 +179,7 @@ class SearchSpace:
         return Config(values)
 
     def columns(self, units: np.ndarray, names: Sequence[str] | None = None) -> dict[str, Column]:
-        """Return natural values at points `units`, `(n, len(self))`, by hyper-parameter: many `decode`s.
+        """Return natural values at points `units`, shape `(n, len(self))`, by name: many `decode`s.
 
         Args:
             units: Points of the unit cube.

@@ -199,7 +199,7 @@ class GradientTask(ABC):
         """
 
     def plain_batch(self, seed: int, step: int) -> Batch:
-        """Return `batch` for losses at augmentation 0; what only augmentation reads may be left out."""
+        """Return the batch of `step` under `seed` for losses at augmentation 0: all that these read."""
         return self.batch(seed, step)
 
     @abstractmethod
