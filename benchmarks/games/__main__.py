@@ -1,6 +1,7 @@
 """Learning curves of PPO at one setting, and its steps per second beside those of stable-baselines3 itself.
 
-    python -m benchmarks.games curve cartpole [--first 0] [--seeds 3] [--units 20] [--planned 100] [--device auto]
+    python -m benchmarks.games curve cartpole [--first 0] [--seeds 3] [--units 20] [--planned 100]
+                                              [--device auto]
     python -m benchmarks.games gradients cartpole [--seeds 3]
     python -m benchmarks.games throughput cartpole [--steps 1024] [--rounds 5] [--output FILE]
 
