@@ -1,12 +1,14 @@
 """Studies on real workers are killed again and again: nothing may be lost, done twice or left behind.
 
-    python -m benchmarks.faults [--json] [--quick] [--kills 200] [--only process ray slurm] [--seed 0]
+    python -m benchmarks.faults [--json] [--quick] [--kills 200] [--only processes ray slurm] [--seed 0]
+                                [--output FILE]
 
 A study of 40 trials runs as a command of its own, on four workers, and is shaken at random moments until it
 ends; then the next one begins. On processes: SIGKILL to a worker or to the driver, SIGINT to the driver, a
 worker that is stopped for about as long as it may be silent and woken again, and a disk that refuses every
 write for a while. On two nodes of Ray: a worker, the driver, a worker that is stopped, and the loss
-of a node. On Slurm, what `tests.slurm.storm` does, where it is installed. The last line counts
+of a node. On Slurm, what `tests.slurm.storm` does, where it is installed. With `--output` every study is kept
+once it is done: the same command goes on with the next one. The last line counts
 
 lost                 a report that was on disk before a kill and is not there at the end
 recomputed_finished  a unit whose training began again after its report was on disk
@@ -29,15 +31,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.storm import KINDS, Found, storm
+from benchmarks.faults.storm import KINDS, WRONG, Found, storm
+from benchmarks.parts import Parts
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.provenance import provenance
 
 PLACES = ("processes", "ray", "slurm")
-RAY_KINDS = ("worker", "driver", "frozen", "node")
+KINDS_OF = {
+    "processes": KINDS,
+    "ray": ("worker", "driver", "frozen", "node"),
+    "slurm": ("job", "daemon", "node", "controller", "driver"),
+}
 SHARES = {"processes": 0.7, "ray": 0.2, "slurm": 0.1}  # of the kills
 
 
@@ -48,58 +55,78 @@ def kinds_of(known: Sequence[str], count: int, rng: random.Random) -> list[str]:
     return kinds
 
 
-def shaken(
-    folder: Path,
-    kinds: list[str],
-    arguments: Sequence[str],
-    rng: random.Random,
-    others: dict[str, Callable[[], None]] | None = None,
-    trials: int = 40,
-) -> Found:
+Study = Callable[[Path, int, Sequence[str], random.Random], tuple[Found, int]]
+"""Shakes a study in a new folder, by its number, once for each kind; how many kinds were tried."""
+
+
+def shaken(place: str, kinds: Sequence[str], seed: int, folder: Path, parts: Parts, study: Study) -> Found:
     """Run studies, one after the other, until each of `kinds` has come; return what came of them."""
-    total, waiting = Found(), list(kinds)
+    total, waiting, began = Found(), list(kinds), folder / place
+    began.mkdir(parents=True)
     while waiting:
-        seed = total.studies
-        found, tried = storm(
-            folder / f"study-{seed}", arguments, waiting, rng, seed=seed, trials=trials, others=others
-        )
-        del waiting[:tried]
+        number = total.studies
+
+        def run(number: int = number) -> dict[str, Any]:
+            begun = time.perf_counter()
+            rng = random.Random(f"{seed} {place} {number}")
+            found, tried = study(began / f"study-{number}", number, waiting, rng)
+            return {"tried": max(1, tried), "seconds": time.perf_counter() - begun, **vars(found)}
+
+        kept = dict(parts.of(f"{place}, study {number}", run))
+        del waiting[: kept.pop("tried")]
+        total.seconds += kept.pop("seconds")
+        found = Found(**{**kept, "kills": Counter(kept["kills"])})
         total.add(found)
-        sys.stderr.write(f"study {seed}: {dict(found.kills)}, {found.counts}\n")
+        sys.stderr.write(f"{place}, study {number}: {dict(found.kills)}, {found.counts}\n")
     return total
 
 
-def on_processes(folder: Path, count: int, rng: random.Random) -> Found:
-    """Shake studies on processes."""
-    return shaken(folder, kinds_of(KINDS, count, rng), ["--engine", "processes"], rng)
+@contextlib.contextmanager
+def on_processes() -> Iterator[Study]:
+    """Yield what shakes studies on processes."""
+
+    def study(folder: Path, number: int, kinds: Sequence[str], rng: random.Random) -> tuple[Found, int]:
+        return storm(folder, ["--engine", "processes"], kinds, rng, seed=number)
+
+    yield study
 
 
-def on_ray(folder: Path, count: int, rng: random.Random) -> Found:
-    """Shake studies on a cluster of Ray."""
+@contextlib.contextmanager
+def on_ray() -> Iterator[Study]:
+    """Yield what shakes studies on a cluster of Ray."""
     from benchmarks.faults.ray_nodes import nodes
 
     with nodes(cores=4) as cluster:
         given = ["--engine", "ray", "--address", cluster.address]
         others = {"node": cluster.lose_one}
-        return shaken(folder, kinds_of(RAY_KINDS, count, rng), given, rng, others)
+
+        def study(folder: Path, number: int, kinds: Sequence[str], rng: random.Random) -> tuple[Found, int]:
+            return storm(folder, given, kinds, rng, seed=number, others=others)
+
+        yield study
 
 
-def on_slurm(folder: Path, count: int, rng: random.Random) -> Found:
-    """Shake an experiment on a cluster of Slurm."""
+@contextlib.contextmanager
+def on_slurm() -> Iterator[Study]:
+    """Yield what shakes experiments on a cluster of Slurm."""
     from tests.slurm import storm as slurm
     from tests.slurm.cluster import running
 
-    total, waiting = Found(), kinds_of(slurm.KINDS, count, rng)
     with running() as cluster, _environment(cluster.env):
-        while waiting:
-            place = folder / f"study-{total.studies}"
-            found = slurm.storm(cluster, place, waiting, cells=8, pace=0.3, rng=rng)
-            del waiting[: max(1, found["tried"])]
-            wrong = {name: list(found[name]) for name in total.wrong}
+
+        def study(folder: Path, number: int, kinds: Sequence[str], rng: random.Random) -> tuple[Found, int]:
+            del number
+            found = slurm.storm(cluster, folder, kinds, cells=8, pace=0.3, rng=rng)
+            wrong = {name: list(found[name]) for name in WRONG}
             if found["exit_code"]:
                 wrong["lost"].append(f"exit code {found['exit_code']}: {found['said']}")
-            total.add(Found(Counter(found["kills"]), studies=1, wrong=wrong))
-    return total
+            return Found(Counter(found["kills"]), studies=1, wrong=wrong), found["tried"]
+
+        yield study
+
+
+ON: dict[str, Callable[[], contextlib.AbstractContextManager[Study]]]
+ON = {"processes": on_processes, "ray": on_ray, "slurm": on_slurm}
 
 
 @contextlib.contextmanager
@@ -130,31 +157,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=PLACES, help="where (default: wherever it can be)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     parser.add_argument("--json", action="store_true", help="two lines of JSON: what was done, the counts")
+    parser.add_argument("--output", type=Path, help="file of studies that were shaken (JSON)")
     options = parser.parse_args(arguments)
     places = options.only or [place for place in PLACES if not (options.quick and place == "slurm")]
     left_out = {place: reason for place in places if (reason := missing(place))}
     places = [place for place in places if place not in left_out]
     kills = options.kills or (30 if options.quick else 200)
     shares = {place: SHARES[place] / sum(SHARES[p] for p in places) for place in places}
-    rng, begun = random.Random(options.seed), time.perf_counter()
-    run: dict[str, Callable[[Path, int, random.Random], Found]]
-    run = {"processes": on_processes, "ray": on_ray, "slurm": on_slurm}
+    settings = {"benchmark": "faults", "kills": kills, "seed": options.seed, "places": places}
+    try:
+        parts = Parts(options.output, settings)
+    except InvalidArgumentError as error:
+        parser.error(str(error))
     found: dict[str, Found] = {}
     with tempfile.TemporaryDirectory(prefix="hypernudge-faults-") as folder:
         for place in places:
-            own = Path(folder) / place
-            own.mkdir()
-            found[place] = run[place](own, round(shares[place] * kills), rng)
+            rng = random.Random(f"{options.seed} {place}")
+            kinds = kinds_of(KINDS_OF[place], round(shares[place] * kills), rng)
+            with ON[place]() as study:
+                found[place] = shaken(place, kinds, options.seed, Path(folder), parts, study)
     total = Found()
     for each in found.values():
         total.add(each)
     about: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks.faults", *(arguments or sys.argv[1:])]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dates": parts.dates,
         "places": {place: _as_data(each) for place, each in found.items()},
         "left_out": left_out,
         "wrong": total.wrong,
-        "minutes": round((time.perf_counter() - begun) / 60, 1),
+        "minutes": round(total.seconds / 60, 1),
         "provenance": provenance(),
     }
     counts = {"kills": total.kills.total(), **total.counts}
@@ -169,6 +200,7 @@ def _as_data(found: Found) -> dict[str, Any]:
         "studies": found.studies,
         "trials": found.trials,
         "units": found.units,
+        "minutes": round(found.seconds / 60, 1),
         "units_trained_again_before_their_report": found.trained_again,
         **found.counts,
     }

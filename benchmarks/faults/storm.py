@@ -42,6 +42,7 @@ class Found:
     trials: int = 0
     units: int = 0
     trained_again: int = 0
+    seconds: float = 0.0
     wrong: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in WRONG})
 
     def add(self, other: Found) -> None:
@@ -51,6 +52,7 @@ class Found:
         self.trials += other.trials
         self.units += other.units
         self.trained_again += other.trained_again
+        self.seconds += other.seconds
         for name, entries in other.wrong.items():
             self.wrong[name] += entries
 

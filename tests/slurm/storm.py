@@ -20,6 +20,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -67,10 +68,10 @@ def storm(
             after = _records(results)
             lost += [str(path) for path, content in before.items() if after.get(path) != content]
             inodes |= {path: path.stat().st_ino for path in after if path not in inodes}
-        code = driver.process.wait(3 * PATIENCE)
+        code = _ended(cluster, driver)
         if code != 0:  # a driver may have been the last one that was killed
             driver = Driver(config, results, jobs, **options)
-            code = driver.process.wait(3 * PATIENCE)
+            code = _ended(cluster, driver)
     finally:
         _mend(cluster)
         driver.__exit__()
@@ -127,14 +128,21 @@ def _workers(results: Path) -> list[int]:
 
 
 def _mend(cluster: Cluster) -> None:
-    lost = [node for node in cluster.nodes if not cluster.is_up(node)]
-    for node in lost:
-        cluster.start_node(node)
-    controlled = cluster.is_up("slurmctld")
-    if not controlled:
+    for node in cluster.nodes:
+        if not cluster.is_up(node):
+            cluster.start_node(node)
+    if not cluster.is_up("slurmctld"):
         cluster.start_controller()
-    if lost or not controlled:  # the controller may have forgotten which jobs were lost
+
+
+def _ended(cluster: Cluster, driver: Driver) -> int:
+    """Wait for the end of a driver; jobs that were lost with a node are missed at once, not in a minute."""
+    deadline = time.monotonic() + 3 * PATIENCE
+    while driver.process.poll() is None and time.monotonic() < deadline:
         cluster.ask_nodes()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.process.wait(5)
+    return driver.process.wait(1)
 
 
 def _stayed(results: Path) -> list[str]:
