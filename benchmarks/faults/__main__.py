@@ -70,11 +70,11 @@ def shaken(place: str, kinds: Sequence[str], seed: int, folder: Path, parts: Par
             begun = time.perf_counter()
             rng = random.Random(f"{seed} {place} {number}")
             found, tried = study(began / f"study-{number}", number, waiting, rng)
-            return {"tried": max(1, tried), "seconds": time.perf_counter() - begun, **vars(found)}
+            found.seconds = time.perf_counter() - begun
+            return {"tried": max(1, tried), **vars(found)}
 
         kept = dict(parts.of(f"{place}, study {number}", run))
         del waiting[: kept.pop("tried")]
-        total.seconds += kept.pop("seconds")
         found = Found(**{**kept, "kills": Counter(kept["kills"])})
         total.add(found)
         sys.stderr.write(f"{place}, study {number}: {dict(found.kills)}, {found.counts}\n")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import multiprocessing as mp
 import os
+import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +108,8 @@ def ray(name: str, seed: int, seconds: float, folder: Path) -> None:
 
 def optuna(name: str, seed: int, seconds: float, folder: Path) -> None:
     """Random search with the successive-halving pruner, two processes on one journal."""
-    context = mp.get_context("spawn")
+    # Forked, as the workers of `ProcessEngine` are: what was imported and read is there.
+    context = mp.get_context("fork" if sys.platform == "linux" else "spawn")
     given = (name, seconds, folder)
     workers = [context.Process(target=_optuna, args=(*given, seed, worker)) for worker in range(WORKERS)]
     for worker in workers:
@@ -120,6 +123,7 @@ def _optuna(name: str, seconds: float, folder: Path, seed: int, worker: int) -> 
 
     library.logging.set_verbosity(library.logging.WARNING)
     warnings.simplefilter("ignore")
+    until = time.monotonic() + seconds
 
     def objective(trial: Any) -> float:
         config = {n: trial.suggest_float(n, low, high, log=log) for n, low, high, log in ranges(name)}
@@ -127,7 +131,7 @@ def _optuna(name: str, seconds: float, folder: Path, seed: int, worker: int) -> 
         for unit in range(1, UNITS + 1):
             score = training.unit()
             trial.report(score, unit)
-            if trial.should_prune():
+            if trial.should_prune() or time.monotonic() > until:
                 raise library.TrialPruned
         return score
 

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from hypernudge import ASHA, RandomSearch, Study, tune
+from hypernudge.engine.workers import messages
 from hypernudge.engine.workers.processes import ProcessEngine
 from tests.conftest import Bowl
 from tests.engine.real import Counted
@@ -166,6 +167,7 @@ def test_a_study_that_was_killed_just_after_its_end_leaves_no_trials(make, tmp_p
     tune(task, scheduler, seed=0, study=folder)
     order_for(folder / "trials", 1)
     (folder / "trials" / "trial-00000.pt").write_bytes(b"")
+    (folder / "trials" / messages.TOKEN).write_text("of the one that was killed")
     study = tune(task, scheduler, seed=0, study=folder)
     assert study.ended == "scheduler" and len(study.trials) == 2
     assert not (folder / "trials").exists()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from hypernudge.engine.workers.messages import TOKEN
 from hypernudge.errors import require
-from hypernudge.results.files import lock
+from hypernudge.results.files import lock, remove_unheld
 
 _NAME = re.compile(r"attempt-(\d+)")
 _TRIAL = re.compile(r"trial-\d{5,}")
@@ -96,9 +96,10 @@ def remove_trial(folder: Path, trial: int) -> None:
 
 
 def remove_trials(folder: Path) -> None:
-    """Remove what all trials have left, and nothing else that lies there."""
+    """Remove what all trials have left, and the lock of a driver that was killed; nothing else there."""
     for path in _trials(folder):
         _remove(path)
+    remove_unheld(folder / TOKEN)
 
 
 def _trials(folder: Path) -> Iterator[Path]:
