@@ -140,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             curves[tool].append(curve_of(tool, seed))
             at = reached(curves[tool][-1], target, seconds)
             sys.stderr.write(f"seed {seed}, {tool}: {at:.1f} s, {len(curves[tool][-1])} units\n")
+    tools = summary(curves, target, seconds)
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.wall_clock", *(arguments or sys.argv[1:])]),
         "dates": parts.dates,
@@ -147,10 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "target": target,
         "seconds": seconds,
         "pairs": pairs,
-        "tools": summary(curves, target, seconds),
+        "tools": tools,
         "provenance": provenance(),
     }
-    medians = {tool: round(row["median_seconds_to_target"], 1) for tool, row in result["tools"].items()}
+    medians = {tool: round(row["median_seconds_to_target"], 1) for tool, row in tools.items()}
     sys.stdout.write(json.dumps(result, indent=None if options.json else 1) + "\n")
     sys.stdout.write(json.dumps({"target": round(target, 4), "median_seconds_to_target": medians}) + "\n")
     return 0

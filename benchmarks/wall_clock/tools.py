@@ -109,7 +109,7 @@ def ray(name: str, seed: int, seconds: float, folder: Path) -> None:
 def optuna(name: str, seed: int, seconds: float, folder: Path) -> None:
     """Random search with the successive-halving pruner, two processes on one journal."""
     # Forked, as the workers of `ProcessEngine` are: what was imported and read is there.
-    context = mp.get_context("fork" if sys.platform == "linux" else "spawn")
+    context: Any = mp.get_context("fork" if sys.platform == "linux" else "spawn")
     given = (name, seconds, folder)
     workers = [context.Process(target=_optuna, args=(*given, seed, worker)) for worker in range(WORKERS)]
     for worker in workers:
