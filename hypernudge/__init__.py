@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from hypernudge.space import Real as Real
     from hypernudge.space import SearchSpace as SearchSpace
     from hypernudge.study.study import Study as Study
+    from hypernudge.suggestion.result import Suggestion as Suggestion
+    from hypernudge.suggestion.suggest import suggest as suggest
     from hypernudge.task import GradientTask as GradientTask
     from hypernudge.task import Task as Task
     from hypernudge.tasks.module.loss import ModuleLoss as ModuleLoss
@@ -94,6 +96,8 @@ _HOME = {
     "ModuleTask": "tasks.module.task",
     "Nudge": "trial",
     "Study": "study.study",
+    "Suggestion": "suggestion.result",
+    "suggest": "suggestion.suggest",
     "tune": "tuner",
     "WarmStart": "warmstart.base",
     "CurvatureBand": "warmstart.policies.curvature_band",

@@ -36,7 +36,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("tuner",),
     ("plotting", "pages"),
     ("study.plots", "episodes.plots"),
-    ("tasks", "integrations", "schema"),
+    ("tasks", "suggestion", "integrations", "schema"),
     ("evidence.statistics",),
     ("evidence.loading",),
     ("evidence.verdicts",),

@@ -1,0 +1,1 @@
+"""`hypernudge.suggest` against learning-rate finders."""

@@ -1,0 +1,1 @@
+"""A learning rate for somebody who tunes nothing: `hypernudge.suggest`."""

@@ -1,0 +1,111 @@
+"""What `hypernudge.suggest` returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hypernudge.suggestion.copies import ratios
+from hypernudge.suggestion.ladder import RateTrial
+
+if TYPE_CHECKING:
+    import torch
+
+    from hypernudge.plotting.picture import Picture
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A learning rate, how sure that is, and what it was based on.
+
+    Attributes:
+        lr: Learning rate of the optimizer's first group: the peak of `schedule`.
+        low: Lower end of the rates that are as good, as far as trials can tell.
+        high: Upper end of them.
+        basis: `"trials"`, or what was left where no trial could be finished: `"curvature"`, or
+            `"optimizer"`, the rate that it came with.
+        steps: Optimizer steps of the training that the rate is meant for.
+        schedule: Name of the schedule whose peak rate it is.
+        trials: Every short training, in the order in which they were made.
+        untrained: Mean loss before training.
+        curvature: Rate that curvature suggests along the optimizer's first step; NaN where that failed.
+        ratios: Rate of each parameter group over that of the first.
+        gradients: Forward and backward passes that were made.
+        seconds: Wall time.
+        notes: What a user should know: mini-batches that were dropped, time that was up.
+    """
+
+    lr: float
+    low: float
+    high: float
+    basis: str
+    steps: int
+    schedule: str
+    trials: tuple[RateTrial, ...]
+    untrained: float
+    curvature: float
+    ratios: tuple[float, ...]
+    gradients: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def __float__(self) -> float:
+        return self.lr
+
+    def __str__(self) -> str:
+        peak = "constant" if self.schedule == "constant" else f"peak of {self.schedule}"
+        head = f"lr {self.lr:.2g} [{self.low:.2g}, {self.high:.2g}] ({peak}, {self.steps} steps)"
+        cost = (
+            f"from {self.basis}: {len(self.trials)} trials, {self.gradients} gradients, {self.seconds:.1f} s"
+        )
+        return "; ".join((head, cost, *self.notes))
+
+    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the rates of an optimizer's groups, which keep their proportions.
+
+        Call it before a scheduler of rates is built, which reads them once.
+
+        Args:
+            optimizer: Whose `lr`, and `initial_lr` where there is one, are set.
+
+        Raises:
+            InvalidArgumentError: If a group has no learning rate.
+        """
+        for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
+            share = (
+                float(group["lr"]) / before
+                if (before := float(group.get("initial_lr", group["lr"])))
+                else 1.0
+            )
+            _set(group, "lr", self.lr * ratio * (share if "initial_lr" in group else 1.0))
+            if "initial_lr" in group:
+                _set(group, "initial_lr", self.lr * ratio)
+
+    def plot(self, path: str | Path | None = None) -> Picture:
+        """Draw the losses of the trials by rate, and the suggestion with its interval.
+
+        Args:
+            path: Where the picture is written to: `.pdf`, `.svg` or `.png`.
+
+        Returns:
+            A Matplotlib figure.
+
+        Raises:
+            InvalidArgumentError: If the path is none of a picture.
+            MissingExtraError: If Matplotlib is not installed.
+        """
+        from hypernudge.errors import package
+
+        package("matplotlib", "plot", "a picture")
+        from hypernudge.suggestion.plot import losses_by_rate
+
+        return losses_by_rate(self, path=path)
+
+
+def _set(group: dict[str, Any], name: str, rate: float) -> None:
+    """Set a rate that may be held in a tensor."""
+    if hasattr(group[name], "fill_"):
+        group[name].fill_(rate)
+    else:
+        group[name] = rate

@@ -1,0 +1,198 @@
+"""`hypernudge.suggest`: a learning rate with an interval, from short trial trainings of throw-away copies."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hypernudge.errors import one_line, require, require_between, require_choice, require_whole
+from hypernudge.registry import instance
+from hypernudge.suggestion import batches, losses
+from hypernudge.suggestion.copies import BUILT_BY, GUESS, built, plain, rates, ratios
+from hypernudge.suggestion.ladder import HIGHEST, LOWEST, SHARES, Found, OutOfTimeError, search
+from hypernudge.suggestion.result import Suggestion
+from hypernudge.suggestion.trials import Recipe
+from hypernudge.suggestion.untouched import untouched
+from hypernudge.tasks.module.schedules import Constant, Schedule
+from hypernudge.tasks.module.seeded import seeded
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FEWEST = 20  # steps that trials need
+UNKNOWN = 10.0  # factor of the interval where no trial was finished
+PRECISIONS = ("float32", "bf16", "fp16")
+EPOCHS, STEPS = 10, 1000  # of a training of which nothing is said: epochs, or steps where those are unknown
+READING = 0.3  # share of the seconds that reading may take
+LOOKED_AT = 8  # mini-batches whose loss before training is computed
+SHIFT = 0.0  # decades that the best rate falls, per decade by which training is longer than a trial
+FALLING_SHIFT = 0.0  # the same under schedules that fall
+MARGIN = 0.25  # decades by which the interval is wider than the rates that trials found equal
+
+
+def suggest(
+    model: nn.Module,
+    loss: losses.Loss | nn.Module | None = None,
+    data: Any = None,
+    optimizer: Any = None,
+    *,
+    steps: int | None = None,
+    schedule: str | Mapping[str, Any] | Schedule = "constant",
+    accumulate: int = 1,
+    grad_clip: float | None = None,
+    precision: str = "float32",
+    trial_steps: int = 400,
+    seconds: float | None = 30.0,
+    seed: int = 0,
+) -> Suggestion:
+    """Suggest a learning rate for a training that is about to begin.
+
+    Throw-away copies of the model are trained for a few steps each, by a copy of the optimizer, on a ladder of
+    rates that narrows; all on the same mini-batches and under the same draws. Model, optimizer, data and the global
+    generators of Python, NumPy and PyTorch are afterwards as they were, to the bit, also where something raises.
+
+    Args:
+        model: The network, where it is to be trained. It is copied, so memory holds it twice.
+        loss: `loss(model, batch)`, one number; it must use the model that it is given. Or a criterion for
+            mini-batches of inputs and targets, such as `nn.CrossEntropyLoss()`. None where `model(batch)`, or
+            `model(**batch)` for a mapping, returns the loss, or has it as `.loss`, as models of Hugging Face do.
+        data: A `DataLoader`, or another iterable of mini-batches, of anything that holds tensors. What is read
+            from an iterator cannot be put back.
+        optimizer: The optimizer, of any class with learning rates; or its class; or a function of parameters.
+            Groups keep the proportions of their rates.
+        steps: Optimizer steps of the training; 10 epochs where None, or 1000.
+        schedule: Of the training: `"constant"`, `"linear"`, `"cosine"`, `"step"`, `"warmup_stable_decay"`, a
+            mapping with such a `name` and options (`{"name": "cosine", "warmup": 0.05}`), or a `Schedule`. The
+            suggestion is its peak.
+        accumulate: Mini-batches whose gradients make a step.
+        grad_clip: Largest norm of the gradient, where training clips it.
+        precision: Of forward passes: `"float32"`, as the model is, or `"bf16"`, `"fp16"` by autocast.
+        trial_steps: Optimizer steps of all trials together, about. More is surer.
+        seconds: After which it makes do with what is known; None for no limit. Until then the result does not
+            depend on time.
+        seed: Of what models draw in trials.
+
+    Returns:
+        The rate, an interval, and what they were based on.
+
+    Raises:
+        InvalidArgumentError: For an argument that breaks a rule, or a loss that is not finite on any mini-batch.
+    """
+    began = time.monotonic()
+    chosen = _checked(loss, data, optimizer, steps, schedule)
+    _check_numbers(accumulate, grad_clip, precision, trial_steps, seconds, seed)
+    inner = plain(model)
+    limit = math.inf if seconds is None else seconds
+    grad = torch.inference_mode(False), torch.enable_grad()
+    with untouched(model, loss, data, optimizer), seeded(seed), grad[0], grad[1]:
+        own = built(optimizer, inner)
+        longest = max(1, round(max(SHARES) * trial_steps)) * accumulate
+        kept = batches.read(data, longest, READING * limit)
+        ends = began + limit
+        recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
+        dropped = recipe.drop_broken_batches(LOOKED_AT)
+        planned = _planned(data, accumulate) if steps is None else steps
+        curvature, found = _searched(recipe, trial_steps, planned)
+    rate, low, high, basis = _concluded(own, found, curvature, chosen, planned)
+    return Suggestion(
+        lr=rate,
+        low=low,
+        high=high,
+        basis=basis,
+        steps=planned,
+        schedule=_name(chosen),
+        trials=tuple(found.trials),
+        untrained=recipe.untrained,
+        curvature=10.0**curvature,
+        ratios=tuple(ratios(own)),
+        gradients=recipe.gradients,
+        seconds=time.monotonic() - began,
+        notes=tuple(_notes(recipe, found, dropped, len(kept), basis)),
+    )
+
+
+def _checked(loss: Any, data: Any, optimizer: Any, steps: Any, schedule: Any) -> Schedule:
+    losses.checked(loss)
+    require(data is not None, "data", batches.RULE, data, "pass the training's DataLoader")
+    require(optimizer is not None, "optimizer", BUILT_BY, optimizer, "torch.optim.AdamW, say")
+    if steps is not None:
+        require_whole("steps", steps, remedy="leave it out where that is not known")
+    made: Schedule = instance("schedule", schedule, has=("factor",))
+    return made
+
+
+def _check_numbers(
+    accumulate: Any, grad_clip: Any, precision: Any, trial_steps: Any, seconds: Any, seed: Any
+) -> None:
+    require_whole("accumulate", accumulate)
+    if grad_clip is not None:
+        require_between("grad_clip", grad_clip, 0.0, remedy="leave it out where nothing is clipped")
+    require_choice("precision", precision, PRECISIONS)
+    require_whole("trial_steps", trial_steps, FEWEST, remedy="400 is usual")
+    if seconds is not None:
+        require_between("seconds", seconds, 0.0, remedy="30 is usual; None for no limit")
+    require_whole("seed", seed, 0)
+
+
+def _planned(data: Any, accumulate: int) -> int:
+    """Return the steps of a training of which nothing is said."""
+    try:
+        return max(1, EPOCHS * len(data) // accumulate)
+    except TypeError:  # an iterator, or a loader over what has no length
+        return STEPS
+
+
+def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, Found]:
+    """Return `log10` of the rate by curvature, and what trials around it have found."""
+    curvature = math.nan
+    try:
+        curvature = recipe.curvature()
+        group = recipe.optimizer.param_groups[0]
+        momentum = float(group.get("momentum", 0.0))
+        centre = curvature + math.log10(1.0 - momentum) if 0 <= momentum < 1 else curvature
+        if not math.isfinite(centre):
+            own = rates(recipe.optimizer)[0]
+            centre = math.log10(own if own > 0 else GUESS)
+        centre = min(max(centre, LOWEST + 1), HIGHEST - 1)
+        return curvature, search(recipe.run, centre, trial_steps, planned, recipe.untrained)
+    except OutOfTimeError:
+        return curvature, Found()
+
+
+def _concluded(
+    optimizer: torch.optim.Optimizer, found: Found, curvature: float, schedule: Schedule, planned: int
+) -> tuple[float, float, float, str]:
+    """Return the rate, the interval, and what they are taken from."""
+    if math.isfinite(found.best):
+        per_decade = SHIFT if isinstance(schedule, Constant) else FALLING_SHIFT
+        shift = per_decade * math.log10(planned / found.steps)
+        exponents = found.best, found.low - MARGIN, found.high + MARGIN
+        rate, low, high = (10.0 ** (exponent - shift) for exponent in exponents)
+        return rate, low, high, "trials"
+    own = rates(optimizer)[0]
+    known = math.isfinite(curvature)
+    rate = 10.0**curvature if known else own if own > 0 else GUESS
+    return rate, rate / UNKNOWN, rate * UNKNOWN, "curvature" if known else "optimizer"
+
+
+def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) -> Iterator[str]:
+    if dropped:
+        yield f"{dropped} of {read} mini-batches left out, their loss is not finite before training"
+    if found.rounds < len(SHARES) and time.monotonic() > recipe.deadline:
+        yield f"time was up after {found.rounds} of {len(SHARES)} rounds of trials"
+    if recipe.raised is not None:
+        raised = f"{type(recipe.raised).__name__}: {one_line(recipe.raised)}"
+        yield f"{recipe.raises} trials raised an error and count as diverged, the first {raised}"
+    if basis != "trials":
+        yield "no trial was finished: the rate is little more than a guess"
+    elif min(trial.loss for trial in found.trials) >= recipe.untrained:
+        yield "no rate has lowered the loss"
+
+
+def _name(schedule: Schedule) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(schedule).__name__).lower()

@@ -1,0 +1,234 @@
+"""One short training of a throw-away copy at one rate; and the curvature along its first step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.suggestion import batches
+from hypernudge.suggestion.copies import Training, copied
+from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial
+from hypernudge.suggestion.losses import autocast, loss_of
+from hypernudge.tasks.module.schedules import Schedule
+from hypernudge.tasks.module.seeded import reseed
+
+BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is a divergence
+SMALL_STEP = 1e-3  # length of the first step that curvature is taken along, over the weights' norm
+
+
+@dataclass
+class Recipe:
+    """How a user trains, and the mini-batches that all trials share.
+
+    Attributes:
+        model: The original.
+        optimizer: The original.
+        loss: As `losses.loss_of` takes it.
+        batches: That trials train on, in turn.
+        accumulate: Mini-batches of an optimizer step.
+        grad_clip: Largest norm of the gradient, if it is clipped.
+        precision: "float32", "bf16" or "fp16".
+        schedule: Of which a trial has a miniature.
+        seed: Of what models draw.
+        deadline: Of `time.monotonic`.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Any
+    batches: list[Any]
+    accumulate: int
+    grad_clip: float | None
+    precision: str
+    schedule: Schedule
+    seed: int
+    deadline: float
+    untrained: float = math.nan
+    spread: float = 0.0
+    gradients: int = 0  # forward and backward passes so far
+    raises: int = 0  # trials that raised
+    raised: Exception | None = None  # what the first of them did
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's first parameter is."""
+        return next(self.model.parameters()).device
+
+    def start(self) -> Training:
+        """Return a fresh copy, and seed the global generators."""
+        training = copied(self.model, self.optimizer, self.loss)
+        reseed(self.seed)
+        return training
+
+    def loss_at(self, training: Training, number: int) -> Tensor:
+        """Return the loss of a mini-batch."""
+        batch = batches.moved(self.batches[number % len(self.batches)], self.device)
+        with autocast(self.precision, self.device):
+            return loss_of(training.loss, training.model, batch)
+
+    def in_time(self) -> None:
+        """Raise where there is no time left.
+
+        Raises:
+            OutOfTimeError: If so.
+        """
+        if time.monotonic() > self.deadline:
+            raise OutOfTimeError
+
+    def drop_broken_batches(self, most: int) -> int:
+        """Drop mini-batches on which the untrained model's loss is not finite, and note the others' mean.
+
+        Args:
+            most: Mini-batches that are looked at, where all is well.
+
+        Returns:
+            How many were dropped.
+
+        Raises:
+            InvalidArgumentError: If none is left.
+        """
+        training = self.start()
+        good, found, dropped = [], [], 0
+        for number, batch in enumerate(self.batches):
+            if number >= most and not dropped:
+                good.extend(self.batches[number:])
+                break
+            with torch.no_grad() if number else torch.enable_grad():
+                value = self._untrained(training, number)
+            if math.isfinite(value):
+                good.append(batch)
+                found.append(value)
+            else:
+                dropped += 1
+        remedy = "look at its inputs and at the loss"
+        seen = f"none of {len(self.batches)}"
+        require(bool(good), "loss", "must be finite on some mini-batch before training", seen, remedy)
+        self.batches, values = good, torch.tensor(found, dtype=torch.float64)
+        self.untrained, self.spread = float(values.mean()), float(values.std()) if len(found) > 1 else 0.0
+        return dropped
+
+    def _untrained(self, training: Training, number: int) -> float:
+        """Return the loss of a mini-batch; check once that it has a gradient by what the optimizer trains."""
+        if number:
+            batch = batches.moved(self.batches[number], self.device)
+            with autocast(self.precision, self.device):
+                return float(loss_of(training.loss, training.model, batch, differentiable=False))
+        loss = self.loss_at(training, number)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.gradients += 1
+        if all(p.grad is None for p in training.parameters):
+            raise InvalidArgumentError(
+                "loss: must be computed with the model that it is given, but got one that is not; "
+                "write loss=lambda model, batch: ... and use that model"
+            )
+        return loss.item()
+
+    def run(self, rate: float, steps: int) -> RateTrial:
+        """Train a fresh copy for a number of steps, with the schedule's whole shape in them.
+
+        An error after the first step counts as a divergence, but for one of memory.
+
+        Raises:
+            OutOfTimeError: If time is up.
+        """
+        training = self.start()
+        scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+        ceiling = self.untrained + BLOWN_UP * max(abs(self.untrained), self.spread)
+        losses: list[float] = []
+        for step in range(steps):
+            self.in_time()
+            training.set_rate(rate * self.schedule.factor(step, steps, {}))
+            try:
+                losses.append(self._step(training, step, scaler))
+            except Exception as error:  # of a model that refuses what has become too large
+                if not step or isinstance(error, torch.OutOfMemoryError | InvalidArgumentError):
+                    raise
+                self.raises, self.raised = self.raises + 1, self.raised or error
+                return RateTrial(rate, steps, tuple(losses), diverged=True)
+            if not math.isfinite(losses[-1]) or (len(losses) > 2 and sorted(losses[-3:])[1] > ceiling):
+                return RateTrial(rate, steps, tuple(losses), diverged=True)
+        return RateTrial(rate, steps, tuple(losses))
+
+    def _step(self, training: Training, step: int, scaler: Any) -> float:
+        """Make an optimizer step and return the mean loss before it."""
+        found: list[float] = []
+
+        def closure() -> Tensor:
+            training.optimizer.zero_grad()
+            total = torch.zeros((), device=self.device)
+            for part in range(self.accumulate):
+                loss = self.loss_at(training, step * self.accumulate + part) / self.accumulate
+                (loss if scaler is None else scaler.scale(loss)).backward()
+                total = total + loss.detach().float()
+            self.gradients += self.accumulate
+            if scaler is not None:
+                scaler.unscale_(training.optimizer)
+            if self.grad_clip is not None:
+                nn.utils.clip_grad_norm_(training.parameters, self.grad_clip)
+            found.append(total.item())
+            return total
+
+        if scaler is None:
+            training.optimizer.step(closure)
+            return found[0]
+        closure()
+        scaler.step(training.optimizer)
+        scaler.update()
+        return found[0]
+
+    def curvature(self, parts: int = 3) -> float:
+        """Return `log10` of the rate that is best along the optimizer's first step; NaN where there is none.
+
+        `lr* = g'd / d'Hd` for a step of `-lr d`: `Hd` by the difference of the gradients on either end of a short
+        step. The median over mini-batches.
+        """
+        found = sorted(value for k in range(parts) if math.isfinite(value := self._curvature(k)))
+        return found[len(found) // 2] if found else math.nan
+
+    def _curvature(self, number: int) -> float:
+        self.in_time()
+        training = self.start()
+        weights = training.parameters
+        before = [p.detach().clone() for p in weights]
+        gradient = self._gradient(training, number)
+        training.set_rate(1.0)
+        for group in training.optimizer.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
+        training.optimizer.step(lambda: torch.zeros(()))  # type: ignore[arg-type, unused-ignore]
+        direction = [old - p.detach() for old, p in zip(before, weights, strict=True)]
+        norm, length = _norm(before), _norm(direction)
+        if not (math.isfinite(length) and length > 0):
+            return math.nan
+        size = SMALL_STEP * max(norm, 1e-3) / length
+        with torch.no_grad():
+            for p, old, along in zip(weights, before, direction, strict=True):
+                p.copy_(old - size * along)
+        reseed(self.seed)
+        after = self._gradient(training, number)
+        slope = _dot(gradient, direction)
+        bend = (slope - _dot(after, direction)) / size
+        return math.log10(slope / bend) if slope > 0 and bend > 0 else math.nan
+
+    def _gradient(self, training: Training, number: int) -> list[Tensor]:
+        training.optimizer.zero_grad()
+        reseed(self.seed)
+        self.loss_at(training, number).backward()  # type: ignore[no-untyped-call]
+        self.gradients += 1
+        weights = training.parameters
+        return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in weights]
+
+
+def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
+    return sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True))
+
+
+def _norm(a: Sequence[Tensor]) -> float:
+    return math.sqrt(max(_dot(a, a), 0.0))
