@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import functools
 import gzip
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,9 +27,6 @@ from hypernudge.tasks.vision.vit import VisionTransformer
 
 Data = tuple[Tensor, Tensor, Tensor, Tensor]  # training inputs and targets, held-out inputs and targets
 Optimizers = Callable[[Any, float], torch.optim.Optimizer]
-
-SGD_RATES = tuple(10.0 ** (k / 2) for k in range(-10, 2))  # 1e-5 to 3
-ADAM_RATES = tuple(10.0 ** (k / 2) for k in range(-10, 1))  # 1e-5 to 1
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def split(x: Tensor, y: Tensor, standardise: bool, held_out: int = 1000) -> Data
     return x_train, y[held_out:], x_held, y[:held_out]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def table(
     *parts: str, label: int = -1, header: bool = True, standardise: bool = True, rows: int = 8000
 ) -> Data:
@@ -114,7 +112,7 @@ def encoded(column: tuple[str, ...]) -> np.ndarray:
         return np.eye(len(values), dtype=np.float32)[codes]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def regression(name: str, standardise: bool) -> Data:
     """Read a table whose last column, standardised, is to be predicted."""
     with gzip.open(data_file("tabular_reg", name, "data.csv.gz"), "rt") as file:
@@ -123,7 +121,7 @@ def regression(name: str, standardise: bool) -> Data:
     return split(torch.from_numpy(rows[:, :-1].copy()), y, standardise)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def digits(shape: tuple[int, ...], scale: float) -> Data:
     """Return scikit-learn's digits."""
     from sklearn.datasets import load_digits
@@ -133,7 +131,7 @@ def digits(shape: tuple[int, ...], scale: float) -> Data:
     return split(inputs, torch.from_numpy(y), False)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def cifar() -> Data:
     """Return 6,000 images of CIFAR-10 at 16 by 16 pixels."""
     images = read_part("cifar10", "train", folder=DATA / "cifar10_jpeg")
@@ -143,7 +141,7 @@ def cifar() -> Data:
     return split(x, y, False)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def text(*parts: str, length: int = 32) -> Data:
     """Return windows of a text, character by character; the 64 most frequent, the others are one."""
     with gzip.open(data_file(*parts), "rt") as file:
@@ -155,7 +153,7 @@ def text(*parts: str, length: int = 32) -> Data:
     return split(windows[:, :-1].contiguous(), windows[:, 1:].contiguous(), False)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def news(words: int = 4000, length: int = 32) -> Data:
     """Return AG News: numbers of the first words of a text, 0 where it is shorter or the word rare."""
     with gzip.open(data_file("ag_news", "train_hf5000.csv.gz"), "rt") as file:
@@ -179,7 +177,7 @@ def mlp(*hidden: int) -> Callable[[int, int], nn.Module]:
     def build(inputs: int, outputs: int) -> nn.Module:
         layers: list[nn.Module] = []
         widths = (inputs, *hidden)
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], outputs))
 
@@ -213,138 +211,77 @@ class BagOfWords(nn.Module):
         return logits
 
 
+def resnet(width: int, channels: int) -> Callable[[int, int], nn.Module]:
+    """Return what builds a ResNet-8 with BatchNorm."""
+    return lambda _, outputs: CifarResNet(8, outputs, width, channels)
+
+
+def vit(side: int, patch: int, width: int, depth: int, channels: int = 3) -> Callable[[int, int], nn.Module]:
+    """Return what builds a vision transformer."""
+    return lambda _, n: VisionTransformer(n, side, patch, width, depth, 4, channels=channels)
+
+
+def lm(_: int, outputs: int) -> nn.Module:
+    """Build a language model."""
+    return TransformerLM((32,), outputs, 64, 2, 4)
+
+
+def bag_of_words(_: int, outputs: int) -> nn.Module:
+    """Build a classifier of texts."""
+    return BagOfWords(4000, 32, outputs)
+
+
+def rates(low: float, high: float) -> tuple[float, ...]:
+    """Return a grid, half a decade apart, from `log10` of its ends."""
+    return tuple(10.0 ** (k / 2) for k in range(round(2 * low), round(2 * high) + 1))
+
+
+letter = functools.partial(table, "tabular_cls", "letter.csv.gz", label=0)
+spambase = functools.partial(table, "tabular_cls", "spambase.csv.gz")
+adult = functools.partial(table, "tabular_cls", "adult-train.csv.gz", header=False)
+concrete = functools.partial(regression, "concrete", standardise=False)
+bike = functools.partial(regression, "bike", standardise=False)
+elevators = functools.partial(regression, "elevators", standardise=True)
+raw_digits = functools.partial(digits, (64,), 1.0)
+flat_digits = functools.partial(digits, (64,), 16.0)
+images = functools.partial(digits, (1, 8, 8), 16.0)
+wikitext = functools.partial(text, "wikitext2", "valid.txt.gz")
+shakespeare = functools.partial(text, "tinyshakespeare", "input.txt.gz")
+
 DEVELOPMENT = (
+    Problem("letter_mlp_sgd", mlp(64, 64), letter, sgd(), rates(-5, 0.5), cross_entropy),
     Problem(
-        "letter_mlp_sgd",
-        mlp(64, 64),
-        lambda: table("tabular_cls", "letter.csv.gz", label=0),
-        sgd(),
-        SGD_RATES,
-        cross_entropy,
+        "digits_cnn_nesterov", cnn(1, 8), images, sgd(0.9, True), rates(-5, 0.5), cross_entropy, steps=400
     ),
+    Problem("digits_mlp_adamw", mlp(64), flat_digits, adamw, rates(-5, 0), cross_entropy),
+    Problem("concrete_raw_sgd", mlp(64), concrete, sgd(), rates(-8, -2.5), squares),
+    Problem("elevators_mlp_adam", mlp(64, 64), elevators, adam, rates(-5, 0), squares),
+    Problem("digits_resnet_sgd", resnet(8, 1), images, sgd(), rates(-5, 0.5), cross_entropy, "cosine", 300),
     Problem(
-        "digits_cnn_nesterov",
-        cnn(1, 8),
-        lambda: digits((1, 8, 8), 16.0),
-        sgd(0.9, True),
-        SGD_RATES,
-        cross_entropy,
-        steps=400,
+        "digits_vit_adamw", vit(8, 2, 32, 3, 1), images, adamw, rates(-5, 0), cross_entropy, "cosine", 300
     ),
-    Problem("digits_mlp_adamw", mlp(64), lambda: digits((64,), 16.0), adamw, ADAM_RATES, cross_entropy),
-    Problem(
-        "concrete_raw_sgd",
-        mlp(64),
-        lambda: regression("concrete", False),
-        sgd(),
-        tuple(r / 1e3 for r in SGD_RATES),
-        squares,
-    ),
-    Problem(
-        "elevators_mlp_adam", mlp(64, 64), lambda: regression("elevators", True), adam, ADAM_RATES, squares
-    ),
-    Problem(
-        "digits_resnet_sgd",
-        lambda _, n: CifarResNet(8, n, 8, 1),
-        lambda: digits((1, 8, 8), 16.0),
-        sgd(),
-        SGD_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-    ),
-    Problem(
-        "digits_vit_adamw",
-        lambda _, n: VisionTransformer(n, 8, 2, 32, 3, 4, channels=1),
-        lambda: digits((1, 8, 8), 16.0),
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-    ),
-    Problem(
-        "wikitext_lm_adamw",
-        lambda _, n: TransformerLM((32,), n, 64, 2, 4),
-        lambda: text("wikitext2", "valid.txt.gz"),
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-        16,
-    ),
+    Problem("wikitext_lm_adamw", lm, wikitext, adamw, rates(-5, 0), cross_entropy, "cosine", 300, 16),
 )
 CONFIRMATION = (
-    Problem(
-        "spambase_mlp_sgd",
-        mlp(64),
-        lambda: table("tabular_cls", "spambase.csv.gz"),
-        sgd(),
-        SGD_RATES,
-        cross_entropy,
-    ),
-    Problem(
-        "adult_mlp_adamw",
-        mlp(64, 64),
-        lambda: table("tabular_cls", "adult-train.csv.gz", header=False),
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-    ),
-    Problem("digits_raw_sgd", mlp(64), lambda: digits((64,), 1.0), sgd(), SGD_RATES, cross_entropy),
-    Problem("bike_raw_adam", mlp(64, 64), lambda: regression("bike", False), adam, ADAM_RATES, squares),
-    Problem("cifar_cnn_adam", cnn(3, 16), cifar, adam, ADAM_RATES, cross_entropy, steps=300),
-    Problem(
-        "cifar_resnet_sgd",
-        lambda _, n: CifarResNet(8, n, 8),
-        cifar,
-        sgd(),
-        SGD_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-        32,
-    ),
+    Problem("spambase_mlp_sgd", mlp(64), spambase, sgd(), rates(-3, 0.5), cross_entropy, steps=1000),
+    Problem("adult_mlp_adamw", mlp(64, 64), adult, adamw, rates(-4.5, -0.5), cross_entropy, steps=1000),
+    Problem("digits_raw_sgd", mlp(64), raw_digits, sgd(), rates(-5, -0.5), cross_entropy, steps=1000),
+    Problem("bike_raw_adam", mlp(64, 64), bike, adam, rates(-4.5, -0.5), squares, steps=1000),
+    Problem("news_words_adamw", bag_of_words, news, adamw, rates(-4, -0.5), cross_entropy, steps=500),
+    Problem("cifar_cnn_adam", cnn(3, 16), cifar, adam, rates(-4, -1.5), cross_entropy, steps=250),
+    Problem("cifar_resnet_sgd", resnet(8, 3), cifar, sgd(), rates(-2, 0.5), cross_entropy, "cosine", 250, 32),
     Problem(
         "cifar_resnet_adamw",
-        lambda _, n: CifarResNet(8, n, 8),
+        resnet(8, 3),
         cifar,
         adamw,
-        ADAM_RATES,
+        rates(-4, -1),
         cross_entropy,
-        steps=300,
+        steps=250,
         batch_size=32,
     ),
     Problem(
-        "cifar_vit_adamw",
-        lambda _, n: VisionTransformer(n, 16, 4, 48, 3, 3),
-        cifar,
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-        32,
+        "cifar_vit_adamw", vit(16, 4, 48, 2), cifar, adamw, rates(-4, -1), cross_entropy, "cosine", 250, 32
     ),
-    Problem(
-        "shakespeare_lm_adamw",
-        lambda _, n: TransformerLM((32,), n, 64, 2, 4),
-        lambda: text("tinyshakespeare", "input.txt.gz"),
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-        "cosine",
-        300,
-        16,
-    ),
-    Problem(
-        "news_words_adamw",
-        lambda _, n: BagOfWords(4000, 32, n),
-        news,
-        adamw,
-        ADAM_RATES,
-        cross_entropy,
-        steps=400,
-    ),
+    Problem("shakespeare_lm_adamw", lm, shakespeare, adamw, rates(-4, -1), cross_entropy, "cosine", 250, 8),
 )

@@ -1,7 +1,9 @@
-"""The search for a rate: short trial trainings on a ladder of rates, fewer and longer ones from round to round.
+"""The search for a rate: short trial trainings on a ladder of rates, fewer and longer from round to round.
 
-Steps of a decade, then of half a decade. A round goes on towards the side where losses fall until its best rate
-has a worse one on either side; the longest trials are fitted by a parabola. A pure function of what trials return.
+Steps of a decade, then of half a decade. A round goes on towards the side where losses fall until its best
+rate has a worse one on either side; the longest trials are fitted by a parabola. Where no trial learns anything
+(a network leaves its plateau late), the highest harmless rate counts as the best, and longer trials follow. A
+pure function of what trials return.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ MOST = (8, 5, 4)  # trials of a round
 SHORTEST = 3  # steps that say anything
 LOWEST, HIGHEST = -10.0, 3.0  # log10 of the rates that are tried
 TAIL = 1 / 3  # share of a trial's steps, the last, whose mean loss is its score
-FLAT = 0.02  # losses are taken as equal within so much of what the best trial gained
+EXTRA, LONGER = 2, 2.5  # further rounds while nothing is learned, and how much longer their trials are
+UNSEEN = 0.01  # share of a loss that is not to be seen in short trials
+PLATEAU = 3.0  # of these a trial must gain, or it has learned nothing
+FLAT = 0.02  # losses are taken as equal within so much of what the best trial gained,
+EQUAL = 0.1  # and of the loss itself
 
 
 class OutOfTimeError(Exception):
@@ -55,6 +61,19 @@ class RateTrial:
 Try = Callable[[float, int], RateTrial]
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Losses of mini-batches before training: their mean and standard deviation."""
+
+    untrained: float
+    spread: float = 0.0
+
+    @property
+    def flat(self) -> float:
+        """How much of a loss says nothing, however often it is measured."""
+        return UNSEEN * max(abs(self.untrained), self.spread)
+
+
 @dataclass
 class Found:
     """What the rounds have found: every trial, and `log10` of the best rate with its span."""
@@ -65,9 +84,10 @@ class Found:
     high: float = math.nan
     steps: int = 0  # of the trials that it is taken from
     rounds: int = 0  # that were finished
+    plateau: bool = False  # whether none of them has learned anything
 
 
-def search(attempt: Try, centre: float, budget: int, planned: int, untrained: float) -> Found:
+def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale) -> Found:
     """Search for the rate with the lowest loss.
 
     Args:
@@ -75,24 +95,30 @@ def search(attempt: Try, centre: float, budget: int, planned: int, untrained: fl
         centre: `log10` of the rate to begin with.
         budget: Optimizer steps of all trials together, about.
         planned: Steps of the real training: no trial is longer.
-        untrained: Loss before training; a trial above it is as bad as one that diverged.
+        scale: Of the losses before training.
 
     Returns:
         What was found when the last round was finished, or time was up.
     """
     found = Found()
-    for share, width, most in zip(SHARES, WIDTHS, MOST, strict=True):
-        steps = min(max(SHORTEST, round(share * budget)), planned)
-        if steps == found.steps and found.rounds > 1:
+    lengths = [round(share * budget) for share in SHARES]
+    for number in range(len(SHARES) + EXTRA):
+        if number >= len(SHARES):
+            if not found.plateau:
+                break
+            lengths.append(round(LONGER * lengths[-1]))
+        steps = min(max(SHORTEST, lengths[number]), planned)
+        if number > 1 and steps == found.steps:
             break
-        tried: dict[int, RateTrial] = {}
+        place = min(number, len(SHARES) - 1)
         try:
-            _round(attempt, tried, found, centre, width, most, steps)
+            this = _Round(attempt, found, centre, WIDTHS[place], MOST[place], steps, scale)
+            this.climb()
         except OutOfTimeError:
-            if len(tried) >= 3 or not found.rounds:
-                _conclude(found, tried, centre, width, steps, untrained)
+            if len(this.tried) >= 3 or not found.rounds:
+                this.conclude()
             break
-        _conclude(found, tried, centre, width, steps, untrained)
+        this.conclude()
         found.rounds += 1
         if not math.isfinite(found.best):
             break
@@ -100,59 +126,68 @@ def search(attempt: Try, centre: float, budget: int, planned: int, untrained: fl
     return found
 
 
-def _round(
-    attempt: Try,
-    tried: dict[int, RateTrial],
-    found: Found,
-    centre: float,
-    width: float,
-    most: int,
-    steps: int,
-) -> None:
-    """Try the centre and its neighbours, then further ones on the side where the best lies at the end."""
-    for place in (0, -1, 1):
-        _one(attempt, tried, found, place, centre + width * place, steps)
-    while len(tried) < most:
-        ends = min(tried), max(tried)
-        best = min(tried, key=lambda place: (_order(tried[place]), place))
-        if all(trial.diverged for trial in tried.values()):
-            best = ends[0]
-        if best not in ends:
+@dataclass
+class _Round:
+    """Trials of one length, at a centre and whole steps of `width` decades from it."""
+
+    attempt: Try
+    found: Found
+    centre: float
+    width: float
+    most: int
+    steps: int
+    scale: Scale
+    tried: dict[int, RateTrial] = field(default_factory=dict)
+
+    def climb(self) -> None:
+        """Try the centre and its neighbours, then further ones on the side where the best lies at the end."""
+        for place in (0, -1, 1):
+            self._try(place)
+        while len(self.tried) < self.most:
+            low, high = min(self.tried), max(self.tried)
+            best = self.best()
+            if best is None or best == low:
+                place = low - 1
+            elif best == high:
+                place = high + 1
+            else:
+                return
+            if not LOWEST <= self.centre + self.width * place <= HIGHEST:
+                return
+            self._try(place)
+
+    def _try(self, place: int) -> None:
+        self.tried[place] = self.attempt(10.0 ** (self.centre + self.width * place), self.steps)
+        self.found.trials.append(self.tried[place])
+
+    def losses(self) -> dict[int, float]:
+        """Return the losses of the trials that did not diverge, by place in ascending order."""
+        return {p: loss for p in sorted(self.tried) if math.isfinite(loss := self.tried[p].loss)}
+
+    def best(self) -> int | None:
+        """Return the place of the lowest loss; where nothing was learned, of the highest rate that did no harm."""
+        losses = self.losses()
+        if not losses:
+            return None
+        least = min(losses.values())
+        tolerance = self.scale.flat if self.scale.untrained - least < PLATEAU * self.scale.flat else 0.0
+        return max(place for place, loss in losses.items() if loss <= least + tolerance)
+
+    def conclude(self) -> None:
+        """Put the best rate and its span into what was found; nothing where all trials diverged."""
+        best, losses = self.best(), self.losses()
+        if best is None:
             return
-        place = best - 1 if best == ends[0] else best + 1
-        if not LOWEST <= centre + width * place <= HIGHEST:
-            return
-        _one(attempt, tried, found, place, centre + width * place, steps)
-
-
-def _one(
-    attempt: Try, tried: dict[int, RateTrial], found: Found, place: int, exponent: float, steps: int
-) -> None:
-    trial = attempt(10.0**exponent, steps)
-    tried[place] = trial
-    found.trials.append(trial)
-
-
-def _order(trial: RateTrial) -> float:
-    return trial.loss if math.isfinite(trial.loss) else math.inf
-
-
-def _conclude(
-    found: Found, tried: dict[int, RateTrial], centre: float, width: float, steps: int, untrained: float
-) -> None:
-    """Put the best rate of a round and its span into `found`; nothing where all trials diverged."""
-    places = sorted(place for place, trial in tried.items() if math.isfinite(trial.loss))
-    if not places:
-        return
-    losses = {place: tried[place].loss for place in places}
-    best = min(places, key=lambda place: (losses[place], place))
-    exact = best + _vertex(losses, best, untrained)
-    gained = max(untrained - losses[best], 0.0)
-    near = [place for place in places if losses[place] <= losses[best] + FLAT * gained]
-    found.best = centre + width * exact
-    found.low = centre + width * min(min(near), exact)
-    found.high = centre + width * max(max(near), exact)
-    found.steps = steps
+        gained = max(self.scale.untrained - min(losses.values()), 0.0)
+        self.found.plateau = gained < PLATEAU * self.scale.flat
+        exact = float(best) if self.found.plateau else best + _vertex(losses, best, self.scale.untrained)
+        equal = min(FLAT * gained, EQUAL * abs(losses[best]))
+        equal = self.scale.flat if self.found.plateau else equal
+        near = [place for place, loss in losses.items() if loss <= losses[best] + equal]
+        self.found.best = self.centre + self.width * exact
+        self.found.low = self.centre + self.width * min(*near, exact)
+        self.found.high = self.centre + self.width * max(*near, exact)
+        self.found.steps = self.steps
 
 
 def _vertex(losses: dict[int, float], best: int, untrained: float) -> float:

@@ -30,9 +30,9 @@ PRECISIONS = ("float32", "bf16", "fp16")
 EPOCHS, STEPS = 10, 1000  # of a training of which nothing is said: epochs, or steps where those are unknown
 READING = 0.3  # share of the seconds that reading may take
 LOOKED_AT = 8  # mini-batches whose loss before training is computed
-SHIFT = 0.0  # decades that the best rate falls, per decade by which training is longer than a trial
-FALLING_SHIFT = 0.0  # the same under schedules that fall
-MARGIN = 0.25  # decades by which the interval is wider than the rates that trials found equal
+SHIFT = 0.3  # decades that the best rate falls, per decade by which training is longer than a trial
+FALLING_SHIFT = 0.15  # the same under schedules that fall
+MARGIN = 0.3  # decades by which the interval is wider than the rates that trials found equal
 
 
 def suggest(
@@ -107,7 +107,7 @@ def suggest(
         steps=planned,
         schedule=_name(chosen),
         trials=tuple(found.trials),
-        untrained=recipe.untrained,
+        untrained=recipe.scale.untrained,
         curvature=10.0**curvature,
         ratios=tuple(ratios(own)),
         gradients=recipe.gradients,
@@ -159,7 +159,7 @@ def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, Fo
             own = rates(recipe.optimizer)[0]
             centre = math.log10(own if own > 0 else GUESS)
         centre = min(max(centre, LOWEST + 1), HIGHEST - 1)
-        return curvature, search(recipe.run, centre, trial_steps, planned, recipe.untrained)
+        return curvature, search(recipe.run, centre, trial_steps, planned, recipe.scale)
     except OutOfTimeError:
         return curvature, Found()
 
@@ -190,8 +190,8 @@ def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) ->
         yield f"{recipe.raises} trials raised an error and count as diverged, the first {raised}"
     if basis != "trials":
         yield "no trial was finished: the rate is little more than a guess"
-    elif min(trial.loss for trial in found.trials) >= recipe.untrained:
-        yield "no rate has lowered the loss"
+    elif found.plateau:
+        yield "no trial was long enough to learn anything: the highest harmless rate is suggested"
 
 
 def _name(schedule: Schedule) -> str:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.suggestion import batches
 from hypernudge.suggestion.copies import Training, copied
-from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial
+from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale
 from hypernudge.suggestion.losses import autocast, loss_of
 from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
@@ -50,8 +51,7 @@ class Recipe:
     schedule: Schedule
     seed: int
     deadline: float
-    untrained: float = math.nan
-    spread: float = 0.0
+    scale: Scale = Scale(math.nan)
     gradients: int = 0  # forward and backward passes so far
     raises: int = 0  # trials that raised
     raised: Exception | None = None  # what the first of them did
@@ -110,8 +110,8 @@ class Recipe:
         remedy = "look at its inputs and at the loss"
         seen = f"none of {len(self.batches)}"
         require(bool(good), "loss", "must be finite on some mini-batch before training", seen, remedy)
-        self.batches, values = good, torch.tensor(found, dtype=torch.float64)
-        self.untrained, self.spread = float(values.mean()), float(values.std()) if len(found) > 1 else 0.0
+        self.batches = good
+        self.scale = Scale(float(np.mean(found)), float(np.std(found)))
         return dropped
 
     def _untrained(self, training: Training, number: int) -> float:
@@ -140,7 +140,8 @@ class Recipe:
         """
         training = self.start()
         scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
-        ceiling = self.untrained + BLOWN_UP * max(abs(self.untrained), self.spread)
+        size = max(abs(self.scale.untrained), self.scale.spread)
+        ceiling = self.scale.untrained + BLOWN_UP * size
         losses: list[float] = []
         for step in range(steps):
             self.in_time()
