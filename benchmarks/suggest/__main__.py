@@ -1,9 +1,9 @@
-"""A suggested learning rate against learning-rate finders: loss after training there over that at the best rate.
+"""A suggested learning rate against learning-rate finders: loss after training there, over the best rate's.
 
     HYPERNUDGE_DATA=... python -m benchmarks.suggest --json [--quick] [--output FOLDER] [--development]
 
-On ten tasks every rate of a grid, half a decade apart, is trained, and every suggestion. Each training is a line
-in `trainings.jsonl`; what is there is not computed again. The last line that is printed is the summary.
+On ten tasks every rate of a grid, half a decade apart, is trained, and every suggestion. Each training is a
+line in `trainings.jsonl`; what is there is not computed again. The last line that is printed is the summary.
 """
 
 from __future__ import annotations

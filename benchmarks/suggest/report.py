@@ -17,8 +17,8 @@ def summary(rows: Sequence[Row]) -> Row:
     """Return by task and by method what suggestions were worth; a task counts by its seeds' median.
 
     The best rate is the grid's. A suggestion that trains better than all of the grid has a ratio below 1. One
-    that diverged, or that there is none of, has the loss ratio infinity. Where loss ratios are as good as equal
-    over a range of rates, the distance to that range counts, not that to its lowest point.
+    that diverged, or is missing, has the ratio infinity. Of a distance there are two: from the best rate, and
+    from the span of rates that are as good.
     """
     tasks, names = _unique(row["task"] for row in rows), _unique(row["method"] for row in rows)
     names = [name for name in names if name != "grid"]

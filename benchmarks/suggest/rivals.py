@@ -53,7 +53,7 @@ def sweep(problem: Problem, seed: int, smoothing: float, debias: bool, stop: flo
 
 
 def torch_lr_finder(problem: Problem, seed: int) -> float | None:
-    """torch-lr-finder: where the smoothed loss falls most from step to step, 10 first and 5 last left out."""
+    """Of torch-lr-finder: where the smoothed loss falls most by step, without 10 first and 5 last."""
     rates, losses = sweep(problem, seed, 0.95, False, 5.0)
     rates, losses = rates[10:-5], losses[10:-5]
     return float(rates[np.gradient(losses).argmin()]) if len(losses) > 1 else None
@@ -67,7 +67,7 @@ def _fastai(problem: Problem, seed: int) -> tuple[Any, Any]:
 
 
 def fastai_valley(problem: Problem, seed: int) -> float | None:
-    """fastai's default: within the longest falling subsequence, the middle of its second third."""
+    """Of fastai, its default: within the longest falling subsequence, the middle of its second third."""
     rates, losses = _fastai(problem, seed)
     if not len(losses):
         return None
@@ -81,13 +81,13 @@ def fastai_valley(problem: Problem, seed: int) -> float | None:
 
 
 def fastai_steep(problem: Problem, seed: int) -> float | None:
-    """fastai: where the smoothed loss falls most by the logarithm of the rate."""
+    """Of fastai: where the smoothed loss falls most by the logarithm of the rate."""
     rates, losses = _fastai(problem, seed)
     return float(rates[(np.diff(losses) / np.diff(np.log(rates))).argmin()]) if len(losses) > 1 else None
 
 
 def fastai_minimum(problem: Problem, seed: int) -> float | None:
-    """fastai: a tenth of the rate with the lowest smoothed loss."""
+    """Of fastai: a tenth of the rate with the lowest smoothed loss."""
     rates, losses = _fastai(problem, seed)
     return float(rates[losses.argmin()]) / 10 if len(losses) else None
 

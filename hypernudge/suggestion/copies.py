@@ -1,4 +1,4 @@
-"""Throw-away copies of a training: model, optimizer, and the loss where it has parameters, tied as the originals."""
+"""Throw-away copies of a training: model, optimizer and loss, tied to each other as the originals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hypernudge.errors import InvalidArgumentError, one_line, require, shown
+from hypernudge.errors import InvalidArgumentError, one_line, require
 
 GUESS = 1e-3  # rate that an optimizer is built with where it asks for one; it is replaced
 BUILT_BY = "must be an optimizer over the model's parameters, its class, or a function of them"
@@ -137,7 +137,7 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
             steps = _copied(optimizer, memo)
     except Exception as error:
         raise InvalidArgumentError(
-            f"model: must be copied by copy.deepcopy, but got {shown(type(error).__name__)}: {one_line(error)}; "
+            f"model: must be copied by copy.deepcopy, but got {type(error).__name__}: {one_line(error)}; "
             "ask before its first forward pass, or use torch.nn.utils.parametrizations"
         ) from error
     if not model.training:

@@ -1,9 +1,9 @@
 """The search for a rate: short trial trainings on a ladder of rates, fewer and longer from round to round.
 
 Steps of a decade, then of half a decade. A round goes on towards the side where losses fall until its best
-rate has a worse one on either side; the longest trials are fitted by a parabola. Where no trial learns anything
-(a network leaves its plateau late), the highest harmless rate counts as the best, and longer trials follow. A
-pure function of what trials return.
+rate has a worse one on either side; the longest trials are fitted by a parabola. Where no trial learns
+anything (a network leaves its plateau late), the highest harmless rate counts as the best, and longer trials
+follow. A pure function of what trials return.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class _Round:
         return {p: loss for p in sorted(self.tried) if math.isfinite(loss := self.tried[p].loss)}
 
     def best(self) -> int | None:
-        """Return the place of the lowest loss; where nothing was learned, of the highest rate that did no harm."""
+        """Return the place of the lowest loss; where nothing was learned, of the highest harmless rate."""
         losses = self.losses()
         if not losses:
             return None
@@ -191,7 +191,7 @@ class _Round:
 
 
 def _vertex(losses: dict[int, float], best: int, untrained: float) -> float:
-    """Return how far from the best place, at most half a step, a parabola through it and its neighbours is least.
+    """Return where a parabola through the best place and its neighbours is least, at most half a step away.
 
     A neighbour that diverged counts as one that has learned nothing.
     """

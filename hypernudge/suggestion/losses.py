@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hypernudge.errors import InvalidArgumentError, require, shown
+from hypernudge.errors import InvalidArgumentError, require
 
 Loss = Callable[[Any, Any], Any]
 
@@ -73,7 +73,7 @@ def _scalar(output: Any) -> Any:
         found = output[0] if isinstance(output, tuple | list) and output else None
     if not isinstance(found, Tensor):
         raise InvalidArgumentError(
-            f"loss: must be a tensor, or stand in the output's `loss`, but got {shown(type(output).__name__)}; "
+            f"loss: must be a tensor, or the output's `loss`, but got a {type(output).__name__}; "
             "give loss=lambda model, batch: ..., or labels in the batch"
         )
     return found

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hypernudge.errors import one_line, require, require_between, require_choice, require_whole
-from hypernudge.registry import instance
 from hypernudge.suggestion import batches, losses
 from hypernudge.suggestion.copies import BUILT_BY, GUESS, built, plain, rates, ratios
 from hypernudge.suggestion.ladder import HIGHEST, LOWEST, SHARES, Found, OutOfTimeError, search
 from hypernudge.suggestion.result import Suggestion
+from hypernudge.suggestion.schedules import Recorded, falls, schedule_of
 from hypernudge.suggestion.trials import Recipe
 from hypernudge.suggestion.untouched import untouched
-from hypernudge.tasks.module.schedules import Constant, Schedule
+from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import seeded
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim.lr_scheduler import LRScheduler
 
 FEWEST = 20  # steps that trials need
 UNKNOWN = 10.0  # factor of the interval where no trial was finished
@@ -42,7 +43,7 @@ def suggest(
     optimizer: Any = None,
     *,
     steps: int | None = None,
-    schedule: str | Mapping[str, Any] | Schedule = "constant",
+    schedule: str | Mapping[str, Any] | Schedule | LRScheduler = "constant",
     accumulate: int = 1,
     grad_clip: float | None = None,
     precision: str = "float32",
@@ -52,23 +53,25 @@ def suggest(
 ) -> Suggestion:
     """Suggest a learning rate for a training that is about to begin.
 
-    Throw-away copies of the model are trained for a few steps each, by a copy of the optimizer, on a ladder of
-    rates that narrows; all on the same mini-batches and under the same draws. Model, optimizer, data and the global
-    generators of Python, NumPy and PyTorch are afterwards as they were, to the bit, also where something raises.
+    Throw-away copies of the model are trained for a few steps each, by a copy of the optimizer, on a ladder
+    of rates that narrows; all on the same mini-batches and under the same draws. Model, optimizer, data and
+    the global generators of Python, NumPy and PyTorch are afterwards as they were, to the bit, also where
+    something raises.
 
     Args:
-        model: The network, where it is to be trained. It is copied, so memory holds it twice.
+        model: The network, on the device that it is to be trained on. It is copied: memory holds it twice.
         loss: `loss(model, batch)`, one number; it must use the model that it is given. Or a criterion for
             mini-batches of inputs and targets, such as `nn.CrossEntropyLoss()`. None where `model(batch)`, or
-            `model(**batch)` for a mapping, returns the loss, or has it as `.loss`, as models of Hugging Face do.
-        data: A `DataLoader`, or another iterable of mini-batches, of anything that holds tensors. What is read
-            from an iterator cannot be put back.
+            `model(**batch)` for a mapping, returns the loss, or has it as `.loss`.
+        data: A `DataLoader`, or another iterable of mini-batches, of anything that holds tensors. What is
+            read from an iterator cannot be put back.
         optimizer: The optimizer, of any class with learning rates; or its class; or a function of parameters.
             Groups keep the proportions of their rates.
         steps: Optimizer steps of the training; 10 epochs where None, or 1000.
         schedule: Of the training: `"constant"`, `"linear"`, `"cosine"`, `"step"`, `"warmup_stable_decay"`, a
-            mapping with such a `name` and options (`{"name": "cosine", "warmup": 0.05}`), or a `Schedule`. The
-            suggestion is its peak.
+            mapping with such a `name` and options (`{"name": "cosine", "warmup": 0.05}`), or a `Schedule`:
+            the suggestion is its peak. Or a scheduler of PyTorch that steps with this optimizer: the
+            suggestion is the rate that the optimizer is built with.
         accumulate: Mini-batches whose gradients make a step.
         grad_clip: Largest norm of the gradient, where training clips it.
         precision: Of forward passes: `"float32"`, as the model is, or `"bf16"`, `"fp16"` by autocast.
@@ -81,22 +84,24 @@ def suggest(
         The rate, an interval, and what they were based on.
 
     Raises:
-        InvalidArgumentError: For an argument that breaks a rule, or a loss that is not finite on any mini-batch.
+        InvalidArgumentError: For an argument that breaks a rule, or a loss that is finite on no mini-batch.
     """
     began = time.monotonic()
-    chosen = _checked(loss, data, optimizer, steps, schedule)
-    _check_numbers(accumulate, grad_clip, precision, trial_steps, seconds, seed)
+    _check_parts(loss, data, optimizer)
+    _check_numbers(steps, accumulate, grad_clip, precision, trial_steps, seconds, seed)
     inner = plain(model)
     limit = math.inf if seconds is None else seconds
     grad = torch.inference_mode(False), torch.enable_grad()
-    with untouched(model, loss, data, optimizer), seeded(seed), grad[0], grad[1]:
+    loader = getattr(data, "base_dataloader", None)
+    with untouched(model, loss, data, loader, optimizer), seeded(seed), grad[0], grad[1]:
         own = built(optimizer, inner)
+        planned = _planned(data, accumulate) if steps is None else steps
+        chosen = schedule_of(schedule, planned)
         longest = max(1, round(max(SHARES) * trial_steps)) * accumulate
         kept = batches.read(data, longest, READING * limit)
         ends = began + limit
         recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
         dropped = recipe.drop_broken_batches(LOOKED_AT)
-        planned = _planned(data, accumulate) if steps is None else steps
         curvature, found = _searched(recipe, trial_steps, planned)
     rate, low, high, basis = _concluded(own, found, curvature, chosen, planned)
     return Suggestion(
@@ -116,19 +121,17 @@ def suggest(
     )
 
 
-def _checked(loss: Any, data: Any, optimizer: Any, steps: Any, schedule: Any) -> Schedule:
+def _check_parts(loss: Any, data: Any, optimizer: Any) -> None:
     losses.checked(loss)
     require(data is not None, "data", batches.RULE, data, "pass the training's DataLoader")
     require(optimizer is not None, "optimizer", BUILT_BY, optimizer, "torch.optim.AdamW, say")
-    if steps is not None:
-        require_whole("steps", steps, remedy="leave it out where that is not known")
-    made: Schedule = instance("schedule", schedule, has=("factor",))
-    return made
 
 
 def _check_numbers(
-    accumulate: Any, grad_clip: Any, precision: Any, trial_steps: Any, seconds: Any, seed: Any
+    steps: Any, accumulate: Any, grad_clip: Any, precision: Any, trial_steps: Any, seconds: Any, seed: Any
 ) -> None:
+    if steps is not None:
+        require_whole("steps", steps, remedy="leave it out where that is not known")
     require_whole("accumulate", accumulate)
     if grad_clip is not None:
         require_between("grad_clip", grad_clip, 0.0, remedy="leave it out where nothing is clipped")
@@ -169,7 +172,7 @@ def _concluded(
 ) -> tuple[float, float, float, str]:
     """Return the rate, the interval, and what they are taken from."""
     if math.isfinite(found.best):
-        per_decade = SHIFT if isinstance(schedule, Constant) else FALLING_SHIFT
+        per_decade = FALLING_SHIFT if falls(schedule) else SHIFT
         shift = per_decade * math.log10(planned / found.steps)
         exponents = found.best, found.low - MARGIN, found.high + MARGIN
         rate, low, high = (10.0 ** (exponent - shift) for exponent in exponents)
@@ -195,4 +198,6 @@ def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) ->
 
 
 def _name(schedule: Schedule) -> str:
+    if isinstance(schedule, Recorded):
+        return schedule.name
     return re.sub(r"(?<!^)(?=[A-Z])", "_", type(schedule).__name__).lower()

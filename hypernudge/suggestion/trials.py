@@ -21,6 +21,7 @@ from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
 
 BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is a divergence
+UNKNOWN = Scale(math.nan)
 SMALL_STEP = 1e-3  # length of the first step that curvature is taken along, over the weights' norm
 
 
@@ -51,7 +52,7 @@ class Recipe:
     schedule: Schedule
     seed: int
     deadline: float
-    scale: Scale = Scale(math.nan)
+    scale: Scale = UNKNOWN
     gradients: int = 0  # forward and backward passes so far
     raises: int = 0  # trials that raised
     raised: Exception | None = None  # what the first of them did
@@ -185,10 +186,10 @@ class Recipe:
         return found[0]
 
     def curvature(self, parts: int = 3) -> float:
-        """Return `log10` of the rate that is best along the optimizer's first step; NaN where there is none.
+        """Return `log10` of the rate that is best along the optimizer's first step, NaN where there is none.
 
-        `lr* = g'd / d'Hd` for a step of `-lr d`: `Hd` by the difference of the gradients on either end of a short
-        step. The median over mini-batches.
+        `lr* = g'd / d'Hd` for a step of `-lr d`, with `Hd` from the gradients on either end of a short step.
+        The median over mini-batches.
         """
         found = sorted(value for k in range(parts) if math.isfinite(value := self._curvature(k)))
         return found[len(found) // 2] if found else math.nan

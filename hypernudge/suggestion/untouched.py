@@ -1,8 +1,8 @@
 """Everything that reading data and computing losses may change, put back afterwards.
 
-Trials train a copy, so weights are safe. What is left are generators of random numbers, wherever an object keeps
-one, counters and caches of data sets and samplers, lists that hooks write to, and, where a loss is not computed
-by the model that it is given, gradients and buffers.
+Trials train a copy, so weights are safe. What is left are generators of random numbers, wherever an object
+keeps one, counters and caches of data sets and samplers, lists that hooks write to, and, where a loss is not
+computed by the model that it is given, gradients and buffers.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MOST_OBJECTS = 20_000
+MOST_OBJECTS = 100_000
 LONGEST_CONTAINER = 1_000  # entries of a list or mapping that are looked at
 _ATOMS = (str, bytes, int, float, complex, type, types.ModuleType, Tensor, np.ndarray, np.generic)
-_FOREIGN = frozenset(  # packages whose objects hold threads, or the state of a whole program
-    "threading _thread queue logging multiprocessing concurrent asyncio lightning pytorch_lightning "
-    "lightning_fabric transformers accelerate".split()
-)
+_THREADS = ("threading", "_thread", "queue", "logging", "multiprocessing", "concurrent", "asyncio")
+_TRAINERS = ("lightning", "pytorch_lightning", "lightning_fabric", "transformers", "accelerate")
+_FOREIGN = frozenset(_THREADS + _TRAINERS)  # objects of these hold threads, or the state of a whole program
 Undo = Callable[[], None]
 
 

@@ -1,0 +1,80 @@
+import math
+
+import pytest
+
+from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale, search
+
+
+def landscape(best, width=1.0, cliff=1.5, late=0):
+    """Return what trains on a parabola over log10 of the rate that falls with steps; too far right it diverges."""
+
+    def attempt(rate, steps):
+        away = math.log10(rate) - best
+        if away > cliff:
+            return RateTrial(rate, steps, (2.0, math.inf), diverged=True)
+        gain = 0.0 if steps < late else max(0.0, 1.0 - (away / width) ** 2 / 4)
+        return RateTrial(rate, steps, (2.0,) * (steps - steps // 2) + (2.0 - gain,) * (steps // 2))
+
+    return attempt
+
+
+@pytest.mark.parametrize("best", [-7.0, -3.3, -1.0, 0.6])
+@pytest.mark.parametrize("centre", [-5.0, -2.0, 0.5])
+def test_the_best_rate_is_found_from_anywhere(best, centre):
+    found = search(landscape(best), centre, 400, 10_000, Scale(2.0, 0.1))
+    if abs(best - centre) < 5:
+        assert found.best == pytest.approx(best, abs=0.15)
+        assert found.low <= found.best <= found.high
+        assert found.rounds == 3 and not found.plateau
+        assert sum(trial.steps for trial in found.trials) < 600
+
+
+def test_a_cliff_beside_the_best_rate_is_not_stepped_over():
+    found = search(landscape(-2.0, cliff=0.1), -2.0, 400, 10_000, Scale(2.0, 0.1))
+    assert -2.6 <= found.best <= -1.95
+
+
+def test_where_nothing_is_learned_longer_trials_follow():
+    found = search(landscape(-2.0, late=150), -3.0, 400, 10_000, Scale(2.0, 0.01))
+    assert not found.plateau and found.steps == 200
+    assert found.best == pytest.approx(-2.0, abs=0.5)
+
+
+def test_where_nothing_is_ever_learned_the_highest_harmless_rate_is_taken():
+    found = search(landscape(-2.0, late=10**6), -3.0, 400, 10_000, Scale(2.0, 0.01))
+    assert found.plateau
+    assert -1.0 <= found.best <= -0.5  # the cliff is at -0.5
+
+
+def test_no_trial_is_longer_than_the_training():
+    found = search(landscape(-2.0), -2.0, 400, 12, Scale(2.0, 0.1))
+    assert max(trial.steps for trial in found.trials) == 12
+
+
+def test_all_rates_may_diverge():
+    found = search(landscape(-30.0), -3.0, 400, 1000, Scale(2.0, 0.1))
+    assert math.isnan(found.best)
+    assert all(trial.diverged for trial in found.trials)
+
+
+@pytest.mark.parametrize("after", [0, 1, 4, 8])
+def test_time_may_be_up_at_any_trial(after):
+    inner = landscape(-2.0)
+    made = []
+
+    def attempt(rate, steps):
+        if len(made) == after:
+            raise OutOfTimeError
+        made.append(rate)
+        return inner(rate, steps)
+
+    found = search(attempt, -2.0, 400, 1000, Scale(2.0, 0.1))
+    assert len(found.trials) == after
+    assert math.isnan(found.best) if not after else abs(found.best + 2.0) <= 0.5
+
+
+def test_a_spike_counts_little():
+    calm = RateTrial(0.1, 30, (1.0, 0.9) * 15)
+    spiked = RateTrial(0.1, 30, (1.0, 0.9) * 14 + (1.0, 1e6))
+    assert spiked.loss < calm.loss + 0.1
+    assert RateTrial(0.1, 30, ()).loss == math.inf

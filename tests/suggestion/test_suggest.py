@@ -1,0 +1,356 @@
+import math
+import warnings
+from collections import namedtuple
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from hypernudge import suggest
+from hypernudge.errors import InvalidArgumentError
+
+QUICK = {"trial_steps": 40, "seconds": None}
+
+
+def data(rows=64, batch_size=8):
+    x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(0))
+    return DataLoader(TensorDataset(x, (x.sum(1) > 0).long()), batch_size=batch_size)
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+
+def loss(model, batch):
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+class Quadratic(nn.Module):
+    """Half of `bend * |w|^2`: the best rate of gradient descent is `1 / bend`."""
+
+    def __init__(self, bend):
+        super().__init__()
+        self.w, self.bend = nn.Parameter(torch.ones(3)), bend
+
+    def forward(self, batch):
+        return 0.5 * self.bend * self.w.square().sum() + 0.0 * batch.sum()
+
+
+@pytest.mark.parametrize("bend", [1e-3, 1.0, 1e5])
+def test_the_best_rate_of_a_quadratic(bend):
+    found = suggest(Quadratic(bend), None, [torch.zeros(1)], torch.optim.SGD, steps=80, **QUICK)
+    assert found.curvature == pytest.approx(1 / bend, rel=0.01)
+    assert 1 / 3 < found.lr * bend < 3
+    assert found.basis == "trials" and found.low <= found.lr <= found.high
+
+
+class Extra(torch.optim.SGD):
+    """Keeps something that its state does not hold."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+        self.scale = 0.5
+
+    def step(self, closure=None):
+        assert self.scale == 0.5
+        return super().step(closure)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        torch.optim.SGD,
+        partial(torch.optim.SGD, momentum=0.9, nesterov=True, weight_decay=1e-3),
+        torch.optim.Adam,
+        torch.optim.AdamW,
+        partial(torch.optim.AdamW, foreach=True),
+        partial(torch.optim.Adam, lr=torch.tensor(1e-3), capturable=False),
+        torch.optim.RMSprop,
+        torch.optim.Adagrad,
+        torch.optim.NAdam,
+        torch.optim.LBFGS,
+        Extra,
+    ],
+)
+def test_any_optimizer(optimizer):
+    found = suggest(network(), loss, data(), optimizer, **QUICK)
+    assert found.basis == "trials"
+    assert 1e-5 < found.lr < 1e3 and math.isfinite(found.curvature)
+    best = min(trial.loss for trial in found.trials)
+    assert best < 0.75 * found.untrained
+
+
+def test_the_same_whatever_the_global_generators_are_and_a_mode_that_is_put_back():
+    torch.manual_seed(1)
+    first = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    model = network().eval()
+    with torch.no_grad():
+        second = suggest(model, loss, data(), torch.optim.SGD(model.parameters(), 5.0), **QUICK)
+    assert not model.training
+    assert (first.lr, first.trials) == (second.lr, second.trials)
+
+
+def test_mini_batches_that_are_not_finite_are_left_out():
+    batches = list(data())
+    batches[2][0][0] = math.nan
+    found = suggest(network(), loss, batches, torch.optim.SGD, **QUICK)
+    clean = suggest(network(), loss, batches[:2] + batches[3:], torch.optim.SGD, **QUICK)
+    assert found.lr == clean.lr and "1 of 8 mini-batches left out" in found.notes[0]
+    for batch in batches:
+        batch[0][:] = math.nan
+    with pytest.raises(InvalidArgumentError, match=r"^loss: must be finite on some mini-batch.*none of 8; "):
+        suggest(network(), loss, batches, torch.optim.SGD, **QUICK)
+
+
+def test_accumulated_mini_batches_are_one_large_one():
+    whole = suggest(network(), loss, list(data(160, 16)), torch.optim.SGD, steps=100, **QUICK)
+    halves = suggest(network(), loss, list(data(160, 8)), torch.optim.SGD, steps=100, accumulate=2, **QUICK)
+    rates = [trial.loss for trial in whole.trials if trial.steps == 8 and not trial.diverged]
+    assert len(rates) > 1
+    # The curvature, of one mini-batch each, differs; the trials begin elsewhere.
+    assert whole.lr / halves.lr == pytest.approx(1, rel=0.7)
+    assert halves.gradients > 1.7 * whole.gradients
+
+
+def test_clipping_allows_any_rate_of_a_step_that_it_bounds():
+    free = suggest(Quadratic(1e6), None, [torch.zeros(1)], torch.optim.SGD, **QUICK)
+    clipped = suggest(Quadratic(1e6), None, [torch.zeros(1)], torch.optim.SGD, grad_clip=1e-3, **QUICK)
+    assert clipped.lr > 1e3 * free.lr
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_autocast(precision):
+    kinds = []
+
+    def watched(model, batch):
+        output = model(batch[0])
+        kinds.append(output.dtype)
+        return F.cross_entropy(output.float(), batch[1])
+
+    found = suggest(network(), watched, data(), torch.optim.SGD, precision=precision, **QUICK)
+    plain = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    assert set(kinds) == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert found.lr == pytest.approx(plain.lr, rel=0.8)
+
+
+Pair = namedtuple("Pair", ["x", "y"])
+
+
+class Output(dict):
+    """As models of Hugging Face return."""
+
+    def __init__(self, loss):
+        super().__init__(loss=loss)
+        self.loss = loss
+
+
+class Labelled(nn.Module):
+    def __init__(self, returns):
+        super().__init__()
+        self.inner, self.returns = network(), returns
+
+    def forward(self, x=None, y=None):
+        return self.returns(F.cross_entropy(self.inner(x), y))
+
+
+@pytest.mark.parametrize(
+    ("model", "criterion", "form"),
+    [
+        (network, nn.CrossEntropyLoss(), lambda x, y: [x, y]),
+        (network, F.cross_entropy, lambda x, y: (x, y)),
+        (network, partial(F.cross_entropy, label_smoothing=0.0), lambda x, y: (x, y)),
+        (network, lambda model, batch: F.cross_entropy(model(batch.x), batch.y), Pair),
+        (network, lambda model, batch: {"loss": F.cross_entropy(model(batch["x"]), batch["n"][0])},
+         lambda x, y: {"x": x, "n": [y, "text"]}),
+        (partial(Labelled, Output), None, lambda x, y: {"x": x, "y": y}),
+        (partial(Labelled, lambda value: (value, 1)), None, lambda x, y: {"x": x, "y": y}),
+        (partial(Labelled, lambda value: SimpleNamespace(loss=value)), None, lambda x, y: {"x": x, "y": y}),
+    ],
+)  # fmt: skip
+def test_losses_and_mini_batches_of_every_form(model, criterion, form):
+    torch.manual_seed(0)
+    batches = [form(x, y) for x, y in data()]
+    found = suggest(model(), criterion, batches, torch.optim.SGD, **QUICK)
+    expected = suggest(network(), loss, list(data()), torch.optim.SGD, steps=found.steps, **QUICK)
+    assert found.lr == expected.lr
+
+
+def test_an_iterator_without_end():
+    def endless():
+        while True:
+            yield from data()
+
+    source = endless()
+    found = suggest(network(), loss, source, torch.optim.SGD, **QUICK)
+    assert found.steps == 1000 and found.lr > 0
+    assert len(next(source)) == 2
+
+
+def test_frozen_and_tied_weights():
+    model = network()
+    model[0].requires_grad_(False)
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding, self.head = nn.Embedding(8, 8), nn.Linear(8, 8, bias=False)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, batch):
+            assert self.head.weight is self.embedding.weight
+            return F.cross_entropy(self.head(self.embedding(batch)), batch.roll(1))
+
+    assert suggest(model, loss, data(), torch.optim.AdamW, **QUICK).basis == "trials"
+    assert suggest(Tied(), None, [torch.arange(8)], torch.optim.AdamW, **QUICK).basis == "trials"
+
+
+def test_a_criterion_with_weights_of_its_own():
+    torch.manual_seed(0)
+    model, criterion = network(), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
+
+    class Learned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.temperature = nn.Parameter(torch.ones(()))
+
+        def forward(self, output, target):
+            return F.cross_entropy(output * self.temperature, target)
+
+    criterion = Learned()
+    optimizer = torch.optim.SGD([*model.parameters(), *criterion.parameters()], 0.1)
+    found = suggest(model, criterion, data(), optimizer, **QUICK)
+    assert found.lr > 0 and criterion.temperature.item() == 1.0 and criterion.temperature.grad is None
+
+
+def test_a_model_that_refuses_what_is_too_large():
+    def strict(model, batch):
+        output = model(batch[0])
+        if not output.detach().abs().max() < 50:
+            raise ValueError("logits out of range")
+        return F.cross_entropy(output, batch[1])
+
+    found = suggest(network(), strict, data(), torch.optim.SGD, **QUICK)
+    assert found.basis == "trials"
+    assert any("raised an error and count as diverged" in note for note in found.notes)
+
+
+def test_groups_keep_their_proportions_also_under_a_scheduler():
+    model = network()
+    groups = [{"params": model[0].parameters(), "lr": 0.01}, {"params": model[2].parameters(), "lr": 0.1}]
+    optimizer = torch.optim.SGD(groups)
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (step + 1) / 10)
+    found = suggest(model, loss, data(), optimizer, **QUICK)
+    assert found.ratios == pytest.approx((1, 10))
+    found.apply(optimizer)
+    assert [g["initial_lr"] for g in optimizer.param_groups] == pytest.approx([found.lr, 10 * found.lr])
+    assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([found.lr / 10, found.lr])
+
+
+def test_a_scheduler_of_pytorch_is_followed():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    built = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=200)
+    ours = suggest(model, loss, data(), optimizer, steps=200, schedule="cosine", **QUICK)
+    theirs = suggest(model, loss, data(), optimizer, steps=200, schedule=built, **QUICK)
+    assert theirs.schedule == "CosineAnnealingLR" and ours.schedule == "cosine"
+    assert theirs.lr == pytest.approx(ours.lr, rel=0.05)
+
+
+def test_the_rate_falls_with_the_length_of_the_training():
+    short, long = (suggest(network(), loss, data(), torch.optim.SGD, steps=n, **QUICK) for n in (10, 1000))
+    assert long.trials[:4] == short.trials[:4]
+    assert long.lr == pytest.approx(short.lr / 100**0.3, rel=0.01)
+
+
+def test_no_time_at_all():
+    found = suggest(network(), loss, data(), partial(torch.optim.SGD, lr=0.7), seconds=1e-9)
+    assert found.basis == "optimizer" and found.lr == pytest.approx(0.7)
+    assert found.low < found.lr < found.high and any("time was up" in note for note in found.notes)
+
+
+def test_every_trial_diverges():
+    class Cliff(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch):
+            return torch.where(self.w == 0, self.w + batch.sum(), self.w * math.nan).sum()
+
+    found = suggest(Cliff(), None, [torch.ones(1)], partial(torch.optim.SGD, lr=0.2), **QUICK)
+    assert found.basis == "optimizer" and found.lr == pytest.approx(0.2)
+    assert "little more than a guess" in found.notes[-1]
+
+
+def test_wrappers_are_looked_through():
+    class Compiled(nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self._orig_mod = inner
+
+        def forward(self, *given):
+            raise AssertionError
+
+    plain = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    assert suggest(nn.DataParallel(network()), loss, data(), torch.optim.SGD, **QUICK).lr == plain.lr
+    assert suggest(Compiled(network()), loss, data(), torch.optim.SGD, **QUICK).lr == plain.lr
+
+
+def test_picture_and_text(tmp_path):
+    found = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    figure = found.plot(tmp_path / "rate.svg")
+    assert (tmp_path / "rate.svg").stat().st_size > 1000
+    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert f"suggestion {found.lr:.2g}" in legend and "before training" in legend
+    assert str(found).startswith(f"lr {found.lr:.2g} [") and float(found) == found.lr
+
+
+BROKEN = nn.Linear(2, 2)
+BROKEN.kept = BROKEN.weight * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": 1}, "model: must be a torch.nn.Module, but got 1; pass the network itself"),
+        ({"model": nn.ReLU()}, "model: must have a parameter that requires a gradient, but got 0; "),
+        ({"model": BROKEN}, "model: must be copied by copy.deepcopy, but got RuntimeError"),
+        ({"loss": 3}, "loss: must be a function of"),
+        ({"loss": nn.CrossEntropyLoss}, "loss: must be a function of"),
+        ({"loss": lambda m, b: m(b[0])}, r"loss: must be one number, a tensor, but got \(8, 2\); "),
+        ({"loss": lambda m, b: 1.0}, "loss: must be a tensor, or the output's `loss`, but got a float; "),
+        ({"loss": lambda m, b: torch.ones(())}, "loss: must be differentiable by the model's parameters"),
+        ({"loss": None}, r"loss: must be one number, a tensor"),
+        ({"data": None}, "data: must be a DataLoader or another iterable"),
+        ({"data": []}, "data: must yield at least one mini-batch, but got 0; "),
+        ({"data": torch.ones(3)}, "data: must be a DataLoader or another iterable"),
+        ({"data": (torch.ones(3), torch.ones(3))}, "data: must be a DataLoader.*got 'a tuple of 2 tensors'"),
+        ({"data": [[1, 2, 3]], "loss": F.cross_entropy}, "data: must yield"),
+        ({"optimizer": None}, "optimizer: must be an optimizer over the model's parameters"),
+        ({"optimizer": 0.1}, "optimizer: must be an optimizer over the model's parameters"),
+        ({"optimizer": torch.optim.SGD([torch.ones(1)])}, "optimizer: must be .*'a SGD over others'"),
+        ({"optimizer": lambda p: p}, "optimizer: must be an optimizer over"),
+        ({"optimizer": lambda p: 1 / 0}, "optimizer: must be .* building it raised ZeroDivisionError"),
+        ({"steps": 0}, "steps: must be a whole number >= 1, but got 0; "),
+        ({"schedule": "cosin"}, "schedule: .*cosine"),
+        ({"accumulate": 0}, "accumulate: must be a whole number >= 1"),
+        ({"grad_clip": 0.0}, "grad_clip: must be a finite number above 0"),
+        ({"precision": "fp8"}, "precision: must be one of 'float32', 'bf16', 'fp16'"),
+        ({"trial_steps": 5}, "trial_steps: must be a whole number >= 20, but got 5; 400 is usual"),
+        ({"seconds": 0}, "seconds: must be a finite number above 0, but got 0; 30 is usual"),
+        ({"seed": -1}, "seed: must be a whole number >= 0"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(change, message):
+    given = {"model": network(), "loss": loss, "data": data(), "optimizer": torch.optim.SGD, **change}
+    if "model" in change and isinstance(change["model"], nn.Module):
+        given["loss"] = lambda model, batch: model(batch[0]).sum()
+    with warnings.catch_warnings(), pytest.raises(InvalidArgumentError, match=f"^{message}") as error:
+        warnings.simplefilter("error")
+        suggest(**given)
+    assert "\n" not in str(error.value) and "; " in str(error.value)
