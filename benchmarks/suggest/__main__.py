@@ -46,11 +46,21 @@ def ours(problem: Problem, seed: int) -> Suggestion:
     )
 
 
-def suggestions(problem: Problem, seed: int) -> Iterator[Row]:
-    """Yield what each method suggests, and its processor time."""
+def suggestions(problem: Problem, seed: int, done: Callable[[str], bool]) -> Iterator[Row]:
+    """Yield what each method that is not done suggests, and its processor time."""
+    if not done("suggest"):
+        yield _ours(problem, seed)
+    for name, rule in RIVALS.items():
+        if not done(name):
+            began = time.process_time()
+            rate = rule(problem, seed)
+            yield {"method": name, "rate": rate, "cpu_s": round(time.process_time() - began, 2)}
+
+
+def _ours(problem: Problem, seed: int) -> Row:
     began = time.process_time()
     found = ours(problem, seed)
-    yield {
+    return {
         "method": "suggest",
         "rate": found.lr,
         "low": found.low,
@@ -60,10 +70,6 @@ def suggestions(problem: Problem, seed: int) -> Iterator[Row]:
         "notes": list(found.notes),
         "trials": [[trial.rate, trial.steps, trial.loss] for trial in found.trials],
     }
-    for name, rule in RIVALS.items():
-        began = time.process_time()
-        rate = rule(problem, seed)
-        yield {"method": name, "rate": rate, "cpu_s": round(time.process_time() - began, 2)}
 
 
 def measured(problem: Problem, seed: int, done: Callable[[Row], bool]) -> Iterator[Row]:
@@ -73,10 +79,8 @@ def measured(problem: Problem, seed: int, done: Callable[[Row], bool]) -> Iterat
         row = {**head, "method": "grid", "rate": rate}
         if not done(row):
             yield {**row, **trained(problem, seed, rate)}
-    if all(done({**head, "method": name}) for name in ("suggest", *RIVALS)):
-        return
     before: dict[float, Row] = {}  # rules that read one sweep often agree
-    for found in suggestions(problem, seed):
+    for found in suggestions(problem, seed, lambda name: done({**head, "method": name})):
         rate = found["rate"]
         if rate not in before:
             ok = rate is not None and math.isfinite(rate) and rate > 0

@@ -16,7 +16,7 @@ import numpy as np
 
 SHARES = (1 / 40, 1 / 12, 1 / 5)  # of the budget of steps, that a trial of each round has
 WIDTHS = (1.0, 0.5, 0.5)  # decades between the rates of a round
-MOST = (8, 5, 4)  # trials of a round
+MOST = (8, 5, 5)  # trials of a round
 SHORTEST = 3  # steps that say anything
 LOWEST, HIGHEST = -10.0, 3.0  # log10 of the rates that are tried
 TAIL = 1 / 3  # share of a trial's steps, the last, whose mean loss is its score
@@ -180,7 +180,7 @@ class _Round:
             return
         gained = max(self.scale.untrained - min(losses.values()), 0.0)
         self.found.plateau = gained < PLATEAU * self.scale.flat
-        exact = float(best) if self.found.plateau else best + _vertex(losses, best, self.scale.untrained)
+        exact = float(best) if self.found.plateau else best + self._vertex(best, losses)
         equal = min(FLAT * gained, EQUAL * abs(losses[best]))
         equal = self.scale.flat if self.found.plateau else equal
         near = [place for place, loss in losses.items() if loss <= losses[best] + equal]
@@ -189,15 +189,15 @@ class _Round:
         self.found.high = self.centre + self.width * max(*near, exact)
         self.found.steps = self.steps
 
+    def _vertex(self, best: int, losses: dict[int, float]) -> float:
+        """Return where a parabola through the best place and its neighbours is least, at most half a step away.
 
-def _vertex(losses: dict[int, float], best: int, untrained: float) -> float:
-    """Return where a parabola through the best place and its neighbours is least, at most half a step away.
-
-    A neighbour that diverged counts as one that has learned nothing.
-    """
-    if best - 1 not in losses and best + 1 not in losses:
-        return 0.0
-    worst = max(untrained, *losses.values())
-    left, right = losses.get(best - 1, worst), losses.get(best + 1, worst)
-    bend = left - 2.0 * losses[best] + right
-    return float(np.clip((left - right) / (2.0 * bend), -0.5, 0.5)) if bend > 0 else 0.0
+        A neighbour that diverged counts as one that has learned nothing; beside one that was not tried there is
+        no parabola.
+        """
+        if best - 1 not in self.tried or best + 1 not in self.tried:
+            return 0.0
+        worst = max(self.scale.untrained, *losses.values())
+        left, right = losses.get(best - 1, worst), losses.get(best + 1, worst)
+        bend = left - 2.0 * losses[best] + right
+        return float(np.clip((left - right) / (2.0 * bend), -0.5, 0.5)) if bend > 0 else 0.0

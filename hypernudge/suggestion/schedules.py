@@ -33,7 +33,10 @@ class Recorded(Schedule):
 
     def shape(self, progress: float, hp: Mapping[str, Any]) -> float:
         """Return the factor at a share of the training."""
-        return self.factors[min(int(progress * len(self.factors)), len(self.factors) - 1)]
+        place, last = progress * len(self.factors), len(self.factors) - 1
+        before = min(int(place), last)
+        after = self.factors[min(before + 1, last)]
+        return self.factors[before] + min(place - before, 1.0) * (after - self.factors[before])
 
     @property
     def falls(self) -> bool:
