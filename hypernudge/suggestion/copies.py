@@ -142,6 +142,9 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
         ) from error
     if not model.training:
         twin.train()
+    for module in twin.modules():  # Accelerate puts a `forward` there that still computes with the original
+        if "_original_forward" in module.__dict__ and "forward" in module.__dict__:
+            module.forward = module.__dict__["_original_forward"]
     training = Training(twin, steps, loss, ratios(optimizer))
     start = getattr(steps, "train", None)
     if callable(start):  # schedule-free optimizers

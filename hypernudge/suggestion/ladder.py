@@ -190,10 +190,10 @@ class _Round:
         self.found.steps = self.steps
 
     def _vertex(self, best: int, losses: dict[int, float]) -> float:
-        """Return where a parabola through the best place and its neighbours is least, at most half a step away.
+        """Return where a parabola through the best place and its neighbours is least, within half a step.
 
-        A neighbour that diverged counts as one that has learned nothing; beside one that was not tried there is
-        no parabola.
+        A neighbour that diverged counts as one that has learned nothing; beside one that was not tried there
+        is no parabola.
         """
         if best - 1 not in self.tried or best + 1 not in self.tried:
             return 0.0

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypernudge.suggestion.copies import ratios
+from hypernudge.suggestion.copies import rates, ratios
 from hypernudge.suggestion.ladder import RateTrial
 
 if TYPE_CHECKING:
     import torch
 
     from hypernudge.plotting.picture import Picture
+
+OF_GROUPS = ("lr", "initial_lr", "max_lr", "min_lr")  # what schedulers of PyTorch note in groups
+OF_SCHEDULERS = ("base_lrs", "max_lrs", "_last_lr")
 
 
 @dataclass(frozen=True)
@@ -61,26 +65,27 @@ class Suggestion:
         )
         return "; ".join((head, cost, *self.notes))
 
-    def apply(self, optimizer: torch.optim.Optimizer) -> None:
+    def apply(self, optimizer: torch.optim.Optimizer, *schedulers: Any) -> None:
         """Set the rates of an optimizer's groups, which keep their proportions.
 
-        Call it before a scheduler of rates is built, which reads them once.
-
         Args:
-            optimizer: Whose `lr`, and `initial_lr` where there is one, are set.
+            optimizer: Its groups' `lr`, and what schedulers have noted there, are scaled.
+            *schedulers: Those of PyTorch that were built with it already, and read its rates then.
 
         Raises:
             InvalidArgumentError: If a group has no learning rate.
         """
-        for group, ratio in zip(optimizer.param_groups, ratios(optimizer), strict=True):
-            share = (
-                float(group["lr"]) / before
-                if (before := float(group.get("initial_lr", group["lr"])))
-                else 1.0
-            )
-            _set(group, "lr", self.lr * ratio * (share if "initial_lr" in group else 1.0))
-            if "initial_lr" in group:
-                _set(group, "initial_lr", self.lr * ratio)
+        scales = []
+        for group, before, ratio in zip(
+            optimizer.param_groups, rates(optimizer), ratios(optimizer), strict=True
+        ):
+            scales.append(self.lr * ratio / before if before > 0 else math.inf)
+            for name in OF_GROUPS:
+                if name in group:
+                    held = float(group[name])
+                    _set(group, name, held * scales[-1] if before > 0 else self.lr * ratio)
+        for scheduler in schedulers:
+            _scale(scheduler, scales)
 
     def plot(self, path: str | Path | None = None) -> Picture:
         """Draw the losses of the trials by rate, and the suggestion with its interval.
@@ -101,6 +106,16 @@ class Suggestion:
         from hypernudge.suggestion.plot import losses_by_rate
 
         return losses_by_rate(self, path=path)
+
+
+def _scale(scheduler: Any, scales: list[float]) -> None:
+    """Scale what a scheduler keeps of the rates that its optimizer had, and those that it is made of."""
+    for name in OF_SCHEDULERS:
+        held = getattr(scheduler, name, None)
+        if isinstance(held, list) and len(held) == len(scales) and all(map(math.isfinite, scales)):
+            setattr(scheduler, name, [rate * scale for rate, scale in zip(held, scales, strict=True)])
+    for inner in getattr(scheduler, "_schedulers", ()):
+        _scale(inner, scales)
 
 
 def _set(group: dict[str, Any], name: str, rate: float) -> None:

@@ -88,7 +88,15 @@ def suggest(
     """
     began = time.monotonic()
     _check_parts(loss, data, optimizer)
-    _check_numbers(steps, accumulate, grad_clip, precision, trial_steps, seconds, seed)
+    check_numbers(
+        steps=steps,
+        accumulate=accumulate,
+        grad_clip=grad_clip,
+        trial_steps=trial_steps,
+        seconds=seconds,
+        seed=seed,
+    )
+    require_choice("precision", precision, PRECISIONS)
     inner = plain(model)
     limit = math.inf if seconds is None else seconds
     grad = torch.inference_mode(False), torch.enable_grad()
@@ -127,15 +135,25 @@ def _check_parts(loss: Any, data: Any, optimizer: Any) -> None:
     require(optimizer is not None, "optimizer", BUILT_BY, optimizer, "torch.optim.AdamW, say")
 
 
-def _check_numbers(
-    steps: Any, accumulate: Any, grad_clip: Any, precision: Any, trial_steps: Any, seconds: Any, seed: Any
+def check_numbers(
+    *,
+    steps: Any = None,
+    accumulate: Any = 1,
+    grad_clip: Any = None,
+    trial_steps: Any = FEWEST,
+    seconds: Any = None,
+    seed: Any = 0,
 ) -> None:
+    """Refuse numbers out of range.
+
+    Raises:
+        InvalidArgumentError: For one that is.
+    """
     if steps is not None:
         require_whole("steps", steps, remedy="leave it out where that is not known")
     require_whole("accumulate", accumulate)
     if grad_clip is not None:
         require_between("grad_clip", grad_clip, 0.0, remedy="leave it out where nothing is clipped")
-    require_choice("precision", precision, PRECISIONS)
     require_whole("trial_steps", trial_steps, FEWEST, remedy="400 is usual")
     if seconds is not None:
         require_between("seconds", seconds, 0.0, remedy="30 is usual; None for no limit")

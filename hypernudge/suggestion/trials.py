@@ -124,7 +124,7 @@ class Recipe:
         loss = self.loss_at(training, number)
         loss.backward()  # type: ignore[no-untyped-call]
         self.gradients += 1
-        if all(p.grad is None for p in training.parameters):
+        if math.isfinite(loss.item()) and all(p.grad is None for p in training.parameters):
             raise InvalidArgumentError(
                 "loss: must be computed with the model that it is given, but got one that is not; "
                 "write loss=lambda model, batch: ... and use that model"

@@ -6,7 +6,7 @@ from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale, searc
 
 
 def landscape(best, width=1.0, cliff=1.5, late=0):
-    """Return what trains on a parabola over log10 of the rate that falls with steps; too far right it diverges."""
+    """Return what trains: its gain is a parabola over log10 of the rate; beyond the cliff it diverges."""
 
     def attempt(rate, steps):
         away = math.log10(rate) - best

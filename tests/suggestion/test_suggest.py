@@ -135,7 +135,7 @@ def test_autocast(precision):
 
     found = suggest(network(), watched, data(), torch.optim.SGD, precision=precision, **QUICK)
     plain = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
-    assert KINDS == {torch.bfloat16 if precision == "bf16" else torch.float16}
+    assert {torch.bfloat16 if precision == "bf16" else torch.float16} == KINDS
     assert found.lr == pytest.approx(plain.lr, rel=0.8)
 
 

@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from hypernudge import suggest
 
-
 CALLS = []  # not in a closure: what hangs on a loss is put back
 
 
@@ -30,7 +29,7 @@ class Noisy(Dataset):
         self.reads += 1
         self.opened = self.opened or object()
         self.history.append(index)
-        drawn = self.numpy.random() + self.python.random() + self.old.rand() + np.random.rand()
+        drawn = self.numpy.random() + self.python.random() + self.old.rand() + np.random.rand()  # noqa: NPY002
         x = torch.randn(3, generator=self.torch) + drawn + torch.rand(1) + random.random()
         return x, x.sum()
 
@@ -79,7 +78,7 @@ def bits(model, optimizer, loader, activations):
         "hooks": [list(module._forward_hooks) for module in model.modules()],
         "data": seen(loader.dataset),
         "loader": (loader.sampler.generator.get_state().tolist(), loader.generator.get_state().tolist()),
-        "global": (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
+        "global": (random.getstate(), str(np.random.get_state()), torch.get_rng_state().tolist()),  # noqa: NPY002
         "attributes": {name: id(value) for name, value in vars(loader).items()},
     }
 
