@@ -72,7 +72,7 @@ def fitted(model, callback, folder, **options):
 @pytest.fixture
 def lightning():
     pytest.importorskip("lightning", reason="the extra `trainers` is not installed")
-    from hypernudge.integrations.lightning_rate import SuggestedRateCallback
+    from hypernudge.integrations.lightning import SuggestedRateCallback
 
     return SuggestedRateCallback
 
