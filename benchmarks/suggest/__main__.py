@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="folder of trainings.jsonl and summary.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    problems = DEVELOPMENT if options.development else CONFIRMATION
+    problems: tuple[Problem, ...] = DEVELOPMENT if options.development else CONFIRMATION
     seeds = options.seeds or (DEVELOPMENT_SEEDS if options.development else SEEDS)
     if options.quick:
         problems = tuple(replace(p, steps=100) for p in problems if p.name in QUICK) or problems[:1]

@@ -95,7 +95,7 @@ def fastai_minimum(problem: Problem, seed: int) -> float | None:
 def lightning(problem: Problem, seed: int) -> float | None:
     """`Tuner.lr_find` of Lightning, as it is installed, with its defaults: 1e-8 to 1."""
     import lightning.pytorch as pl
-    from lightning.pytorch.tuner import Tuner
+    from lightning.pytorch.tuner.tuning import Tuner
 
     class Batches(IterableDataset):  # type: ignore[type-arg]
         def __iter__(self) -> Iterator[Any]:
@@ -112,7 +112,7 @@ def lightning(problem: Problem, seed: int) -> float | None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return problem.optimizer(self.parameters(), self.lr)
 
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     logging.getLogger("lightning.pytorch").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -20,7 +20,7 @@ def batches(problem: Problem, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(seed)
     while True:
         order = torch.randperm(len(x), generator=generator)
-        for rows in order[: len(x) // problem.batch_size * problem.batch_size].split(problem.batch_size):
+        for rows in order[: len(x) // problem.batch_size * problem.batch_size].split(problem.batch_size):  # type: ignore[no-untyped-call]
             yield x[rows], y[rows]
 
 
@@ -67,9 +67,6 @@ def evaluate(problem: Problem, model: Any) -> float:
     """Return the held-out loss."""
     x, y = problem.data()[2:]
     model.eval()
-    losses = [
-        float(problem.loss(model, part)) * len(part[0])
-        for part in zip(x.split(250), y.split(250), strict=True)
-    ]
-    value = sum(losses) / len(x)
+    parts = [(x[k : k + 250], y[k : k + 250]) for k in range(0, len(x), 250)]
+    value = sum(float(problem.loss(model, part)) * len(part[0]) for part in parts) / len(x)
     return value if math.isfinite(value) else math.inf

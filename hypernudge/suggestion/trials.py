@@ -178,7 +178,7 @@ class Recipe:
             return total
 
         if scaler is None:
-            training.optimizer.step(closure)
+            training.optimizer.step(closure)  # type: ignore[arg-type]  # as optimizers do, it takes a tensor
             return found[0]
         closure()
         scaler.step(training.optimizer)
@@ -204,7 +204,7 @@ class Recipe:
         for group in training.optimizer.param_groups:
             if "weight_decay" in group:
                 group["weight_decay"] = 0.0
-        training.optimizer.step(lambda: torch.zeros(()))  # type: ignore[arg-type, unused-ignore]
+        training.optimizer.step(lambda: 0.0)
         direction = [old - p.detach() for old, p in zip(before, weights, strict=True)]
         norm, length = _norm(before), _norm(direction)
         if not (math.isfinite(length) and length > 0):

@@ -58,7 +58,8 @@ def _same(one: Any) -> None:
 def _visit(one: Any, undo: list[Undo]) -> list[Any]:
     """Note how an object is put back, and return what it refers to."""
     if isinstance(one, torch.Generator):
-        undo.append(functools.partial(one.set_state, one.get_state()))
+        state = one.get_state()
+        undo.append(lambda: _same(one.set_state(state)))
     elif isinstance(one, np.random.Generator):
         undo.append(functools.partial(setattr, one.bit_generator, "state", one.bit_generator.state))
     elif isinstance(one, np.random.RandomState):
