@@ -276,7 +276,7 @@ class _Step:
             module.trainer = self._trainer
             for part in module.modules():
                 if isinstance(part, LightningModule):
-                    part.log = part.log_dict = _nothing  # type: ignore[assignment, method-assign]
+                    part.log = part.log_dict = _nothing  # type: ignore[method-assign]
         device = next(module.parameters()).device
         batch = module.transfer_batch_to_device(module.on_before_batch_transfer(batch, 0), device, 0)
         batch = module.on_after_batch_transfer(batch, 0)

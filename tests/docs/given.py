@@ -169,6 +169,7 @@ FILES: dict[str, Callable[[Path, Any], None]] = {
 NEEDS = {
     "start/optuna": "optuna",
     "start/lightning": "lightning",
+    "start/suggest": "lightning",
     "start/transformers": "transformers",
     "start/ray_tune": "ray.tune",
     "start/syne_tune": "syne_tune",
