@@ -17,6 +17,7 @@ from benchmarks.confirmation.report import Setting, judged
 from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.plotting import style
+from hypernudge.results.files import write_text
 
 LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
 SPACE_MARKS: Mapping[str, dict[str, Any]] = {
@@ -105,6 +106,6 @@ def _legend(figure: Figure, marks: Mapping[str, dict[str, Any]]) -> None:
 def save(settings: Sequence[Setting], methods: Sequence[str], folder: Path) -> None:
     """Write `ratios.svg` and `spaces.svg`, the same bytes for the same numbers."""
     with style.context():
-        draw(settings, methods).savefig(folder / "ratios.svg", metadata={"Date": None})
+        write_text(folder / "ratios.svg", style.as_svg(draw(settings, methods)))
         if any(t.space in SPACE_MARKS for t in settings):
-            draw_spaces(settings, methods).savefig(folder / "spaces.svg", metadata={"Date": None})
+            write_text(folder / "spaces.svg", style.as_svg(draw_spaces(settings, methods)))

@@ -151,8 +151,8 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
     return summary
 
 
-def redraw(folder: Path) -> None:
-    """Draw the figure anew from the accuracies in `folder / "cells.csv"`."""
+def redraw(folder: Path, destination: Path | None = None) -> None:
+    """Draw the figure anew from the accuracies in `folder / "cells.csv"`, there if nothing else is said."""
     from benchmarks.episodes_effect.figure import draw
 
     scores: Scores = {}
@@ -160,7 +160,7 @@ def redraw(folder: Path) -> None:
         for row in csv.DictReader(file):
             key = (row["task"], row["optimizer"], float(row["noise"]), row["method"], float(row["ratio"]))
             scores[key] = np.array([float(value) for value in row["accuracies"].split()])
-    draw(scores, folder)
+    draw(scores, destination or folder)
 
 
 def _right_rates(folder: Path, header: dict[str, Any]) -> dict[str, float]:

@@ -57,11 +57,13 @@ def study(block: Block) -> StudyResults:
     cells = pd.read_csv(block.cells)
     published = pd.read_csv(block.folder / "comparisons.csv")
     runs = set(cells["run_id"])
+    named = "warm_start" in cells  # later tables say themselves what a run was
+    labels = cells.groupby(["task", "scheduler", "warm_start"])["run_id"].first() if named else None
     variations: dict[str, Variation] = {}
     for row in published.to_dict("records"):
         task, scheduler = str(row["task"]), str(row["scheduler"])
         for label in ("none", str(row["method"])):
-            run = _run(runs, task, scheduler, label)
+            run = _run(runs, task, scheduler, label) if labels is None else labels[task, scheduler, label]
             seeds = tuple(int(seed) for seed in cells.loc[cells["run_id"] == run, "seed"])
             variations[run] = Variation(run, task, scheduler, label, seeds, 0.0, "accuracy")
     cells = cells[cells["run_id"].isin(variations)].reset_index(drop=True)

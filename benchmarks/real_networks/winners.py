@@ -4,7 +4,8 @@
 
 `winners.csv` has a row for each cell. Times are in units of training, rates are `log10` of the effective one;
 `limit` is the median moment at which the scheduler can first have trained some trial to the unit in which the
-target was reached (see `floor`). `winners.svg` shows the scores of plain search by rate, and what was probed.
+target was reached (see `floor`). `winners.svg` shows scores of plain search by rate (`points.csv`), and what was
+probed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,11 @@ from matplotlib.figure import Figure
 
 from benchmarks.real_networks.floor import RandomRanks, first_times
 from hypernudge.plotting import style
+from hypernudge.results.files import write_text
 from hypernudge.schedulers.asha import ASHA
 
 UNITS = {1: "0.75", 3: "#56B4E9", 9: "#0072B2"}  # scores of these units are drawn
-CHOSEN = "#D55E00"
+PLAIN, CHOSEN, ORANGE = "none", "informed", "#D55E00"
 Record = Mapping[str, Any]
 
 
@@ -70,48 +72,88 @@ def row(record: Record, units: float) -> dict[str, Any]:
     }
 
 
-def draw(found: list[Record], plain: str, chosen: str) -> Figure:
-    """Return the figure: a panel a task, scores of plain search by rate, the probe, and what was chosen."""
-    tasks = list(dict.fromkeys(record["cell"]["task"] for record in found))
+def points(found: Iterable[Record]) -> Iterator[dict[str, Any]]:
+    """Yield what is drawn: scores of plain search in `UNITS`, and where `informed` starts."""
+    for record in found:
+        cell, description = record["cell"], record["description"]
+        about = {
+            "task": cell["task"],
+            "metric": record["declared"]["metric"],
+            "warm_start": cell["warm_start"],
+        }
+        if cell["warm_start"] == PLAIN:
+            for trial, unit, score in zip(
+                *(record["curve"][key] for key in ("trial", "unit", "validation")), strict=True
+            ):
+                if score is not None and unit in UNITS:
+                    rate = round(description["nudged"][trial], 4)
+                    yield {**about, "what": "score", "unit": unit, "rate": rate, "score": round(score, 5)}
+        elif cell["warm_start"] == CHOSEN:
+            for rate in description["nudged"]:
+                yield {**about, "what": "start", "unit": None, "rate": round(rate, 4), "score": None}
+
+
+def probes(cells: Iterable[Mapping[str, Any]], tasks: Iterable[str]) -> dict[str, float]:
+    """Return the median of what was probed, by task; a run's id begins as its task does."""
+    found: dict[str, list[float]] = {}
+    for cell in cells:
+        name = cell["run_id"].rpartition("-")[0]
+        task = next(task for task in tasks if task.startswith(name))
+        if cell["probe"]:
+            found.setdefault(task, []).append(float(cell["probe"]))
+    return {task: float(np.median(values)) for task, values in found.items()}
+
+
+def draw(shown: Sequence[Mapping[str, Any]], probed: Mapping[str, float]) -> Figure:
+    """Return the figure: a panel a task, scores of plain search by rate, the probe, and what was chosen.
+
+    Args:
+        shown: Rows of `points`.
+        probed: Result of `probes`.
+    """
+    tasks = list(dict.fromkeys(point["task"] for point in shown))
     with style.context():
         figure = Figure(figsize=(style.WIDTH, 2.6), layout="constrained")
         for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False).flat, tasks, strict=True):
-            of_task = [record for record in found if record["cell"]["task"] == task]
-            points = _points([record for record in of_task if record["cell"]["warm_start"] == plain])
+            of_task = [point for point in shown if point["task"] == task]
             for unit, colour in UNITS.items():
-                here = np.array([(x, y) for x, y, at in points if at == unit])
-                if len(here):
-                    axes.plot(*here.T, ".", markersize=3, color=colour, label=f"plain, unit {unit}")
-            started = [
-                rate
-                for record in of_task
-                if record["cell"]["warm_start"] == chosen
-                for rate in record["description"]["nudged"]
-            ]
-            probes = [record["description"]["probe"] for record in of_task if record["description"]["probe"]]
+                here = [p for p in of_task if p["what"] == "score" and int(p["unit"]) == unit]
+                if here:
+                    at = [[float(p["rate"]), float(p["score"])] for p in here]
+                    axes.plot(*np.array(at).T, ".", markersize=3, color=colour, label=f"plain, unit {unit}")
+            started = [float(p["rate"]) for p in of_task if p["what"] == "start"]
             low, high = axes.get_ylim()
             mark = low - 0.04 * (high - low)
             axes.plot(
-                started, [mark] * len(started), "|", color=CHOSEN, markersize=5, label=f"{chosen} starts"
+                started, [mark] * len(started), "|", color=ORANGE, markersize=5, label=f"{CHOSEN} starts"
             )
-            if probes:
-                axes.axvline(float(np.median(probes)), color="0.3", linewidth=0.9, label="probe, median")
+            if task in probed:
+                axes.axvline(probed[task], color="0.3", linewidth=0.9, label="probe, median")
             axes.set_title(task)
             axes.set_xlabel("log10 of the effective rate")
-            axes.set_ylabel(of_task[0]["declared"]["metric"])
+            axes.set_ylabel(of_task[0]["metric"])
         style.legend_above(figure, axes.get_legend_handles_labels()[0])
     return figure
 
 
-def _points(found: list[Record]) -> list[tuple[float, float, int]]:
-    return [
-        (record["description"]["nudged"][trial], score, unit)
-        for record in found
-        for trial, unit, score in zip(
-            *(record["curve"][key] for key in ("trial", "unit", "validation")), strict=True
-        )
-        if score is not None
-    ]
+def redraw(folder: Path) -> Figure:
+    """Return the figure of what `main` has written."""
+    shown, cells = (read(folder / name) for name in ("points.csv", "winners.csv"))
+    return draw(shown, probes(cells, dict.fromkeys(point["task"] for point in shown)))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as a table."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def main() -> int:
@@ -125,13 +167,9 @@ def main() -> int:
     options = parser.parse_args()
     found = list(records(options.directory))
     options.output.mkdir(parents=True, exist_ok=True)
-    with (options.output / "winners.csv").open("w", newline="") as file:
-        rows = [row(record, options.units) for record in found]
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    with style.context():
-        draw(found, "none", "informed").savefig(options.output / "winners.svg", metadata={"Date": None})
+    write(options.output / "winners.csv", [row(record, options.units) for record in found])
+    write(options.output / "points.csv", list(points(found)))
+    write_text(options.output / "winners.svg", style.as_svg(redraw(options.output)))
     return 0
 
 

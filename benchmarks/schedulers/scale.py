@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks.data import DATA
 from hypernudge.engine.serial import SerialEngine
@@ -90,13 +91,21 @@ def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Draw time to target and duration by number of workers."""
-    import matplotlib
+    """Draw time to target and duration by number of workers, as PDF or, where the suffix says so, SVG."""
+    from hypernudge.plotting import style
+    from hypernudge.results.files import write_text
 
-    matplotlib.use("pdf")
-    import matplotlib.pyplot as plt
+    with style.context():
+        figure = Figure(figsize=(style.WIDTH, 3.0), layout="constrained")
+        _draw(figure, rows)
+        if path.suffix == ".svg":
+            write_text(path, style.as_svg(figure))
+        else:
+            style.save(figure, path)
 
-    figure, axes = plt.subplots(1, 2, figsize=(7.5, 3.0), constrained_layout=True)
+
+def _draw(figure: Figure, rows: list[dict[str, Any]]) -> None:
+    axes = figure.subplots(1, 2)
     for axis, key, label in (
         (axes[0], "time_to_target", "time to target [units]"),
         (axes[1], "end", "duration of the study [units]"),
@@ -110,7 +119,6 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set_xticks(WORKERS, [str(count) for count in WORKERS])
         axis.minorticks_off()
     axes[1].legend(fontsize=7)
-    figure.savefig(path, metadata={"CreationDate": None})
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -161,7 +169,8 @@ def main(arguments: list[str] | None = None) -> int:
             f"{options.trials} trials on {task.name}, target loss {-target:.5f}, times in units; medians of "
         )
         (options.output / "scale.md").write_text(f"{about}{counts} seeds.\n\n{table(shown)}\n")
-        draw(shown, options.output / "scale.pdf")
+        for suffix in ("pdf", "svg"):
+            draw(shown, options.output / f"scale.{suffix}")
     if options.json:
         print(json.dumps({"target_loss": -target, "rows": rows}))
     return 0

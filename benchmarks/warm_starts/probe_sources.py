@@ -40,6 +40,7 @@ from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
 from hypernudge.plotting import style
+from hypernudge.results.files import write_text
 from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask
@@ -219,6 +220,13 @@ def draw(best: dict[str, float], width: dict[str, float], said: dict[str, list[d
     return figure
 
 
+def redraw(sources: Path, path: Path) -> None:
+    """Write the figure of what `main` has written, as SVG."""
+    found = json.loads(sources.read_text("utf-8"))
+    with style.context():  # its salt makes the same bytes for the same numbers
+        write_text(path, style.as_svg(draw(found["best"], found["width"], found["said"])))
+
+
 def main() -> int:
     """Command-line entry point."""
     parser = argparse.ArgumentParser(
@@ -253,8 +261,7 @@ def main() -> int:
     }
     (options.output / "sources.json").write_text(json.dumps(found) + "\n")
     (options.output / "table.md").write_text(table(rows, others))
-    with style.context():  # its salt makes the same bytes for the same numbers
-        draw(best, width, said).savefig(options.output / "sources.svg", metadata={"Date": None})
+    redraw(options.output / "sources.json", options.output / "sources.svg")
     sys.stdout.write(table(rows, others))
     return 0
 

@@ -69,6 +69,7 @@ _HATCHES = ("", "////", "----", "xxxx", "\\\\\\\\", "++++", "||||", "//")
 
 # What XML cannot hold, control characters, and marks that turn the direction of reading.
 _NO_XML = re.compile("[^\t\n\r -~\u00a0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SPACES = re.compile(r"(?<=>)[^<]*  [^<]*(?=</text>)")
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,9 @@ def as_svg(figure: Figure) -> str:
     without_formulas(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return _NO_XML.sub("\ufffd", buffer.getvalue())  # a label may hold what no XML file can
+    text = _NO_XML.sub("\ufffd", buffer.getvalue())  # a label may hold what no XML file can
+    # A browser shows one of several spaces, and columns of a label would not align.
+    return _SPACES.sub(lambda found: found[0].replace("  ", "\u00a0 "), text)
 
 
 def spread_apart(

@@ -52,7 +52,15 @@ def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have
     assert (row["reached_rate"], row["best_score"], row["median_rate"]) == (-1.0, 0.5, -2.0)
     missed = {**record, "declared": {**record["declared"], "target": 0.6}}
     assert winners.row(missed, units=12.0)["reached_after"] is None
-    assert [axes.get_title() for axes in winners.draw([record], "none", "informed").axes] == ["net"]
+    shown = list(winners.points([record]))
+    assert [(p["unit"], p["rate"], p["score"]) for p in shown] == [
+        (1, -3.0, 0.1),
+        (1, -1.0, 0.3),
+        (3, -1.0, 0.5),
+    ]
+    probed = winners.probes([{"run_id": "net-none", "probe": "-0.8"}], ["net"])
+    assert probed == {"net": -0.8}
+    assert [axes.get_title() for axes in winners.draw(shown, probed).axes] == ["net"]
 
 
 def test_adamws_first_step_moves_every_parameter_by_the_rate_and_later_ones_less():

@@ -1,0 +1,1 @@
+"""Every published figure, drawn again from published records: `python -m benchmarks.figures`."""

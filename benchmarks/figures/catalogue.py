@@ -1,0 +1,177 @@
+"""Which figures are published, from which records each is drawn, and how."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.evidence.rejudged import RESULTS, Block
+
+ROOT = RESULTS.parents[1]
+METHODS = ("informed", "probe_band", "curvature_band", "fixed_band", "literal")
+"""Panels of the figures of the confirmation study, where they were run."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures that are drawn together.
+
+    Attributes:
+        folder: Where they are published, below `benchmarks/results`.
+        names: Of their files.
+        records: What they are drawn from, below `benchmarks/results`.
+        draw: Writes them into a folder.
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    records: tuple[str, ...]
+    draw: Callable[[Path], None]
+
+
+def _pooled(names: Sequence[str], methods: Sequence[str]) -> Callable[[Path], None]:
+    def draw(folder: Path) -> None:
+        from benchmarks.confirmation import figure
+        from benchmarks.figures.published import settings
+
+        found = settings([_block(name) for name in names])
+        figure.save(found, [m for m in methods if any(t.method == m for t in found)], folder)
+
+    return draw
+
+
+def _block(name: str) -> Block:
+    """Return the published block whose cells are `name`, a path below `benchmarks/results`."""
+    cells = RESULTS / name
+    own = cells.name.removesuffix("_cells.csv.gz")
+    inside = cells.parent / own
+    return Block(own, cells, inside if inside.is_dir() else cells.parent)
+
+
+def _confirmation(
+    folder: str, names: tuple[str, ...], *blocks: str, methods: Sequence[str] = METHODS
+) -> Figures:
+    cells = tuple(f"confirmation/{block}_cells.csv.gz" for block in blocks)
+    return Figures(folder, names, cells, _pooled(cells, methods))
+
+
+def _forest(study: str) -> Figures:
+    evaluation = f"{study}/evaluation.json"
+
+    def draw(folder: Path) -> None:
+        from benchmarks.figures.published import forest_of
+        from hypernudge.plotting import style
+        from hypernudge.results.files import write_text
+
+        figure = forest_of(RESULTS / evaluation)
+        with style.context():
+            write_text(folder / "forest_time_to_target.svg", style.as_svg(figure))
+
+    return Figures(study, ("forest_time_to_target.svg",), (evaluation,), draw)
+
+
+def _episodes(folder: Path) -> None:
+    from benchmarks.episodes_effect.report import redraw
+
+    redraw(RESULTS / "episodes_effect", folder)
+
+
+def _learning(folder: Path) -> None:
+    from benchmarks.learning import figure
+
+    results = [json.loads((RESULTS / "learning" / name).read_text("utf-8")) for name in _CURVES]
+    figure.write(results, folder / "curves.svg")
+
+
+def _probe_sources(folder: Path) -> None:
+    from benchmarks.warm_starts.probe_sources import redraw
+
+    redraw(RESULTS / "probe_sources" / "sources.json", folder / "sources.svg")
+
+
+def _winners(folder: Path) -> None:
+    from benchmarks.real_networks.winners import redraw
+    from hypernudge.plotting import style
+    from hypernudge.results.files import write_text
+
+    with style.context():
+        write_text(folder / "winners.svg", style.as_svg(redraw(RESULTS / "real_networks")))
+
+
+def _scale(folder: Path) -> None:
+    from benchmarks.schedulers.scale import draw, medians
+
+    rows = medians(json.loads((RESULTS / "schedulers" / "scale.json").read_text("utf-8"))["rows"])
+    for suffix in ("pdf", "svg"):
+        draw(rows, folder / f"scale.{suffix}")
+
+
+def _sst2(folder: Path) -> None:
+    from hypernudge.experiments.report.commands import report_command
+
+    made = folder / "made"
+    with contextlib.redirect_stdout(io.StringIO()):
+        report_command("sst2", [str(RESULTS / _RECORDS), "--output-dir", str(made), "--svg"])
+    for path in made.glob("*.[ps][dv][fg]"):
+        path.replace(folder / path.name)
+    shutil.rmtree(made)
+
+
+_CURVES = ("tiny_shakespeare.json", "resnet20.json", "wikitext2.json")
+_RECORDS = "sst2_minilm/records"
+_SST2 = (
+    "accuracy_per_tflop",
+    "arm_histories_lr",
+    "arm_histories_noise",
+    "learning_curves",
+    "overhead",
+    "paired_differences",
+)
+_NETWORKS = "real_networks/real_networks_cells.csv.gz"
+_TREES = "xgboost/cells.csv.gz"
+
+FIGURES = (
+    _confirmation("confirmation", ("ratios.svg", "spaces.svg"), "asha", "hyperband", "narrow", "informed"),
+    _confirmation(
+        "confirmation/raw",
+        ("ratios.svg",),
+        "raw/raw",
+        methods=("informed", "informed_unprobed", "fixed_band"),
+    ),
+    _confirmation(
+        "confirmation/schedulers", ("ratios.svg",), "schedulers/schedulers", "dyhpo/dyhpo", "boil/boil"
+    ),
+    _confirmation("confirmation/untouched", ("ratios.svg",), "untouched/untouched"),
+    Figures(
+        "real_networks",
+        ("ratios.svg",),
+        (_NETWORKS,),
+        _pooled((_NETWORKS,), ("informed", "fixed_band", "placebo", "literal")),
+    ),
+    Figures(
+        "real_networks", ("winners.svg",), ("real_networks/points.csv", "real_networks/winners.csv"), _winners
+    ),
+    Figures(
+        "xgboost",
+        ("ratios.svg",),
+        (_TREES,),
+        _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
+    ),
+    _forest("full_experiment"),
+    _forest("schedulers_study"),
+    Figures("episodes_effect", ("effect.pdf", "effect.svg"), ("episodes_effect/cells.csv",), _episodes),
+    Figures("learning", ("curves.svg",), tuple(f"learning/{name}" for name in _CURVES), _learning),
+    Figures("probe_sources", ("sources.svg",), ("probe_sources/sources.json",), _probe_sources),
+    Figures("schedulers", ("scale.pdf", "scale.svg"), ("schedulers/scale.json",), _scale),
+    Figures(
+        "sst2_minilm",
+        tuple(f"{name}.{kind}" for name in _SST2 for kind in ("pdf", "svg")),
+        (_RECORDS,),
+        _sst2,
+    ),
+)
