@@ -4,8 +4,8 @@
 
 `winners.csv` has a row for each cell. Times are in units of training, rates are `log10` of the effective one;
 `limit` is the median moment at which the scheduler can first have trained some trial to the unit in which the
-target was reached (see `floor`). `winners.svg` shows scores of plain search by rate (`points.csv`), and what was
-probed.
+target was reached (see `floor`). `winners.svg` shows scores of plain search by rate (`points.csv`), and what
+was probed.
 """
 
 from __future__ import annotations
