@@ -16,7 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.figures.catalogue import FIGURES, RESULTS, Figures
+from benchmarks.evidence.rejudged import RESULTS
+from benchmarks.figures.catalogue import FIGURES, Figures
 from benchmarks.figures.comparing import same
 
 
