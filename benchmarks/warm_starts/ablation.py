@@ -1,0 +1,116 @@
+"""What each change of the informed warm start gives: variants of its options on development tasks, paired.
+
+    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation --output benchmarks/results/second_edition
+
+Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
+What is in `ablation.jsonl` is not run again; the tables are written anew from it every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.warm_starts import ideas
+from benchmarks.warm_starts.cells import TARGETS, Kept, ratio, run
+from hypernudge import Informed
+from hypernudge.warmstart.base import NoWarmStart, WarmStart
+
+FIRST, COUNT = 520_000, 16
+MID = tuple(TARGETS)[:6]
+NARROW = tuple(TARGETS)
+SCHEDULERS = ("asha_stopping", "asha")
+OLD = Informed(
+    candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True, note_belief=False
+)
+NEW = Informed()
+MAIN = {
+    "none": NoWarmStart(),
+    "first edition": OLD,
+    "+ 256 candidates": replace(OLD, candidates=256),
+    "+ first four by the mean": replace(OLD, greedy_trials=4),
+    "+ a quarter of the spread": replace(OLD, spread=0.25),
+    "+ from 2 results, at each": replace(OLD, min_results=2, refresh=1),
+    "+ no guards": replace(OLD, guards=False),
+    "second edition": NEW,
+    "- 24 candidates": replace(NEW, candidates=24),
+    "- none by the mean": replace(NEW, greedy_trials=0),
+    "- full spread": replace(NEW, spread=1.0),
+    "- from 6 results, at every third": replace(NEW, min_results=6, refresh=3),
+    "- guards": replace(NEW, guards=True),
+}
+"""The changes, each alone, all together, and all but each."""
+FURTHER: dict[str, WarmStart] = {
+    "no spread": replace(NEW, spread=0.0),
+    "half the spread": replace(NEW, spread=0.5),
+    "1024 candidates": replace(NEW, candidates=1024),
+    "first eight by the mean": replace(NEW, greedy_trials=8),
+    "spread falls to 0 in 30 trials": ideas.Fading(spread=0.5),
+    "ranks at 1, 3, 9, 27 units": ideas.EveryUnit(),
+    "ranks at every unit": ideas.EveryUnit(units=()),
+    "constant liar": ideas.Spread(lie=-1.0),
+    "kriging believer": ideas.Spread(lie=0.0),
+}
+"""Other settings and ideas, each instead of what the second edition does."""
+
+
+def main() -> int:
+    """Command-line entry point."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder of cells and tables")
+    parser.add_argument("--variants", nargs="+", help="only these")
+    parser.add_argument("--schedulers", nargs="+", default=SCHEDULERS)
+    parser.add_argument("--spaces", nargs="+", default=["mid", "narrow"])
+    parser.add_argument("--first", type=int, default=FIRST, help="first seed")
+    parser.add_argument("--count", type=int, default=COUNT, help="pairs")
+    args = parser.parse_args()
+    variants = {**MAIN, **FURTHER}
+    kept = Kept(args.output / "ablation.jsonl")
+    seeds = range(args.first, args.first + args.count)
+    for variant in args.variants or variants:
+        for scheduler in args.schedulers:
+            for space in args.spaces:
+                for task in MID if space == "mid" else NARROW:
+                    key = {"variant": variant, "scheduler": scheduler, "space": space, "task": task}
+                    if kept.find(**key, first_seed=args.first):
+                        continue
+                    begun = time.process_time()
+                    row = kept.add(run(task, space, scheduler, variants[variant], seeds), **key)
+                    reached = f"{sum(row['reached'])} of {args.count}"
+                    seconds = time.process_time() - begun
+                    sys.stderr.write(f"{variant}, {scheduler}, {space}, {task}: {reached}, {seconds:.1f} s\n")
+    text = tables(kept, args.first)
+    (args.output / "ablation.md").write_text(text)
+    sys.stdout.write(text)
+    return 0
+
+
+def tables(kept: Kept, first: int) -> str:
+    """Return the tables: ratios of times to target to plain ASHA in the same space."""
+    columns = [(space, scheduler) for space in ("mid", "narrow") for scheduler in SCHEDULERS[::-1]]
+    head = "| variant | " + " | ".join(f"{space}, {_NAMES[s]}" for space, s in columns) + " |\n"
+    text = head + "|---|" + "---|" * len(columns) + "\n"
+    for variant in {**MAIN, **FURTHER}:
+        found = [_cell(kept, variant, scheduler, space, first) for space, scheduler in columns]
+        if any(found):
+            text += f"| {variant} | " + " | ".join(found) + " |\n"
+    return text
+
+
+_NAMES = {"asha": "ASHA", "asha_stopping": "stopping ASHA"}
+
+
+def _cell(kept: Kept, variant: str, scheduler: str, space: str, first: int) -> str:
+    key = {"space": space, "first_seed": first}
+    base = kept.find(variant="none", scheduler="asha", **key)
+    value = ratio(kept.find(variant=variant, scheduler=scheduler, **key), base)
+    return f"{value:.2f}".lstrip("0") if value == value else ""
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
