@@ -11,6 +11,7 @@ import pytest
 from hypernudge import AdamW, Categorical, Config, Informed, Integer, Real, SearchSpace
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning.config import load_yaml
+from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.random import Streams
 from hypernudge.registry import build
 from hypernudge.tasks.curves.tabulated import TableSpace
@@ -146,6 +147,23 @@ def chosen_one_by_one(task, sampled, history, streams, at, prior, name):
 def test_the_first_edition_has_a_name_in_yaml():
     options = load_yaml(GROUPS / "informed_first.yaml")
     assert options.pop("label") == "informed_first" and build("warm_start", options) == FIRST
+
+
+def test_a_plan_names_an_edition_or_an_option_of_its_own(tmp_path):
+    axes = {"task": ["digits_mlp"], "warm_start": {"none": "none", "informed": "informed"}}
+    axes["warm_start"] |= {"first": "informed_first", "bold": {"name": "informed", "spread": 0.0}}
+    common = {"budget": {"units": 9}, "target": 0.9, "seeds": {"first": 0, "count": 6}}
+    plan = resolve_plan(
+        {"common": common, "grid": {"axes": axes}, "evidence": {"baseline": "none"}}, GROUPS.parent
+    )
+    found = {v.run_id.split("-")[1]: v.spec["warm_start"] for v in plan.variations}
+    built = {
+        name: build("warm_start", {key: value for key, value in spec.items() if key != "label"})
+        for name, spec in found.items()
+    }
+    assert (
+        built["informed"] == Informed() and built["first"] == FIRST and built["bold"] == Informed(spread=0.0)
+    )
 
 
 def test_first_trials_follow_the_mean_and_later_ones_explore(bowl):
