@@ -1,6 +1,6 @@
 """What each change of the informed warm start gives: variants of its options on development tasks, paired.
 
-    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation --output benchmarks/results/second_edition
+    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation --output benchmarks/results/second_edition/ablation
 
 Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
 What is in `ablation.jsonl` is not run again; the tables are written anew from it every time.
@@ -27,7 +27,7 @@ OLD = Informed(
     candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True, note_belief=False
 )
 NEW = Informed()
-MAIN = {
+MAIN: dict[str, WarmStart] = {
     "none": NoWarmStart(),
     "first edition": OLD,
     "+ 256 candidates": replace(OLD, candidates=256),
