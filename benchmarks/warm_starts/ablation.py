@@ -1,6 +1,7 @@
 """What each change of the informed warm start gives: variants of its options on development tasks, paired.
 
-    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation --output benchmarks/results/second_edition/ablation
+    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation \\
+        --output benchmarks/results/second_edition/ablation
 
 Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
 What is in `ablation.jsonl` is not run again; the tables are written anew from it every time.
