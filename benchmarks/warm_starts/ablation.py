@@ -1,6 +1,6 @@
-"""What each change of the informed warm start gives: variants of its options on development tasks, paired.
+r"""What each change of the informed warm start gives: variants of its options on development tasks, paired.
 
-    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation \\
+    HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation \
         --output benchmarks/results/second_edition/ablation
 
 Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
