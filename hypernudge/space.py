@@ -100,6 +100,7 @@ class SearchSpace:
 
     parameters: tuple[HyperParameter, ...]
     _by_name: dict[str, HyperParameter] = field(init=False, repr=False, compare=False)
+    _names: tuple[str, ...] = field(init=False, repr=False, compare=False)
 
     def __init__(self, parameters: Sequence[HyperParameter]) -> None:
         remedy = "SearchSpace([Real('lr', 1e-4, 1.0, log=True)]), say"
@@ -111,6 +112,7 @@ class SearchSpace:
         object.__setattr__(self, "parameters", parameters)
         object.__setattr__(self, "_by_name", {parameter.name: parameter for parameter in parameters})
         names = [parameter.name for parameter in parameters]
+        object.__setattr__(self, "_names", tuple(names))
         require(len(names) > 0, "parameters", "must not be empty", names, "name at least one")
         require(len(set(names)) == len(names), "parameters", "names must differ", names, "rename one")
         for index, parameter in enumerate(parameters):
@@ -137,7 +139,7 @@ class SearchSpace:
     @property
     def names(self) -> tuple[str, ...]:
         """Names in order."""
-        return tuple(parameter.name for parameter in self.parameters)
+        return self._names
 
     def middle(self) -> Config:
         """Return the configuration in the middle of the unit cube."""
@@ -227,9 +229,8 @@ class SearchSpace:
             )
         for name in expected:
             parameter = self._by_name[name]
-            require(
-                parameter.contains(config[name]), name, f"must lie in {parameter}", config[name], "clip it"
-            )
+            if not parameter.contains(config[name]):  # every start asks: the words are made only then
+                require(False, name, f"must lie in {parameter}", config[name], "clip it")
 
 
 def _active(parameter: HyperParameter, values: Mapping[str, Value]) -> bool:

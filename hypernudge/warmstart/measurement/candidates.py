@@ -53,11 +53,15 @@ class Candidates:
         """Return one as a configuration."""
         if index == 0:
             return self.sampled
-        draw, names = self.task.space.decode(self.units[index - 1]), scored(self.task.space)
-        kept = {name: draw[name] for name in names if name in self.sampled and name in draw}
-        found = self.sampled.replace(**kept)
-        first = len(self) - len(self.redrawn)
-        return found if index < first else rates.at_rate(self.task, found, self.redrawn[index - first])
+        return config_of(self.task, self.sampled, self.units, self.redrawn, index - 1)
+
+
+def config_of(task: Task, sampled: Config, units: np.ndarray, redrawn: np.ndarray, index: int) -> Config:
+    """Return draw `index` as a configuration; the arguments are attributes of `Candidates`."""
+    draw, names = task.space.decode(units[index]), scored(task.space)
+    found = sampled.replace(**{name: draw[name] for name in names if name in sampled and name in draw})
+    first = len(units) - len(redrawn)
+    return found if index < first else rates.at_rate(task, found, redrawn[index - first])
 
 
 def drawn(task: Task, sampled: Config, scale: float, count: int, rng: np.random.Generator) -> Candidates:
@@ -81,15 +85,20 @@ def drawn(task: Task, sampled: Config, scale: float, count: int, rng: np.random.
         column[1:][~active] = sampled[name]
         values[name] = column
     log_rates = np.array(rates.log_rates_of(task, values, count))
-    redrawn = scale + rng.uniform(*REDRAW, min(round(count * REDRAWN), count - 1))
+    redrawn = scale + rng.uniform(*REDRAW, redrawn_of(count))
     first = count - len(redrawn)
     last = {name: value[first:] if isinstance(value, np.ndarray) else value for name, value in values.items()}
     log_rates[first:] = rates.at_log_rates(task, last, redrawn)[1]
-    columns = {name: _numbers(values[name], count) for name in COLUMNS if name in values}
+    columns = {name: numbers_of(values[name], count) for name in COLUMNS if name in values}
     return Candidates(task, sampled, units, log_rates, columns, redrawn)
 
 
-def _numbers(value: Any, count: int) -> np.ndarray:
+def redrawn_of(count: int) -> int:
+    """Return how many of `count` candidates get a rate near the probe."""
+    return min(round(count * REDRAWN), count - 1)
+
+
+def numbers_of(value: Any, count: int) -> np.ndarray:
     """Return a hyper-parameter's values as numbers, `(count,)`."""
     if not isinstance(value, np.ndarray):
         return np.full(count, values_of([value])[0])

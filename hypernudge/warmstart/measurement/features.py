@@ -8,6 +8,7 @@ beyond the outermost knots the outermost hats stay one.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,31 +78,55 @@ def features_of(
         scale: `log10` of the probe.
         steps: Optimizer steps of the longest training.
     """
+    return dense(*LATTICE.places(coordinates_of(log_rates, columns, scale, steps)))
+
+
+def coordinates_of(
+    log_rates: np.ndarray, columns: Mapping[str, np.ndarray | float], scale: float, steps: float
+) -> np.ndarray:
+    """Return what lies between knots, shape `(len(KNOTS), n)`; arguments are those of `features_of`."""
     absent = math.nan
     decay = np.log10(np.maximum(columns.get("weight_decay", absent), _TINY) * steps)
-    values = {
-        "rate": log_rates - scale,
-        "decay": log_rates + decay,
-        **{name: columns.get(name, absent) for name in _NATURAL},
-    }
     rows = np.empty((len(KNOTS), len(log_rates)))
-    for row, block in zip(rows, KNOTS, strict=True):
-        row[:] = values[block]
-    left, rising = _LATTICE.places(rows)
-    found = np.zeros((len(log_rates), SIZE + 2))  # the last two columns are those of NaN
+    rows[0], rows[1] = log_rates - scale, log_rates + decay
+    for row, name in zip(rows[2:], _NATURAL, strict=True):
+        row[:] = columns.get(name, absent)
+    return rows
+
+
+def coordinates(log_rate: float, values: Sequence[float], scale: float, steps: float) -> list[float]:
+    """Return `coordinates_of` of one configuration, given its values of `COLUMNS`, as plain numbers."""
+    decay, *natural = values
+    shrinkage = math.log10(max(decay, _TINY) * steps) if decay == decay else math.nan
+    return [log_rate - scale, log_rate + shrinkage, *natural]
+
+
+def dense(left: np.ndarray, rising: np.ndarray) -> np.ndarray:
+    """Return features, shape `(n, SIZE)`, from where the coordinates lie: see `Lattice.places`."""
+    count = left.shape[1]
+    found = np.zeros((count, SIZE + 2))  # the last two columns are those of NaN
     found[:, 0] = 1.0
-    at = np.arange(len(log_rates))
+    at = np.arange(count)
     found[at, left], found[at, left + 1] = 1.0 - rising, rising
     return found[:, :SIZE]
 
 
+def scores(left: np.ndarray, rising: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return `dense(left, rising) @ weights`, shape `(n,)`, up to rounding: most features are zero."""
+    padded = np.concatenate([weights, (0.0, 0.0)])
+    slopes = padded[1:] - padded[:-1]
+    slopes[SIZE - 1 :] = 0.0  # behind the last knot, and of NaN
+    found: np.ndarray = (padded[left] + rising * slopes[left]).sum(0) + weights[0]
+    return found
+
+
 def values_of(values: Iterable[Any]) -> np.ndarray:
     """Return values of a hyper-parameter as numbers, `(n,)`: NaN for what is none, zero for None."""
-    return np.array([_number(value) for value in values], dtype=float)
+    return np.array([number_of(value) for value in values], dtype=float)
 
 
-def _number(value: Any) -> float:
-    """Return a value; NaN where it is no number, zero where it is the default by None."""
+def number_of(value: Any) -> float:
+    """Return a value as a number; NaN where it is no number, zero where it is the default by None."""
     try:
         return 0.0 if value is None else float(value)
     except (TypeError, ValueError):
@@ -116,7 +141,7 @@ def scored(space: SearchSpace) -> list[str]:
 def _is_number(parameter: HyperParameter) -> bool:
     if not isinstance(parameter, Categorical):
         return True
-    return not any(math.isnan(_number(choice)) for choice in parameter.choices)
+    return not any(math.isnan(number_of(choice)) for choice in parameter.choices)
 
 
 def steps_of(task: Task, units: int) -> float:
@@ -152,6 +177,9 @@ class Lattice:
             row[: len(knots) - 1] = 1.0 / np.diff(knots)
         self._begin = (first + np.cumsum(sizes) - sizes)[:, None]
         self._nowhere = first + int(sizes.sum())
+        self._lists = [[float(knot) for knot in knots] for knots in blocks]
+        self._steps = [row.tolist() for row in self._slopes]
+        self._begins = [int(begin) for begin in self._begin[:, 0]]
 
     def places(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the column of the knot to the left, and the share of the one to its right.
@@ -168,7 +196,21 @@ class Lattice:
         block = np.arange(len(values))[:, None]
         # As `numpy.interp` does, to the bit: priors and choices that were made with it stay what they are.
         rising = self._slopes[block, left] * (at - self._knots[block, left])
-        return np.where(np.isnan(values), self._nowhere, left + self._begin), rising
+        nowhere = np.isnan(values)
+        rising[nowhere] = 0.0
+        return np.where(nowhere, self._nowhere, left + self._begin), rising
+
+    def place(self, values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return `places` of one value in each block, `(len(blocks), 1)` each, without the work of arrays."""
+        left, rising = [], []
+        for value, knots, slopes, begin in zip(values, self._lists, self._steps, self._begins, strict=True):
+            at = min(max(value, knots[0]), knots[-1])
+            i = min(bisect_right(knots, at) - 1, len(knots) - 2)
+            nowhere = value != value
+            left.append(self._nowhere if nowhere else begin + i)
+            rising.append(0.0 if nowhere else slopes[i] * (at - knots[i]))
+        return np.array(left)[:, None], np.array(rising)[:, None]
 
 
-_LATTICE = Lattice(tuple(KNOTS.values()), 1)
+LATTICE = Lattice(tuple(KNOTS.values()), 1)
+"""Where the blocks of a configuration lie; the first column is the intercept's."""

@@ -78,14 +78,14 @@ def posterior(
         return Posterior(prior.mean, prior.covariance, 0)
     expected = phi @ prior.mean
     # Ranks are relative to what this study has tried; the prior says how good that was.
-    spread = float(np.clip(expected.std() / USUAL_SPREAD, 0.5, 1.0)) if scaled else 1.0
+    spread = min(max(float(expected.std()) / USUAL_SPREAD, 0.5), 1.0) if scaled else 1.0
     y = scores_within_milestones(results) * spread + expected.mean()
     error = stated_error(task)
     if error:  # results count by what they are worth
         worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(results, error)))
         phi, y = phi * worth[:, None], y * worth
     covariance = np.linalg.inv(prior.precision + phi.T @ phi / NOISE)
-    mean = covariance @ (prior.precision @ prior.mean + phi.T @ y / NOISE)
+    mean = covariance @ (prior.weighted_mean + phi.T @ y / NOISE)
     return Posterior(mean, (covariance + covariance.T) / 2.0, len(results))
 
 

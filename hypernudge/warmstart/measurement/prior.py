@@ -53,6 +53,12 @@ class Prior:
         """The inverse of the covariance, `(SIZE, SIZE)`."""
         return np.linalg.inv(self.covariance)
 
+    @cached_property
+    def weighted_mean(self) -> np.ndarray:
+        """`precision @ mean`, `(SIZE,)`."""
+        found: np.ndarray = self.precision @ self.mean
+        return found
+
 
 @dataclass(frozen=True)
 class PriorFile:

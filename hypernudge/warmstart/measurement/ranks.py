@@ -22,11 +22,14 @@ def first_results(history: History) -> list[tuple[int, int, float]]:
 
 def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
     """Return the normal score of each result among those of its milestone, `(len(results),)`."""
-    milestones = np.array([milestone for _, milestone, _ in results])
+    milestones = [milestone for _, milestone, _ in results]
     scores = np.array([score for _, _, score in results])
-    y = np.empty(len(results))
-    for milestone in np.unique(milestones):
-        peers = milestones == milestone
+    different = set(milestones)
+    if len(different) == 1:
+        return normal_scores(scores)
+    y, reached = np.empty(len(results)), np.array(milestones)
+    for milestone in different:
+        peers = reached == milestone
         y[peers] = normal_scores(scores[peers])
     return y
 
@@ -63,6 +66,6 @@ def share_of_noise(scores: np.ndarray, error: float) -> float:
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """Return the standard normal quantiles of ranks; larger is better, equal values share their rank."""
     # Not scipy.stats.rankdata: its import takes half a second, and 50 MB in the process of every cell.
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2.0)[inverse]
-    return np.asarray(ndtri((ranks - 0.5) / len(values)))
+    ascending = np.sort(values, axis=None)  # NaN behind all numbers
+    below, up_to = (ascending.searchsorted(values, side) for side in ("left", "right"))
+    return np.asarray(ndtri(((below + up_to + 1) / 2.0 - 0.5) / len(values)))

@@ -20,8 +20,9 @@ from hypernudge.random import Streams
 from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
-from hypernudge.warmstart.measurement import candidates, rates
 from hypernudge.warmstart.measurement import prior as priors
+from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement.ahead import Ahead
 from hypernudge.warmstart.measurement.features import features, steps_of
 from hypernudge.warmstart.measurement.posterior import (
     RANK_DEVIATION,
@@ -217,22 +218,19 @@ class Informed:
     ) -> tuple[Config, str, int, dict[str, float]]:
         """Return the chosen configuration, why, of how many results, and what to note."""
         number = len(history.trials)
-        rng = streams("informed", number)
         steps = self._steps(task, history)
-        found = candidates.drawn(task, sampled, c, self.candidates, rng)
-        phi = found.features(c, steps)
+        offer = Ahead.of(task, history, streams, self.candidates).offer(sampled, number, c, steps)
         known = self._posterior(task, history, c, steps)
         weights = known.mean
         if self.spread and number >= self.greedy_trials:
-            draw = np.linalg.cholesky(known.covariance) @ rng.standard_normal(len(weights))
-            weights = weights + self.spread * draw
-        best = int(np.argmax(phi @ weights))
-        config, learned = found.config(best), known.results
+            weights = weights + self.spread * (np.linalg.cholesky(known.covariance) @ offer.noise)
+        best = offer.best(weights)
+        config, learned = offer.config(best), known.results
         z = rates.log_rate(task, config) - c
         source = f"data of {learned} trials" if learned else "prior"
         noted: dict[str, float] = {}
         if self.note_belief:
-            believed = known.belief(phi[best : best + 1])
+            believed = known.belief(offer.features(best))
             noted = {RANK_MEAN: float(believed.mean[0]), RANK_DEVIATION: float(believed.deviation[0])}
         return config, f"{source}: best of {self.candidates} draws, at z = {z:.2f}", learned, noted
 
