@@ -9,6 +9,7 @@ import multiprocessing as mp
 import os
 import pickle
 import platform
+import selectors
 import signal
 import sys
 import threading
@@ -88,6 +89,10 @@ class ProcessPool:
         self._context: Any = mp.get_context("fork" if forks else "spawn")
         self._children: dict[str, _Child] = {}
         self._numbers = itertools.count(1)
+        # `connection.wait` would register every channel at each call; Windows' pipes have nothing else.
+        self._selector: selectors.BaseSelector | None = None
+        if os.name != "nt":
+            self._selector = selectors.DefaultSelector()
 
     def start(self) -> str:
         """Start a process; see `Pool.start`."""
@@ -100,6 +105,8 @@ class ProcessPool:
             warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         self._children[name] = _Child(process, ours)
+        if self._selector is not None:
+            self._selector.register(ours, selectors.EVENT_READ, name)
         return name
 
     def send(self, worker: str, order: Order) -> None:
@@ -109,12 +116,13 @@ class ProcessPool:
 
     def receive(self, timeout: float) -> list[tuple[str, Message]]:
         """Return what workers have said; see `Pool.receive`."""
-        names = {child.channel: name for name, child in self._children.items()}
-        said: list[tuple[str, Message]] = []
-        for channel in connection.wait(list(names), timeout):
-            assert isinstance(channel, Connection)
-            said += [(names[channel], message) for message in self._heard(names[channel])]
-        return said
+        return [(name, message) for name in self._speaking(timeout) for message in self._heard(name)]
+
+    def _speaking(self, timeout: float) -> list[str]:
+        if self._selector is not None:
+            return [key.data for key, _ in self._selector.select(timeout)]
+        names: dict[Any, str] = {child.channel: name for name, child in self._children.items()}
+        return [names[channel] for channel in connection.wait(list(names), timeout)]
 
     def _heard(self, worker: str) -> Iterator[Message]:
         """Yield all that a worker has said by now, its end included."""
@@ -129,6 +137,8 @@ class ProcessPool:
     def end(self, worker: str) -> None:
         """Kill a worker; one that is stopped, too."""
         child = self._children.pop(worker)
+        if self._selector is not None:
+            self._selector.unregister(child.channel)
         child.process.kill()
         child.process.join()
         child.process.close()
@@ -140,6 +150,8 @@ class ProcessPool:
             child.process.kill()  # first all, then wait for each
         for worker in list(self._children):
             self.end(worker)
+        if self._selector is not None:
+            self._selector.close()
 
 
 def _ended_by(code: int | None) -> str:

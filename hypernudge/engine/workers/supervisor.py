@@ -120,8 +120,8 @@ class Supervisor:
     @property
     def free(self) -> int:
         """Number of workers that nothing was planned for."""
-        idle = sum(m.assignment is None and (m.ready or m.first) for m in self._members.values())
-        return idle - len(self._waiting)
+        idle = [m for m in self._members.values() if m.assignment is None and (m.ready or m.first)]
+        return len(idle) - len(self._waiting)
 
     @property
     def busy(self) -> bool:
