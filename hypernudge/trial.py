@@ -173,7 +173,7 @@ class Trial:
         nudge: What the warm start made of it.
         started: Seconds on the study's clock.
         status: "running", "paused", "diverged", "failed" or "stopped".
-        until: Milestone it is running towards, or has reached.
+        until: Milestone it is running towards, or has reached, in units.
         milestones: Score at each milestone that it reached; larger is better.
     """
 

@@ -79,7 +79,13 @@ def warm_started(
 class WarmStartAsk:
     """An ask function whose new configurations are nudged; everything else is the wrapped one's.
 
-    `history` holds what was sampled, what was trained, and why.
+    `history` holds what was sampled, what was trained, and why. `warm_started` makes it.
+
+    Args:
+        optimizer: The wrapped ask function.
+        adapter: Nudges a configuration.
+        fidelity: Name of the fidelity and its largest value, in units of training; None where there is none.
+        choices: Values of each categorical, by name.
     """
 
     def __init__(

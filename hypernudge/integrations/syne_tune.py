@@ -119,7 +119,11 @@ class _Starts:
 class WarmStartScheduler(TrialScheduler):  # type: ignore[misc, unused-ignore]
     """A scheduler whose new configurations are nudged; everything else is the wrapped scheduler's.
 
-    `history` holds what was sampled, what was trained, and why.
+    `history` holds what was sampled, what was trained, and why. `warm_started` makes it.
+
+    Args:
+        scheduler: The wrapped scheduler.
+        starts: Nudges what starts, and keeps the history.
     """
 
     def __init__(self, scheduler: TrialScheduler, starts: _Starts) -> None:
@@ -218,7 +222,7 @@ def _points(scheduler: Any) -> int:
 
 
 def declared(config_space: Mapping[str, Any]) -> ExternalSpace:
-    """Return a configuration space as a declared one; constants are left out."""
+    """Return `config_space`, as Syne Tune has it, as a declared one; constants are left out."""
     found = ExternalSpace()
     for name, domain in config_space.items():
         add_domain(found, name, domain, upper_excluded=False)

@@ -18,8 +18,11 @@ from hypernudge.trial import History
 class Start:
     """Begin a new trial with `config` and train it to `until` units.
 
-    With `model_based_pick` the scheduler's own model of the scores preferred `config` to going on with a
-    trial: another configuration in its place would not be what was compared.
+    Attributes:
+        config: To be trained.
+        until: Units of training that it is to have.
+        model_based_pick: The scheduler's own model of the scores preferred `config` to going on with a trial:
+            another configuration in its place would not be what was compared.
     """
 
     config: Config
@@ -29,7 +32,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on with the paused `trial` up to `until` units."""
+    """Go on with the paused `trial` up to `until` units.
+
+    Attributes:
+        trial: Its number.
+        until: Units of training that it is to have.
+    """
 
     trial: int
     until: int

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from benchmarks.figures import __main__ as command
 from benchmarks.evidence.rejudged import RESULTS
+from benchmarks.figures import __main__ as command
 from benchmarks.figures.catalogue import FIGURES, ROOT
 from benchmarks.figures.comparing import same
 

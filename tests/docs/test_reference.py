@@ -155,6 +155,62 @@ def test_every_array_has_a_shape():
     assert missing == []
 
 
+# What such a number is measured in must be said; `wall_seconds` and `max_units` say it themselves.
+MEASURED = re.compile(r"(.*_)?(timeout|budget|time|until|interval|delay|cost|poll|limit|age)")
+UNIT = re.compile(r"second|unit|FLOP|byte|MiB|share", re.IGNORECASE)
+
+
+def test_every_measured_argument_has_a_unit():
+    measured = [
+        (name, parameter, re.findall(rf"^\s*`?{parameter}`?: .*(?:\n {{8,}}.*)*", text, re.MULTILINE))
+        for name, function, text in FUNCTIONS
+        for parameter, about in inspect.signature(function).parameters.items()
+        if MEASURED.fullmatch(parameter) and "Mapping" not in str(about.annotation)
+    ]
+    assert len(measured) > 10
+    assert [
+        f"{name}: {parameter}"
+        for name, parameter, entries in measured
+        if not any(UNIT.search(entry.replace(parameter, "")) for entry in entries)
+    ] == []
+
+
+def integrated():
+    """Yield (name, function, docstring) of the integrations, read, since they cannot be imported at once.
+
+    Methods are left out but for constructors: they are the tools' own, by the tools' names.
+    """
+    for path in sorted((import_graph.ROOT / "hypernudge" / "integrations").glob("[!_]*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            text = ast.get_docstring(node) or ""
+            found = [node] if isinstance(node, ast.FunctionDef) else node.body
+            for function in found:
+                if isinstance(function, ast.FunctionDef) and function.name in (node.name, "__init__"):
+                    yield f"{path.stem}.{node.name}", function, text
+
+
+def test_the_integrations_say_what_their_arguments_are_and_what_they_raise():
+    found = list(integrated())
+    assert len(found) > 12
+    missing = []
+    for name, function, text in found:
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        missing += [
+            f"{name}: {argument.arg}"
+            for argument in arguments
+            if argument.arg != "self" and not re.search(rf"\b{argument.arg}\b", text)
+        ]
+        refuses = any(
+            (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call))
+            or (isinstance(node, ast.Call) and re.match(r"require(_\w+)?$", ast.unparse(node.func)))
+            for node in ast.walk(function)
+        )
+        missing += [f"{name}: Raises"] if refuses and "Raises:" not in text else []
+    assert missing == []
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path):
     pytest.importorskip("sphinx", reason="the group docs is not installed")
