@@ -155,7 +155,7 @@ class SearchSpace:
         return self.decode(rng.random(len(self)))
 
     def sample_units(self, rng: np.random.Generator, count: int) -> np.ndarray:
-        """Draw `count` points by `rng`, shape `(count, len(self))`: those of as many `sample`s."""
+        """Draw `count` points by `rng`, shape `(count, len(self))`: those of as many calls of `sample`."""
         return rng.random((count, len(self)))
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
@@ -181,7 +181,7 @@ class SearchSpace:
         return Config(values)
 
     def columns(self, units: np.ndarray, names: Sequence[str] | None = None) -> dict[str, Column]:
-        """Return natural values at points `units`, shape `(n, len(self))`, by name: many `decode`s.
+        """Return natural values at points `units`, shape `(n, len(self))`, by name: many calls of `decode`.
 
         Args:
             units: Points of the unit cube.

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 RUN = ("python", "yaml", "bash", "literalinclude")
 """Languages of blocks that a reader types."""
-OTHER = ("text", "csv", "toctree", "eval-rst", "executed")
+OTHER = ("text", "toctree", "eval-rst", "executed")
 """What is output, tables, or run when the site is built."""
 _FENCE = re.compile(
     r"(?:<!-- not run: (?P<reason>[^>]+?) -->\n)?"
