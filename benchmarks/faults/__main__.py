@@ -73,7 +73,7 @@ def shaken(place: str, kinds: Sequence[str], seed: int, folder: Path, parts: Par
             found.seconds = time.perf_counter() - begun
             return {"tried": max(1, tried), **vars(found)}
 
-        kept = dict(parts.of(f"{place}, study {number}", run))
+        kept = dict(parts.of(f"{len(kinds)} on {place}, study {number}", run))
         del waiting[: kept.pop("tried")]
         found = Found(**{**kept, "kills": Counter(kept["kills"])})
         total.add(found)
@@ -164,9 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     places = [place for place in places if place not in left_out]
     kills = options.kills or (30 if options.quick else 200)
     shares = {place: SHARES[place] / sum(SHARES[p] for p in places) for place in places}
-    settings = {"benchmark": "faults", "kills": kills, "seed": options.seed, "places": places}
     try:
-        parts = Parts(options.output, settings)
+        parts = Parts(options.output, {"benchmark": "faults", "seed": options.seed})
     except InvalidArgumentError as error:
         parser.error(str(error))
     found: dict[str, Found] = {}

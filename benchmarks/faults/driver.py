@@ -1,11 +1,12 @@
 """A study on real workers, as a command that can be killed and started again.
 
-python -m benchmarks.faults.driver FOLDER --engine process [--address HOST:PORT] ...
+python -m benchmarks.faults.driver FOLDER --engine processes [--address HOST:PORT] ...
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,13 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns 0 when the study is done."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--engine", choices=("processes", "ray"), default="process")
+    parser.add_argument("--engine", choices=("processes", "ray"), default="processes")
     parser.add_argument("--address", help="of a cluster of Ray")
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--pace", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     study = tune(
         Paced(options.folder, options.pace),
         scheduler(options.trials),

@@ -241,7 +241,7 @@ def _disturb(driver: Driver, kind: str, rng: random.Random) -> bool:
         return True
     if kind == "interrupt":
         driver.send(signal.SIGINT)
-        return True
+        return driver.process.returncode != 0  # else it came to its end first
     workers = driver.workers()
     if kind == "disk":
         with _refusing([driver.process.pid, *workers]):

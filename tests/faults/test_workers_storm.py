@@ -1,6 +1,7 @@
 """A small storm on real workers; `python -m benchmarks.faults` shakes them for longer, and on clusters."""
 
 import random
+import signal
 import sys
 
 import pytest
@@ -19,7 +20,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers i
 def test_a_storm_of_every_kind(tmp_path):
     rng = random.Random(3)
     kinds = rng.sample(KINDS, len(KINDS))
-    found, tried = storm(tmp_path / "s", ["--workers", "2", "--pace", "0.15"], kinds, rng, trials=24)
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background job of a shell
+    try:
+        found, tried = storm(tmp_path / "s", ["--workers", "2", "--pace", "0.15"], kinds, rng, trials=24)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    assert found.kills["interrupt"] == kinds[:tried].count("interrupt")
     assert found.wrong == {name: [] for name in WRONG}
     assert found.trials == 24 and tried >= 3 and found.kills.total() >= 3
     check_recorded(Study.open(tmp_path / "s" / "kept").history, lambda: scheduler(24), 0, 2)
