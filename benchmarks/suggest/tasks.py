@@ -154,10 +154,10 @@ def text(*parts: str, length: int = 32) -> Data:
 
 
 @functools.cache
-def news(words: int = 4000, length: int = 32) -> Data:
-    """Return AG News: numbers of the first words of a text, 0 where it is shorter or the word rare."""
-    with gzip.open(data_file("ag_news", "train_hf5000.csv.gz"), "rt") as file:
-        rows = list(csv.reader(file))
+def texts_of_classes(*parts: str, delimiter: str = ",", words: int = 4000, length: int = 32) -> Data:
+    """Return numbers of the first words of 5,000 texts, 0 where one is shorter or the word rare; classes."""
+    with gzip.open(data_file(*parts), "rt") as file:
+        rows = [row for row in csv.reader(file, delimiter=delimiter) if row[1].isdecimal()][:5000]
     texts = [row[0].lower().split() for row in rows]
     values, counts = np.unique([word for words_ in texts for word in words_], return_counts=True)
     code = {word: k + 1 for k, word in enumerate(values[np.argsort(-counts, kind="stable")][: words - 1])}
@@ -242,6 +242,9 @@ adult = functools.partial(table, "tabular_cls", "adult-train.csv.gz", header=Fal
 concrete = functools.partial(regression, "concrete", standardise=False)
 bike = functools.partial(regression, "bike", standardise=False)
 elevators = functools.partial(regression, "elevators", standardise=True)
+news = functools.partial(texts_of_classes, "ag_news", "train_hf5000.csv.gz")
+sst2 = functools.partial(texts_of_classes, "sst2", "train.tsv.gz", delimiter="\t")
+shoppers = functools.partial(table, "tabular_cls", "online_shoppers_intention.csv.gz")
 raw_digits = functools.partial(digits, (64,), 1.0)
 flat_digits = functools.partial(digits, (64,), 16.0)
 images = functools.partial(digits, (1, 8, 8), 16.0)
@@ -256,6 +259,8 @@ DEVELOPMENT = (
     Problem("digits_mlp_adamw", mlp(64), flat_digits, adamw, rates(-5, 0), cross_entropy),
     Problem("concrete_raw_sgd", mlp(64), concrete, sgd(), rates(-8, -2.5), squares),
     Problem("elevators_mlp_adam", mlp(64, 64), elevators, adam, rates(-5, 0), squares),
+    Problem("sst2_words_adamw", bag_of_words, sst2, adamw, rates(-4, -0.5), cross_entropy, steps=500),
+    Problem("shoppers_mlp_adamw", mlp(64, 64), shoppers, adamw, rates(-4.5, -0.5), cross_entropy, steps=1000),
     Problem("digits_resnet_sgd", resnet(8, 1), images, sgd(), rates(-5, 0.5), cross_entropy, "cosine", 300),
     Problem(
         "digits_vit_adamw", vit(8, 2, 32, 3, 1), images, adamw, rates(-5, 0), cross_entropy, "cosine", 300

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.suggest.tasks import Problem
 
@@ -22,6 +23,13 @@ def batches(problem: Problem, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(x), generator=generator)
         for rows in order[: len(x) // problem.batch_size * problem.batch_size].split(problem.batch_size):  # type: ignore[no-untyped-call]
             yield x[rows], y[rows]
+
+
+def loader(problem: Problem, seed: int) -> DataLoader[Any]:
+    """Return the training data as a user would hand them over."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = TensorDataset(*problem.data()[:2])
+    return DataLoader(rows, problem.batch_size, shuffle=True, drop_last=True, generator=generator)
 
 
 def factor(schedule: str, step: int, steps: int) -> float:

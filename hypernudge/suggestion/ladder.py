@@ -39,6 +39,7 @@ class RateTrial:
         rate: Learning rate.
         steps: Optimizer steps that it was to have.
         losses: Mean training loss of each step, before its update; fewer than `steps` where it diverged.
+        held_out: Losses at its end of mini-batches that it was not trained on, where some were set aside.
         diverged: Whether a loss was not finite, or far above those before training.
     """
 
@@ -46,13 +47,14 @@ class RateTrial:
     steps: int
     losses: tuple[float, ...]
     diverged: bool = False
+    held_out: tuple[float, ...] = ()
 
     @property
     def loss(self) -> float:
-        """Mean loss of its last third; infinite where it diverged."""
+        """Mean of the losses held out, else of its last third of steps; infinite where it diverged."""
         if self.diverged or not self.losses:
             return math.inf
-        tail = np.array(self.losses[-max(1, round(TAIL * self.steps)) :])
+        tail = np.array(self.held_out or self.losses[-max(1, round(TAIL * self.steps)) :])
         low, middle, high = np.quantile(tail, (0.25, 0.5, 0.75))
         reach = 3.0 * (high - low)  # a spike is counted as no more than this
         return float(np.clip(tail, middle - reach, middle + reach).mean())

@@ -31,8 +31,10 @@ PRECISIONS = ("float32", "bf16", "fp16")
 EPOCHS, STEPS = 10, 1000  # of a training of which nothing is said: epochs, or steps where those are unknown
 READING = 0.3  # share of the seconds that reading may take
 LOOKED_AT = 8  # mini-batches whose loss before training is computed
-SHIFT = 0.3  # decades that the best rate falls, per decade by which training is longer than a trial
-FALLING_SHIFT = 0.15  # the same under schedules that fall
+SHIFT, FALLING_SHIFT = 0.3, 0.15  # decades that the best rate falls, per decade by which training is longer
+# than a trial, at a constant rate and under schedules that fall;
+NORMALISED = 2.0  # times that for optimizers whose steps do not become shorter as the gradient does;
+FARTHEST = 1.5  # decades of length, at most, that this is carried on
 MARGIN = 0.3  # decades by which the interval is wider than the rates that trials found equal
 
 
@@ -110,8 +112,10 @@ def suggest(
         ends = began + limit
         recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
         dropped = recipe.drop_broken_batches(LOOKED_AT)
-        curvature, found = _searched(recipe, trial_steps, planned)
-    rate, low, high, basis = _concluded(own, found, curvature, chosen, planned)
+        recipe.set_aside(max(1, round(max(SHARES) * trial_steps)))
+        curvature, normalised, found = _searched(recipe, trial_steps, planned)
+    shift = _shift(found, chosen, normalised, planned)
+    rate, low, high, basis = _concluded(own, found, curvature, shift)
     return Suggestion(
         lr=rate,
         low=low,
@@ -168,11 +172,12 @@ def _planned(data: Any, accumulate: int) -> int:
         return STEPS
 
 
-def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, Found]:
-    """Return `log10` of the rate by curvature, and what trials around it have found."""
-    curvature = math.nan
+def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, bool, Found]:
+    """Return `log10` of the rate by curvature, whether steps are normalised, and what trials have found."""
+    curvature, normalised = math.nan, False
     try:
         curvature = recipe.curvature()
+        normalised = recipe.is_normalised()
         group = recipe.optimizer.param_groups[0]
         momentum = float(group.get("momentum", 0.0))
         centre = curvature + math.log10(1.0 - momentum) if 0 <= momentum < 1 else curvature
@@ -180,18 +185,24 @@ def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, Fo
             own = rates(recipe.optimizer)[0]
             centre = math.log10(own if own > 0 else GUESS)
         centre = min(max(centre, LOWEST + 1), HIGHEST - 1)
-        return curvature, search(recipe.run, centre, trial_steps, planned, recipe.scale)
+        return curvature, normalised, search(recipe.run, centre, trial_steps, planned, recipe.scale)
     except OutOfTimeError:
-        return curvature, Found()
+        return curvature, normalised, Found()
+
+
+def _shift(found: Found, schedule: Schedule, normalised: bool, planned: int) -> float:
+    """Return by how many decades the rate of the training lies below that of the trials."""
+    if not found.steps:
+        return 0.0
+    per_decade = (FALLING_SHIFT if falls(schedule) else SHIFT) * (NORMALISED if normalised else 1.0)
+    return per_decade * min(math.log10(planned / found.steps), FARTHEST)
 
 
 def _concluded(
-    optimizer: torch.optim.Optimizer, found: Found, curvature: float, schedule: Schedule, planned: int
+    optimizer: torch.optim.Optimizer, found: Found, curvature: float, shift: float
 ) -> tuple[float, float, float, str]:
     """Return the rate, the interval, and what they are taken from."""
     if math.isfinite(found.best):
-        per_decade = FALLING_SHIFT if falls(schedule) else SHIFT
-        shift = per_decade * math.log10(planned / found.steps)
         exponents = found.best, found.low - MARGIN, found.high + MARGIN
         rate, low, high = (10.0 ** (exponent - shift) for exponent in exponents)
         return rate, low, high, "trials"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from hypernudge.tasks.module.seeded import reseed
 
 BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is a divergence
 UNKNOWN = Scale(math.nan)
+FEWEST_BATCHES = 5  # of which some can be set aside,
+SET_ASIDE, MOST_SET_ASIDE = 5, 16  # one in so many, and so many at most
 SMALL_STEP = 1e-3  # length of the first step that curvature is taken along, over the weights' norm
 
 
@@ -34,6 +36,7 @@ class Recipe:
         optimizer: The original.
         loss: As `losses.loss_of` takes it.
         batches: That trials train on, in turn.
+        held_out: That no trial trains on; none where trials meet no mini-batch twice.
         accumulate: Mini-batches of an optimizer step.
         grad_clip: Largest norm of the gradient, if it is clipped.
         precision: "float32", "bf16" or "fp16".
@@ -53,6 +56,7 @@ class Recipe:
     seed: int
     deadline: float
     scale: Scale = UNKNOWN
+    held_out: list[Any] = field(default_factory=list)
     gradients: int = 0  # forward and backward passes so far
     raises: int = 0  # trials that raised
     raised: Exception | None = None  # what the first of them did
@@ -67,6 +71,17 @@ class Recipe:
         training = copied(self.model, self.optimizer, self.loss)
         reseed(self.seed)
         return training
+
+    def set_aside(self, most: int) -> None:
+        """Set mini-batches aside where a trial would meet some twice: it must not be praised for memory.
+
+        Args:
+            most: Optimizer steps of the longest trial.
+        """
+        known = len(self.batches)
+        if known < most * self.accumulate and known >= FEWEST_BATCHES:
+            kept = known - min(max(1, known // SET_ASIDE), MOST_SET_ASIDE)
+            self.batches, self.held_out = self.batches[:kept], self.batches[kept:]
 
     def loss_at(self, training: Training, number: int) -> Tensor:
         """Return the loss of a mini-batch."""
@@ -156,7 +171,25 @@ class Recipe:
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
             if not math.isfinite(losses[-1]) or (len(losses) > 2 and sorted(losses[-3:])[1] > ceiling):
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
-        return RateTrial(rate, steps, tuple(losses))
+        held_out = self._evaluated(training)
+        diverged = not all(map(math.isfinite, held_out))
+        return RateTrial(rate, steps, tuple(losses), diverged, held_out)
+
+    @torch.no_grad()
+    def _evaluated(self, training: Training) -> tuple[float, ...]:
+        """Return the losses of the mini-batches that were set aside, computed as in training.
+
+        After a few steps the running statistics of BatchNorm are not yet those of the data.
+        """
+        reseed(self.seed)
+        found = []
+        for given in self.held_out:
+            self.in_time()
+            batch = batches.moved(given, self.device)
+            with autocast(self.precision, self.device):
+                loss = loss_of(training.loss, training.model, batch, differentiable=False)
+            found.append(loss.item())
+        return tuple(found)
 
     def _step(self, training: Training, step: int, scaler: Any) -> float:
         """Make an optimizer step and return the mean loss before it."""
@@ -200,12 +233,7 @@ class Recipe:
         weights = training.parameters
         before = [p.detach().clone() for p in weights]
         gradient = self._gradient(training, number)
-        training.set_rate(1.0)
-        for group in training.optimizer.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = 0.0
-        training.optimizer.step(lambda: 0.0)
-        direction = [old - p.detach() for old, p in zip(before, weights, strict=True)]
+        direction = _step_of(training, before)
         norm, length = _norm(before), _norm(direction)
         if not (math.isfinite(length) and length > 0):
             return math.nan
@@ -213,11 +241,28 @@ class Recipe:
         with torch.no_grad():
             for p, old, along in zip(weights, before, direction, strict=True):
                 p.copy_(old - size * along)
-        reseed(self.seed)
         after = self._gradient(training, number)
         slope = _dot(gradient, direction)
         bend = (slope - _dot(after, direction)) / size
         return math.log10(slope / bend) if slope > 0 and bend > 0 else math.nan
+
+    def is_normalised(self) -> bool:
+        """Whether the optimizer's first step is the same for a gradient ten times as large, as Adam's is.
+
+        Raises:
+            OutOfTimeError: If time is up.
+        """
+        lengths = []
+        for scale in (1.0, 10.0):
+            self.in_time()
+            training = self.start()
+            before = [p.detach().clone() for p in training.parameters]
+            self._gradient(training, 0)
+            for p in training.parameters:
+                if p.grad is not None:
+                    p.grad.mul_(scale)
+            lengths.append(_norm(_step_of(training, before)))
+        return math.isfinite(lengths[1]) and lengths[1] < 3.0 * lengths[0]
 
     def _gradient(self, training: Training, number: int) -> list[Tensor]:
         training.optimizer.zero_grad()
@@ -226,6 +271,16 @@ class Recipe:
         self.gradients += 1
         weights = training.parameters
         return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in weights]
+
+
+def _step_of(training: Training, before: Sequence[Tensor]) -> list[Tensor]:
+    """Make a step at the rate 1 without decay of weights, and return it, downhill."""
+    training.set_rate(1.0)
+    for group in training.optimizer.param_groups:
+        if "weight_decay" in group:
+            group["weight_decay"] = 0.0
+    training.optimizer.step(lambda: 0.0)
+    return [old - p.detach() for old, p in zip(before, training.parameters, strict=True)]
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
