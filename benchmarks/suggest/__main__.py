@@ -104,6 +104,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two tasks, one seed, short trainings")
     parser.add_argument("--development", action="store_true", help="the tasks that constants were chosen on")
     parser.add_argument("--seeds", type=int, nargs="+", help="in the place of those of the published table")
+    parser.add_argument("--methods", nargs="+", choices=("suggest", *RIVALS), help="all, if not given")
     parser.add_argument("--output", type=Path, help="folder of trainings.jsonl and summary.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -114,10 +115,15 @@ def main() -> int:
         seeds = seeds[:1]
     kept = None if options.output is None or options.quick else options.output / "trainings.jsonl"
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
-    known = {_key(row) for row in rows} | {_key({**row, "rate": None}) for row in rows}
+    known = {_key(row) for row in rows}
+    wanted = {"grid", *(options.methods or ("suggest", *RIVALS))}
+
+    def not_asked(row: Row) -> bool:
+        return row["method"] not in wanted
+
     for seed in seeds:
         for problem in problems:
-            for row in measured(problem, seed, lambda row: _key({"rate": None, **row}) in known):
+            for row in measured(problem, seed, lambda row: not_asked(row) or _key(row) in known):
                 rows.append(row)
                 print(json.dumps(row), flush=True)
                 if kept is not None:
@@ -136,7 +142,7 @@ def main() -> int:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return row["task"], row["seed"], row["method"], row["rate"] if row["method"] == "grid" else None
+    return row["task"], row["seed"], row["method"], row.get("rate") if row["method"] == "grid" else None
 
 
 if __name__ == "__main__":

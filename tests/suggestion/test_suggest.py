@@ -262,10 +262,53 @@ def test_a_scheduler_of_pytorch_is_followed():
     assert theirs.lr == pytest.approx(ours.lr, rel=0.05)
 
 
-def test_the_rate_falls_with_the_length_of_the_training():
-    short, long = (suggest(network(), loss, data(), torch.optim.SGD, steps=n, **QUICK) for n in (10, 1000))
-    assert long.trials[:4] == short.trials[:4]
-    assert long.lr == pytest.approx(short.lr / 100**0.3, rel=0.01)
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "power"),
+    [
+        (torch.optim.SGD, "constant", 0.3),
+        (torch.optim.SGD, "cosine", 0.15),
+        (torch.optim.AdamW, "constant", 0.6),
+        (torch.optim.AdamW, "cosine", 0.3),
+        (torch.optim.RMSprop, "constant", 0.6),
+        (partial(torch.optim.SGD, momentum=0.9), "constant", 0.3),
+    ],
+)
+def test_the_rate_falls_with_the_length_of_the_training(optimizer, schedule, power):
+    def asked(steps):
+        return suggest(network(), loss, data(), optimizer, steps=steps, schedule=schedule, **QUICK)
+
+    short, long, longest = asked(8), asked(80), asked(10**6)
+    assert long.trials == short.trials == longest.trials
+    assert long.lr == pytest.approx(short.lr / 10**power, rel=1e-6)
+    assert longest.lr == pytest.approx(short.lr / 10 ** (1.5 * power), rel=1e-6)  # no further than that
+    assert long.high / long.low == pytest.approx(short.high / short.low)
+
+
+def test_what_a_trial_would_repeat_is_scored_on_what_it_has_not_seen():
+    few = suggest(network(), loss, data(56), torch.optim.SGD, steps=80, **QUICK)  # 7 of the 8 steps it has
+    many = suggest(network(), loss, data(64), torch.optim.SGD, steps=80, **QUICK)
+    assert {len(trial.held_out) for trial in few.trials if not trial.diverged} == {1}
+    assert {trial.held_out for trial in many.trials} == {()}
+    trial = min(few.trials, key=lambda trial: trial.loss)
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), trial.rate)
+    batches = list(data(56))
+    for step in range(trial.steps):
+        optimizer.zero_grad()
+        loss(model, batches[:6][step % 6]).backward()
+        optimizer.step()
+    assert trial.loss == pytest.approx(loss(model, batches[6]).item(), rel=1e-5)
+
+
+def test_labels_that_are_noise_are_not_memorised():
+    x = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+    y = torch.randint(0, 2, (40,), generator=torch.Generator().manual_seed(1))
+    batches = list(zip(x.split(4), y.split(4), strict=True))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 2))
+    found = suggest(model, nn.CrossEntropyLoss(), batches, torch.optim.Adam, steps=40, trial_steps=200)
+    memory = [trial for trial in found.trials if sum(trial.losses[-8:]) / 8 < 0.45]
+    assert memory and all(trial.loss > 0.7 and trial.rate > 10 * found.lr for trial in memory)
 
 
 def test_no_time_at_all():
