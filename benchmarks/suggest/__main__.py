@@ -28,6 +28,7 @@ from hypernudge import Suggestion, suggest
 
 Row = dict[str, Any]
 SEEDS, DEVELOPMENT_SEEDS = (521, 522), (1, 2)
+ALL = ("grid", "suggest", *RIVALS)
 QUICK = ("digits_raw_sgd", "bike_raw_adam")
 
 
@@ -104,7 +105,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two tasks, one seed, short trainings")
     parser.add_argument("--development", action="store_true", help="the tasks that constants were chosen on")
     parser.add_argument("--seeds", type=int, nargs="+", help="in the place of those of the published table")
-    parser.add_argument("--methods", nargs="+", choices=("suggest", *RIVALS), help="all, if not given")
+    parser.add_argument("--methods", nargs="+", choices=ALL, help="all, if not given")
     parser.add_argument("--output", type=Path, help="folder of trainings.jsonl and summary.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -116,7 +117,7 @@ def main() -> int:
     kept = None if options.output is None or options.quick else options.output / "trainings.jsonl"
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     known = {_key(row) for row in rows}
-    wanted = {"grid", *(options.methods or ("suggest", *RIVALS))}
+    wanted = options.methods or ALL
 
     def not_asked(row: Row) -> bool:
         return row["method"] not in wanted
@@ -131,6 +132,8 @@ def main() -> int:
                     with kept.open("a") as file:
                         file.write(json.dumps(row) + "\n")
     asked = [row for row in rows if row["seed"] in seeds and row["task"] in {p.name for p in problems}]
+    if "grid" not in {row["method"] for row in asked}:
+        return 0  # nothing to compare with, yet
     found = summary(asked)
     if options.output is not None and not options.quick:
         (options.output / "summary.json").write_text(json.dumps(found, indent=1) + "\n")

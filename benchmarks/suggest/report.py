@@ -18,8 +18,10 @@ def summary(rows: Sequence[Row]) -> Row:
 
     The best rate is the grid's. A suggestion that trains better than all of the grid has a ratio below 1. One
     that diverged, or is missing, has the ratio infinity. Of a distance there are two: from the best rate, and
-    from the span of rates that are as good.
+    from the span of rates that are as good. A task and seed without a grid is left out.
     """
+    gridded = {(row["task"], row["seed"]) for row in rows if row["method"] == "grid"}
+    rows = [row for row in rows if (row["task"], row["seed"]) in gridded]
     tasks, names = _unique(row["task"] for row in rows), _unique(row["method"] for row in rows)
     names = [name for name in names if name != "grid"]
     table = []
