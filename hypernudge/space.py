@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,6 +52,28 @@ class Config(Mapping[str, Value]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    # What `Mapping` does in Python, one value at a time; every start asks dozens of times.
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Config):
+            return self._values == other._values
+        return isinstance(other, Mapping) and self._values == dict(other.items())
+
+    def keys(self) -> KeysView[str]:
+        """Return the names."""
+        return self._values.keys()
+
+    def values(self) -> ValuesView[Value]:
+        """Return the values."""
+        return self._values.values()
+
+    def items(self) -> ItemsView[str, Value]:
+        """Return names with values."""
+        return self._values.items()
 
     def __hash__(self) -> int:
         return hash(tuple((name, hashable(self._values[name])) for name in sorted(self._values)))

@@ -9,7 +9,7 @@ from hypernudge import AdamW, Informed, Real, SearchSpace
 from hypernudge.random import Streams
 from hypernudge.tasks.spaces import SPACES
 from hypernudge.trial import History
-from hypernudge.warmstart.measurement import ahead, candidates, rates
+from hypernudge.warmstart.measurement import ahead, candidates, posterior, rates
 from hypernudge.warmstart.measurement.ahead import AT_ONCE, Ahead
 from hypernudge.warmstart.measurement.features import (
     COLUMNS,
@@ -22,6 +22,7 @@ from hypernudge.warmstart.measurement.features import (
     features,
     scores,
 )
+from hypernudge.warmstart.measurement.posterior import Tried
 from tests.laws.test_informed import FIRST, with_results
 from tests.warmstart.test_candidates import CONDITIONAL, TABLE, Own
 
@@ -109,12 +110,25 @@ def test_one_value_lies_where_an_array_of_one_does():
         assert scores(left, rising, weights) == pytest.approx(dense(left, rising) @ weights, abs=1e-12)
 
 
+def test_features_of_tried_trials_are_the_same_one_by_one_and_together(bowl, monkeypatch):
+    bowl.space = SPACES["mid"]
+    history = with_results(bowl, lambda config: 0.0, policy=Informed(probe=False, candidates=8))
+    trials, one_by_one, few = list(range(len(history.trials))), Tried(bowl), posterior.FEW
+    monkeypatch.setattr(posterior, "FEW", 10**6)
+    for event in history.events:
+        one_by_one.apply(event)
+    found = one_by_one.features(trials, SCALE, STEPS)
+    assert len(trials) > few
+    monkeypatch.setattr(posterior, "FEW", 0)
+    assert np.array_equal(found, Tried.of(bowl, history).features(trials, SCALE, STEPS))
+
+
 def test_coordinates_of_one_are_those_of_many(bowl):
     sampled = bowl.space.sample(STREAMS("config", 7))
     x, values = rates.log_rate(bowl, sampled), [sampled[name] for name in COLUMNS]
     columns = {name: np.array([value]) for name, value in zip(COLUMNS, values, strict=True)}
     expected = coordinates_of(np.array([x]), columns, SCALE, STEPS)[:, 0]
-    assert coordinates(x, values, SCALE, STEPS) == pytest.approx(expected.tolist(), rel=1e-15)
+    assert coordinates(x, values, SCALE, STEPS) == expected.tolist()
     absent = coordinates(x, [math.nan] * len(COLUMNS), SCALE, STEPS)
     assert absent[0] == x - SCALE and np.isnan(absent[1:]).all()
     assert np.isfinite(features(bowl, [sampled], SCALE, STEPS)).all()

@@ -95,9 +95,10 @@ def coordinates_of(
 
 
 def coordinates(log_rate: float, values: Sequence[float], scale: float, steps: float) -> list[float]:
-    """Return `coordinates_of` of one configuration, given its values of `COLUMNS`, as plain numbers."""
+    """Return `coordinates_of` of one configuration, to the bit, given its values of `COLUMNS`."""
     decay, *natural = values
-    shrinkage = math.log10(max(decay, _TINY) * steps) if decay == decay else math.nan
+    # NumPy's logarithm, as there: that of `math` may differ in the last bit.
+    shrinkage = float(np.log10(max(decay, _TINY) * steps)) if decay == decay else math.nan
     return [log_rate - scale, log_rate + shrinkage, *natural]
 
 

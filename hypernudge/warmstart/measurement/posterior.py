@@ -5,6 +5,7 @@ Bayesian linear regression of ranks, as normal scores, on the features of the tr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,15 @@ import numpy as np
 from hypernudge.trial import Event, History, Report, Started
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.features import COLUMNS, SIZE, features_of, values_of
+from hypernudge.warmstart.measurement.features import (
+    COLUMNS,
+    LATTICE,
+    SIZE,
+    coordinates,
+    dense,
+    features_of,
+    number_of,
+)
 from hypernudge.warmstart.measurement.ranks import (
     noise_within_milestones,
     scores_within_milestones,
@@ -23,6 +32,7 @@ from hypernudge.warmstart.measurement.ranks import (
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
+FEW = 4  # configurations that are quicker looked at one by one
 NOISE = 0.2  # variance of a rank given the features
 USUAL_SPREAD = 0.6  # standard deviation of the ranks that a prior foretells over a space
 RANK_MEAN, RANK_DEVIATION = "rank_mean", "rank_deviation"
@@ -77,9 +87,10 @@ def posterior(
     if not results:
         return Posterior(prior.mean, prior.covariance, 0)
     expected = phi @ prior.mean
+    middle = expected.mean()
     # Ranks are relative to what this study has tried; the prior says how good that was.
-    spread = min(max(float(expected.std()) / USUAL_SPREAD, 0.5), 1.0) if scaled else 1.0
-    y = scores_within_milestones(results) * spread + expected.mean()
+    spread = min(max(_deviation(expected, middle) / USUAL_SPREAD, 0.5), 1.0) if scaled else 1.0
+    y = scores_within_milestones(results) * spread + middle
     error = stated_error(task)
     if error:  # results count by what they are worth
         worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(results, error)))
@@ -87,6 +98,12 @@ def posterior(
     covariance = np.linalg.inv(prior.precision + phi.T @ phi / NOISE)
     mean = covariance @ (prior.weighted_mean + phi.T @ y / NOISE)
     return Posterior(mean, (covariance + covariance.T) / 2.0, len(results))
+
+
+def _deviation(values: np.ndarray, mean: float) -> float:
+    """Return `values.std()`, to the bit, given their mean."""
+    apart = values - mean
+    return math.sqrt((apart * apart).sum() / len(values))
 
 
 @dataclass
@@ -119,7 +136,7 @@ class Tried:
             config = event.nudge.config
             known = rates.has_rate(self.task, config)
             self._log_rates.append(rates.log_rate(self.task, config) if known else np.nan)
-            self._values.append(values_of(config.get(name, np.nan) for name in COLUMNS).tolist())
+            self._values.append([number_of(config.get(name, np.nan)) for name in COLUMNS])
         elif isinstance(event, Report) and event.outcome != "truncated":
             number = event.job.trial
             if number not in self._seen and not np.isnan(self._log_rates[number]):
@@ -132,9 +149,15 @@ class Tried:
             self._phi, self._at = None, (scale, steps)
         begin = 0 if self._phi is None else len(self._phi)
         if begin < len(self._log_rates):
-            values = np.array(self._values[begin:]).T
-            new = features_of(
-                np.array(self._log_rates[begin:]), dict(zip(COLUMNS, values, strict=True)), scale, steps
-            )
-            self._phi = new if self._phi is None else np.concatenate([self._phi, new])
+            log_rates, values = self._log_rates[begin:], self._values[begin:]
+            if len(values) <= FEW:  # as a rule it is the last trial's
+                places = (
+                    LATTICE.place(coordinates(x, row, scale, steps))
+                    for x, row in zip(log_rates, values, strict=True)
+                )
+                parts = [dense(*place) for place in places]
+            else:
+                columns = dict(zip(COLUMNS, np.array(values).T, strict=True))
+                parts = [features_of(np.array(log_rates), columns, scale, steps)]
+            self._phi = np.concatenate(parts if self._phi is None else [self._phi, *parts])
         return np.zeros((0, SIZE)) if self._phi is None else self._phi[trials]

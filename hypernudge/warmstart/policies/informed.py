@@ -41,6 +41,7 @@ from hypernudge.warmstart.requirements import needs_rate
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
+_PROBE = Probe()
 MAX_CANDIDATES, MAX_SPREAD = 100_000, 100.0
 USEFUL = (-1.0, 0.5)  # decades above the probe where a rate trains well
 GOOD_MASS = 0.6  # with guards, a space with this share of useful rates is left alone
@@ -134,7 +135,7 @@ class Informed:
         """Return what a worker measures at `sampled` before trial `number` starts; None for nothing."""
         if self._past(task.space, task) is not None or not self._walks(task):
             return None
-        return Probe().to_walk(self.name, sampled, number, history, streams)
+        return _PROBE.to_walk(self.name, sampled, number, history, streams)
 
     def _walks(self, task: Task) -> bool:
         from hypernudge.task import GradientTask
@@ -157,7 +158,7 @@ class Informed:
         needs_rate(task.space, self.name)
         scale = rates.Scale(self._usual_scale(task))
         if self._walks(task):
-            scale = Probe()(task, self.name, sampled, history, streams, measured)
+            scale = _PROBE(task, self.name, sampled, history, streams, measured)
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
         c = shrunk_scale(scale.value, rates.rule_of(task))
