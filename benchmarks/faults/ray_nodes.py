@@ -11,13 +11,15 @@ from unittest import mock
 
 from hypernudge.engine.workers.ray_cluster import QUIET
 
+ATTEMPTS = 5
+
 
 class Nodes:
     """A cluster of two nodes."""
 
     def __init__(self, cluster: Any, cores: int) -> None:
         self._cluster, self._cores = cluster, cores
-        self._second = cluster.add_node(num_cpus=cores)
+        self._second = self._started()
 
     @property
     def address(self) -> str:
@@ -27,7 +29,16 @@ class Nodes:
     def lose_one(self) -> None:
         """Kill the second node with all that runs there, and start another one."""
         self._cluster.remove_node(self._second, allow_graceful=False)
-        self._second = self._cluster.add_node(num_cpus=self._cores)
+        self._second = self._started()
+
+    def _started(self) -> Any:
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                return self._cluster.add_node(num_cpus=self._cores)
+            except Exception:  # Ray gives it 30 s, which is not enough on a busy machine
+                if not left:
+                    raise
+        raise AssertionError
 
 
 @contextlib.contextmanager

@@ -225,3 +225,20 @@ def test_an_address_that_does_not_answer_is_said_in_one_line(tmp_path, monkeypat
                 tune(Counted(tmp_path), random_search(), seed=0, engine=RayEngine(address=address))
             assert "\n" not in str(raised.value)
             assert time.monotonic() - begun < 60
+
+
+def test_a_node_that_does_not_start_is_said_in_one_line(tmp_path, monkeypatch):
+    """Ray raises a bare exception then."""
+    import ray
+
+    def late(**options):
+        raise Exception("The current node timed out during startup.\nThis could happen")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "init", late)
+    with pytest.raises(
+        InvalidArgumentError, match="address: Ray must start on this machine, but does not"
+    ) as raised:
+        tune(Counted(tmp_path), random_search(), seed=0, engine=RayEngine())
+    assert "timed out during startup" in str(raised.value) and "\n" not in str(raised.value)

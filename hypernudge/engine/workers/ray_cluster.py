@@ -69,7 +69,7 @@ def connected(address: str | None, argument: str, purpose: str, **options: Any) 
             given["address"] = answering(address, argument)
         try:
             ray.init(**given)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
+        except Exception as error:  # a bare one where its node does not start within 30 s
             ray.shutdown()
             raise _no_answer(argument, address, one_line(error)) from error
         stack.callback(ray.shutdown)
