@@ -30,7 +30,7 @@ UNKNOWN = 10.0  # factor of the interval where no trial was finished
 PRECISIONS = ("float32", "bf16", "fp16")
 EPOCHS, STEPS = 10, 1000  # of a training of which nothing is said: epochs, or steps where those are unknown
 READING = 0.3  # share of the seconds that reading may take
-LOOKED_AT = 8  # mini-batches whose loss before training is computed
+LOOKING = 0.1  # the same of computing losses before training
 SHIFT, FALLING_SHIFT = 0.3, 0.15  # decades that the best rate falls, per decade by which training is longer
 # than a trial, at a constant rate and under schedules that fall;
 NORMALISED = 2.0  # times that for optimizers whose steps do not become shorter as the gradient does;
@@ -111,7 +111,7 @@ def suggest(
         kept = batches.read(data, longest, READING * limit)
         ends = began + limit
         recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
-        dropped = recipe.drop_broken_batches(LOOKED_AT)
+        dropped = recipe.drop_broken_batches(time.monotonic() + LOOKING * limit)
         recipe.set_aside(max(1, round(max(SHARES) * trial_steps)))
         curvature, normalised, found = _searched(recipe, trial_steps, planned)
     shift = _shift(found, chosen, normalised, planned)

@@ -21,6 +21,7 @@ from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
 
 BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is a divergence
+SCALED_BY = 8  # mini-batches whose losses before training say on what scale losses are
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
 SET_ASIDE, MOST_SET_ASIDE = 5, 16  # one in so many, and so many at most
@@ -98,11 +99,11 @@ class Recipe:
         if time.monotonic() > self.deadline:
             raise OutOfTimeError
 
-    def drop_broken_batches(self, most: int) -> int:
-        """Drop mini-batches on which the untrained model's loss is not finite, and note the others' mean.
+    def drop_broken_batches(self, until: float) -> int:
+        """Drop mini-batches on which the untrained model's loss is not finite, and note that of the others.
 
         Args:
-            most: Mini-batches that are looked at, where all is well.
+            until: Time of `time.monotonic` from which no more than `SCALED_BY` are looked at.
 
         Returns:
             How many were dropped.
@@ -113,7 +114,7 @@ class Recipe:
         training = self.start()
         good, found, dropped = [], [], 0
         for number, batch in enumerate(self.batches):
-            if number >= most and not dropped:
+            if len(found) >= SCALED_BY and time.monotonic() > until:
                 good.extend(self.batches[number:])
                 break
             with torch.no_grad() if number else torch.enable_grad():
@@ -127,7 +128,7 @@ class Recipe:
         seen = f"none of {len(self.batches)}"
         require(bool(good), "loss", "must be finite on some mini-batch before training", seen, remedy)
         self.batches = good
-        self.scale = Scale(float(np.mean(found)), float(np.std(found)))
+        self.scale = Scale(float(np.mean(found[:SCALED_BY])), float(np.std(found[:SCALED_BY])))
         return dropped
 
     def _untrained(self, training: Training, number: int) -> float:

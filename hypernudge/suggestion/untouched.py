@@ -121,7 +121,9 @@ def _object(one: Any, undo: list[Undo]) -> list[Any]:
     if isinstance(one, nn.Module):
         _module(one, undo)
     before = dict(attributes)
-    undo.append(lambda: _put_back_mapping(one.__dict__, before))
+    # What has locks or threads of its own may be at work meanwhile: it stays as it is then.
+    if not any(type(value).__module__.partition(".")[0] in _THREADS for value in before.values()):
+        undo.append(lambda: _put_back_mapping(one.__dict__, before))
     return list(before.values())
 
 

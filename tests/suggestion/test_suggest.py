@@ -108,6 +108,14 @@ def test_mini_batches_that_are_not_finite_are_left_out():
         suggest(network(), loss, batches, torch.optim.SGD, **QUICK)
 
 
+def test_a_broken_mini_batch_that_only_long_trials_would_meet():
+    batches = list(data(320))
+    clean = suggest(network(), loss, batches[:30] + batches[31:], torch.optim.SGD, trial_steps=200, steps=99)
+    batches[30][0][0] = math.nan
+    found = suggest(network(), loss, batches, torch.optim.SGD, trial_steps=200, steps=99)
+    assert found.lr == clean.lr and max(trial.steps for trial in found.trials if trial.loss < 1) == 40
+
+
 def test_accumulated_mini_batches_are_one_large_one():
     whole = suggest(network(), loss, list(data(160, 16)), torch.optim.SGD, steps=100, **QUICK)
     halves = suggest(network(), loss, list(data(160, 8)), torch.optim.SGD, steps=100, accumulate=2, **QUICK)

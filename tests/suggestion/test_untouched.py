@@ -2,6 +2,7 @@
 
 import copy
 import random
+import threading
 
 import numpy as np
 import pytest
@@ -162,6 +163,20 @@ def test_the_next_epoch_is_the_one_that_would_have_been():
     # NumPy's and Python's global generators went on between the two.
     assert [batch.shape for batch in first] == [batch.shape for batch in second]
     assert with_it[2].dataset.history == without[2].dataset.history
+
+
+def test_what_has_a_lock_of_its_own_is_left_alone_and_looked_through():
+    class Prefetched(Noisy):
+        def __init__(self):
+            super().__init__()
+            self.lock = threading.Lock()
+
+    model, optimizer, _, _ = training()
+    dataset = Prefetched()
+    before = seen(dataset)
+    suggest(model, squares, DataLoader(dataset, 4), optimizer, trial_steps=20)
+    after = seen(dataset)
+    assert after[:4] == before[:4] and dataset.reads > 0  # generators are put back, the count is not
 
 
 def test_workers_that_persist_are_not_started():
