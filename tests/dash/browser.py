@@ -1,5 +1,6 @@
 """A real browser, by the protocol of WebDriver: chromedriver is asked over HTTP."""
 
+import base64
 import contextlib
 import json
 import shutil
@@ -57,6 +58,16 @@ class Browser:
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         command = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
         self._ask("POST", f"{self._session}/goog/cdp/execute", command)
+
+    def media(self, *, kind="screen", scheme="light"):
+        """Show pages as on paper (`print`), or to who likes the dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        command = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": kind, "features": features}}
+        self._ask("POST", f"{self._session}/goog/cdp/execute", command)
+
+    def picture(self, path):
+        """Write what is seen as PNG."""
+        path.write_bytes(base64.b64decode(self._ask("GET", f"{self._session}/screenshot")))
 
     def errors(self):
         """Return what the console complained about since it was asked last."""
