@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge import console
+from hypernudge.cli.stages import Stages
 from hypernudge.errors import require
 
 _LINES_ALONE = console.Output(json=True, quiet=True)
@@ -211,6 +212,9 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--results-dir", type=Path, metavar="DIR", help="the same, as an option")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained HTML report")
     parser.add_argument(
+        "--all-figures", action="store_true", help="draw every setting by itself, however many there are"
+    )
+    parser.add_argument(
         "--notebook", type=Path, metavar="FILE", help="also write a notebook that regenerates everything"
     )
 
@@ -230,7 +234,13 @@ def _report(
     from hypernudge.results.reading import read_json
     from hypernudge.results.studies import is_kept_study
 
+    stages = Stages("report", quiet=output.quiet or output.json)  # the lines say themselves how far it is
+    left_out: list[str] = []
+
     def emit(event: dict[str, Any]) -> None:
+        stages.note(event)
+        if event["event"] == "left_out":
+            left_out.append(event["shows"])
         if output.json:
             jsonio.emit(event)
 
@@ -242,13 +252,15 @@ def _report(
         return _report_on_study(results_dir, options, output)
     die_with_parent()
     try:
-        evaluation = evaluate(results_dir, emit, html=options.html)
+        with stages:
+            evaluation = evaluate(results_dir, emit, html=options.html, all_settings=options.all_figures)
         if options.notebook is not None:
             from hypernudge.evidence.report.notebook import write_notebook
 
             write_notebook(results_dir, options.notebook)
             emit({"event": "notebook", "file": str(options.notebook), "shows": "all of it, from the records"})
         output.conclude(evaluation_text(read_json(evaluation.path)))
+        output.conclude("".join(f"{line}\n" for line in left_out))
     except (ValueError, OSError) as error:
         sys.stderr.write(f"error: {printable(' '.join(str(error).split()))}\n")
         return 2

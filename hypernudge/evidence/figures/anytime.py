@@ -31,7 +31,7 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     over time).
     """
     looks = evaluated.looks()
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.35, sharex=True, sharey=True)

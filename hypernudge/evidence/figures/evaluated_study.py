@@ -18,6 +18,9 @@ from hypernudge.results.plan import Variation
 LONGEST_LABEL = 48
 """Letters of a name that legends and panel titles have room for."""
 
+MOST_SETTINGS = 12
+"""Of a study whose settings each get figures of their own."""
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -74,11 +77,13 @@ class EvaluatedStudy:
         study: Frames.
         comparisons: All comparisons.
         criteria: All criteria.
+        most: Settings that get figures of their own; None for all.
     """
 
     study: StudyResults
     comparisons: tuple[Comparison, ...]
     criteria: tuple[Criterion, ...]
+    most: int | None = MOST_SETTINGS
 
     def __post_init__(self) -> None:
         names = {
@@ -126,6 +131,32 @@ class EvaluatedStudy:
                         if (c.method.task, c.method.scheduler) == (task, scheduler) and c.seeds.size
                     },
                 )
+
+    def featured(self) -> Iterator[Setting]:
+        """The settings with figures of their own, in plan order.
+
+        Of more than `most` those with the least p value after Holm, ties by the plan: a study of many
+        settings would take minutes, and nobody looks through hundreds of figures.
+        """
+        settings = list(self.settings())
+        if self.most is not None and len(settings) > self.most:
+
+            def least_p(place: int) -> float:
+                return min((c.p_holm for c in settings[place].comparisons.values()), default=2.0)
+
+            chosen = sorted(range(len(settings)), key=lambda place: (least_p(place), place))[: self.most]
+            settings = [settings[place] for place in sorted(chosen)]
+        yield from settings
+
+    def left_out(self) -> str:
+        """What `featured` leaves out, in a line; empty where that is nothing."""
+        count = sum(1 for _ in self.settings())
+        if self.most is None or count <= self.most:
+            return ""
+        return (
+            f"figures of single settings are shown for {self.most} of {count}, those with the least p value "
+            "after Holm"
+        )
 
     def cells(self, variation: Variation) -> pd.DataFrame:
         """Rows of the cells of a variation that are present."""

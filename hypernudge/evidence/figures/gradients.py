@@ -22,7 +22,7 @@ _COLUMNS = 6
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler) with a panel per method that has gradients."""
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         found: dict[str, pd.DataFrame] = {}
         for method, comparison in setting.comparisons.items():
             frame = gradient_and_benefit(

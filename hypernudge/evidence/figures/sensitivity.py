@@ -24,7 +24,7 @@ _SIMULATIONS = 400
 def draw_targets(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler), a panel per method: ratio and interval over a grid of targets."""
     looks = evaluated.looks()
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=2, height=2.2, sharey=True)

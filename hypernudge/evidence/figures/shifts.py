@@ -26,7 +26,7 @@ _POINTS = 40
 
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler): a row per method, a column per hyper-parameter, cumulative shares."""
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         rows = {m: hyperparameter_shifts(evaluated.trials(v)) for m, v in setting.variations.items()}
         names = list(dict.fromkeys(shift.name for shifts in rows.values() for shift in shifts))
         if not names:

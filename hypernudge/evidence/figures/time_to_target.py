@@ -18,7 +18,7 @@ from hypernudge.plotting.style import Look, file_name, label_ends, legend_above
 def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler): a step per seed, misses as a tick at the budget."""
     looks = evaluated.looks()
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         figure, (axes,) = grid(1, columns=1, height=3.0)
         handles, ends, budget = [], [], 0.0
         for method, variation in setting.variations.items():
@@ -55,7 +55,7 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
 def draw_pairs(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     """One figure per (task, scheduler), one panel per method: the method's time over the baseline's."""
     looks = evaluated.looks()
-    for setting in evaluated.settings():
+    for setting in evaluated.featured():
         if not setting.comparisons:
             continue
         figure, panels = grid(len(setting.comparisons), columns=4, height=2.15, sharey=True)

@@ -125,6 +125,8 @@ def compare_study(study: StudyResults, emit: Callable[[Event], None], request: R
         from hypernudge.evidence.report.comparison_files import draw, write_all
 
         evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(criteria))
+        if evaluated.left_out():
+            send({"event": "left_out", "shows": evaluated.left_out()})
         for option, directory, events in (
             ("--figures", request.figures, draw),
             ("--output", request.output, partial(write_all, minimise=request.minimise)),

@@ -76,7 +76,14 @@ class Evaluation:
     path: Path
 
 
-def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path | None = None) -> Evaluation:
+def evaluate(
+    results_dir: Path,
+    emit: Emit,
+    *,
+    figures: bool = True,
+    html: Path | None = None,
+    all_settings: bool = False,
+) -> Evaluation:
     """Evaluate a results directory.
 
     Args:
@@ -85,6 +92,7 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
             criterion, control, interaction, table, figure, report.
         figures: Whether to draw; drawing takes most of the time.
         html: Where to write all of it as one page as well; the page has the figures that were drawn.
+        all_settings: Draw every setting by itself, however many there are.
 
     Raises:
         ResultsError: there is no readable plan, or it pairs a method with no baseline. Damaged or missing
@@ -117,17 +125,22 @@ def evaluate(results_dir: Path, emit: Emit, *, figures: bool = True, html: Path 
     drawn = []
     if figures or html is not None:
         # Imported here: a caller who wants numbers only does not pay for Matplotlib.
-        from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
+        from hypernudge.evidence.figures.evaluated_study import MOST_SETTINGS, EvaluatedStudy
         from hypernudge.evidence.report.compact import Page
         from hypernudge.evidence.report.gallery import TOPICS, draw_all
 
-        evaluated = EvaluatedStudy(study, tuple(comparisons), tuple(judged))
+        evaluated = EvaluatedStudy(
+            study, tuple(comparisons), tuple(judged), most=None if all_settings else MOST_SETTINGS
+        )
         page = None if html is None else Page()
         for path, caption in draw_all(
             evaluated, results_dir / "figures", TOPICS if figures else (), page=page
         ):
             name = path.relative_to(results_dir)
             drawn.append(send({"event": "figure", "name": path.name, "file": name, "shows": caption}))
+        if evaluated.left_out():
+            remedy = "`hypernudge report DIR --all-figures` draws all"
+            send({"event": "left_out", "shows": f"{evaluated.left_out()}; {remedy}"})
         if html is not None and page is not None:
             from hypernudge.evidence.report.html import report
 

@@ -104,6 +104,7 @@ def _page(
         criteria=[_criterion(criterion) for criterion in evaluated.criteria],
         problems=[f"{p.where}: {p.rule}; {p.consequence}" for p in study.problems],
         figures=figures,
+        left_out=evaluated.left_out() if figures else "",
         tables=shown,
         plan=plan,
         provenance=provenance,
