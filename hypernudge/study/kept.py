@@ -26,7 +26,14 @@ from hypernudge.study.about import About, Direction, TestPolicy
 from hypernudge.study.best import BestUnit
 from hypernudge.study.header import header_of
 from hypernudge.study.progress import progress_of
-from hypernudge.study.session import KeptOnDisk, Session, ShowsScores, StudyCallback, WaitsOnDisk
+from hypernudge.study.session import (
+    KeptOnDisk,
+    RemovesTrials,
+    Session,
+    ShowsScores,
+    StudyCallback,
+    WaitsOnDisk,
+)
 from hypernudge.study.store import BEST, TRIALS, Store
 from hypernudge.study.study import Study
 from hypernudge.task import Task
@@ -161,23 +168,8 @@ class KeptStudy:
                     keep=[what for what, is_wanted in wanted.items() if is_wanted],
                 )
             events = [] if store is None else store.events
-            if store is None:
-                yield Opened(events, lambda study: self._session(study, None, best, scheduler))
-                return
-            history = History.replay(events, scheduler.max_units)
-            for event in events:
-                if isinstance(event, Report):
-                    best.reported(event, replay=True)
-            about = dataclasses.replace(about, created=store.created)
-            if store.ended is not None:
-                store.remove_trials()  # it may have been killed between its end and this
-                best.find()
-                study = Study(history, self.options["seed"], self.options["budget"], about)
-                study.folder, study.ended, study.kept = store.folder, store.ended, best
-                yield Opened(events, lambda study: self._session(study, store, best, scheduler), study)
-                return
-            best.resume(history.running)
-            self._check_goes_on(scheduler, history)
+            if store is not None:
+                about = dataclasses.replace(about, created=store.created)
             session: list[Session] = []
 
             def begin(study: Study) -> Session:
@@ -185,9 +177,27 @@ class KeptStudy:
                 session.append(self._session(study, store, best, scheduler))
                 return session[0]
 
+            if store is None:
+                yield Opened(events, begin)
+                if session and session[0].study.ended is not None:
+                    _remove_trials(store, engine)
+                return
+            history = History.replay(events, scheduler.max_units)
+            for event in events:
+                if isinstance(event, Report):
+                    best.reported(event, replay=True)
+            if store.ended is not None:
+                _remove_trials(store, engine)  # it may have been killed between its end and this
+                best.find()
+                study = Study(history, self.options["seed"], self.options["budget"], about)
+                study.folder, study.ended, study.kept = store.folder, store.ended, best
+                yield Opened(events, lambda study: self._session(study, store, best, scheduler), study)
+                return
+            best.resume(history.running)
+            self._check_goes_on(scheduler, history)
             yield Opened(events, begin)
             if session and session[0].study.ended is not None:
-                store.remove_trials()
+                _remove_trials(store, engine)
 
     def _store(
         self,
@@ -224,3 +234,11 @@ class KeptStudy:
                 f"max_trials: must stay as it was with {type(scheduler).__name__}, whose decisions so far "
                 f"depend on it ({error}); give the former one, or name another folder"
             ) from None
+
+
+def _remove_trials(store: Store | None, engine: Engine) -> None:
+    """Remove what trials of a study that is done have left, wherever they were kept."""
+    if store is not None:
+        store.remove_trials()
+    if isinstance(engine, RemovesTrials):
+        engine.remove_trials()

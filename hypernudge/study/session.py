@@ -64,6 +64,15 @@ class KeptOnDisk(Protocol):
         ...
 
 
+@runtime_checkable
+class RemovesTrials(Protocol):
+    """What an engine offers that may keep trials in a folder that is not the study's."""
+
+    def remove_trials(self) -> None:
+        """Remove those of a study that is done."""
+        ...
+
+
 class Session:
     """A study that runs.
 

@@ -7,13 +7,15 @@ import os
 
 import pytest
 
-from hypernudge import tune
+from hypernudge import ASHA, tune
+from hypernudge.engine.workers import messages
 from hypernudge.engine.workers.messages import Setup
 from hypernudge.engine.workers.processes import ProcessEngine
 from hypernudge.engine.workers.worker import Worker
 from hypernudge.errors import InvalidArgumentError
 from tests.engine.real import CannotBeBuilt, CannotBeSent, Counted, Unsayable
 from tests.engine.workers import (
+    order_for,
     random_search,
     workers_of_this_process,
 )
@@ -108,6 +110,25 @@ def test_an_engine_by_name(tmp_path):
 def test_a_folder_that_a_worker_does_not_see_is_said(tmp_path):
     with pytest.raises(InvalidArgumentError, match="checkpoint_dir: must be a folder that every worker sees"):
         Worker(Setup(lambda: None, 9, str(tmp_path), "no-such-token"), "me")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_folder_for_trials_is_gone_with_a_study_that_is_done_and_stays_for_one_that_is_not(kept, tmp_path):
+    folder = tmp_path / "trials"
+    options = {"seed": 0, "study": tmp_path / "kept" if kept else None}
+    scheduler = ASHA(Counted.space, max_units=9, max_trials=6)
+
+    def go_on(*callbacks):
+        engine, task = ProcessEngine(workers=2, checkpoint_dir=folder), Counted(tmp_path, trouble=False)
+        return tune(task, scheduler, engine=engine, callbacks=callbacks, **options)
+
+    go_on(lambda study, report: study.stop())
+    assert any(path.name.startswith("trial-") for path in folder.iterdir())
+    assert go_on().ended == "scheduler" and not folder.exists()
+    order_for(folder)  # killed between its end and that
+    (folder / messages.TOKEN).write_text("of the one that was killed")
+    if kept:
+        assert go_on().ended == "scheduler" and not folder.exists()
 
 
 def test_a_folder_for_trials_is_for_one_study_at_a_time_and_gone_with_it(tmp_path):

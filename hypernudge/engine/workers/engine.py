@@ -152,6 +152,16 @@ class WorkerEngine(ABC):
             self._folder = folder
         yield False
 
+    def remove_trials(self) -> None:
+        """Remove what trials of a study that is done have left in `checkpoint_dir`."""
+        if self.checkpoint_dir is None or not Path(self.checkpoint_dir).is_dir():
+            return
+        with (
+            contextlib.suppress(InvalidArgumentError, OSError),  # another study has it by now
+            attempts.claimed(Path(self.checkpoint_dir), removed=True) as (folder, _),
+        ):
+            attempts.remove_trials(folder)
+
     @contextlib.contextmanager
     def running(self, max_units: int) -> Iterator[None]:
         """Have workers while entered; the clock starts when they are there.
