@@ -10,6 +10,7 @@ What is in `ablation.jsonl` is not run again; the tables are written anew from i
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from dataclasses import replace
@@ -92,8 +93,8 @@ def main() -> int:
 
 
 def tables(kept: Kept, first: int) -> str:
-    """Return the tables: ratios of times to target to plain ASHA in the same space."""
-    columns = [(space, scheduler) for space in ("mid", "narrow") for scheduler in SCHEDULERS[::-1]]
+    """Return what is complete: ratios of times to target to plain ASHA and to the second edition."""
+    columns = [(space, scheduler) for space in ("mid", "narrow") for scheduler in SCHEDULERS]
     head = "| variant | " + " | ".join(f"{space}, {_NAMES[s]}" for space, s in columns) + " |\n"
     text = head + "|---|" + "---|" * len(columns) + "\n"
     for variant in {**MAIN, **FURTHER}:
@@ -107,10 +108,16 @@ _NAMES = {"asha": "ASHA", "asha_stopping": "stopping ASHA"}
 
 
 def _cell(kept: Kept, variant: str, scheduler: str, space: str, first: int) -> str:
+    """Return the ratio to plain ASHA, and in brackets that to the second edition under the same scheduler."""
     key = {"space": space, "first_seed": first}
-    base = kept.find(variant="none", scheduler="asha", **key)
-    value = ratio(kept.find(variant=variant, scheduler=scheduler, **key), base)
-    return f"{value:.2f}".lstrip("0") if value == value else ""
+    rows = kept.find(variant=variant, scheduler=scheduler, **key)
+    plain = ratio(rows, kept.find(variant="none", scheduler="asha", **key))
+    second = ratio(rows, kept.find(variant="second edition", scheduler=scheduler, **key))
+    text = f"{plain[0]:.2f}".lstrip("0") if plain else ""
+    if second and variant not in ("none", "second edition"):
+        low, high = (second[0] * math.exp(sign * second[1]) for sign in (-1, 1))
+        text += f" ({second[0]:.2f} [{low:.2f}, {high:.2f}])"
+    return text
 
 
 if __name__ == "__main__":

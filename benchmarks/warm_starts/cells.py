@@ -176,7 +176,10 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text().splitlines() if path.exists() else []
+        text = path.read_text() if path.exists() else ""
+        if text and not text.endswith("\n"):  # killed while it wrote: what comes next begins a line
+            path.write_text(text + "\n")
+        lines = text.splitlines()
         self.rows = [json.loads(line) for line in lines if line.endswith("}")]
 
     def find(self, **key: Any) -> list[dict[str, Any]]:
@@ -197,10 +200,14 @@ class Kept:
         return row
 
 
-def ratio(rows: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> float:
-    """Return the geometric mean over tasks of the ratio of geometric-mean times; NaN unless all are there."""
+def ratio(rows: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:
+    """Return the geometric mean over tasks of paired ratios of times, and two standard errors of its log.
+
+    The errors are over seeds, the tasks being what they are. None unless both have cells of the same tasks.
+    """
     by_task = {row["task"]: row for row in base}
     if not rows or {row["task"] for row in rows} != set(by_task):
-        return float("nan")
-    logs = [np.mean(np.log(row["time"]) - np.log(by_task[row["task"]]["time"])) for row in rows]
-    return float(np.exp(np.mean(logs)))
+        return None
+    logs = np.array([np.log(row["time"]) - np.log(by_task[row["task"]]["time"]) for row in rows])
+    error = np.sqrt((logs.var(axis=1, ddof=1) / logs.shape[1]).sum()) / len(logs)
+    return float(np.exp(logs.mean())), float(2 * error)

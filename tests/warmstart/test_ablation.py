@@ -1,0 +1,72 @@
+"""The benchmark of variants: its times are those of whole studies, and what was run is not run again."""
+
+import numpy as np
+import pytest
+
+from benchmarks.warm_starts import ablation, cells, ideas
+from hypernudge import Informed
+from hypernudge.random import Streams
+from hypernudge.trial import History
+from tests.laws.test_informed import with_results
+
+
+def test_a_time_is_that_of_the_whole_study(monkeypatch):
+    monkeypatch.setattr(cells, "UNITS", 12)
+    monkeypatch.setattr(cells, "_KEPT", {})
+    early = cells.run("digits_mlp", "mid", "asha_stopping", "none", (7, 8))
+    monkeypatch.setattr(cells._Watch, "certain", property(lambda self: False))
+    whole = cells.run("digits_mlp", "mid", "asha_stopping", "none", (7, 8))
+    monkeypatch.setitem(cells.TARGETS, "digits_mlp", 0.5)
+    low = cells.run("digits_mlp", "mid", "asha_stopping", "none", (7, 8))
+    monkeypatch.undo()
+    assert [cell["reached"] for cell in early.values()] == [False, False]
+    assert early == whole and all(cell["time"] == pytest.approx(3.0) for cell in whole.values())
+    monkeypatch.setattr(cells, "UNITS", 12)
+    monkeypatch.setattr(cells, "_KEPT", {})
+    monkeypatch.setitem(cells.TARGETS, "digits_mlp", 0.5)
+    for seed, cell in cells.run("digits_mlp", "mid", "asha_stopping", "none", (7, 8)).items():
+        assert cell["reached"] == low[seed]["reached"]
+        assert cell["time"] == low[seed]["time"] and (cell["time"] < 3.0) == cell["reached"]
+        assert cell["trials"] <= low[seed]["trials"]
+    assert any(cell["reached"] for cell in low.values())
+
+
+def test_ratios_are_paired_and_kept_cells_are_found_again(tmp_path):
+    kept = cells.Kept(tmp_path / "new" / "ablation.jsonl")
+    rng = np.random.default_rng(0)
+    for task in ablation.MID:
+        times = rng.uniform(5, 30, 16)
+        for variant, factor in (("none", 1.0), ("second edition", 0.5)):
+            found = {seed: {"time": factor * t, "reached": True} for seed, t in enumerate(times)}
+            kept.add(found, variant=variant, scheduler="asha", space="mid", task=task)
+    with kept.path.open("a") as file:
+        file.write('{"variant": "no spr')  # killed while it wrote
+    again = cells.Kept(kept.path)
+    assert again.rows == kept.rows and len(again.find(variant="none", first_seed=0)) == 6
+    row = again.add({0: {"time": 1.0, "reached": True}}, variant="late")
+    assert cells.Kept(kept.path).rows[-1] == row
+    half = cells.ratio(again.find(variant="second edition"), again.find(variant="none"))
+    assert half == (pytest.approx(0.5, abs=1e-4), pytest.approx(0.0, abs=1e-4))
+    assert cells.ratio(again.find(variant="none")[1:], again.find(variant="none")) is None
+    assert "| second edition |  | .50 |  |  |" in ablation.tables(again, 0)
+
+
+def test_each_idea_changes_what_is_started_and_none_is_where_it_has_nothing_to_say(bowl):
+    history = with_results(bowl, lambda config: config["momentum"])
+    plain = Informed(probe=False)
+    known = plain._posterior(bowl, history, 0.0, 27.0)
+    assert np.allclose(ideas.EveryUnit()._posterior(bowl, history, 0.0, 27.0).mean, known.mean, atol=0.2)
+    assert np.array_equal(
+        ideas.Spread()._posterior(bowl, history, 0.0, 27.0).mean, known.mean
+    )  # nothing runs
+    faded = ideas.Fading(over=60)._posterior(bowl, history, 0.0, 27.0)
+    assert np.array_equal(faded.mean, known.mean) and np.abs(faded.covariance).max() < 1e-9
+    begun = History.replay(history.events[:-1], 27)  # the last trial still runs
+    last = begun.trials[-1].config
+    liar, honest = (
+        policy.belief(bowl, begun, [last]).mean[0] for policy in (ideas.Spread(probe=False), plain)
+    )
+    assert liar < honest
+    for variant, policy in {**ablation.MAIN, **ablation.FURTHER}.items():
+        nudge = policy(bowl, bowl.space.middle(), begun, Streams(0))
+        assert nudge.policy == ("none" if variant == "none" else "informed") and not nudge.flagged
