@@ -18,24 +18,39 @@ def summary(rows: Sequence[Row]) -> Row:
 
     The best rate is the grid's. A suggestion that trains better than all of the grid has a ratio below 1. One
     that diverged, or is missing, has the ratio infinity. Of a distance there are two: from the best rate, and
-    from the span of rates that are as good. A task and seed without a grid is left out.
+    from the span of rates that are as good. Where a task has no grid under a seed, the mean of its
+    grids under the others takes its place; a task without any is left out.
     """
-    gridded = {(row["task"], row["seed"]) for row in rows if row["method"] == "grid"}
-    rows = [row for row in rows if (row["task"], row["seed"]) in gridded]
+    gridded = {row["task"] for row in rows if row["method"] == "grid"}
+    rows = [row for row in rows if row["task"] in gridded]
     tasks, names = _unique(row["task"] for row in rows), _unique(row["method"] for row in rows)
     names = [name for name in names if name != "grid"]
     table = []
     for task in tasks:
         entry: Row = {"task": task, "best_rate": [], "good": []}
         entry |= {name: {"rate": [], "loss_ratio": [], "distance": []} for name in names}
-        for seed in _unique(row["seed"] for row in rows if row["task"] == task):
-            _add(entry, [row for row in rows if row["task"] == task and row["seed"] == seed], names)
+        ours = [row for row in rows if row["task"] == task]
+        for seed in _unique(row["seed"] for row in ours):
+            _add(entry, [row for row in ours if row["seed"] == seed], _grid(ours, seed), names)
         table.append(entry)
     return {"tasks": table, "methods": {name: _method(table, name, rows) for name in names}}
 
 
-def _add(entry: Row, rows: Sequence[Row], names: Sequence[str]) -> None:
-    grid = {row["rate"]: _loss(row) for row in rows if row["method"] == "grid"}
+def _grid(rows: Sequence[Row], seed: int) -> dict[float, float]:
+    """Return the loss by rate under a seed; where its grid is not whole, the mean of the others."""
+    by_seed: dict[int, dict[float, float]] = {}
+    for row in rows:
+        if row["method"] == "grid":
+            by_seed.setdefault(row["seed"], {})[row["rate"]] = _loss(row)
+    most = max(map(len, by_seed.values()))
+    whole = {number: grid for number, grid in by_seed.items() if len(grid) == most}
+    if seed in whole:
+        return whole[seed]
+    first = next(iter(whole.values()))
+    return {rate: float(np.mean([grid[rate] for grid in whole.values()])) for rate in first}
+
+
+def _add(entry: Row, rows: Sequence[Row], grid: dict[float, float], names: Sequence[str]) -> None:
     best = min(grid, key=lambda rate: grid[rate])
     good = [rate for rate, loss in grid.items() if loss <= AS_GOOD * grid[best]]
     entry["best_rate"].append(best)
@@ -56,6 +71,7 @@ def _add(entry: Row, rows: Sequence[Row], names: Sequence[str]) -> None:
 
 
 def _method(table: Sequence[Row], name: str, rows: Sequence[Row]) -> Row:
+    table = [entry for entry in table if entry[name]["rate"]]
     ratios = [float(np.median(entry[name]["loss_ratio"])) for entry in table]
     near = math.log10(NEAR) + 1e-9
     runs = [pair for entry in table for pair in entry[name]["distance"]]

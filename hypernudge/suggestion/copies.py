@@ -6,7 +6,7 @@ import copy
 import inspect
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -127,7 +127,7 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
     Raises:
         InvalidArgumentError: If the model cannot be copied.
     """
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = {id(kept): kept.detach().clone() for kept in _results(model)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of modules that say that they are copied
@@ -138,7 +138,7 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
     except Exception as error:
         raise InvalidArgumentError(
             f"model: must be copied by copy.deepcopy, but got {type(error).__name__}: {one_line(error)}; "
-            "ask before its first forward pass, or use torch.nn.utils.parametrizations"
+            "keep what cannot be copied (a lock, a file) out of the module"
         ) from error
     if not model.training:
         twin.train()
@@ -150,6 +150,17 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
     if callable(start):  # schedule-free optimizers
         start()
     return training
+
+
+def _results(model: nn.Module) -> Iterator[Tensor]:
+    """Yield tensors that modules keep of their last forward pass: `deepcopy` refuses what has a history.
+
+    `torch.nn.utils.weight_norm` and `spectral_norm` keep a weight so, and compute it again in the next pass.
+    """
+    for module in model.modules():
+        for value in vars(module).values():
+            held = value if isinstance(value, list | tuple) else [value]
+            yield from (one for one in held if isinstance(one, Tensor) and not one.is_leaf)
 
 
 def _copied(optimizer: torch.optim.Optimizer, memo: dict[int, Any]) -> torch.optim.Optimizer:

@@ -35,7 +35,7 @@ SHIFT, FALLING_SHIFT = 0.3, 0.15  # decades that the best rate falls, per decade
 # than a trial, at a constant rate and under schedules that fall;
 NORMALISED = 2.0  # times that for optimizers whose steps do not become shorter as the gradient does;
 FARTHEST = 1.5  # decades of length, at most, that this is carried on
-MARGIN = 0.3  # decades by which the interval is wider than the rates that trials found equal
+MARGIN = 0.5  # decades by which the interval is wider than the rates that trials found equal
 
 
 def suggest(

@@ -1,4 +1,5 @@
 import math
+import threading
 import warnings
 from collections import namedtuple
 from functools import partial
@@ -218,6 +219,17 @@ def test_frozen_and_tied_weights():
     assert suggest(Tied(), None, [torch.arange(8)], torch.optim.AdamW, **QUICK).basis == "trials"
 
 
+def test_weights_that_are_computed_and_results_that_are_kept():
+    torch.manual_seed(0)
+    normed = nn.utils.spectral_norm(nn.Linear(4, 8))
+    model = nn.Sequential(normed, nn.ReLU(), nn.Linear(8, 2))
+    model.outputs = [model(torch.ones(2, 4))]  # whose history cannot be copied
+    weight, u, kept = normed.weight, normed.weight_u.clone(), model.outputs[0]
+    found = suggest(model, loss, data(), torch.optim.SGD, **QUICK)
+    assert found.basis == "trials" and min(trial.loss for trial in found.trials) < 0.6
+    assert normed.weight is weight and torch.equal(normed.weight_u, u) and model.outputs[0] is kept
+
+
 def test_a_criterion_with_weights_of_its_own():
     torch.manual_seed(0)
     model, criterion = network(), nn.Sequential(nn.Linear(2, 1), nn.Flatten(0))
@@ -363,7 +375,7 @@ def test_picture_and_text(tmp_path):
 
 
 BROKEN = nn.Linear(2, 2)
-BROKEN.kept = BROKEN.weight * 2
+BROKEN.lock = threading.Lock()
 
 
 @pytest.mark.parametrize(
@@ -371,7 +383,7 @@ BROKEN.kept = BROKEN.weight * 2
     [
         ({"model": 1}, "model: must be a torch.nn.Module, but got 1; pass the network itself"),
         ({"model": nn.ReLU()}, "model: must have a parameter that requires a gradient, but got 0; "),
-        ({"model": BROKEN}, "model: must be copied by copy.deepcopy, but got RuntimeError"),
+        ({"model": BROKEN}, "model: must be copied by copy.deepcopy, but got TypeError"),
         ({"loss": 3}, "loss: must be a function of"),
         ({"loss": nn.CrossEntropyLoss}, "loss: must be a function of"),
         ({"loss": lambda m, b: m(b[0])}, r"loss: must be one number, a tensor, but got \(8, 2\); "),
