@@ -112,7 +112,9 @@ class Recipe:
             InvalidArgumentError: If none is left.
         """
         training = self.start()
-        good, found, dropped = [], [], 0
+        good: list[Any] = []
+        found: list[float] = []
+        dropped = 0
         for number, batch in enumerate(self.batches):
             if len(found) >= SCALED_BY and time.monotonic() > until:
                 good.extend(self.batches[number:])
