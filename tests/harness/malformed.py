@@ -92,6 +92,7 @@ GRID = {
             "space": ["mid", "wide"],
             "warm_start": {"none": "none", "big": {"name": "literal", "eta_h": 0.01}},
         },
+        "exclude": [{"scheduler": "random", "space": ["wide"]}],
     },
 }
 

@@ -220,9 +220,26 @@ def test_a_grid_stands_for_all_its_combinations(tmp_path):
     assert resolve_plan(listed, tmp_path).hash == plan.hash
 
 
+def test_combinations_of_a_grid_can_be_left_out(tmp_path):
+    exclude = [{"space": "wide", "warm_start": ["big"]}, {"task": ["digits_cnn"], "space": ["mid"]}]
+    plan = resolve_plan(gridded(exclude=exclude), tmp_path)
+    assert [v.run_id for v in plan.variations] == [
+        "digits_mlp-mid-none",
+        "digits_mlp-mid-big",
+        "digits_mlp-wide-none",
+        "digits_cnn-wide-none",
+    ]
+    assert resolve_plan(gridded(exclude=[]), tmp_path).hash == resolve_plan(gridded(), tmp_path).hash
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        ({"exclude": [{"tsk": "digits_mlp"}]}, ["grid.exclude[0].tsk", "must be an axis", "'task'"]),
+        ({"exclude": [{"space": ["mid", "huge"]}]}, ["grid.exclude[0].space", "'wide'", "'huge'"]),
+        ({"exclude": [{"space": ["mid", "wide"]}]}, ["variations", "add at least one"]),
+        ({"exclude": [{}]}, ["grid.exclude[0]", "mapping"]),
+        ({"exclude": {"space": "mid"}}, ["grid.exclude", "list of mappings"]),
         ({"axes": {}}, ["grid", "axes"]),
         ({"axes": {"task": "digits_mlp"}}, ["grid.axes.task", "list of names", "'digits_mlp'"]),
         ({"axes": {"task": []}}, ["grid.axes.task", "at least one"]),

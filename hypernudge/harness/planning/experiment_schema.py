@@ -232,7 +232,7 @@ def _axis(values: Schema) -> Schema:
 
 GRID: Schema = {
     "type": "object",
-    "rule": "must be a mapping of `axes`, `run_id` and `labels`",
+    "rule": "must be a mapping of `axes`, `exclude`, `run_id` and `labels`",
     "remedy": "see the documentation",
     "additionalProperties": False,
     "required": ["axes"],
@@ -244,6 +244,24 @@ GRID: Schema = {
             "additionalProperties": False,
             "properties": {key: _axis(values) for key, values in VARIATION.items()},
             "description": "Key of a variation -> its values: a list of names, or name -> value.",
+        },
+        "exclude": {
+            "type": ["array", "null"],
+            "rule": "must be a list of mappings from axes to names of their values",
+            "maxItems": MAX_VARIATIONS,
+            "items": {
+                "type": "object",
+                "rule": "must be a mapping from axes to names of their values",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "type": ["string", "integer", "number", "array"],
+                    "rule": "must be the name of a value, or a list of names",
+                    "minItems": 1,
+                    "maxItems": MAX_VARIATIONS,
+                    "items": {"type": ["string", "integer", "number"], "rule": "must be the name of a value"},
+                },
+            },
+            "description": "Combinations that are left out: axis -> one of its values, or several.",
         },
         "run_id": {**TEMPLATE, "description": "How run ids are made; all axes joined by `-` if absent."},
         "labels": {

@@ -7,8 +7,11 @@
         task: [digits_mlp, letter_mlp]
         space: [narrow, mid, wide]
         warm_start: {none: none, own_prior: {name: informed, prior: mine.json}}
+      exclude:
+        - {space: [narrow, wide], warm_start: own_prior}
 
-An axis is a key of a variation; its values are a list of names, or a mapping from a name to a value.
+An axis is a key of a variation; its values are a list of names, or a mapping from a name to a value. What
+fits all axes of an entry of `exclude` is left out.
 """
 
 from __future__ import annotations
@@ -29,8 +32,8 @@ def expand(grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         grid: As above, and as `hypernudge.harness.planning.experiment_schema` has it.
 
     Raises:
-        InvalidArgumentError: If there are too many combinations, two of them have one run id, or a text names
-            something else than an axis.
+        InvalidArgumentError: If there are too many combinations, two of them have one run id, a text names
+            something else than an axis, or an exclusion names no axis or no value of it.
     """
     axes = {key: _values(given) for key, given in grid["axes"].items()}
     count = math.prod(len(values) for values in axes.values())
@@ -40,9 +43,12 @@ def expand(grid: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     labels: Mapping[str, str] = grid.get("labels") or {}
     for kind in labels:
         require(kind in axes, f"grid.labels.{kind}", "must be an axis", list(axes), "add the axis")
+    excluded = [_exclusion(given, axes, index) for index, given in enumerate(grid.get("exclude") or [])]
     variations: dict[str, dict[str, Any]] = {}
     for names in itertools.product(*axes.values()):
         named = dict(zip(axes, names, strict=True))
+        if any(all(named[key] in of for key, of in entry.items()) for entry in excluded):
+            continue
         variation: dict[str, Any] = {key: axes[key][name] for key, name in named.items()}
         for kind, text in labels.items():
             value = variation[kind]
@@ -60,6 +66,18 @@ def _values(given: Mapping[Any, Any] | Sequence[Any]) -> dict[str, Any]:
     if isinstance(given, Mapping):
         return {str(name): _labelled(value, str(name)) for name, value in given.items()}
     return {str(value): value for value in given}
+
+
+def _exclusion(given: Mapping[str, Any], axes: Mapping[str, Any], index: int) -> dict[str, set[str]]:
+    """Return axis -> the names of its values that an exclusion is about."""
+    found: dict[str, set[str]] = {}
+    for key, values in given.items():
+        where = f"grid.exclude[{index}].{key}"
+        require(key in axes, where, "must be an axis", list(axes), "correct it, or add the axis")
+        found[key] = {str(value) for value in (values if isinstance(values, list) else [values])}
+        unknown = sorted(found[key] - set(axes[key]))
+        require(not unknown, where, f"must name values of the axis, {list(axes[key])}", unknown, "correct it")
+    return found
 
 
 def _labelled(value: Any, name: str) -> Any:
