@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from hypernudge.harness.cells.cell import engine_of
 from hypernudge.harness.planning.resolve import resolve_plan
 from hypernudge.registry import build
 from hypernudge.schedulers.base import Scheduler
+from hypernudge.space import SearchSpace
 from hypernudge.trial import Event, Job, Report
 from hypernudge.tuner import iter_study
 from hypernudge.warmstart.base import WarmStart
@@ -71,27 +72,35 @@ class _Watch:
 
 
 def run(
-    task: str, space: str, scheduler: Scheduler | str, warm_start: WarmStart | str, seeds: Sequence[int]
+    task: str,
+    space: str,
+    scheduler: Callable[[SearchSpace], Scheduler] | str,
+    warm_start: WarmStart | str,
+    seeds: Sequence[int],
+    target: float | None = None,
 ) -> dict[int, dict[str, Any]]:
     """Return by seed the time to the target in units per worker, the budget's where it was missed.
 
     Args:
         task: Name of a file in `config/task`.
         space: Name of a space.
-        scheduler: Or the name of one.
+        scheduler: What makes one for a space, or the name of one.
         warm_start: Or the name of one, by its defaults.
         seeds: Of the cells.
+        target: That of `TARGETS` if absent.
     """
     prepared, spec = _prepared(task, space)
-    built = build("scheduler", {"name": scheduler, "max_units": 27}, space=prepared.task.space)
+    of = prepared.task.space
     prepared = dataclasses.replace(
         prepared,
-        scheduler=built if isinstance(scheduler, str) else scheduler,
+        scheduler=build("scheduler", {"name": scheduler, "max_units": 27}, space=of)
+        if isinstance(scheduler, str)
+        else scheduler(of),
         warm_start=build("warm_start", {"name": warm_start}) if isinstance(warm_start, str) else warm_start,
     )
     engines = _engines(spec, prepared, seeds)
     budget = prepared.declared["budget_seconds"]
-    watches = {seed: _Watch(TARGETS[task]) for seed in seeds}
+    watches = {seed: _Watch(TARGETS[task] if target is None else target) for seed in seeds}
     active = {
         seed: iter_study(
             prepared.task,
