@@ -43,7 +43,8 @@ def losses_by_rate(suggestion: Suggestion) -> Picture:
         reach = max(suggestion.untrained - min(finite), 1e-9)
         axes.set_ylim(min(finite) - 0.1 * reach, suggestion.untrained + 0.3 * reach)
     axes.set_xlabel("learning rate")
-    axes.set_ylabel("mean training loss of a trial's last third")
+    held_out = any(trial.held_out for trial in suggestion.trials)
+    axes.set_ylabel("held-out loss of a trial" if held_out else "mean training loss of a trial's last third")
     axes.legend(handles=labels)
     return figure
 
