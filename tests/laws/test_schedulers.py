@@ -1,15 +1,15 @@
 """Laws that every scheduler obeys, on simulated learning curves with ties, divergence and stagnation."""
 
-import functools
-import heapq
 import math
+import random
+import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.random import Streams, stream
+from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, resolve
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.schedulers.asha_stopping import StoppingASHA
@@ -26,6 +26,7 @@ from hypernudge.space import Categorical, Integer, Real, SearchSpace
 from hypernudge.surrogates.curve_model import Fitting
 from hypernudge.surrogates.gp_sampler import GPSampler
 from hypernudge.tasks.spaces import SPACES
+from hypernudge.schedulers.testing import CURVES, check_scheduler, simulate
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
 SPACE = SPACES["mid"]
@@ -73,75 +74,11 @@ MODELS = {
 }
 SCHEDULERS = {**HISTORY_ONLY, **MODELS}
 MEASURE_DISTANCES = {"pasha", "stopping, earlier"}  # these look at more of scores than their order
-CURVES = ("smooth", "noisy", "falling", "constant", "ties", "diverging", "failing", "all diverge")
 
 
 def test_the_table_covers_the_registry():
     registered = {type(resolve("scheduler", name)(SPACE)) for name in REGISTRY["scheduler"]}
     assert {type(make()) for make in SCHEDULERS.values()} == registered
-
-
-@functools.cache
-def character(seed, trial):
-    return stream(seed, "curve", trial).random(4).tolist()
-
-
-def score(kind, seed, trial, unit):
-    height, speed, bad, phase = character(seed, trial)
-    if kind == "constant":
-        return 0.5
-    if kind == "ties":
-        return round(3 * height) / 3
-    if kind in ("diverging", "failing") and bad < 0.4 and unit > 10 * bad:
-        return math.nan
-    if kind == "all diverge":
-        return math.nan
-    if kind == "falling":  # learned, and lost again at once, as policies are
-        return height * unit if unit <= 9 * phase else -height
-    noise = 0.1 * math.sin(1e4 * phase * unit) if kind == "noisy" else 0.0
-    return height * (1 - math.exp(-speed * unit)) + noise
-
-
-def simulate(scheduler, kind, seed, workers, steps=100, scale=lambda value: value):
-    """Run a scheduler against simulated trials.
-
-    Return the history and the decisions, each with the number of events it was based on.
-    """
-    history, streams = History(), Streams(seed)
-    heap, now, decisions, order = [], 0.0, [], 0
-    while len(decisions) < steps:
-        while history.n_running < workers and len(decisions) < steps:
-            decision = scheduler(history, streams)
-            decisions.append((decision, len(history.events)))
-            if isinstance(decision, Start):
-                number = len(history.trials)
-                scheduler.space.check(decision.config)
-                # A warm start moved it: what is trained differs from what was sampled.
-                trained = decision.config.replace(lr=min(1.0, 1.1 * decision.config["lr"]))
-                history.append(Started(number, decision.config, Nudge(trained, "moved", changed=True), now))
-                job = Job(number, trained, 0, decision.until)
-            elif isinstance(decision, Resume):
-                trial = history.trials[decision.trial]
-                assert trial.status == "paused", "resumed what is not paused"
-                assert all(math.isfinite(value) for value in trial.milestones.values())
-                job = Job(trial.number, trial.config, trial.until, decision.until)
-            else:
-                break
-            assert 0 <= job.since < job.until <= scheduler.max_units
-            history.append(job)
-            order += 1
-            length = (job.until - job.since) * (0.5 + character(seed, job.trial)[3])
-            heapq.heappush(heap, (now + length, order, job))
-        if not heap:
-            return history, decisions
-        started, (now, _, job) = now, heapq.heappop(heap)
-        values = [scale(score(kind, seed, job.trial, unit)) for unit in range(job.since + 1, job.until + 1)]
-        finite = [math.isfinite(value) for value in values]
-        outcome = "ok" if all(finite) else ("failed" if kind == "failing" else "diverged")
-        values = values if outcome == "ok" else values[: finite.index(False) + (outcome == "diverged")]
-        units = tuple(UnitResult(unit, now, value, value) for unit, value in enumerate(values, job.since + 1))
-        history.append(Report(job, outcome, started, now, units, 1.0))
-    return history, decisions
 
 
 workers = st.integers(1, 64)
@@ -325,3 +262,53 @@ def test_waits_for_the_last_reports_before_it_is_done():
     history.append(Started(0, start.config, Nudge(start.config, "none"), 0.0))
     history.append(Job(0, start.config, 0, 1))
     assert scheduler(history, streams) == Wait()
+
+
+@pytest.mark.parametrize("name", ["random", "asha", "hyperband", "bohb"])
+def test_what_its_author_is_told_to_check_holds_for_ours(name):
+    check_scheduler(lambda: SCHEDULERS[name](max_trials=9), seeds=[0], workers=[1, 3])
+
+
+class Broken:
+    """A scheduler that starts five trials, unless told otherwise."""
+
+    space, max_units = SPACE, 2
+
+    def __init__(self, fault):
+        self.fault, self.calls = fault, 0
+
+    def __call__(self, history, streams):
+        self.calls += 1
+        number = len(history.trials)
+        if number < 5:
+            drawn = streams("other" if self.fault == "address" else "config", number)
+            if self.fault == "global":
+                random.random()
+            until = 3 if self.fault == "too far" else 2
+            if self.fault == "memory" and self.calls > 3:
+                until = 1
+            return Start(SPACE.sample(drawn), until=until)
+        if self.fault == "for ever":
+            return Start(SPACE.sample(streams("config", number)), until=1)
+        if self.fault == "resumes" and history.n_running:
+            running = next(trial for trial in history.trials if trial.status == "running")
+            return Resume(running.number, until=2)
+        return Wait() if history.n_running or self.fault == "waits" else Done()
+
+
+@pytest.mark.parametrize(
+    ("fault", "law"),
+    [
+        ("address", "draw trial 0 by `space.sample"),
+        ("global", "draw from `streams` only"),
+        ("too far", "train within max_units, not from 0 to 3"),
+        ("memory", "decide the same after a replay"),
+        ("for ever", "come to an end"),
+        ("resumes", "resume what is paused only, not running"),
+        ("waits", "end with Done, not with Wait"),
+    ],
+)
+def test_a_broken_law_is_named(fault, law):
+    with pytest.raises(AssertionError, match=f"^a scheduler must {re.escape(law)}.*curves 'smooth', seed 0"):
+        check_scheduler(lambda: Broken(fault), seeds=[0], workers=[8], steps=50)
+    check_scheduler(lambda: Broken(None), seeds=[0], workers=[8], steps=50)
