@@ -22,11 +22,11 @@ from hypernudge.schedulers.hyperband import Hyperband
 from hypernudge.schedulers.one_epoch import OneEpoch
 from hypernudge.schedulers.pasha import PASHA
 from hypernudge.schedulers.random import RandomSearch
+from hypernudge.schedulers.testing import CURVES, check_scheduler, simulate
 from hypernudge.space import Categorical, Integer, Real, SearchSpace
 from hypernudge.surrogates.curve_model import Fitting
 from hypernudge.surrogates.gp_sampler import GPSampler
 from hypernudge.tasks.spaces import SPACES
-from hypernudge.schedulers.testing import CURVES, check_scheduler, simulate
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
 SPACE = SPACES["mid"]
