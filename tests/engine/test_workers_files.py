@@ -22,6 +22,8 @@ from hypernudge.engine.workers.saved import Attempt, Progress
 from hypernudge.engine.workers.worker import await_abandonment
 from hypernudge.errors import NotSavedError
 from hypernudge.results import files, pace
+from hypernudge.study.store import Store
+from hypernudge.trial import Report
 from tests.conftest import Bowl
 from tests.engine.real import Counted, Everything
 from tests.engine.workers import (
@@ -275,3 +277,37 @@ def test_progress_survives_its_file(tmp_path):
     attempt.write_progress(progress)
     assert attempt.read_progress(0) == progress
     assert Attempt(tmp_path, "that").read_progress(0) == Progress(0)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "make", [lambda folder: Counted(folder, trouble=False), lambda folder: tools.module()]
+)
+def test_a_trial_whose_last_report_could_not_be_written_is_not_trained_again(
+    make, error, tmp_path, monkeypatch
+):
+    """It has ended, but nobody knows: its files stay."""
+    task, trained, honest, raised = make(tmp_path), tmp_path / "trained.txt", Store.append, []
+    advance = task.advance
+
+    def counted(state, hp):
+        with trained.open("a") as file:
+            file.write("unit\n")
+        return advance(state, hp)
+
+    def append(self, event):
+        if isinstance(event, Report) and not raised:
+            raised.append(event)
+            raise error
+        honest(self, event)
+
+    task.advance = counted
+    monkeypatch.setattr(Store, "append", append)
+    scheduler = RandomSearch(task.space, max_units=3, max_trials=2)
+    options = {"seed": 0, "engine": "processes", "study": tmp_path / "kept", "progress": False}
+    with pytest.raises(type(error)):
+        tune(task, scheduler, **options)
+    assert len(raised[0].units) == 3
+    study = tune(task, scheduler, **options)
+    assert study.ended == "scheduler"
+    assert len(trained.read_text().splitlines()) == sum(len(trial.units) for trial in study.trials) == 6

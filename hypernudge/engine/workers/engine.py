@@ -199,7 +199,7 @@ class WorkerEngine(ABC):
             finally:
                 self._workers.close()
                 self._workers = None
-                self._remove_ended()
+            self._remove_ended()  # not after an error: the last report may have found no place on the disk
 
     def _pool(self, setup: Setup) -> Pool:
         try:
