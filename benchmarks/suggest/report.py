@@ -122,6 +122,8 @@ def table(found: Row) -> str:
 
 
 def _cell(found: Row) -> str:
+    if not found["rate"]:
+        return ""
     rates = ", ".join("none" if rate is None else f"{rate:.1g}" for rate in found["rate"])
     return f"{rates} ({', '.join(_shown(ratio) for ratio in found['loss_ratio'])})"
 
