@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hypernudge.errors import require
+from hypernudge.harness.cells.provenance import provenance
 from hypernudge.results.files import write_text
 
 
@@ -37,10 +38,11 @@ class Parts:
         require(there == self._settings, "--output", rule, there, "name another file")
 
     def of(self, name: str, measure: Callable[[], Any]) -> Any:
-        """Return a part: what was kept, else what `measure` returns, which is kept with the date."""
+        """Return a part: what was kept, else what `measure` returns, which is kept with date and commit."""
         if name not in self._found:
             date = datetime.now(UTC).isoformat(timespec="seconds")
-            self._found[name] = {"date": date, "value": json.loads(json.dumps(measure()))}
+            value = json.loads(json.dumps(measure()))
+            self._found[name] = {"date": date, "commit": provenance()["commit"], "value": value}
             if self._path is not None:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 content = {"settings": self._settings, "parts": self._found}
@@ -48,6 +50,6 @@ class Parts:
         return self._found[name]["value"]
 
     @property
-    def dates(self) -> dict[str, str]:
-        """When each part was begun."""
-        return {name: part["date"] for name, part in self._found.items()}
+    def begun(self) -> dict[str, str]:
+        """When each part was begun, and on which commit."""
+        return {name: f"{part['date']} {part.get('commit', '')}" for name, part in self._found.items()}

@@ -74,7 +74,11 @@ def shaken(place: str, kinds: Sequence[str], seed: int, folder: Path, parts: Par
             return {"tried": max(1, tried), **vars(found)}
 
         kept = dict(parts.of(f"{len(kinds)} on {place}, study {number}", run))
-        del waiting[: kept.pop("tried")]
+        tried = kept.pop("tried")
+        for kind in Counter(kept["kills"]).elements():
+            waiting.remove(kind)  # those that found nothing to be done to come again
+        if not kept["kills"]:
+            del waiting[:tried]
         found = Found(**{**kept, "kills": Counter(kept["kills"])})
         total.add(found)
         sys.stderr.write(f"{place}, study {number}: {dict(found.kills)}, {found.counts}\n")
@@ -180,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         total.add(each)
     about: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "benchmarks.faults", *(arguments or sys.argv[1:])]),
-        "dates": parts.dates,
+        "begun": parts.begun,
         "places": {place: _as_data(each) for place, each in found.items()},
         "left_out": left_out,
         "wrong": total.wrong,

@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             str(row["trials"]): {name: round(row[name], 3) for name in ("ms_per_report", "utilisation")}
             for row in about["paper"]
         }
-    about |= {"dates": parts.dates, "provenance": provenance()}
+    about |= {"begun": parts.begun, "provenance": provenance()}
     sys.stdout.write(json.dumps(about, indent=None if options.json else 1) + "\n")
     sys.stdout.write(json.dumps(summary) + "\n")
     return 0

@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tools = summary(curves, target, seconds)
     result = {
         "command": shlex.join(["python", "-m", "benchmarks.wall_clock", *(arguments or sys.argv[1:])]),
-        "dates": parts.dates,
+        "begun": parts.begun,
         "task": name,
         "target": target,
         "seconds": seconds,
