@@ -69,6 +69,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class StatesCost(Protocol):
+    """What a task offers besides if a formula says what a unit costs: then a warm start may weigh it."""
+
+    def stated_flops(self, hp: Mapping[str, Value]) -> float:
+        """Return what `unit_flops` does, in microseconds: nothing is built, trained or counted."""
+        ...
+
+
+@runtime_checkable
 class Studied(Protocol):
     """What a task offers besides if it must know the study that trains it."""
 

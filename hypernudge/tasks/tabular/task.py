@@ -174,6 +174,10 @@ class XGBoostTask:
         """Return the declared cost of a unit, see `hypernudge.tasks.tabular.cost`."""
         return self._flops(hp, len(self.table.y["train"]), self.rounds_per_unit)
 
+    def stated_flops(self, hp: Mapping[str, Value]) -> float:
+        """Return the same: the model of cost is a formula."""
+        return self.unit_flops(hp)
+
     def weights(self, state: BoosterState) -> dict[str, Tensor] | None:
         """Return the trees as they were scored: XGBoost's binary format in a tensor of bytes."""
         return self._boosters.weights(state)

@@ -4,6 +4,8 @@ Two explanations of the study's ranks compete: it is like the past ones, or it i
 chosen by the past with the probability of the first, at most one half before there are results, and else
 stays as it was sampled. So a past that misleads is found out by the trials that were left alone, and then no
 longer followed.
+
+Where a task states what a unit of a configuration costs, starts are compared by what is expected of them per cost.
 """
 
 from __future__ import annotations
@@ -18,20 +20,36 @@ from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import Event, History, Nudge, NudgeKind, Started
 from hypernudge.warmstart.measurement.ranks import normal_scores, share_of_noise, stated_error
-from hypernudge.warmstart.past.transfer import NOISE, Transfer
+from hypernudge.warmstart.past.cost import TARGET, log_cost_weights, log_expected_improvement
+from hypernudge.warmstart.past.transfer import EARLY, NOISE, Transfer
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
 
-CANDIDATES = 256
-BY_MEAN = 4  # first trials that are chosen without exploration
-SPREAD = 0.25  # of Thompson's draws: a study of some tens of trials cannot repay more
-PEERS = 4  # results at a milestone below which ranks there say nothing
 FLAT = 0.05  # standard deviation of foretold ranks over the space below which the past is silent
 AT_FIRST = 0.5  # most of the trials that the past chooses before any result: the others show what it is worth
 MOST_CERTAIN = 0.98  # of the past; a few trials always stay as sampled
 TRANSFER = "past_probability"
 """Name of the measurement: with what probability the study is like the past ones."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How boldly to choose; `Informed` has the same names.
+
+    Attributes:
+        candidates: Draws that are compared.
+        greedy_trials: First trials that are chosen without exploration.
+        spread: Of Thompson's draws: a study of some tens of trials cannot repay more.
+        min_results: Results at a milestone below which ranks there say nothing.
+        cost_weight: Exponent of a configuration's cost; zero ranks by score alone.
+    """
+
+    candidates: int = 256
+    greedy_trials: int = 4
+    spread: float = 0.25
+    min_results: int = 2
+    cost_weight: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -54,18 +72,19 @@ class Results:
         return len(self.trials)
 
 
-def results_of(history: History, usable: np.ndarray, error: float = 0.0) -> Results:
-    """Return each trial's rank where it was first compared, and where last, if `PEERS` others were.
+def results_of(history: History, usable: np.ndarray, error: float = 0.0, least: int = 4) -> Results:
+    """Return each trial's rank where it was first compared, and where last.
 
     Args:
         history: The study's.
         usable: Whether each trial's configuration can be described, `(trials,)`.
         error: Standard error of a score, where the task states one.
+        least: Results at a milestone below which ranks there say nothing.
     """
     ranked, noisier = {}, {}
     for milestone in history.milestones():
         entries = [(trial, -negated) for negated, _, trial in history.ranked(milestone) if usable[trial]]
-        if len(entries) >= PEERS:
+        if len(entries) >= least:
             values = np.array([score for _, score in entries])
             scores = normal_scores(values)
             if not scores.any():  # all alike, all failed say: that tells nothing of the past
@@ -179,6 +198,7 @@ def choose(
     streams: Streams,
     longest: float,
     policy: str,
+    options: Options,
 ) -> Nudge:
     """Return what to start in the place of `sampled`.
 
@@ -190,45 +210,57 @@ def choose(
         streams: Of the study.
         longest: Units of the longest training.
         policy: The policy's name.
+        options: How boldly.
     """
     if past.probability <= 0.0:
         return Nudge(sampled, policy, reason=f"guard: {past.why}: left as sampled", kind="guard")
     space: SearchSpace = task.space
     number = len(history.trials)
     rng = streams("informed", number)
-    units = drawn(past, space, sampled, rng)
+    units = drawn(past, space, sampled, rng, options.candidates)
     features = past.features.of_units(units)
     foretold = features @ past.chosen_by
     if foretold.std() < FLAT:
         reason = "guard: the past tells no part of this space from another: left as sampled"
         return Nudge(sampled, policy, reason=reason, kind="guard")
     tried = history.project((_Tried, past), lambda: _Tried(space, past))
-    results = results_of(history, np.array(tried.usable, dtype=bool), stated_error(task))
+    usable = np.array(tried.usable, dtype=bool)
+    results = results_of(history, usable, stated_error(task), options.min_results)
     now = belief(past, tried.features, results, longest)
     measurements = {TRANSFER: now.probability}
     held, draw = float(rng.random()), rng.standard_normal(len(now.deviation))
     if held >= now.followed:
         reason = f"the past holds with probability {now.probability:.2f}: left as sampled"
         return Nudge(sampled, policy, reason=reason, kind="passthrough", measurements=measurements)
-    weights = past.chosen_by + now.deviation
-    if number >= BY_MEAN:
-        weights = weights + SPREAD * (_root(now.covariance) @ draw)
-    config = _best(space, sampled, units, features @ weights, history)
+    deviation = now.deviation
+    if options.spread and number >= options.greedy_trials:
+        deviation = deviation + options.spread * (_root(now.covariance) @ draw)
+    costs = tried.log_costs(task) if options.cost_weight else None
+    value = features @ (past.chosen_by + deviation)
+    if costs is not None:
+        ahead = features @ (past.mean_of(EARLY) + deviation) - TARGET
+        variance = NOISE + np.einsum("ij,jk,ik->i", features, now.covariance, features)
+        value = log_expected_improvement(ahead, np.sqrt(variance))
+        value = value - options.cost_weight * (features @ costs)
+    config = _best(space, sampled, units, value, history)
     source = f"data of {now.results} trials" if now.results else "prior"
     reason = f"{source} and {len(past.agreement)} past tasks: best of {len(units)} draws"
+    reason += " per cost" if costs is not None else ""
     kind: NudgeKind = "data" if now.results else "prior"
     changed = config != sampled
     return Nudge(config, policy, changed=changed, reason=reason, kind=kind, measurements=measurements)
 
 
-def drawn(past: Transfer, space: SearchSpace, sampled: Config, rng: np.random.Generator) -> np.ndarray:
-    """Return candidates in the unit cube, `(CANDIDATES, len(space))`; the first is the sampled one.
+def drawn(
+    past: Transfer, space: SearchSpace, sampled: Config, rng: np.random.Generator, count: int
+) -> np.ndarray:
+    """Return candidates in the unit cube, `(count, len(space))`; the first is the sampled one.
 
     Hyper-parameters that the past does not know stay as sampled: the scheduler's own model may have learned
     about them.
     """
     own = space.encode(sampled)
-    units = np.concatenate([own[None], space.draw(rng, CANDIDATES - 1)])
+    units = np.concatenate([own[None], space.draw(rng, count - 1)])
     stays = [index for index, name in enumerate(space.names) if name not in past.features.names]
     if stays:
         units[1:, stays] = own[stays]
@@ -260,11 +292,18 @@ class _Tried:
         self._space, self._past = space, past
         self._rows: list[np.ndarray] = []
         self.usable: list[bool] = []  # whether each lies in the space, as far as the past knows it
+        self._costs: tuple[np.ndarray | None] | None = None
 
     @property
     def features(self) -> np.ndarray:
         """Features of the trials, `(trials, size)`."""
         return np.array(self._rows).reshape(len(self._rows), len(self._past.own))
+
+    def log_costs(self, task: Task) -> np.ndarray | None:
+        """Return what foretells the cost of a configuration, see `log_cost_weights`; found once in a study."""
+        if self._costs is None:
+            self._costs = (log_cost_weights(task, self._past.features),)
+        return self._costs[0]
 
     def apply(self, event: Event) -> None:
         """Look at a trial that begins; those of other tools may lie outside the space."""

@@ -32,6 +32,7 @@ CERTAIN = 0.99  # one-sided confidence that a pair gains in studies that it was 
 FOLDS = 4  # of a single study
 AGREEMENT = 0.1  # least mean correlation of a study with what the others foretell
 CHOSEN_BY = (1, 2, 3)  # places in `SHARES` whose mean rank decides what to start
+EARLY = (0, 1, 2)  # the same where cost counts: a target that is reached early costs less
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,11 @@ class Transfer:
     @property
     def chosen_by(self) -> np.ndarray:
         """Weights of the mean rank that decides what to start, `(size,)`."""
-        return np.asarray(self.means[list(CHOSEN_BY)].mean(axis=0))
+        return self.mean_of(CHOSEN_BY)
+
+    def mean_of(self, places: Sequence[int]) -> np.ndarray:
+        """Return the mean of the shared weights at some places in `SHARES`, `(size,)`."""
+        return np.asarray(self.means[list(places)].mean(axis=0))
 
     def mean_at(self, share: float) -> np.ndarray:
         """Return the shared weights at a share of the longest training, `(size,)`."""

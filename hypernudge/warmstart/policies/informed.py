@@ -34,7 +34,7 @@ from hypernudge.warmstart.measurement.posterior import (
 )
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, Walked, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
-from hypernudge.warmstart.past.choice import choose
+from hypernudge.warmstart.past.choice import Options, choose
 from hypernudge.warmstart.past.transfer import Transfer
 from hypernudge.warmstart.requirements import needs_rate
 
@@ -73,11 +73,16 @@ class Informed:
         guards: Whether a space that leaves little to gain stays as sampled: one of which most rates are
             useful, and the first trials of one that spans few decades.
         note_belief: Whether a nudge notes how its start was believed to rank, for whoever reads the history.
+        cost_weight: With a prior of past studies, and a task that states its cost by a formula (boosted
+            trees): what is expected of a start is divided by its cost to this power. 0 ranks by score alone,
+            1 believes the stated cost entirely.
 
     All but the first five are of the second edition. The first, which recorded studies before it ran with, is
     `Informed(candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True,
-    note_belief=False)`, in YAML `informed_first`: trial for trial what it was. A prior of past studies
-    chooses by rules of its own and takes none of these options.
+    note_belief=False)`, in YAML `informed_first`: trial for trial what it was. A prior of past studies reads
+    `candidates`, `greedy_trials`, `spread`, `min_results` and `cost_weight`, leaves half of the first trials
+    as sampled whatever `guards` says, learns from each result, and notes how far the past holds; its first
+    edition is `Informed(prior=..., min_results=4, cost_weight=0.0)`.
 
     Raises:
         InvalidArgumentError: If the prior cannot be read, nothing is left of it, or an option breaks its
@@ -99,6 +104,7 @@ class Informed:
     refresh: int = 1
     guards: bool = False
     note_belief: bool = True
+    cost_weight: float = 0.1
 
     def __post_init__(self) -> None:
         require_names("exclude_families", self.exclude_families)
@@ -112,6 +118,7 @@ class Informed:
         require_between("spread", self.spread, 0.0, MAX_SPREAD, ends=True, remedy="0.25 is usual")
         require_whole("min_results", self.min_results, 1, remedy="2 is usual")
         require_whole("refresh", self.refresh, 1, remedy="1 is usual")
+        require_between("cost_weight", self.cost_weight, 0.0, 1.0, ends=True, remedy="0.1 is usual")
         text = isinstance(self.prior, str)
         require(text, "prior", "must be 'shipped', 'none', 'xgboost' or a file", self.prior, "correct it")
         past = past_files.load(self.prior)
@@ -154,7 +161,8 @@ class Informed:
         """Return the nudge of trial `number`, given the walk of a worker; None where it has none to take."""
         past = self._past(task.space, task)
         if past is not None:
-            return choose(past, task, sampled, history, streams, self._units(history, 1), self.name)
+            longest, options = self._units(history, 1), self._options()
+            return choose(past, task, sampled, history, streams, longest, self.name, options)
         needs_rate(task.space, self.name)
         scale = rates.Scale(self._usual_scale(task))
         if self._walks(task):
@@ -170,6 +178,12 @@ class Informed:
             config, reason, learned, noted = self._choose(task, sampled, history, streams, c)
             choice = rates.Choice(config, z, reason, "data" if learned else "prior")
         return rates.corrected(self.name, sampled, choice, scale.flops, {**scale.measurements, **noted})
+
+    def _options(self) -> Options:
+        """Return what a choice by past studies reads."""
+        return Options(
+            self.candidates, self.greedy_trials, self.spread, self.min_results, float(self.cost_weight)
+        )
 
     def belief(self, task: Task, history: History, configs: Sequence[Config]) -> Belief | None:
         """Return how configurations would rank among draws of the space, by what is known after `history`.
