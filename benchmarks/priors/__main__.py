@@ -31,13 +31,14 @@ from hypernudge.random import stream
 from hypernudge.space import SearchSpace
 from hypernudge.tasks.spaces import SPACES
 from hypernudge.warmstart.measurement.ranks import normal_scores
-from hypernudge.warmstart.past.choice import BY_MEAN, PEERS, SPREAD, Results, belief
+from hypernudge.warmstart.past.choice import Options, Results, belief
 from hypernudge.warmstart.past.studies import PastStudy
 from hypernudge.warmstart.past.transfer import Transfer, transfer
 
 TOPS = (0.05, 0.1, 0.2)
 COUNTS = (1, 3, 10)  # of past tables; all others besides
 SEEDS = 30
+HOW = Options()
 RESAMPLES = 2000  # of tables, for the intervals
 
 
@@ -83,9 +84,9 @@ def informed(found: Transfer, own: PastStudy, rng: np.random.Generator) -> list[
         if found.probability:
             now = belief(found, phi[order], _results(scores[order]), 1.0)
             weights = found.chosen_by + now.deviation
-            if len(order) >= BY_MEAN:
+            if len(order) >= HOW.greedy_trials:
                 root = np.linalg.cholesky(now.covariance + 1e-8 * np.eye(len(weights)))
-                weights = weights + SPREAD * (root @ rng.standard_normal(len(weights)))
+                weights = weights + HOW.spread * (root @ rng.standard_normal(len(weights)))
             if rng.random() < now.followed:
                 chosen = left[int(np.argmax(phi[left] @ weights))]
         order.append(chosen)
@@ -94,7 +95,7 @@ def informed(found: Transfer, own: PastStudy, rng: np.random.Generator) -> list[
 
 
 def _results(scores: np.ndarray) -> Results:
-    n = len(scores) if len(scores) >= PEERS else 0
+    n = len(scores) if len(scores) >= HOW.min_results else 0
     return Results(np.arange(n), np.ones(n, dtype=int), normal_scores(scores[:n]), np.ones(n))
 
 

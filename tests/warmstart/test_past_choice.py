@@ -12,7 +12,7 @@ from hypernudge.registry import build
 from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.tasks.spaces import build_space
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
-from hypernudge.warmstart.past.choice import CANDIDATES, TRANSFER, results_of
+from hypernudge.warmstart.past.choice import TRANSFER, results_of
 from hypernudge.warmstart.past.file import PastFile
 from hypernudge.warmstart.past.transfer import NOISE
 from tests.warmstart.pasts import SPACE, opposite, score, study
@@ -130,8 +130,8 @@ def test_half_the_first_trials_are_left_alone_however_many_studies_agree(tmp_pat
     policy = Informed(prior=written(tmp_path, [study(f"t{i}", i) for i in range(9)]))
     kinds = [
         trial.nudge.kind
-        for seed in range(25)
-        for trial in random_search(formula(), policy, seed, trials=4)
+        for seed in range(50)
+        for trial in random_search(formula(), policy, seed, trials=2)  # then there are results
         if trial.nudge.measurements[TRANSFER] == pytest.approx(0.9)
     ]
     assert len(kinds) == 100 and 35 <= kinds.count("passthrough") <= 65
@@ -155,7 +155,7 @@ def test_the_record_says_what_was_learned_from_and_how_far_the_past_holds(tmp_pa
     for trial in trials:
         assert 0 <= trial.nudge.measurements[TRANSFER] < 1
         if trial.nudge.kind in ("prior", "data"):
-            assert f"3 past tasks: best of {CANDIDATES} draws" in trial.nudge.reason
+            assert f"3 past tasks: best of 256 draws" in trial.nudge.reason
     left = [t for t in trials if t.nudge.kind == "passthrough"]
     assert all(not t.nudge.changed and "left as sampled" in t.nudge.reason for t in left)
 

@@ -56,5 +56,7 @@ def log_expected_improvement(ahead: np.ndarray, deviation: np.ndarray) -> np.nda
     z = ahead / deviation
     density = np.exp(-0.5 * z**2) / math.sqrt(2.0 * math.pi)
     near = np.log(np.maximum(density + z * ndtr(z), 1e-300))
-    far = -0.5 * z**2 - 0.5 * math.log(2.0 * math.pi) - 2.0 * np.log(np.maximum(-z, 1.0))
+    away = np.maximum(-z, 6.0)  # where the difference above is lost in rounding: its asymptotic series
+    far = -0.5 * (away**2 + math.log(2.0 * math.pi)) + np.log1p((15.0 / away**2 - 3.0) / away**2)
+    far -= 2.0 * np.log(away)
     return np.asarray(np.log(deviation) + np.where(z > -6.0, near, far))
