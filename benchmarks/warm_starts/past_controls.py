@@ -1,7 +1,7 @@
 """Controls of `informed` on boosted trees: the winners of past tables, and cheapness alone.
 
-In YAML: `warm_start: {name: "benchmarks.warm_starts.past_controls:PastWinners"}`. Both know the shipped past of
-XGBoost, without the table that is tuned, as `informed` does.
+In YAML: `warm_start: {name: "benchmarks.warm_starts.past_controls:PastWinners"}`. It knows the shipped past
+of XGBoost without the table that is tuned, as `informed` does.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from hypernudge.task import Task
 from hypernudge.random import Streams
 from hypernudge.space import Config
+from hypernudge.task import Task
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.studies import ABSENT, PastStudy

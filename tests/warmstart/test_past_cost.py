@@ -1,4 +1,4 @@
-"""`informed` with a prior of past studies, where configurations differ in cost: expected improvement per cost."""
+"""`informed` with a prior of past studies where configurations differ in cost: improvement per cost."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_cheap_starts_are_preferred_and_still_good(tmp_path):
     found = {}
     for weight in (0.0, 0.1, 0.5):
         policy = Informed(prior=path, cost_weight=weight)
-        trials = [t for seed in range(3) for t in chosen(random_search(priced(), policy, seed))]
+        trials = [t for seed in range(2) for t in chosen(random_search(priced(), policy, seed))]
         costs = np.log([priced().unit_flops(t.config) for t in trials])
         found[weight] = costs.mean(), np.mean([score(t.config) for t in trials])
         assert all(t.nudge.reason.endswith("draws per cost") == (weight > 0) for t in trials)

@@ -5,7 +5,8 @@ chosen by the past with the probability of the first, at most one half before th
 stays as it was sampled. So a past that misleads is found out by the trials that were left alone, and then no
 longer followed.
 
-Where a task states what a unit of a configuration costs, starts are compared by what is expected of them per cost.
+Where a task states what a unit of a configuration costs, starts are compared by what is expected of them
+per cost.
 """
 
 from __future__ import annotations
@@ -300,7 +301,7 @@ class _Tried:
         return np.array(self._rows).reshape(len(self._rows), len(self._past.own))
 
     def log_costs(self, task: Task) -> np.ndarray | None:
-        """Return what foretells the cost of a configuration, see `log_cost_weights`; found once in a study."""
+        """Return what foretells a configuration's cost, see `log_cost_weights`; found once in a study."""
         if self._costs is None:
             self._costs = (log_cost_weights(task, self._past.features),)
         return self._costs[0]

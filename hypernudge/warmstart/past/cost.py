@@ -1,8 +1,8 @@
 """What a configuration costs, before it is trained, and what is expected of it for that cost.
 
-Time to a target is counted in cost, and configurations of one space may differ a hundredfold: deep trees, say.
-So starts are compared by expected improvement per cost, as Snoek, Larochelle and Adams do (NeurIPS 2012), with
-an exponent on the cost: a declared cost is an upper bound, and measured seconds may grow more slowly.
+Time to a target is counted in cost, and configurations of one space may differ a hundredfold: deep trees,
+say. So starts are compared by expected improvement per cost, as Snoek, Larochelle and Adams do (NIPS 2012),
+with an exponent on the cost: a declared cost is an upper bound, and measured seconds may grow more slowly.
 """
 
 from __future__ import annotations

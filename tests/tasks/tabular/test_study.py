@@ -69,6 +69,17 @@ def test_the_study_is_twelve_tables_three_schedulers_and_paired_seeds(place, mon
         assert labels[0] == "none" and {"density", *MEASURING} < set(labels)
 
 
+def test_the_second_study_has_the_settings_of_the_first_and_seeds_of_its_own(place, monkeypatch):
+    monkeypatch.setenv("HYPERNUDGE_DATA", str(place))
+    again = load_plan(STUDY.with_stem("xgboost_per_cost"), ["common.target=0.1"])
+    first = {v.run_id: v for v in plan_of().variations}
+    assert len(again.variations) == 72
+    for variation in again.variations:
+        before = first[variation.run_id]
+        assert variation.spec == {**before.spec, "seeds": list(variation.seeds)}
+        assert len(variation.seeds) == 20 and not set(variation.seeds) & set(before.seeds)
+
+
 def test_one_cell_of_every_warm_start_and_of_every_table(place, monkeypatch, tmp_path):
     monkeypatch.setenv("HYPERNUDGE_DATA", str(place))
     plan = plan_of("++common.training={rows: 100, rounds_per_unit: 1}", "common.budget.units=12")
