@@ -31,7 +31,8 @@ from hypernudge.random import stream
 from hypernudge.space import SearchSpace
 from hypernudge.tasks.spaces import SPACES
 from hypernudge.warmstart.measurement.ranks import normal_scores
-from hypernudge.warmstart.past.choice import Options, Results, belief
+from hypernudge.warmstart.past.belief import Results, belief
+from hypernudge.warmstart.past.choice import Options
 from hypernudge.warmstart.past.studies import PastStudy
 from hypernudge.warmstart.past.transfer import Transfer, transfer
 

@@ -12,7 +12,8 @@ from hypernudge.registry import build
 from hypernudge.tasks.curves.tabulated import Tabulated
 from hypernudge.tasks.spaces import build_space
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
-from hypernudge.warmstart.past.choice import TRANSFER, results_of
+from hypernudge.warmstart.past.belief import results_of
+from hypernudge.warmstart.past.choice import TRANSFER
 from hypernudge.warmstart.past.file import PastFile
 from hypernudge.warmstart.past.transfer import NOISE
 from tests.warmstart.pasts import SPACE, opposite, score, study
