@@ -75,7 +75,7 @@ def shaken(place: str, kinds: Sequence[str], seed: int, folder: Path, parts: Par
 
         kept = dict(parts.of(f"{len(kinds)} on {place}, study {number}", run))
         tried = kept.pop("tried")
-        for kind in Counter(kept["kills"]).elements():
+        for kind in Counter[str](kept["kills"]).elements():
             waiting.remove(kind)  # those that found nothing to be done to come again
         if not kept["kills"]:
             del waiting[:tried]
