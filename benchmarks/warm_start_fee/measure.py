@@ -121,6 +121,7 @@ def main(case: str, rounds: int) -> dict[str, Any]:
     medians = {name: statistics.median(run[name] for run in own) for name in own[0] if name != "probes"}
     return {
         **{name: medians[name] for name in ("share", "processor_share", "seconds", "cell_seconds", "trials")},
+        "processor_seconds": medians["processor"] / size,
         "first_share": own[0]["share"],
         "pairs": statistics.median(p["informed"]["processor"] / p["none"]["processor"] - 1 for p in pairs),
         "choosing_ms": 1e3 * medians["choosing"],

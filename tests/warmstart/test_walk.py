@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hypernudge import Categorical, Real, SearchSpace
+from hypernudge.flops import count_flops
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
 from hypernudge.optimizers import SGD, AdamW
@@ -13,6 +14,7 @@ from hypernudge.tasks import builtin
 from hypernudge.tasks.module.task import ModuleTask
 from hypernudge.tasks.supervised import augment
 from hypernudge.tasks.supervised.supervised import SupervisedTask
+from hypernudge.warmstart.measurement.measure import curvature_rate
 from hypernudge.warmstart.measurement.probe import Probe
 from hypernudge.warmstart.measurement.walk import counted_walk, walk
 from tests.conftest import Bowl
@@ -165,3 +167,27 @@ def test_steps_are_those_of_the_plain_formula(rule):
         expected.append(torch.tensor(curvature.lr_star, dtype=torch.float64).log10().item())
         params = {name: w - 0.5 * curvature.lr_star * d[name] for name, w in params.items()}
     assert walk(task, config, 4, 3, 16)[0] == pytest.approx(expected, rel=1e-15)
+
+
+def test_what_was_counted_serves_every_task_that_computes_the_same(monkeypatch):
+    calls = []
+    monkeypatch.setattr("hypernudge.tasks.supervised.supervised._COUNTED", {})
+    monkeypatch.setattr("hypernudge.task.count_flops", lambda work: calls.append(1) or count_flops(work))
+    first = builtin.digits_mlp(batch_size=16)
+    config = at_random(first)
+    flops = first.step_flops, curvature_rate(first, config, 0, 16)[1]
+    known, again = len(calls), builtin.digits_mlp(batch_size=16)
+    assert (again.step_flops, curvature_rate(again, config, 0, 16)[1]) == flops and len(calls) == known
+    others = [builtin.digits_mlp(batch_size=8), builtin.digits_cnn(batch_size=16)]
+    others += [builtin.digits_mlp(batch_size=16, optimizer=AdamW())]
+    others += [builtin.supervised("digits", {"name": "mlp", "hidden": [8]}, batch_size=16)]
+    for task in others:
+        before = len(calls)
+        assert task.step_flops > 0 and len(calls) > before
+
+    class Own(SupervisedTask):
+        def loss(self, params, batch, hp):
+            return super().loss(params, batch, hp)
+
+    mine = [Own(first.dataset, {"name": "mlp"}, first.space, batch_size=16) for _ in range(2)]
+    assert mine[0]._flops is not mine[1]._flops

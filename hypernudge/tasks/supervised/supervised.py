@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -29,6 +30,7 @@ from hypernudge.tasks.supervised.batched import batched_supervised
 from hypernudge.workspace import Workspace
 
 _KEPT_EPOCHS = 4
+_COUNTED: dict[Any, dict[str, float]] = {}  # FLOPs by what was counted, of every architecture
 MAX_STEPS = 1_000_000  # of a unit, the least that can be trained and scored
 
 
@@ -105,6 +107,15 @@ class SupervisedTask(GradientTask):
         """What decides the scores besides the attributes of every task."""
         data = [part[split] for part in (self.dataset.x, self.dataset.y) for split in sorted(part)]
         return {"model": self._model, "dtype": str(self.dtype), "data": data, **self.described}
+
+    @cached_property
+    def _flops(self) -> dict[str, float]:
+        """What was counted of any task in this process that computes the same: each cell makes a new one."""
+        if not self.costs_by_sample or type(self.optimizer).__module__ != SGD.__module__:
+            return {}
+        data = self.dataset.kind, self.dataset.shape, self.dataset.classes
+        key = type(self), repr(sorted(self._model.items())), data, self.batch_size, repr(self.optimizer)
+        return _COUNTED.setdefault((*key, self.dtype, self.space.names), {})
 
     def init(self, seed: int) -> Params:
         """Return freshly initialised parameters, PyTorch's default initialisation from a private stream."""

@@ -1,0 +1,51 @@
+"""The benchmark of the fee in time: its line of JSON, and what it counts."""
+
+import json
+
+import pytest
+
+from benchmarks.warm_start_fee import __main__ as command
+from benchmarks.warm_start_fee import measure, workloads
+from hypernudge.task import GradientTask
+
+
+def test_the_last_line_is_one_object_with_the_share_of_every_case(monkeypatch, capsys):
+    numbers = {
+        "processor_share": 0.02,
+        "first_share": 0.03,
+        "pairs": 0.01,
+        "choosing_ms": 0.2,
+        "probe_ms": 2.0,
+    }
+    asked = []
+
+    def measured(case, rounds):
+        asked.append((case, rounds))
+        return {"share": 0.01 * len(asked), "probe_over_steps": 1.2, **numbers}
+
+    monkeypatch.setattr(command, "measured", measured)
+    assert command.main(["--json", "--quick"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["wall_fee"] == {name: 0.01 * (i + 1) for i, name in enumerate(command.LIMITS)}
+    assert [rounds for _, rounds in asked] == [1] * len(command.LIMITS)
+    assert command.main(["--cases", "lm"]) == 0
+    shown, line = capsys.readouterr().out.rsplit("\n", 2)[:2]
+    assert "| lm | 6.00 % | 1.00 % |" in shown and list(json.loads(line)["wall_fee"]) == ["lm"]
+    assert asked[-1] == ("lm", command.ROUNDS["lm"]) and set(command.ROUNDS) == set(workloads.CASES)
+
+
+def test_a_case_is_measured_as_the_harness_runs_it(monkeypatch):
+    short = {**workloads.DIGITS, "budget": {"units": 4}}
+    monkeypatch.setitem(workloads.CASES, "serial", ("serial", short))
+    found = measure.main("serial", 1)
+    assert 0 < found["share"] < 1 and 0 < found["processor_share"] < 1 and found["seconds"] > 0
+    assert found["probe_ms"] == found["first_probe_ms"] > 0 and found["choosing_ms"] > 0
+    assert found["counted_as_steps"] == pytest.approx(5.506, abs=1e-3) and found["trials"] >= 4
+    expected = found["probe_ms"] / (found["counted_as_steps"] * found["step_ms"])
+    assert found["probe_over_steps"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "lm"])
+def test_the_networks_are_tasks(name):
+    task = getattr(workloads, name)()
+    assert isinstance(task, GradientTask) and task.unit_flops(task.space.middle()) > 0
