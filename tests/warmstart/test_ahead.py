@@ -84,7 +84,9 @@ def test_a_study_draws_once_for_many_trials(bowl, monkeypatch):
     monkeypatch.setattr(Ahead, "_drawn", lambda self, *given: calls.append(given) or plain(self, *given))
     policy = Informed(probe=False, candidates=32)
     history = with_results(bowl, lambda config: config["momentum"], policy=policy)
-    assert [given[0] for given in calls] == list(range(0, len(history.trials), AT_ONCE))
+    firsts = [given[0] for given in calls]
+    assert firsts == [n for n in (0, 1, 3, 7, *range(15, 200, AT_ONCE)) if n < len(history.trials)]
+    assert [given[1] for given in calls][:6] == [1, 2, 4, 8, AT_ONCE, AT_ONCE]
 
 
 @pytest.mark.parametrize("policy", [Informed(probe=False), FIRST])

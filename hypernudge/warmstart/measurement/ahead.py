@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from hypernudge.task import Task
 
 AT_ONCE = 16
-"""Trials whose draws are made together; what a study does not come to use of them is lost."""
+"""Trials whose draws are made together at most; what a study does not come to use of them is lost.
+
+It begins with one, and doubles: the history of another tool's study may be a new one at every trial.
+"""
 STREAM = "informed"
 
 
@@ -110,6 +113,7 @@ class Ahead:
     count: int
     _known: tuple[tuple[float, float], _Draws] | None = None
     _names: list[str] = field(default_factory=list)
+    _size: int = 1  # of the next draws
 
     def __post_init__(self) -> None:
         self._names = scored(self.task.space)
@@ -137,8 +141,8 @@ class Ahead:
         at = scale, steps
         known = None if self._known is None or self._known[0] != at else self._known[1]
         if known is None or not known.first <= number < known.first + len(known.units):
-            known = self._drawn(number, scale, steps)
-            self._known = at, known
+            known = self._drawn(number, self._size, scale, steps)
+            self._known, self._size = (at, known), min(2 * self._size, AT_ONCE)
         i = number - known.first
         values = [number_of(sampled.get(name, math.nan)) for name in COLUMNS]
         own = LATTICE.place(coordinates(rates.log_rate(self.task, sampled), values, scale, steps))
@@ -152,11 +156,11 @@ class Ahead:
         reads = getattr(rates.optimizer_of(self.task), "reads", None)
         return drawn and reads is not None and all(name in names or name not in sampled for name in reads)
 
-    def _drawn(self, first: int, scale: float, steps: float) -> _Draws:
-        task, shape = self.task, (AT_ONCE, self.count - 1)
-        units, noise = np.empty((*shape, len(task.space))), np.empty((AT_ONCE, SIZE))
-        redrawn = np.empty((AT_ONCE, redrawn_of(self.count)))
-        for i in range(AT_ONCE):
+    def _drawn(self, first: int, trials: int, scale: float, steps: float) -> _Draws:
+        task, shape = self.task, (trials, self.count - 1)
+        units, noise = np.empty((*shape, len(task.space))), np.empty((trials, SIZE))
+        redrawn = np.empty((trials, redrawn_of(self.count)))
+        for i in range(trials):
             rng = self.streams(STREAM, first + i)
             units[i] = task.space.sample_units(rng, self.count - 1)
             redrawn[i] = scale + rng.uniform(*REDRAW, redrawn.shape[1])
