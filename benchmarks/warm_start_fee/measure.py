@@ -22,7 +22,7 @@ from hypernudge.harness.cells.group import run_group
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.results.plan import Variation
 from hypernudge.results.records import cell_path
-from hypernudge.results.wall_fee import wall_fee
+from hypernudge.results.resources import wall_fee
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement.probe import Probe
 from hypernudge.warmstart.runner import WarmStartRunner

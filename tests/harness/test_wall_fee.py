@@ -15,8 +15,7 @@ from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.variation_run import summarise
 from hypernudge.random import Streams
 from hypernudge.results.digests import record_digest
-from hypernudge.results.resources import Resources
-from hypernudge.results.wall_fee import WallFee, wall_fee
+from hypernudge.results.resources import Resources, WallFee, wall_fee
 from hypernudge.trial import History, Nudge, Started
 from hypernudge.warmstart.runner import WarmStartRunner
 from tests.evidence.synthetic import edit_record, write_study

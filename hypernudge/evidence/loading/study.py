@@ -37,7 +37,7 @@ from hypernudge.results.attempts import REMEDY, failures
 from hypernudge.results.flags import by_finite_differences
 from hypernudge.results.plan import Variation, read_manifest
 from hypernudge.results.records import DamagedRecordError, Record, cell_path, read_record
-from hypernudge.results.wall_fee import wall_fee
+from hypernudge.results.resources import wall_fee
 
 Floats = NDArray[np.float64]
 

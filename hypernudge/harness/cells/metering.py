@@ -14,8 +14,7 @@ from hypernudge.harness.cells.checkpoint import study_folder
 from hypernudge.harness.slurm.accounting import own_usage
 from hypernudge.results.files import write_text
 from hypernudge.results.reading import UnreadableError, read_json
-from hypernudge.results.resources import Meter, Resources
-from hypernudge.results.wall_fee import WallFee
+from hypernudge.results.resources import Meter, Resources, WallFee
 from hypernudge.study.study import Study
 from hypernudge.trial import Nudge, Report
 

@@ -25,7 +25,7 @@ from hypernudge.results.jsonio import emit, write_json
 from hypernudge.results.plan import Variation
 from hypernudge.results.printable import counted
 from hypernudge.results.records import DamagedRecordError, cell_path, read_record
-from hypernudge.results.wall_fee import wall_fee
+from hypernudge.results.resources import wall_fee
 from hypernudge.tasks.spaces import build_space
 
 
