@@ -199,7 +199,10 @@ def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
         for index, method in enumerate(dict.fromkeys(row["method"] for row in inside)):
             mine = [row for row in inside if row["method"] == method]
             y = [tasks.index(row["task"]) for row in mine]
-            look: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "marker": MARKS[index % len(MARKS)]}
+            look: dict[str, Any] = {
+                "color": COLOURS[index % len(COLOURS)],
+                "marker": MARKS[index % len(MARKS)],
+            }
             handles += axes.plot(
                 [row["time"] for row in mine], y, linestyle="", markersize=4.2, label=method, **look
             )

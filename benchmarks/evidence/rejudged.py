@@ -91,6 +91,9 @@ def study(block: Block) -> StudyResults:
 def _run(runs: set[str], task: str, scheduler: str, label: str) -> str:
     """Run id of a published comparison: the plans spelled it with and without scheduler and space."""
     head, _, tail = task.rpartition("_")
+    if scheduler == "any":  # a method is a scheduler with a warm start, and its baseline plain ASHA
+        scheduler, _, label = label.rpartition("-")
+        scheduler = scheduler or "asha"
     settings = (f"{head}-{scheduler}-{tail}", f"{head}-{tail}", head, f"{task}-{scheduler}", task)
     for setting in settings:
         for run in (f"{setting}-{label}", setting if label == "none" else ""):

@@ -134,6 +134,7 @@ _SST2 = (
 )
 _NETWORKS = "real_networks/real_networks_cells.csv.gz"
 _TREES = "xgboost/cells.csv.gz"
+_SECOND = "second_edition/study/second_edition_cells.csv.gz"
 
 FIGURES = (
     _confirmation("confirmation", ("ratios.svg", "spaces.svg"), "asha", "hyperband", "narrow", "informed"),
@@ -162,6 +163,7 @@ FIGURES = (
         (_TREES,),
         _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
     ),
+    Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
     _forest("full_experiment"),
     _forest("schedulers_study"),
     Figures("episodes_effect", ("effect.pdf", "effect.svg"), ("episodes_effect/cells.csv",), _episodes),
