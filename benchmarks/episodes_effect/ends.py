@@ -21,7 +21,8 @@ from benchmarks.episodes_effect import blocks
 from benchmarks.episodes_effect.methods import ANNEALED
 from benchmarks.episodes_effect.report import Cell, Scores, cells_csv, load
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK
+from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, PLAIN_PEAK
+from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.results.digests import digest
 from hypernudge.results.files import write_text
@@ -43,8 +44,8 @@ def plan() -> dict[str, Any]:
     """Return what is fixed before the runs, in plain types."""
     return {
         "methods": list(blocks.ENDS),
-        "rule": {name: list(v) if isinstance(v, tuple) else v for name, v in sorted(ANNEALED.items())},
-        "peak": {"adamw": ADAPTIVE_PEAK, "sgd": 1.0},
+        "rule": {name: _plain(value) for name, value in sorted(ANNEALED.items())},
+        "peak": {"adamw": ADAPTIVE_PEAK, "sgd": PLAIN_PEAK},
         "tasks": {task.name: [task.batch, task.steps] for task in TASKS.values()},
         "optimizers": list(blocks.OPTIMIZERS),
         "noises": list(blocks.NOISES),
@@ -54,6 +55,12 @@ def plan() -> dict[str, Any]:
         "tuning": {name: list(grid) for name, grid in blocks.GRIDS.items()},
         "criteria": CRITERIA,
     }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, StepBounds):
+        return value.fingerprint()
+    return list(value) if isinstance(value, tuple) else value
 
 
 def write_plan(destination: Path) -> str:

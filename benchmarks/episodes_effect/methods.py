@@ -11,12 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
+from benchmarks.episodes_effect.aligned import AlignedMembers, AnnealedMembers
 from benchmarks.episodes_effect.rules import (
     DOWN,
     RATES,
     UP,
-    AlignedMembers,
-    AnnealedMembers,
     Bandits,
     RandomArms,
     Rule,
@@ -26,7 +25,7 @@ from benchmarks.episodes_effect.rules import (
     cosine_factor,
 )
 from benchmarks.episodes_effect.training import SGD, AdamW, Packaged, Update
-from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, SEARCHER
+from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, PLAIN_PEAK, SEARCHER
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ def _aligned(**options: Any) -> Callable[[Crew], Rule]:
 
 def _annealed(**options: Any) -> Callable[[Crew], Rule]:
     def rule(crew: Crew) -> Rule:
-        peak = ADAPTIVE_PEAK if crew.optimizer == "adamw" else 1.0
+        peak = ADAPTIVE_PEAK if crew.optimizer == "adamw" else PLAIN_PEAK
         return AnnealedMembers(len(crew.member_seeds), crew.steps, peak=peak, **options)
 
     return rule

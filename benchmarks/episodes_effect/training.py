@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 -- the usual name
 from torch import Tensor
 
-from benchmarks.episodes_effect.rules import Floats, Rule
+from benchmarks.episodes_effect.rules import Floats, Rule, Signals
 from benchmarks.episodes_effect.tasks import (
     Data,
     EffectTask,
@@ -180,11 +180,11 @@ def train(
         losses, gradients = _gradients(
             forward, params, _every_rate(x, len(rates)), _every_rate(y, len(rates))
         )
-        cosines = _cosines(gradients, change) if rule.wants_cosines else None
+        signals = _signals(gradients, change, flat, rule)
         scaled = (base * torch.from_numpy(multipliers)).to(dtype).unsqueeze(1)
         with torch.no_grad():
             change = update.step(flat, gradients, scaled)
-        rule.after(losses, cosines)
+        rule.after(losses, signals)
     update.finish(flat)
     with torch.no_grad():
         scores = [
@@ -230,12 +230,18 @@ def _gradients(
     return losses.detach().double().numpy(), gradients
 
 
-def _cosines(gradients: Tensor, change: Tensor | None) -> Floats:
+def _signals(gradients: Tensor, change: Tensor | None, flat: Tensor, rule: Rule) -> Signals:
+    if rule.wants == "nothing":
+        return Signals()
     if change is None:
-        return np.full(len(gradients), np.nan)
+        unknown = np.full(len(gradients), np.nan)
+        return Signals(unknown, unknown)
     dot, own, moved = ((a * b).sum(1, dtype=torch.float64) for a, b in _pairs(gradients, change))
     cosines: Floats = (-dot / torch.sqrt(own * moved)).numpy()
-    return cosines
+    if rule.wants == "cosines":
+        return Signals(cosines)
+    held = flat.detach().square().sum(1, dtype=torch.float64)
+    return Signals(cosines, torch.sqrt(moved / held).numpy())
 
 
 def _pairs(gradients: Tensor, change: Tensor) -> list[tuple[Tensor, Tensor]]:

@@ -103,7 +103,7 @@ def test_sampling_reads_only_its_share_and_resumes_bit_for_bit(tmp_path):
                 episodes.load_state_dict(saved[1])
             backward(model, batch)
             optimizer.step()
-        sampled = episodes.controller._sample.parameters().numel()
+        sampled = episodes.controller._probe._sample.parameters().numel()
         assert sampled < 0.5 * sum(p.numel() for p in model.parameters())
         values = [record.selection.values for record in episodes.records]
         return values, [p.detach().clone() for p in model.parameters()]

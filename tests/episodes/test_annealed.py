@@ -14,7 +14,7 @@ from hypernudge.episodes import (
     WeightDecay,
 )
 from hypernudge.episodes.controllers.anneal_shapes import SHAPES
-from hypernudge.episodes.controllers.annealed_alignment import SEARCHER
+from hypernudge.episodes.controllers.annealed_alignment import PLAIN_PEAK, SEARCHER
 from hypernudge.errors import InvalidArgumentError
 from tests.episodes.helpers import Problem, same
 
@@ -67,7 +67,7 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
     start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
     low, high = (share * STEPS for share in episodes.controller.search)
     assert low <= start <= high
-    factors, top = multipliers(seen), episodes.controller.alignment.multiplier
+    factors, top = multipliers(seen), PLAIN_PEAK * episodes.controller.alignment.multiplier
     falls = SHAPES["linear" if shape == "auto" else shape]
     for step in range(start, STEPS):
         assert factors[step] == pytest.approx(top * falls((step - start) / (STEPS - start)), rel=1e-12)
@@ -249,7 +249,7 @@ def test_a_schedule_of_the_user_s_acts_on_top_and_is_not_countered(schedule):
     top = max(bases)
     assert start <= 0.5 * STEPS + 1 and bases[start - 1] > 0.45 * top  # neither before its warm-up ended ...
     ratio = {round(rates[k] / base[k], 9) for base, rates in seen[start:] for k in (0, 1) if base[k]}
-    assert ratio == {round(episodes.controller.alignment.multiplier, 9)}  # ... nor against its fall
+    assert ratio == {round(PLAIN_PEAK * episodes.controller.alignment.multiplier, 9)}  # ... nor against its fall
     assert episodes.metrics()["episodes/annealing"] == 1.0
 
 

@@ -1,17 +1,15 @@
 """Alignment episodes: the learning rate follows whether the next batch agrees with the last update."""
 
-import math
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.learning_rate import LearningRate
-from hypernudge.episodes.controllers.coordinate_sample import CoordinateSample, PendingRead
-from hypernudge.episodes.ranks import active_group
+from hypernudge.episodes.controllers.agreement import AgreementProbe, Row
+from hypernudge.episodes.controllers.evidence import Evidence
+from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 from hypernudge.renamed import accepts
@@ -41,9 +39,12 @@ class Alignment:
     The signal is that of hypergradient descent (Baydin et al. 2018), but the batch that judges a step is not
     the batch that made it, so fitting noise shows as disagreement.
 
-    It needs no loss. Cost: every `every`-th step copies the probed coordinates three times and takes
-    three scalar products; products stay on the device, and one transfer per look, of what is new, is read
-    `lag` steps later, when it has long arrived. With several ranks each look is one collective.
+    It needs no loss. Cost: every probe copies the probed coordinates twice and takes three or four scalar
+    products; on an accelerator products stay on the device, and one transfer per look, of what is new, is
+    read `lag` steps later, when it has long arrived. With several ranks each look is one collective. A
+    settled rate is probed less often: when a test leaves the rate as it is, or takes back the last change,
+    the steps between probes double, up to `settled_every` times `every`; a change in the direction of the
+    last one halves them.
 
     Caveats: sampling batches without replacement from a tiny data set biases `h` downwards; an update that
     is mostly weight decay says little.
@@ -69,11 +70,13 @@ class Alignment:
         base_samples: The same while the multiplier is exactly 1; at least 1.
         min_samples: Probes before the first look; from 1 to the least of the three.
         every: Steps between probes, at least 1.
+        settled_every: How many times rarer probes are at most while the rate is settled, at least 1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
         coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
         low: Smallest multiplier.
         high: Largest multiplier, at least `low`.
+        bounds: Bounds on the relative size of an update; None for none.
         seed: Chooses which coordinates are probed.
         process_group: Ranks that must choose alike; None for all of them.
 
@@ -102,11 +105,13 @@ class Alignment:
         base_samples: int = 200,
         min_samples: int = 5,
         every: int = 1,
+        settled_every: int = 1,
         look_every: int = 1,
         lag: int = 1,
         coordinates: int = 8192,
         low: float = 1e-4,
         high: float = 1e4,
+        bounds: StepBounds | None = None,
         seed: int = 0,
         process_group: Any = None,
     ) -> None:
@@ -145,28 +150,30 @@ class Alignment:
             given = (min_samples, samples, warmup_samples, base_samples)
             checks.refuse("min_samples", rule, given, "lower it")
         self.every = checks.at_least("every", every, 1)
+        self.settled_every = checks.at_least("settled_every", settled_every, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
         self.lag = checks.at_least("lag", lag, 0)
         self.initial_multiplier = checks.positive("initial_multiplier", initial_multiplier)
         self.multiplier = min(max(self.initial_multiplier, self.low), self.high)
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
-        self.capacity = max(samples, warmup_samples, base_samples) * self.every + self.every + self.lag
+        apart = self.every * self.settled_every
+        self.capacity = max(samples, warmup_samples, base_samples) * apart + apart + self.lag
+        if bounds is not None and not isinstance(bounds, StepBounds):
+            checks.refuse("bounds", "must be StepBounds or None", bounds, "pass StepBounds(...)")
+        self.bounds = bounds
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
-        self._sample = CoordinateSample(coordinates, seed)
-        self._group = process_group
+        self._rarer = 1  # times `every`: steps between probes now
+        self._last_change = 1.0  # the last factor other than 1
+        self._probe = AgreementProbe(coordinates, seed, sizes=bounds is not None, process_group=process_group)
         self._tick = 0
-        self._before: Tensor | None = None
         self._begin()
 
     def _begin(self) -> None:
         """Begin the test anew."""
         self._taken = 0  # probes of this episode
-        self._update: Tensor | None = None  # what was probed was made under the last multiplier
-        self._products: list[Tensor] = []  # since the last look, each (3,): <g,u>, <g,g>, <u,u>
-        self._reads: list[PendingRead] = []
-        self._read = 0  # probes that have arrived, and their sums
-        self._sum = self._square = 0.0
+        self._probe.clear()  # what was probed was made under the last multiplier
+        self._evidence = Evidence()
         self._verdict: float | None = None
 
     def open(self) -> Selection:
@@ -176,24 +183,28 @@ class Alignment:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Judge the last probed update by these gradients; begin a probe if one is due."""
-        due = self._tick % self.every == 0
-        if due or self._update is not None:
-            self._sample.look_up(optimizer)
-        if self._update is not None and self._taken < self._limit:
-            self._judge(self._update)
-        self._update = None
-        if due and self._taken < self._limit:
-            self._before = self._sample.parameters()
+        due = self._tick % (self.every * self._rarer) == 0
+        limit = self._limit
+        room = limit - self._taken
+        # A probe that this one completes counts before another begins.
+        begins = due and room > (1 if self._probe.waits else 0)
+        if not self._probe.before_step(optimizer, judge=room > 0, begin=begins):
+            return
+        self._taken += 1
+        looks = self._taken % self.look_every == 0 or self._taken == limit
+        if looks and (self._taken >= self.min_samples or self._may_leap):
+            self._probe.look(self._tick)
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Complete a probe; read the look that an earlier step started."""
         del optimizer
         self._tick += 1
-        while self._reads and self._reads[0].started + self.lag < self._tick and self._verdict is None:
-            self._decide(self._reads.pop(0).fetch())
-        if self._before is not None:
-            self._update = self._sample.parameters().sub_(self._before)
-            self._before = None
+        while self._verdict is None:
+            rows = self._probe.arrived(self._tick - self.lag)
+            if rows is None:
+                break
+            self._decide(rows)
+        self._probe.after_step()
 
     def is_complete(self, steps: int) -> bool:
         """Whether the test has come to a verdict."""
@@ -208,6 +219,7 @@ class Alignment:
             if factor < 1.0 and not self._fell and self.first_down is not None:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
+            self._pace(self._verdict)
             self._fell = self._fell or self._verdict < 1.0
             passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
             self.multiplier = 1.0 if passes_one and self.z_at_base is not None else changed
@@ -239,9 +251,14 @@ class Alignment:
         """Whether the multiplier is exactly 1 and as many probes as decide elsewhere have not moved it."""
         return self._at_base and self._taken >= self.samples
 
+    @property
+    def hardly_moves(self) -> bool:
+        """Whether updates are small by `bounds` and no verdict was negative yet."""
+        size = self._evidence.size
+        return self.bounds is not None and not self._fell and size is not None and size < self.bounds.small
+
     def rest(self) -> None:
         """Forget the test in progress and hold no tensor until an episode opens."""
-        self._before = None
         self._begin()
 
     def selection_id(self, selection: Selection) -> int:
@@ -264,9 +281,10 @@ class Alignment:
                 *(self.z_at_base or ()),
             ],
             "samples": [self.min_samples, self.samples, self.warmup_samples, self.base_samples],
-            "schedule": [self.every, self.look_every, self.lag],
+            "schedule": [self.every, self.settled_every, self.look_every, self.lag],
+            "bounds": None if self.bounds is None else self.bounds.fingerprint(),
             "range": [self.low, self.high],
-            "sample": self._sample.fingerprint(),
+            "sample": self._probe.fingerprint(),
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -275,55 +293,37 @@ class Alignment:
             "multiplier": self.multiplier,
             "z": self.z,
             "fell": self._fell,
+            "pace": [self._rarer, self._last_change],
             "tick": self._tick,
             "taken": self._taken,
-            "update": None if self._update is None else self._update.clone(),
-            "products": [row.clone() for row in self._products],
-            "reads": [[read.fetch(), read.started] for read in self._reads],
-            "read": [self._read, self._sum, self._square],
+            "probe": self._probe.state_dict(),
+            "read": self._evidence.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("multiplier", "z", "fell", "tick", "taken", "update", "products", "reads", "read")
+        keys = ("multiplier", "z", "fell", "pace", "tick", "taken", "probe", "read")
         checks.state(state, keys, "state of Alignment")
         multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
         fell = checks.flag("fell", state["fell"])
         tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
-        read, total, square = checks.state_list("read", state["read"], 3)
-        update = None if state["update"] is None else state["update"].clone()
-        products = [row.clone() for row in state["products"]]
-        reads = [
-            PendingRead(torch.tensor(rows, dtype=torch.float64), started) for rows, started in state["reads"]
-        ]
-        self._before = None
+        evidence = Evidence.of_state(state["read"])
+        rarer, change = checks.state_list("pace", state["pace"], 2)
+        rarer, change = checks.at_least("pace", rarer, 1), checks.positive("pace", change)
         self._begin()
+        self._probe.load_state_dict(state["probe"])
         self.multiplier, self.z, self._fell = multiplier, z, fell
+        self._rarer, self._last_change = rarer, change
         self._tick, self._taken = tick, taken
-        self._read, self._sum, self._square = read, total, square
-        self._update, self._products, self._reads = update, products, reads
-
-    def _judge(self, update: Tensor) -> None:
-        gradient = self._sample.gradients()
-        if gradient.numel() != update.numel():
-            return  # a parameter group was added between the two steps
-        kind = torch.float32 if update.device.type == "mps" else torch.float64
-        row = torch.stack((gradient.dot(update), gradient.dot(gradient), update.dot(update)))
-        self._products.append(row.to(kind))
-        self._taken += 1
-        looks = self._taken % self.look_every == 0 or self._taken == self._limit
-        if looks and self._taken >= self.min_samples:
-            products = torch.stack(self._products)
-            self._products = []
-            group = active_group(self._group)
-            if group is not None:
-                # A sum over ranks is exact for shards and a mere factor for replicas.
-                torch.distributed.all_reduce(products, group=group)
-            self._reads.append(PendingRead(products, self._tick))
+        self._evidence = evidence
 
     @property
     def _at_base(self) -> bool:
         return self.z_at_base is not None and self.multiplier == 1.0
+
+    @property
+    def _may_leap(self) -> bool:
+        return self.bounds is not None and not self._fell
 
     @property
     def _limit(self) -> int:
@@ -340,18 +340,44 @@ class Alignment:
             return self.z_up, self.z_down
         return (self.z_recover if self.multiplier < 1.0 else self.z_above_base) or self.z_up, self.z_down
 
-    def _decide(self, products: list[list[float]]) -> None:
-        for dot, gradients, updates in products:
-            if math.isfinite(dot) and gradients * updates > 0:
-                cosine = -dot / math.sqrt(gradients * updates)
-                self._sum += cosine
-                self._square += cosine * cosine
-        self._read += len(products)
-        self.z = self._sum / math.sqrt(self._square) if self._square > 0 else 0.0
+    def _decide(self, rows: list[Row]) -> None:
+        self._evidence.add(rows)
+        self.z = self._evidence.z
+        leap = None
+        if self.bounds is not None and not self._fell:
+            leap = self.bounds.raised(self._evidence.last_size, self.up)
+        if leap is not None:
+            self._verdict = leap
+        elif self._evidence.read >= self.min_samples:
+            self._verdict = self._tested()
+
+    def _tested(self) -> float | None:
+        """Return the verdict of the test, None while it is undecided."""
         rise, fall = self._thresholds
+        limit, gives_up = self._limit, self.is_warming_up
+        if self.bounds is not None and self.hardly_moves:
+            fall, gives_up = self.bounds.z_small, True
+            limit = min(limit, self.warmup_samples)
         if self.z > rise:
-            self._verdict = self.up
+            verdict = self.up
         elif self.z < -fall:
-            self._verdict = self.down
-        elif self._read >= self._limit:
-            self._verdict = self.up if self.is_warming_up and self.z > self.z_warmup else 1.0
+            return self.down
+        elif self._evidence.read >= limit:
+            verdict = self.up if gives_up and self.z > self.z_warmup else 1.0
+        else:
+            return None
+        size = self._evidence.size
+        too_large = self.bounds is not None and size is not None and size * self.up > self.bounds.most
+        return 1.0 if too_large else verdict
+
+    def _pace(self, verdict: float) -> None:
+        """Probe less often while the rate stays where it is, more often while it moves."""
+        goes_on = (verdict - 1.0) * (self._last_change - 1.0) > 0
+        if self.is_warming_up:
+            self._rarer = 1
+        elif goes_on:
+            self._rarer = max(1, self._rarer // 2)
+        else:
+            self._rarer = min(2 * self._rarer, self.settled_every)
+        if verdict != 1.0:
+            self._last_change = verdict

@@ -11,17 +11,19 @@ from hypernudge.episodes.axes.moving_rate import MovingLearningRate
 from hypernudge.episodes.controllers.alignment import Alignment
 from hypernudge.episodes.controllers.anneal_shapes import AUTO, CHOICES, EPISODES, share_left
 from hypernudge.episodes.controllers.base_rates import BaseRates
+from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 
 SEARCH, ANNEAL = "search", "anneal"
-ADAPTIVE_PEAK = 1.25
+ADAPTIVE_PEAK, PLAIN_PEAK = 2.0, 1.25
 SEARCHER: dict[str, Any] = {
     "first_down": 0.35,
     "z_up": 1.3,
     "z_recover": 2.0,
     "z_above_base": 2.0,
     "z_at_base": (1.7, 1.5),
+    "bounds": StepBounds(),
 }
 STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth
 
@@ -43,12 +45,13 @@ class AnnealedAlignment:
             not count.
         anneal: `auto`, `linear`, `cosine`, `1-sqrt` or `none`, see `anneal_shapes`.
         search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
-        peak: Factor on the multiplier found, above 0; None for 1.25 where every group has `betas` (Adam and
-            its kin, whose steps are bounded), else 1: an annealed training wants a higher rate than a
-            constant one, but plain gradient descent under label noise does not bear it.
-        alignment: Searches; None for one that rises on slighter evidence than the default and steps back by
-            more on its first fall (`SEARCHER`). It warms up from 0.01, or from more where the first bound is
-            less than 84 steps away. It belongs to this controller from then on.
+        peak: Factor on the multiplier found, above 0; None for 2 where every group has `betas` (Adam and its
+            kin, whose steps are bounded), else 1.25: an annealed training wants a higher rate than a constant
+            one, but plain gradient descent under label noise does not bear much.
+        alignment: Searches; None for one that rises on slighter evidence than the default, steps back by more
+            on its first fall and bounds the relative size of updates (`SEARCHER`). It warms up from 0.01, or
+            from more where the first bound is less than 84 steps away. It belongs to this controller from
+            then on.
         process_group: Ranks that must choose alike; None for all of them.
 
     Raises:
@@ -249,11 +252,12 @@ class AnnealedAlignment:
 
     def _learn(self) -> None:
         """Let the search change the multiplier by its verdict, if there is one."""
-        verdict, fell = self.alignment.verdict, self.alignment.fell
+        verdict, fell, small = self.alignment.verdict, self.alignment.fell, self.alignment.hardly_moves
         if verdict is not None:
             self.alignment.close(Selection("", (0,), (1.0,)), [])
             # What the first fall leads to has to be tested first: it may have been a step too far.
-            self._stood = verdict <= 1.0 and (fell or verdict == 1.0)
+            # Nor has a rate stood a test at which the network hardly moves.
+            self._stood = verdict <= 1.0 and (fell or (verdict == 1.0 and not small))
 
     def _is_over(self) -> bool:
         left = self.total_steps - self._since
@@ -265,7 +269,7 @@ class AnnealedAlignment:
     @property
     def _settled(self) -> bool:
         stays = self.alignment.stays_at_base or self._stood is True
-        return stays and not self.alignment.is_warming_up
+        return stays and not self.alignment.is_warming_up and not self.alignment.hardly_moves
 
     def _end_search(self, optimizer: Optimizer) -> None:
         self._learn()
@@ -279,7 +283,8 @@ class AnnealedAlignment:
         self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal
         peak = self.peak
         if peak is None:
-            peak = ADAPTIVE_PEAK if all("betas" in group for group in optimizer.param_groups) else 1.0
+            adaptive = all("betas" in group for group in optimizer.param_groups)
+            peak = ADAPTIVE_PEAK if adaptive else PLAIN_PEAK
         self._start, self._top = self._step, self.alignment.multiplier * peak
         self.alignment.rest()
 

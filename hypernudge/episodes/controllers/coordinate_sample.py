@@ -36,10 +36,11 @@ class CoordinateSample:
         self._seen: list[tuple[int, bool]] = []
         self._trainable: list[Tensor] = []
         self._views: list[Tensor] = []
+        self._pieces: list[Tensor] = []  # the views, flat where that takes no copy
 
     def parameters(self) -> Tensor:
         """Return a copy of the sampled coordinates, shape `(n,)`, float32 or float64."""
-        return _flat(self._views)
+        return _flat(self._pieces)
 
     def gradients(self) -> Tensor:
         """Return the gradients of the sampled coordinates, shape `(n,)`; absent ones are zero."""
@@ -47,9 +48,9 @@ class CoordinateSample:
         for (index, start, length), view in zip(self._blocks, self._views, strict=True):
             gradient = self._trainable[index].grad
             if gradient is None or gradient.is_sparse:
-                pieces.append(torch.zeros_like(view))
+                pieces.append(view.new_zeros(view.numel()))
             else:
-                pieces.append(_rows_of(local_tensor(gradient), start, length))
+                pieces.append(_flat_rows_of(local_tensor(gradient), start, length))
         return _flat(pieces)
 
     def fingerprint(self) -> list[Any]:
@@ -72,6 +73,7 @@ class CoordinateSample:
             _rows_of(local_tensor(self._trainable[index].detach()), start, length)
             for index, start, length in self._blocks
         ]
+        self._pieces = [view.view(-1) if view.is_contiguous() else view for view in self._views]
 
     def _choose(self, shapes: tuple[tuple[int, int], ...]) -> None:
         draw = random.Random(integer(self.seed, "block", len(shapes)))
@@ -89,29 +91,29 @@ class CoordinateSample:
 
 
 class PendingRead:
-    """A small tensor on its way to the host.
+    """A few numbers on their way to the host.
 
     Args:
-        values: What to read; must not be changed afterwards.
+        values: What to read, a matrix or its rows on the host; must not be changed afterwards.
         started: Step at which the transfer began.
     """
 
-    def __init__(self, values: Tensor, started: int) -> None:
+    def __init__(self, values: Tensor | list[Any], started: int) -> None:
         self.started = started
         self._event: torch.cuda.Event | None = None
-        if values.is_cuda:
-            self._host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
-            self._host.copy_(values, non_blocking=True)
+        self._host: Tensor | list[Any] = values
+        if isinstance(values, Tensor) and values.is_cuda:
+            host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+            host.copy_(values, non_blocking=True)
+            self._host = host
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record()
-        else:
-            self._host = values
 
-    def fetch(self) -> Any:
+    def fetch(self) -> list[list[float]]:
         """Return the values as nested lists; waits only if the transfer is not done."""
         if self._event is not None:
             self._event.synchronize()
-        return self._host.tolist()
+        return self._host.tolist() if isinstance(self._host, Tensor) else self._host
 
 
 def _rows(tensor: Tensor) -> int:
@@ -123,6 +125,14 @@ def _rows_of(tensor: Tensor, start: int, length: int) -> Tensor:
     return tensor.narrow(0, start, length) if tensor.dim() else tensor
 
 
+def _flat_rows_of(tensor: Tensor, start: int, length: int) -> Tensor:
+    if not tensor.is_contiguous():
+        return _rows_of(tensor, start, length).reshape(-1)
+    size = tensor.numel() // max(1, _rows(tensor))
+    # One operation for two: this is done for every sampled gradient at every probe.
+    return tensor.as_strided((length * size,), (1,), tensor.storage_offset() + start * size)
+
+
 def _flat(pieces: list[Tensor]) -> Tensor:
-    flat = torch.cat([piece.reshape(-1) for piece in pieces])
+    flat = torch.cat([piece if piece.dim() == 1 else piece.reshape(-1) for piece in pieces])
     return flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
