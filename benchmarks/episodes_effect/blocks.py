@@ -56,9 +56,9 @@ SEEDS = {
     "tune": range(9000, 9005),
     "develop": range(300, 316),
     "confirm": range(1000, 1030),
-    "ends": range(2000, 2020),
+    "ends": range(3000, 3020),
 }
-SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 3}
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 4}
 
 
 @dataclass(frozen=True)

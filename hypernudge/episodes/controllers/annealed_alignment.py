@@ -23,6 +23,7 @@ SEARCHER: dict[str, Any] = {
     "z_recover": 2.0,
     "z_above_base": 2.0,
     "z_at_base": (1.7, 1.5),
+    "z_warmup": 0.0,
     "bounds": StepBounds(),
 }
 STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth

@@ -29,7 +29,7 @@ class StepBounds:
     """
 
     least: float = 3e-4
-    small: float = 3e-3
+    small: float = 7e-3
     most: float = 0.05
     leap: float = 100.0
     z_small: float = 2.5
@@ -40,7 +40,7 @@ class StepBounds:
             object.__setattr__(self, name, checks.positive(name, getattr(self, name)))
         if not self.least <= self.small <= self.most:
             given = (self.least, self.small, self.most)
-            checks.refuse("least, small, most", "must not fall", given, "pass for example 3e-4, 3e-3, 0.05")
+            checks.refuse("least, small, most", "must not fall", given, "pass for example 3e-4, 7e-3, 0.05")
         if not self.leap > 1:
             checks.refuse("leap", "must be above 1", self.leap, "pass for example 100")
 
