@@ -50,7 +50,8 @@ class AlignedMembers:
         base_samples: int = 15,
         min_samples: int = 1,
         every: int = 1,
-        settled_every: int = 1,
+        settled_every: int = 8,
+        settled_steps: int = 1000,
         look_every: int = 1,
         lag: int = 1,
         low: float = 1e-4,
@@ -71,8 +72,7 @@ class AlignedMembers:
         self._taken = np.zeros(members, dtype=int)
         self._sum, self._square = np.zeros(members), np.zeros(members)
         self._has_update = np.zeros(members, dtype=bool)
-        self._settled_every, self._bounds = settled_every, bounds
-        self._rarer, self._last_change = np.ones(members, dtype=int), np.ones(members)
+        self._settled_every, self._settled_steps, self._bounds = settled_every, settled_steps, bounds
         self._log_size, self._sized = np.zeros(members), np.zeros(members, dtype=int)
         self._size = np.full(members, np.nan)  # geometric mean over the updates that have been looked at
         self._looks: list[Look] = []
@@ -102,7 +102,9 @@ class AlignedMembers:
         size = np.exp(self._log_size / np.maximum(self._sized, 1))
         size = np.where(self._sized > 0, size, np.nan)
         self._looks.append(Look(self._tick, due, z, self._taken.copy(), size, last))
-        probing = (self._tick % (self._every * self._rarer) == 0) & (self._taken < limit)
+        rarer = min(max(1, self._tick // self._settled_steps), self._settled_every)
+        rarer = np.where(self._warmup, 1, rarer)
+        probing = (self._tick % (self._every * rarer) == 0) & (self._taken < limit)
         self._tick += 1
         verdict = np.full(len(z), np.nan)
         while self._looks and self._looks[0].tick + self._lag < self._tick:
@@ -167,7 +169,6 @@ class AlignedMembers:
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
-        self._pace(over, verdict)
         verdict = np.where(over & (verdict < 1.0) & ~self._fell, self._first_down, verdict)
         self._fell = self._fell | (over & (verdict < 1.0))
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
@@ -180,14 +181,6 @@ class AlignedMembers:
         self._log_size, self._sized = np.where(over, 0.0, self._log_size), np.where(over, 0, self._sized)
         self._size = np.where(over, np.nan, self._size)
         self._looks = [look._replace(due=look.due & ~over) for look in self._looks]
-
-    def _pace(self, over: Bools, verdict: Floats) -> None:
-        goes_on = (verdict - 1.0) * (self._last_change - 1.0) > 0
-        rarer = np.where(
-            goes_on, np.maximum(1, self._rarer // 2), np.minimum(2 * self._rarer, self._settled_every)
-        )
-        self._rarer = np.where(over, np.where(self._warmup, 1, rarer), self._rarer)
-        self._last_change = np.where(over & (verdict != 1.0), verdict, self._last_change)
 
 
 class AnnealedMembers(AlignedMembers):

@@ -210,3 +210,57 @@ def test_rows_that_are_not_contiguous_are_followed():
     with torch.no_grad():
         weight.add_(1.0)
     assert torch.equal(taken_of(sample, optimizer), before + 1.0)
+
+
+def test_a_long_training_is_probed_less_often():
+    model, batch = problem()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    alignment = Alignment(initial_multiplier=1.0, settled_every=4, settled_steps=10)
+    EpisodicScheduler(optimizer, controller=alignment)
+    begun = []
+    for step in range(60):
+        backward(model, batch)
+        optimizer.step()
+        if alignment._probe.waits:
+            begun.append(step)
+    # Every step up to 20, every second one from there, every third from 30, every fourth from 40.
+    assert begun == [*range(20), *range(20, 30, 2), *range(30, 40, 3), *range(40, 60, 4)]
+    warming = Alignment(settled_every=4, settled_steps=1)
+    warming._tick = 999
+    assert warming.is_warming_up and warming._rarer == 1
+    default = Alignment(initial_multiplier=1.0)
+    default._tick = 1999
+    assert default._rarer == 1
+    default._tick = 10**6
+    assert default._rarer == 8
+
+
+def test_a_probe_takes_few_operations_and_a_step_without_one_takes_none():
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Operations(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            Operations.count += 1
+            return function(*args, **(kwargs or {}))
+
+    def operations(**options):
+        model, batch = problem()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        if options:
+            EpisodicScheduler(optimizer, controller=Alignment(initial_multiplier=1.0, **options))
+        for _ in range(5):
+            backward(model, batch)
+            optimizer.step()
+        before = Operations.count
+        with Operations():
+            for _ in range(8):
+                backward(model, batch)
+                optimizer.step()
+        return Operations.count - before
+
+    plain, always, seldom = operations(), operations(every=1), operations(every=8)
+    # Of four tensors: flatten them and the gradients, join both, subtract, three products and their reads.
+    assert 0 < always - plain <= 8 * 20
+    assert seldom - plain <= 0.25 * (always - plain)

@@ -249,7 +249,9 @@ def test_a_schedule_of_the_user_s_acts_on_top_and_is_not_countered(schedule):
     top = max(bases)
     assert start <= 0.5 * STEPS + 1 and bases[start - 1] > 0.45 * top  # neither before its warm-up ended ...
     ratio = {round(rates[k] / base[k], 9) for base, rates in seen[start:] for k in (0, 1) if base[k]}
-    assert ratio == {round(PLAIN_PEAK * episodes.controller.alignment.multiplier, 9)}  # ... nor against its fall
+    assert ratio == {
+        round(PLAIN_PEAK * episodes.controller.alignment.multiplier, 9)
+    }  # ... nor against its fall
     assert episodes.metrics()["episodes/annealing"] == 1.0
 
 

@@ -41,10 +41,9 @@ class Alignment:
 
     It needs no loss. Cost: every probe copies the probed coordinates twice and takes three or four scalar
     products; on an accelerator products stay on the device, and one transfer per look, of what is new, is
-    read `lag` steps later, when it has long arrived. With several ranks each look is one collective. A
-    settled rate is probed less often: when a test leaves the rate as it is, or takes back the last change,
-    the steps between probes double, up to `settled_every` times `every`; a change in the direction of the
-    last one halves them.
+    read `lag` steps later, when it has long arrived. With several ranks each look is one collective.
+    After the warm-up probes become rarer with the steps taken, so that a test takes the same small share of a
+    long training as of a short one: every second step from 2,000 steps on, every eighth from 8,000 on.
 
     Caveats: sampling batches without replacement from a tiny data set biases `h` downwards; an update that
     is mostly weight decay says little.
@@ -70,7 +69,9 @@ class Alignment:
         base_samples: The same while the multiplier is exactly 1; at least 1.
         min_samples: Probes before the first look; from 1 to the least of the three.
         every: Steps between probes, at least 1.
-        settled_every: How many times rarer probes are at most while the rate is settled, at least 1.
+        settled_every: How many times rarer probes become at most, at least 1.
+        settled_steps: After the warm-up, and after k times so many steps, probes are k times rarer; at least
+            1.
         look_every: Probes between looks at the test statistic, at least 1.
         lag: Steps between starting a transfer to the host and reading it, at least 0.
         coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
@@ -105,7 +106,8 @@ class Alignment:
         base_samples: int = 200,
         min_samples: int = 5,
         every: int = 1,
-        settled_every: int = 1,
+        settled_every: int = 8,
+        settled_steps: int = 1000,
         look_every: int = 1,
         lag: int = 1,
         coordinates: int = 8192,
@@ -151,6 +153,7 @@ class Alignment:
             checks.refuse("min_samples", rule, given, "lower it")
         self.every = checks.at_least("every", every, 1)
         self.settled_every = checks.at_least("settled_every", settled_every, 1)
+        self.settled_steps = checks.at_least("settled_steps", settled_steps, 1)
         self.look_every = checks.at_least("look_every", look_every, 1)
         self.lag = checks.at_least("lag", lag, 0)
         self.initial_multiplier = checks.positive("initial_multiplier", initial_multiplier)
@@ -163,10 +166,9 @@ class Alignment:
         self.bounds = bounds
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
-        self._rarer = 1  # times `every`: steps between probes now
-        self._last_change = 1.0  # the last factor other than 1
         self._probe = AgreementProbe(coordinates, seed, sizes=bounds is not None, process_group=process_group)
         self._tick = 0
+        self.may_leap = True  # a controller around this one forbids it while the user's rates rise
         self._begin()
 
     def _begin(self) -> None:
@@ -192,7 +194,8 @@ class Alignment:
             return
         self._taken += 1
         looks = self._taken % self.look_every == 0 or self._taken == limit
-        if looks and (self._taken >= self.min_samples or self._may_leap):
+        leaps = self.bounds is not None and not self._fell
+        if looks and (self._taken >= self.min_samples or leaps):
             self._probe.look(self._tick)
 
     def after_step(self, optimizer: Optimizer) -> None:
@@ -219,7 +222,6 @@ class Alignment:
             if factor < 1.0 and not self._fell and self.first_down is not None:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
-            self._pace(self._verdict)
             self._fell = self._fell or self._verdict < 1.0
             passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
             self.multiplier = 1.0 if passes_one and self.z_at_base is not None else changed
@@ -281,7 +283,7 @@ class Alignment:
                 *(self.z_at_base or ()),
             ],
             "samples": [self.min_samples, self.samples, self.warmup_samples, self.base_samples],
-            "schedule": [self.every, self.settled_every, self.look_every, self.lag],
+            "schedule": [self.every, self.settled_every, self.settled_steps, self.look_every, self.lag],
             "bounds": None if self.bounds is None else self.bounds.fingerprint(),
             "range": [self.low, self.high],
             "sample": self._probe.fingerprint(),
@@ -293,7 +295,6 @@ class Alignment:
             "multiplier": self.multiplier,
             "z": self.z,
             "fell": self._fell,
-            "pace": [self._rarer, self._last_change],
             "tick": self._tick,
             "taken": self._taken,
             "probe": self._probe.state_dict(),
@@ -302,18 +303,15 @@ class Alignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("multiplier", "z", "fell", "pace", "tick", "taken", "probe", "read")
+        keys = ("multiplier", "z", "fell", "tick", "taken", "probe", "read")
         checks.state(state, keys, "state of Alignment")
         multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
         fell = checks.flag("fell", state["fell"])
         tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
         evidence = Evidence.of_state(state["read"])
-        rarer, change = checks.state_list("pace", state["pace"], 2)
-        rarer, change = checks.at_least("pace", rarer, 1), checks.positive("pace", change)
         self._begin()
         self._probe.load_state_dict(state["probe"])
         self.multiplier, self.z, self._fell = multiplier, z, fell
-        self._rarer, self._last_change = rarer, change
         self._tick, self._taken = tick, taken
         self._evidence = evidence
 
@@ -322,8 +320,11 @@ class Alignment:
         return self.z_at_base is not None and self.multiplier == 1.0
 
     @property
-    def _may_leap(self) -> bool:
-        return self.bounds is not None and not self._fell
+    def _rarer(self) -> int:
+        """How many times rarer than `every` probes are by now."""
+        if self.is_warming_up:
+            return 1
+        return min(max(1, self._tick // self.settled_steps), self.settled_every)
 
     @property
     def _limit(self) -> int:
@@ -344,7 +345,7 @@ class Alignment:
         self._evidence.add(rows)
         self.z = self._evidence.z
         leap = None
-        if self.bounds is not None and not self._fell:
+        if self.bounds is not None and self.may_leap and not self._fell:
             leap = self.bounds.raised(self._evidence.last_size, self.up)
         if leap is not None:
             self._verdict = leap
@@ -369,15 +370,3 @@ class Alignment:
         size = self._evidence.size
         too_large = self.bounds is not None and size is not None and size * self.up > self.bounds.most
         return 1.0 if too_large else verdict
-
-    def _pace(self, verdict: float) -> None:
-        """Probe less often while the rate stays where it is, more often while it moves."""
-        goes_on = (verdict - 1.0) * (self._last_change - 1.0) > 0
-        if self.is_warming_up:
-            self._rarer = 1
-        elif goes_on:
-            self._rarer = max(1, self._rarer // 2)
-        else:
-            self._rarer = min(2 * self._rarer, self.settled_every)
-        if verdict != 1.0:
-            self._last_change = verdict

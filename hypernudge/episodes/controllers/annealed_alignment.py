@@ -176,8 +176,10 @@ class AnnealedAlignment:
         """Count the step; end the search where it is due."""
         self._step += 1
         if self._shape is None:
-            self.alignment.after_step(optimizer)
             self._rates.note(optimizer)
+            # What a warm-up of the user's own holds back must not be made up for.
+            self.alignment.may_leap = not self._rates.rising
+            self.alignment.after_step(optimizer)
             if self._is_over():
                 self._end_search(optimizer)
         elif self._step == self.total_steps and self._shape != "none":

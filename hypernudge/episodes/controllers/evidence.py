@@ -23,8 +23,8 @@ class Evidence:
 
     def add(self, rows: list[Row]) -> None:
         """Take in rows of an `AgreementProbe`; those that are not finite, or zero, count without a weight."""
-        self.last_size = 0.0
         for dot, gradients, updates, *parameters in rows:
+            self.last_size = 0.0
             if math.isfinite(dot) and gradients * updates > 0:
                 cosine = -dot / math.sqrt(gradients * updates)
                 self._sum += cosine

@@ -1,0 +1,163 @@
+"""Bounds on the relative size of updates: a search that hardly moves leaps, and none leads to huge steps."""
+
+import pytest
+import torch
+
+from hypernudge.episodes import Alignment, AnnealedAlignment, EpisodicScheduler
+from hypernudge.episodes.controllers.evidence import Evidence
+from hypernudge.episodes.controllers.step_bounds import StepBounds
+from hypernudge.errors import InvalidArgumentError
+from tests.episodes.helpers import Problem, same
+
+
+def sizes_of(alignment, optimizer_of, steps, problem):
+    """Return the relative size of every update and its multiplier."""
+    optimizer = optimizer_of(problem.model.parameters())
+    episodes = EpisodicScheduler(optimizer, controller=alignment)
+    found = []
+    for step in range(steps):
+        optimizer.zero_grad()
+        problem.loss(step, size=32).backward()
+        before = torch.cat([p.flatten() for p in problem.parameters()])
+        optimizer.step()
+        after = torch.cat([p.flatten() for p in problem.parameters()])
+        selection = episodes.current or episodes.records[-1].selection
+        found.append((((after - before).norm() / after.norm()).item(), selection.values[0]))
+    return found
+
+
+def sgd(lr):
+    return lambda parameters: torch.optim.SGD(parameters, lr=lr, momentum=0.9)
+
+
+def adamw(lr):
+    return lambda parameters: torch.optim.AdamW(parameters, lr=lr)
+
+
+@pytest.mark.parametrize("build", [sgd(1e-4), adamw(1e-5)])
+def test_a_rate_that_moves_nothing_is_left_within_a_few_steps(build):
+    bounded = sizes_of(Alignment(bounds=StepBounds()), build, 40, Problem())
+    tested = sizes_of(Alignment(), build, 40, Problem())
+    assert bounded[0] == tested[0] and max(size for size, _ in tested[:12]) < 0.1 * StepBounds().least
+    assert max(size for size, _ in bounded[:12]) > 0.5 * StepBounds().least
+    assert max(size for size, _ in bounded) < StepBounds().most
+
+
+def test_the_multiplier_stops_at_the_user_s_rate_on_a_leap_too():
+    seen = [
+        multiplier for _, multiplier in sizes_of(Alignment(bounds=StepBounds()), sgd(1e-4), 30, Problem())
+    ]
+    assert 1.0 in seen and max(seen) > 10
+
+
+def test_growth_stops_where_steps_would_be_too_large():
+    bounds = StepBounds(small=0.004, most=0.004)
+
+    def largest(options):
+        problem = Problem()
+        found = sizes_of(
+            Alignment(initial_multiplier=1.0, z_up=0.1, z_at_base=None, **options), sgd(0.002), 150, problem
+        )
+        return max(multiplier for _, multiplier in found)
+
+    assert largest({"bounds": bounds}) < 0.5 * largest({})
+
+
+def test_below_the_small_size_only_strong_disagreement_counts():
+    def verdict(cosine, size, bounds):
+        alignment = Alignment(bounds=bounds, initial_multiplier=1.0, min_samples=4, z_at_base=(1.7, 1.5))
+        row = [-cosine, 1.0, 1.0] if bounds is None else [-cosine, 1.0, 1.0, size**-2]
+        for _ in range(4):
+            alignment._decide([row])
+        return alignment.verdict, alignment.hardly_moves
+
+    # Four equal cosines make z = 2 in size: enough to fall, but not where the network hardly moves.
+    assert verdict(-0.1, 1e-3, None) == (0.7, False)
+    assert verdict(-0.1, 1e-3, StepBounds()) == (None, True)
+    assert verdict(-0.1, 2e-2, StepBounds()) == (0.7, False)
+    assert verdict(0.1, 2e-2, StepBounds()) == (2.0, False)
+    assert verdict(0.1, 4e-2, StepBounds()) == (1.0, False)  # twice as much would pass the bound
+    assert verdict(-0.1, 1e-5, StepBounds()) == (pytest.approx(30.0), True)
+    assert verdict(-0.1, 1e-9, StepBounds()) == (100.0, True)
+
+
+def test_evidence_without_a_size_bounds_nothing():
+    evidence = Evidence()
+    evidence.add([[1.0, 1.0, 1.0, 0.0], [float("nan"), 1.0, 4.0, 1.0], [0.0, 0.0, 0.0, 1.0]])
+    assert evidence.read == 3 and evidence.last_size == 0.0 and evidence.size == pytest.approx(2.0)
+    assert StepBounds().raised(0.0, 2.0) is None
+    assert Evidence.of_state(evidence.state()).state() == evidence.state()
+
+
+def test_the_search_of_a_known_length_finds_a_rate_from_far_below():
+    def final(lr):
+        problem = Problem()
+        optimizer = torch.optim.SGD(problem.model.parameters(), lr=lr, momentum=0.9)
+        EpisodicScheduler(optimizer, total_steps=300)
+        for step in range(300):
+            optimizer.zero_grad()
+            problem.loss(step, size=32).backward()
+            optimizer.step()
+        with torch.no_grad():
+            return sum(problem.loss(step, size=32).item() for step in range(1000, 1020)) / 20
+
+    assert final(3e-5) < final(0.1) + 0.1
+
+
+def test_a_bounded_search_resumes_bit_for_bit(tmp_path):
+    def run(cut):
+        problem = Problem()
+        optimizer = sgd(1e-6)(problem.model.parameters())
+        episodes = EpisodicScheduler(optimizer, controller=AnnealedAlignment(120))
+        for step in range(60):
+            if step == cut:
+                torch.save([optimizer.state_dict(), episodes.state_dict()], tmp_path / "state.pt")
+                saved = torch.load(tmp_path / "state.pt", weights_only=True)
+                episodes.detach()
+                optimizer = sgd(1e-6)(problem.model.parameters())
+                optimizer.load_state_dict(saved[0])
+                episodes = EpisodicScheduler(optimizer, controller=AnnealedAlignment(120))
+                episodes.load_state_dict(saved[1])
+            optimizer.zero_grad()
+            problem.loss(step, size=32).backward()
+            optimizer.step()
+        return problem.parameters(), episodes.records
+
+    whole = run(None)
+    assert len(whole[1]) > 5
+    for cut in (1, 2, 3, 7, 30):
+        parameters, records = run(cut)
+        assert same(parameters, whole[0]) and records == whole[1]
+
+
+def test_no_leap_makes_up_for_a_warm_up_of_the_user_s():
+    problem = Problem()
+    optimizer = sgd(0.1)(problem.model.parameters())
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1e-5 * 10 ** min(5.0, step / 12))
+    episodes = EpisodicScheduler(optimizer, total_steps=400)
+    for step in range(70):
+        optimizer.zero_grad()
+        problem.loss(step, size=32).backward()
+        optimizer.step()
+        schedule.step()
+        if step < 30:  # the ramp goes on, by tests
+            assert episodes.controller.multiplier <= 0.01 * 2 ** (step // 4)
+    assert max(record.selection.values[0] for record in episodes.records) <= 8
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: StepBounds(least=0.1), "least, small, most: must not fall, but got"),
+        (lambda: StepBounds(leap=1.0), "leap: must be above 1, but got 1.0"),
+        (lambda: StepBounds(z_small=0.0), "z_small: must be above 0"),
+        (lambda: StepBounds(most=float("nan")), "most: must be finite"),
+        (lambda: Alignment(bounds=0.1), "bounds: must be StepBounds or None, but got 0.1"),
+        (lambda: Alignment(settled_every=0), "settled_every: must be at least 1"),
+        (lambda: Alignment(settled_steps=0), "settled_steps: must be at least 1"),
+    ],
+)
+def test_what_bounds_nothing_is_refused_in_one_line(build, message):
+    with pytest.raises(InvalidArgumentError, match=message) as error:
+        build()
+    assert "\n" not in str(error.value)
