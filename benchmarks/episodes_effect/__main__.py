@@ -1,5 +1,6 @@
 """Run with `uv run python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm, ends, or a report.
 
+`rewards` measures how many episodes it takes to tell two arms apart.
 Blocks that are recorded are skipped, so a phase may be run in as many calls as one likes (`--seconds` ends a
 call after the block in progress). `figure` draws anew what `report` has published. The last line on stdout
 is a JSON object.
@@ -23,7 +24,9 @@ from benchmarks.episodes_effect.tasks import TASKS
 def main() -> int:
     """Run the blocks of a phase, or report on what is recorded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.episodes_effect", description=__doc__)
-    parser.add_argument("phase", choices=[*blocks.SEEDS, "report", "figure", "plan-ends", "report-ends"])
+    parser.add_argument(
+        "phase", choices=[*blocks.SEEDS, "report", "figure", "plan-ends", "report-ends", "rewards"]
+    )
     parser.add_argument(
         "--results", type=Path, default=Path("results/episodes_effect"), help="where records are"
     )
@@ -39,6 +42,11 @@ def main() -> int:
         from benchmarks.episodes_effect.report import publish
 
         print(json.dumps(publish(options.results, options.publish or options.results)))
+        return 0
+    if options.phase == "rewards":
+        from benchmarks.episodes_effect import rewards
+
+        print(json.dumps(rewards.publish(options.results, options.publish or options.results)))
         return 0
     if options.phase.endswith("-ends"):
         from benchmarks.episodes_effect import ends

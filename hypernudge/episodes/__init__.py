@@ -19,6 +19,7 @@ from hypernudge.episodes.controllers.annealed_alignment import AnnealedAlignment
 from hypernudge.episodes.controllers.bandit_controller import BanditController as BanditController
 from hypernudge.episodes.controllers.controller import Controller as Controller
 from hypernudge.episodes.controllers.joint import JointController as JointController
+from hypernudge.episodes.controllers.step_bounds import StepBounds as StepBounds
 from hypernudge.episodes.pulseopt.aees import AEES as AEES
 from hypernudge.episodes.records import CandidateConfig as CandidateConfig
 from hypernudge.episodes.records import EpisodeRecord as EpisodeRecord

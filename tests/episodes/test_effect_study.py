@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.episodes_effect import blocks, ends, rules
+from benchmarks.episodes_effect import blocks, ends, rewards, rules
 from benchmarks.episodes_effect.methods import FIRST_RULE, METHODS, Crew, update_of
 from benchmarks.episodes_effect.report import Comparison, compare, tally
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
@@ -283,3 +283,41 @@ def test_the_criteria_of_trainings_of_known_length():
     assert judged["pairs_planned"] == 100
     mild = [dataclasses.replace(pair, difference=0.0, low=-0.1, high=0.1) for pair in found]
     assert ends.judge(mild)["held"] == {**expected, "cosine": True, "schedule_free": True, "harm": True}
+
+
+def test_the_power_of_rewards_is_what_was_put_in():
+    rng = np.random.default_rng(0)
+    arms = rng.integers(0, 3, (200, 40))
+    values = rng.normal(0.0, 2.0, arms.shape) + 1.0 * (arms == 2)
+    found = rewards.effect(arms, values, 2, 1)
+    assert found["d"] == pytest.approx(0.5, abs=3 * found["error"])
+    assert found["episodes"] == pytest.approx(rewards.NEEDED / found["d"] ** 2, rel=0.01)
+    assert round(rewards.NEEDED, 2) == 15.7  # the usual table: 63 in each group for d = .5
+
+
+def test_rewards_are_of_the_episode_whose_arm_it_was():
+    recorded = rewards.RecordedArms([0, 1])
+    steps = 4 * rules.EPISODE
+    for step in range(steps):
+        multipliers = recorded.before(step)
+        # The cosine seen at a step is that of the update before it: here it tells the episode of that update.
+        cosines = np.full(2, np.nan if step == 0 else float((step - 1) // rules.EPISODE))
+        recorded.after(np.full(2, 2.0 ** (-step / rules.EPISODE)), rules.Signals(cosines))
+        assert set(multipliers) <= set(rules.RATES)
+    arms, found = recorded.rewards()
+    assert arms.shape == (2, 2)
+    assert found["alignment"].tolist() == [[1.0, 1.0], [2.0, 2.0]]
+    assert np.ptp(found["loss"]) < 1e-6 and found["loss"][0, 0] > 0.1
+    assert found["paired"] == pytest.approx(np.zeros((2, 2)), abs=1e-6)
+    assert found["detrended"] == pytest.approx(np.zeros((2, 2)), abs=1e-12)
+
+
+def test_the_page_says_what_the_power_analysis_found():
+    results = import_graph.ROOT / "benchmarks/results/episodes_effect"
+    found = json.loads((results / "rewards.json").read_text())
+    text = " ".join((results / "README.md").read_text().split())
+    for name, row in found["summary"].items():
+        assert row == rewards.summarise(found["cells"], name)
+        right, counted = row["prefers_the_better_arm"]
+        median = f"{round(row['median_episodes_of_each_arm']):,}"
+        assert f"| {median} | {row['decided_within_one_training']} of 40 | {right} of {counted} |" in text

@@ -45,7 +45,12 @@ class StepBounds:
             checks.refuse("leap", "must be above 1", self.leap, "pass for example 100")
 
     def raised(self, size: float, up: float) -> float | None:
-        """Return the factor that takes an update of relative `size` to `least`; None where a test decides."""
+        """Return the factor that takes an update of relative `size` to `least`; None where a test decides.
+
+        Args:
+            size: Relative size of the last update.
+            up: Factor of growth by tests: what is nearer to `least` than that is left to them.
+        """
         return min(self.leap, self.least / size) if 0.0 < size < self.least / up else None
 
     def fingerprint(self) -> list[Any]:
