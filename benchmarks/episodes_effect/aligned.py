@@ -20,7 +20,7 @@ class Look(NamedTuple):
     tick: int
     due: Bools
     z: Floats
-    count: NDArray[np.int64]
+    taken: NDArray[np.int64]
     size: Floats
     last: Floats
 
@@ -103,8 +103,8 @@ class AlignedMembers:
         size = np.where(self._sized > 0, size, np.nan)
         self._looks.append(Look(self._tick, due, z, self._taken.copy(), size, last))
         rarer = min(max(1, self._tick // self._settled_steps), self._settled_every)
-        rarer = np.where(self._warmup, 1, rarer)
-        probing = (self._tick % (self._every * rarer) == 0) & (self._taken < limit)
+        apart = self._every * np.where(self._warmup, 1, rarer)
+        probing = (self._tick % apart == 0) & (self._taken < limit)
         self._tick += 1
         verdict = np.full(len(z), np.nan)
         while self._looks and self._looks[0].tick + self._lag < self._tick:
@@ -136,9 +136,9 @@ class AlignedMembers:
             limit = np.where(small, np.minimum(limit, self._warmup_samples), limit)
         says = np.where(look.z > rise, self._up, np.where(look.z < -fall, self._down, np.nan))
         undecided = np.where(gives_up & (look.z > self._z_warmup), self._up, 1.0)
-        says = np.where(np.isnan(says) & (look.count >= limit), undecided, says)
+        says = np.where(np.isnan(says) & (look.taken >= limit), undecided, says)
         says = np.where((says > 1.0) & (look.size * self._up > most), 1.0, says)
-        says = np.where(look.count >= self._min_samples, says, np.nan)
+        says = np.where(look.taken >= self._min_samples, says, np.nan)
         if self._bounds is not None:
             leaps = look.last < self._bounds.least / self._up
             says = np.where(leaps, np.minimum(self._bounds.leap, self._bounds.least / look.last), says)
