@@ -135,6 +135,7 @@ _SST2 = (
 _NETWORKS = "real_networks/real_networks_cells.csv.gz"
 _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
+_TREES_PER_COST = "xgboost_per_cost/cells.csv.gz"
 
 FIGURES = (
     _confirmation("confirmation", ("ratios.svg", "spaces.svg"), "asha", "hyperband", "narrow", "informed"),
@@ -164,6 +165,12 @@ FIGURES = (
         _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
     ),
     Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
+    Figures(
+        "xgboost_per_cost",
+        ("ratios.svg",),
+        (_TREES_PER_COST,),
+        _pooled((_TREES_PER_COST,), ("informed",)),
+    ),
     _forest("full_experiment"),
     _forest("schedulers_study"),
     Figures("episodes_effect", ("effect.pdf", "effect.svg"), ("episodes_effect/cells.csv",), _episodes),
