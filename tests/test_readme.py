@@ -54,7 +54,7 @@ def test_in_optuna(given):
 
 def test_in_a_loop(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tuned, episodes = snippet("In a loop")
+    tuned, suggested, episodes = snippet("In a loop")
     exec(tuned, given)
     study = given["study"]
     assert len(study.trials) == 40 and study.best_value > 0.9
@@ -65,6 +65,8 @@ def test_in_a_loop(given, tmp_path, monkeypatch):
     assert len(given["study"].reports) == once, "the study that is kept trains nothing again"
 
     optimizer = torch.optim.SGD(given["model"].parameters(), lr=0.1)
+    exec(suggested, {**given, "optimizer": optimizer}, said := {})
+    assert optimizer.param_groups[0]["lr"] == said["found"].lr
     before, after = episodes.split("...\n")
     exec(before, {**given, "optimizer": optimizer}, scope := {})
     for x, y in given["train_loader"]:
