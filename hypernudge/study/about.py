@@ -24,6 +24,7 @@ class About:
         direction: Whether a larger or a smaller score is better.
         max_units: Units of the longest training.
         created: When it began, in ISO 8601; empty where nobody knows.
+        family: Of the task: what it shares with tasks on the same data; empty where nobody knows.
     """
 
     task: str = ""
@@ -34,6 +35,7 @@ class About:
     direction: Direction = "maximize"
     max_units: int | None = None
     created: str = ""
+    family: str = ""
 
     @property
     def sign(self) -> int:

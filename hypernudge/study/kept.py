@@ -95,7 +95,8 @@ def about_of(task: Task, scheduler: Scheduler, policy: WarmStart, direction: Dir
     """Return what a study is of."""
     metric = str(getattr(task, "metric", "score"))
     names = type(scheduler).__name__, name_of(policy)
-    return About(str(task.name), metric, task.space, *names, direction, scheduler.max_units)
+    longest, family = scheduler.max_units, str(getattr(task, "family", task.name))
+    return About(str(task.name), metric, task.space, *names, direction, longest, family=family)
 
 
 @dataclass
@@ -212,7 +213,7 @@ class KeptStudy:
             return None
         header = header_of(task, scheduler, policy, engine, self.options)
         names = {"scheduler": about.scheduler, "warm_start": about.warm_start, "max_units": about.max_units}
-        header["names"] = names
+        header["names"] = {**names, "family": about.family}
         store = Store(self.folder, header, task.space, about.sign)
         stack.callback(store.close)
         return store

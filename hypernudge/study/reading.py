@@ -78,6 +78,7 @@ def about_in(header: Mapping[str, Any]) -> About:
         arguments["direction"],
         names["max_units"],
         str(header["created"]),
+        str(names.get("family", "")),
     )
 
 

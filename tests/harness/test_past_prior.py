@@ -161,11 +161,13 @@ def test_cells_of_a_task_of_ones_own(tmp_path, monkeypatch, capsys):
 
 def test_a_kept_study(tmp_path, capsys):
     search = RandomSearch(SPACE, max_trials=20)
-    tune(formula(), search, seed=3, study=tmp_path / "kept")
+    task = formula()
+    task.family = "formulas"
+    tune(task, search, seed=3, study=tmp_path / "kept")
     code, rows, _ = built(capsys, tmp_path / "kept", "--output", tmp_path / "prior.json")
     assert code == 0 and rows[0]["task"] == "formula" and rows[0]["configurations"] == 20
     (study,) = load(str(tmp_path / "prior.json")).studies
-    assert study.log == ("rate",)
+    assert study.log == ("rate",) and study.family == "formulas"
     values = [
         score(dict(zip(study.columns, row, strict=True))) for row in zip(*study.columns.values(), strict=True)
     ]

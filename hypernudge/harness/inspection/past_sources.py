@@ -199,10 +199,10 @@ def _kept(source: str, how: Reading) -> Iterator[PastStudy]:
     from hypernudge.study.study import Study
 
     study = Study.open(source)
-    task = how.task or study.about.task
+    task, family = how.task or study.about.task, how.family or study.about.family or None
     trials = trials_of(study.history.events)
     log = logarithmic(study.about.space)
-    found = past_study(task, trials, family=how.family, log=log, max_units=study.about.max_units)
+    found = past_study(task, trials, family=family, log=log, max_units=study.about.max_units)
     if found is not None:
         yield found
 
