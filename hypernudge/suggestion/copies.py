@@ -59,6 +59,8 @@ def built(optimizer: Any, model: nn.Module) -> torch.optim.Optimizer:
     ours = {id(p) for p in model.parameters()}
     trains = any(id(p) in ours for group in made.param_groups for p in group["params"])
     require(trains, "optimizer", BUILT_BY, f"a {type(made).__name__} over others", remedy)
+    rises = any(group.get("maximize") for group in made.param_groups)
+    require(not rises, "optimizer", "must minimise the loss", "maximize=True", "negate the loss instead")
     return made
 
 
@@ -91,9 +93,30 @@ def rates(optimizer: torch.optim.Optimizer) -> list[float]:
 
 
 def ratios(optimizer: torch.optim.Optimizer) -> list[float]:
-    """Return the rate of each group over that of the first; 1 for all where that is not above 0."""
+    """Return the rate of each group over the first that is above 0; 1 for all where there is none."""
     found = rates(optimizer)
-    return [rate / found[0] if found[0] > 0 else 1.0 for rate in found]
+    first = first_rate(optimizer)
+    return [1.0 if first is None else rate / first for rate in found]
+
+
+def first_rate(optimizer: torch.optim.Optimizer) -> float | None:
+    """Return the first rate above 0 of the groups; None where there is none.
+
+    Raises:
+        InvalidArgumentError: If a group has no rate.
+    """
+    return next((rate for rate in rates(optimizer) if rate > 0), None)
+
+
+def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step` can be given a closure, as PyTorch's can."""
+    try:
+        inspect.signature(optimizer.step).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # of compiled code that does not say what it takes
+        return True
+    return True
 
 
 @dataclass
@@ -111,7 +134,7 @@ class Training:
         return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
 
     def set_rate(self, rate: float) -> None:
-        """Set the rate of the first group, and of the others in proportion."""
+        """Set the rate of the first group that has one, and of the others in proportion."""
         for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate * ratio)

@@ -88,6 +88,12 @@ class Found:
     rounds: int = 0  # that were finished
     plateau: bool = False  # whether none of them has learned anything
 
+    @property
+    def alike(self) -> bool:
+        """Whether the longest trials have the same losses to the bit, at whatever rate: they say nothing."""
+        longest = {(t.losses, t.held_out) for t in self.trials if t.steps == self.steps}
+        return len(longest) == 1
+
 
 def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale) -> Found:
     """Search for the rate with the lowest loss.
@@ -96,7 +102,7 @@ def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale)
         attempt: Trains for a number of steps at a rate. May raise `OutOfTimeError`.
         centre: `log10` of the rate to begin with.
         budget: Optimizer steps of all trials together, about.
-        planned: Steps of the real training: no trial is longer.
+        planned: Steps of the real training: no trial is longer, but for `SHORTEST`.
         scale: Of the losses before training.
 
     Returns:
@@ -109,7 +115,7 @@ def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale)
             if not found.plateau:
                 break
             lengths.append(round(LONGER * lengths[-1]))
-        steps = min(max(SHORTEST, lengths[number]), planned)
+        steps = max(SHORTEST, min(lengths[number], planned))
         if number > 1 and steps == found.steps:
             break
         place = min(number, len(SHARES) - 1)

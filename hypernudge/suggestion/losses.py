@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, one_line, require
 
 Loss = Callable[[Any, Any], Any]
 
@@ -55,6 +56,25 @@ def loss_of(loss: Any, model: nn.Module, batch: Any, differentiable: bool = True
     )
     require(value.requires_grad or not differentiable, "loss", rule, value, remedy)
     return value.reshape(())  # type: ignore[no-any-return]
+
+
+@contextmanager
+def explained(first: bool) -> Iterator[None]:
+    """Say what a loss is called with, where the first call shows that it takes something else.
+
+    Raises:
+        InvalidArgumentError: In place of a `TypeError` or `AttributeError`, which is its cause.
+    """
+    try:
+        yield
+    except (TypeError, AttributeError) as error:
+        if not first:
+            raise
+        raise InvalidArgumentError(
+            "loss: must be a function of (model, batch), a criterion, or None where model(batch) is the loss, "
+            f"but computing it raised {type(error).__name__}: {one_line(error)}; "
+            "give loss=lambda model, batch: ..."
+        ) from error
 
 
 def _called(model: nn.Module, batch: Any) -> Any:

@@ -24,13 +24,16 @@ class Suggestion:
     """A learning rate, how sure that is, and what it was based on.
 
     Attributes:
-        lr: Learning rate of the optimizer's first group: the peak of `schedule`.
+        lr: Learning rate of the optimizer's first group (the first whose rate is above 0): the peak of
+            `schedule`, or for a scheduler of PyTorch the rate that its factors are applied to.
         low: Lower end of the rates that are as good, as far as trials can tell.
         high: Upper end of them.
         basis: `"trials"`, or what was left where no trial could be finished: `"curvature"`, or
             `"optimizer"`, the rate that it came with.
         steps: Optimizer steps of the training that the rate is meant for.
-        schedule: Name of the schedule whose peak rate it is.
+        schedule: Name of the schedule that it is meant for.
+        peak: Highest rate under that schedule: `lr`, but for a scheduler of PyTorch that rises above its
+            base rate (to `max_lr` of `OneCycleLR`) or never reaches it.
         trials: Every short training, in the order in which they were made.
         untrained: Mean loss before training.
         curvature: Rate that curvature suggests along the optimizer's first step; NaN where that failed.
@@ -46,6 +49,7 @@ class Suggestion:
     basis: str
     steps: int
     schedule: str
+    peak: float
     trials: tuple[RateTrial, ...]
     untrained: float
     curvature: float
@@ -59,6 +63,8 @@ class Suggestion:
 
     def __str__(self) -> str:
         peak = "constant" if self.schedule == "constant" else f"peak of {self.schedule}"
+        if not math.isclose(self.peak, self.lr):
+            peak = f"base rate of {self.schedule}, whose peak is {self.peak:.2g}"
         head = f"lr {self.lr:.2g} [{self.low:.2g}, {self.high:.2g}] ({peak}, {self.steps} steps)"
         cost = (
             f"from {self.basis}: {len(self.trials)} trials, {self.gradients} gradients, {self.seconds:.1f} s"
@@ -75,17 +81,15 @@ class Suggestion:
         Raises:
             InvalidArgumentError: If a group has no learning rate.
         """
+        wanted = [self.lr * ratio for ratio in ratios(optimizer)]
         scales = []
-        for group, before, ratio in zip(
-            optimizer.param_groups, rates(optimizer), ratios(optimizer), strict=True
-        ):
-            scales.append(self.lr * ratio / before if before > 0 else math.inf)
+        for group, before, rate in zip(optimizer.param_groups, rates(optimizer), wanted, strict=True):
+            scales.append(rate / before if before > 0 else math.inf)
             for name in OF_GROUPS:
                 if name in group:
-                    held = float(group[name])
-                    _set(group, name, held * scales[-1] if before > 0 else self.lr * ratio)
+                    _set(group, name, _scaled(float(group[name]), scales[-1], rate))
         for scheduler in schedulers:
-            _scale(scheduler, scales)
+            _scale(scheduler, scales, wanted)
 
     def plot(self, path: str | Path | None = None) -> Picture:
         """Draw the losses of the trials by rate, and the suggestion with its interval.
@@ -108,14 +112,19 @@ class Suggestion:
         return losses_by_rate(self, path=path)
 
 
-def _scale(scheduler: Any, scales: list[float]) -> None:
+def _scaled(held: float, scale: float, wanted: float) -> float:
+    """Return a scaled rate; one of a group whose rate was 0 cannot be scaled, and is what is wanted."""
+    return held * scale if math.isfinite(scale) else wanted
+
+
+def _scale(scheduler: Any, scales: list[float], wanted: list[float]) -> None:
     """Scale what a scheduler keeps of the rates that its optimizer had, and those that it is made of."""
     for name in OF_SCHEDULERS:
         held = getattr(scheduler, name, None)
-        if isinstance(held, list) and len(held) == len(scales) and all(map(math.isfinite, scales)):
-            setattr(scheduler, name, [rate * scale for rate, scale in zip(held, scales, strict=True)])
+        if isinstance(held, list) and len(held) == len(scales):
+            setattr(scheduler, name, list(map(_scaled, held, scales, wanted)))
     for inner in getattr(scheduler, "_schedulers", ()):
-        _scale(inner, scales)
+        _scale(inner, scales, wanted)
 
 
 def _set(group: dict[str, Any], name: str, rate: float) -> None:

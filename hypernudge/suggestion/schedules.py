@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from hypernudge.errors import require
 from hypernudge.registry import instance
+from hypernudge.suggestion.copies import rates
 from hypernudge.tasks.module.schedules import Constant, Schedule
 
 MOST_STEPS = 20_000  # of a scheduler that are looked at; of longer ones every so many
@@ -71,15 +72,17 @@ def _factors(scheduler: LRScheduler, steps: int, every: int) -> tuple[float, ...
         memo |= {id(p): p for p in group["params"]}
     for state in optimizer.state.values():
         memo |= {id(value): value for value in state.values() if isinstance(value, Tensor)}
-    base = float(optimizer.param_groups[0].get("initial_lr", optimizer.param_groups[0]["lr"]))
-    require(base > 0, "schedule", "must have a first rate above 0", base, "build the optimizer with one")
+    given = rates(optimizer)
+    place = max(range(len(given)), key=lambda k: given[k] > 0)  # the first with a rate
+    base, rule = given[place], "must be of an optimizer with a rate above 0"
+    require(base > 0, "schedule", rule, base, "build the optimizer with one")
     turns = max(1, min(-(-steps // every), MOST_STEPS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the optimizer has not stepped
         twin = copy.deepcopy(scheduler, memo)
         found = []
         for _ in range(turns):
-            found.append(float(twin.optimizer.param_groups[0]["lr"]) / base)
+            found.append(float(twin.optimizer.param_groups[place]["lr"]) / base)
             twin.step()
     return tuple(found)
 

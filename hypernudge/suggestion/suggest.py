@@ -12,7 +12,7 @@ import torch
 
 from hypernudge.errors import one_line, require, require_between, require_choice, require_whole
 from hypernudge.suggestion import batches, losses
-from hypernudge.suggestion.copies import BUILT_BY, GUESS, built, plain, rates, ratios
+from hypernudge.suggestion.copies import BUILT_BY, GUESS, built, first_rate, plain, ratios
 from hypernudge.suggestion.ladder import HIGHEST, LOWEST, SHARES, Found, OutOfTimeError, search
 from hypernudge.suggestion.result import Suggestion
 from hypernudge.suggestion.schedules import Recorded, falls, schedule_of
@@ -123,6 +123,7 @@ def suggest(
         basis=basis,
         steps=planned,
         schedule=_name(chosen),
+        peak=rate * (max(chosen.factors) if isinstance(chosen, Recorded) else 1.0),
         trials=tuple(found.trials),
         untrained=recipe.scale.untrained,
         curvature=10.0**curvature,
@@ -182,8 +183,7 @@ def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, bo
         momentum = float(group.get("momentum", 0.0))
         centre = curvature + math.log10(1.0 - momentum) if 0 <= momentum < 1 else curvature
         if not math.isfinite(centre):
-            own = rates(recipe.optimizer)[0]
-            centre = math.log10(own if own > 0 else GUESS)
+            centre = math.log10(first_rate(recipe.optimizer) or GUESS)
         centre = min(max(centre, LOWEST + 1), HIGHEST - 1)
         return curvature, normalised, search(recipe.run, centre, trial_steps, planned, recipe.scale)
     except OutOfTimeError:
@@ -195,20 +195,19 @@ def _shift(found: Found, schedule: Schedule, normalised: bool, planned: int) -> 
     if not found.steps:
         return 0.0
     per_decade = (FALLING_SHIFT if falls(schedule) else SHIFT) * (NORMALISED if normalised else 1.0)
-    return per_decade * min(math.log10(planned / found.steps), FARTHEST)
+    return per_decade * min(max(math.log10(planned / found.steps), 0.0), FARTHEST)
 
 
 def _concluded(
     optimizer: torch.optim.Optimizer, found: Found, curvature: float, shift: float
 ) -> tuple[float, float, float, str]:
     """Return the rate, the interval, and what they are taken from."""
-    if math.isfinite(found.best):
+    if math.isfinite(found.best) and not found.alike:
         exponents = found.best, found.low - MARGIN, found.high + MARGIN
         rate, low, high = (10.0 ** (exponent - shift) for exponent in exponents)
         return rate, low, high, "trials"
-    own = rates(optimizer)[0]
     known = math.isfinite(curvature)
-    rate = 10.0**curvature if known else own if own > 0 else GUESS
+    rate = 10.0**curvature if known else first_rate(optimizer) or GUESS
     return rate, rate / UNKNOWN, rate * UNKNOWN, "curvature" if known else "optimizer"
 
 
@@ -220,7 +219,9 @@ def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) ->
     if recipe.raised is not None:
         raised = f"{type(recipe.raised).__name__}: {one_line(recipe.raised)}"
         yield f"{recipe.raises} trials raised an error and count as diverged, the first {raised}"
-    if basis != "trials":
+    if found.alike:
+        yield "the loss is the same at every rate, as if nothing were trained: the rate is no more than a guess"
+    elif basis != "trials":
         yield "no trial was finished: the rate is little more than a guess"
     elif found.plateau:
         yield "no trial was long enough to learn anything: the highest harmless rate is suggested"

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.suggestion import batches
-from hypernudge.suggestion.copies import Training, copied
+from hypernudge.suggestion.copies import Training, copied, takes_closure
 from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale
-from hypernudge.suggestion.losses import autocast, loss_of
+from hypernudge.suggestion.losses import autocast, explained, loss_of
 from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
 
@@ -61,6 +61,7 @@ class Recipe:
     gradients: int = 0  # forward and backward passes so far
     raises: int = 0  # trials that raised
     raised: Exception | None = None  # what the first of them did
+    closures: bool = True  # whether the optimizer calls the closure that its `step` is given
 
     @property
     def device(self) -> torch.device:
@@ -119,7 +120,7 @@ class Recipe:
             if len(found) >= SCALED_BY and time.monotonic() > until:
                 good.extend(self.batches[number:])
                 break
-            with torch.no_grad() if number else torch.enable_grad():
+            with torch.no_grad() if number else torch.enable_grad(), explained(number == 0):
                 value = self._untrained(training, number)
             if math.isfinite(value):
                 good.append(batch)
@@ -213,12 +214,15 @@ class Recipe:
             found.append(total.item())
             return total
 
-        if scaler is None:
+        if scaler is not None:
+            closure()
+            scaler.step(training.optimizer)
+            scaler.update()
+        elif self.closures:
             training.optimizer.step(closure)  # type: ignore[arg-type]  # as optimizers do, it takes a tensor
-            return found[0]
-        closure()
-        scaler.step(training.optimizer)
-        scaler.update()
+        else:
+            closure()
+            training.optimizer.step()
         return found[0]
 
     def curvature(self, parts: int = 3) -> float:
@@ -236,7 +240,7 @@ class Recipe:
         weights = training.parameters
         before = [p.detach().clone() for p in weights]
         gradient = self._gradient(training, number)
-        direction = _step_of(training, before)
+        direction = self._step_of(training, before)
         norm, length = _norm(before), _norm(direction)
         if not (math.isfinite(length) and length > 0):
             return math.nan
@@ -264,8 +268,31 @@ class Recipe:
             for p in training.parameters:
                 if p.grad is not None:
                     p.grad.mul_(scale)
-            lengths.append(_norm(_step_of(training, before)))
+            lengths.append(_norm(self._step_of(training, before)))
         return math.isfinite(lengths[1]) and lengths[1] < 3.0 * lengths[0]
+
+    def _step_of(self, training: Training, before: Sequence[Tensor]) -> list[Tensor]:
+        """Make a step at the rate 1 without decay of weights, and return it, downhill.
+
+        It is the first, and so shows how the optimizer is to be called: those of other people may take no
+        closure, or take one and never call it.
+        """
+        training.set_rate(1.0)
+        for group in training.optimizer.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
+        called: list[bool] = []
+
+        def closure() -> float:
+            called.append(True)
+            return 0.0
+
+        if takes_closure(training.optimizer):
+            training.optimizer.step(closure)
+        else:
+            training.optimizer.step()
+        self.closures = bool(called)
+        return [old - p.detach() for old, p in zip(before, training.parameters, strict=True)]
 
     def _gradient(self, training: Training, number: int) -> list[Tensor]:
         training.optimizer.zero_grad()
@@ -274,16 +301,6 @@ class Recipe:
         self.gradients += 1
         weights = training.parameters
         return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in weights]
-
-
-def _step_of(training: Training, before: Sequence[Tensor]) -> list[Tensor]:
-    """Make a step at the rate 1 without decay of weights, and return it, downhill."""
-    training.set_rate(1.0)
-    for group in training.optimizer.param_groups:
-        if "weight_decay" in group:
-            group["weight_decay"] = 0.0
-    training.optimizer.step(lambda: 0.0)
-    return [old - p.detach() for old, p in zip(before, training.parameters, strict=True)]
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:

@@ -272,6 +272,83 @@ def test_groups_keep_their_proportions_also_under_a_scheduler():
     assert [g["lr"] for g in optimizer.param_groups] == pytest.approx([found.lr / 10, found.lr])
 
 
+@pytest.mark.parametrize("still", [0, 1])
+def test_a_group_whose_rate_is_0_stays_still_also_under_a_scheduler(still):
+    model = network()
+    groups = [{"params": model[k].parameters(), "lr": 0.0 if k == 2 * still else 0.1} for k in (0, 2)]
+    optimizer = torch.optim.SGD(groups)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2)
+    found = suggest(model, loss, data(), optimizer, schedule=scheduler, **QUICK)
+    assert found.ratios[still] == 0 and found.ratios[1 - still] == 1
+    found.apply(optimizer, scheduler)
+    rates = [0.0 if k == still else found.lr for k in (0, 1)]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx(rates)
+    assert scheduler.base_lrs == pytest.approx(rates)
+
+
+def test_rates_that_are_all_0_are_set_in_schedulers_as_well():
+    optimizer = torch.optim.SGD(network().parameters(), 0.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    found = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    found.apply(optimizer, scheduler)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == found.lr
+
+
+def test_a_schedule_that_rises_above_its_base_rate_says_its_peak():
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    built = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.5, total_steps=50)
+    found = suggest(model, loss, data(), optimizer, schedule=built, steps=50, **QUICK)
+    assert found.peak == pytest.approx(25 * found.lr, rel=0.05)
+    assert f"(base rate of OneCycleLR, whose peak is {found.peak:.2g}, 50 steps)" in str(found)
+    found.apply(optimizer, built)
+    assert optimizer.param_groups[0]["max_lr"] == pytest.approx(found.peak, rel=0.05)
+
+
+class Plain(torch.optim.Optimizer):
+    """As people write one: the gradients must be there, a closure is not looked at."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p -= group["lr"] * p.grad
+
+
+class Bare(Plain):
+    """The same, and a closure is not even taken."""
+
+    def step(self):
+        super().step()
+
+
+@pytest.mark.parametrize("optimizer", [Plain, Bare])
+def test_an_optimizer_that_calls_no_closure(optimizer):
+    theirs = suggest(network(), loss, data(), optimizer, **QUICK)
+    pytorchs = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
+    assert theirs.lr == pytest.approx(pytorchs.lr, rel=1e-3)
+    assert theirs.gradients == pytorchs.gradients
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_training_of_one_step_gets_a_rate_that_steps_can_take(steps):
+    assert suggest(network(), loss, data(), torch.optim.AdamW, steps=steps, **QUICK).lr < 1.0
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0])
+def test_where_no_rate_makes_a_difference_the_optimizer_s_stays_and_a_note_says_so(offset):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), 0.02)
+    found = suggest(model, lambda m, b: 0.0 * m(b[0]).sum() + offset, data(), optimizer, **QUICK)
+    assert found.lr == 0.02 and found.basis == "optimizer"
+    assert "the loss is the same at every rate" in str(found)
+
+
 def test_a_scheduler_of_pytorch_is_followed():
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
@@ -396,6 +473,12 @@ BROKEN.lock = threading.Lock()
         ({"data": (torch.ones(3), torch.ones(3))}, "data: must be a DataLoader.*got 'a tuple of 2 tensors'"),
         ({"data": [[1, 2, 3]], "loss": F.cross_entropy}, "data: must yield"),
         ({"optimizer": None}, "optimizer: must be an optimizer over the model's parameters"),
+        ({"optimizer": partial(torch.optim.SGD, maximize=True)}, "optimizer: must minimise the loss"),
+        (
+            {"loss": lambda out, y: F.cross_entropy(out, y)},
+            "loss: must be a function of .* TypeError: cross_",
+        ),
+        ({"loss": lambda out, y: out.softmax(-1).sum()}, "loss: must be a function of .* AttributeError: "),
         ({"optimizer": 0.1}, "optimizer: must be an optimizer over the model's parameters"),
         ({"optimizer": torch.optim.SGD([torch.ones(1)])}, "optimizer: must be .*'a SGD over others'"),
         ({"optimizer": lambda p: p}, "optimizer: must be an optimizer over"),
