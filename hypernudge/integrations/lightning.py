@@ -278,10 +278,14 @@ class _Step:
                 if isinstance(part, LightningModule):
                     part.log = part.log_dict = _nothing  # type: ignore[method-assign]
         device = next(module.parameters()).device
+        precision = self._trainer.precision_plugin  # "64-true" and its like convert what comes in
+        batch = precision.convert_input(batch)
         batch = module.transfer_batch_to_device(module.on_before_batch_transfer(batch, 0), device, 0)
         batch = module.on_after_batch_transfer(batch, 0)
         asks_for = inspect.signature(module.training_step).parameters
-        output: Tensor | dict[str, Any] | None = module.training_step(*(batch, 0)[: len(asks_for)])
+        output: Tensor | dict[str, Any] | None
+        with precision.train_step_context():
+            output = module.training_step(*(batch, 0)[: len(asks_for)])
         if output is None:  # a mini-batch that the module skips
             return next(module.parameters()).new_full((), torch.nan).requires_grad_()
         return output

@@ -71,8 +71,8 @@ def explained(first: bool) -> Iterator[None]:
         if not first:
             raise
         raise InvalidArgumentError(
-            "loss: must be a function of (model, batch), a criterion, or None where model(batch) is the loss, "
-            f"but computing it raised {type(error).__name__}: {one_line(error)}; "
+            "loss: must be a function of (model, batch), a criterion, or None where model(batch) is the loss,"
+            f" but computing it raised {type(error).__name__}: {one_line(error)}; "
             "give loss=lambda model, batch: ..."
         ) from error
 

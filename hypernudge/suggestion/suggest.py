@@ -220,7 +220,7 @@ def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) ->
         raised = f"{type(recipe.raised).__name__}: {one_line(recipe.raised)}"
         yield f"{recipe.raises} trials raised an error and count as diverged, the first {raised}"
     if found.alike:
-        yield "the loss is the same at every rate, as if nothing were trained: the rate is no more than a guess"
+        yield "the loss is the same at every rate, as if nothing were trained: the rate is but a guess"
     elif basis != "trials":
         yield "no trial was finished: the rate is little more than a guess"
     elif found.plateau:

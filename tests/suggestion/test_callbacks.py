@@ -91,6 +91,15 @@ def test_lightning_trains_at_the_suggestion(lightning, tmp_path, capsys, only_pr
     assert f"hypernudge: lr {expected.lr:.2g} [" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_lightning_in_another_precision(lightning, tmp_path, precision):
+    callback = lightning(trial_steps=20)
+    model = module()
+    trainer = fitted(model, callback, tmp_path, precision=precision)
+    assert trainer.global_step == 24 and callback.suggestion.basis == "trials"
+    assert model.rates == [callback.suggestion.lr] * 24
+
+
 @pytest.mark.parametrize("interval", ["step", "epoch"])
 def test_lightning_s_scheduler_is_followed_and_scaled(lightning, tmp_path, interval):
     length = 24 if interval == "step" else 3
