@@ -97,7 +97,7 @@ def test_lightning_in_another_precision(lightning, tmp_path, precision):
     model = module()
     trainer = fitted(model, callback, tmp_path, precision=precision)
     assert trainer.global_step == 24 and callback.suggestion.basis == "trials"
-    assert model.rates == [callback.suggestion.lr] * 24
+    assert model.rates == pytest.approx([callback.suggestion.lr] * 24)
 
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
