@@ -121,17 +121,17 @@ def takes_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 @dataclass
 class Training:
-    """A copy of a training, whose steps change nothing else."""
+    """A copy of a training, whose steps change nothing else.
+
+    Attributes:
+        parameters: What the optimizer trains, as the copy was made: a model may freeze some as it goes.
+    """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     loss: Any
     ratios: list[float]
-
-    @property
-    def parameters(self) -> list[Tensor]:
-        """What the optimizer trains."""
-        return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+    parameters: list[Tensor]
 
     def set_rate(self, rate: float) -> None:
         """Set the rate of the first group that has one, and of the others in proportion."""
@@ -168,7 +168,8 @@ def copied(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Any) -> Tra
     for module in twin.modules():  # Accelerate puts a `forward` there that still computes with the original
         if "_original_forward" in module.__dict__ and "forward" in module.__dict__:
             module.forward = module.__dict__["_original_forward"]
-    training = Training(twin, steps, loss, ratios(optimizer))
+    trained = [p for group in steps.param_groups for p in group["params"] if p.requires_grad]
+    training = Training(twin, steps, loss, ratios(optimizer), trained)
     start = getattr(steps, "train", None)
     if callable(start):  # schedule-free optimizers
         start()

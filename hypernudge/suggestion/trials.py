@@ -304,7 +304,12 @@ class Recipe:
 
 
 def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    return sum(float((x.double() * y.double()).sum()) for x, y in zip(a, b, strict=True))
+    return sum(float((_real(x) * _real(y)).sum()) for x, y in zip(a, b, strict=True))
+
+
+def _real(a: Tensor) -> Tensor:
+    """Return a tensor in float64, a complex one as its two parts."""
+    return (torch.view_as_real(a) if a.is_complex() else a).double()
 
 
 def _norm(a: Sequence[Tensor]) -> float:

@@ -335,6 +335,25 @@ def test_an_optimizer_that_calls_no_closure(optimizer):
     assert theirs.gradients == pytorchs.gradients
 
 
+def test_a_model_that_freezes_a_layer_as_it_goes():
+    def freezing(model, batch):
+        model[0].requires_grad_(False)
+        return loss(model, batch)
+
+    found = suggest(network(), freezing, data(), torch.optim.AdamW, **QUICK)
+    assert found.basis == "trials" and math.isfinite(found.curvature)
+
+
+def test_complex_weights():
+    """The loss is `(r - 1)^2 + (i - 2)^2`: the best rate is one over its bend; both parts count."""
+    model = nn.Linear(1, 1, bias=False, dtype=torch.complex64)
+    given = [torch.ones(1, 1, dtype=torch.complex64)]
+    found = suggest(
+        model, lambda m, b: (m(b) - (1 + 2j)).abs().square().sum(), given, torch.optim.SGD, **QUICK
+    )
+    assert found.curvature == pytest.approx(0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_training_of_one_step_gets_a_rate_that_steps_can_take(steps):
     assert suggest(network(), loss, data(), torch.optim.AdamW, steps=steps, **QUICK).lr < 1.0
