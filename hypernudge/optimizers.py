@@ -255,19 +255,32 @@ def rule_from(value: Any, where: str = "optimizer") -> Optimizer:
     if isinstance(value, type) and value in _OF_TORCH:
         value = _OF_TORCH[value]
     if not isinstance(value, str | Mapping):
-        check_rule(value, where)
+        check_rule(value, where, "'sgd', 'adamw', torch.optim.SGD or torch.optim.AdamW" + _hint(value))
     found: Optimizer = instance("optimizer", value)
     return found
 
 
-def check_rule(value: object, where: str = "optimizer") -> None:
+def _hint(value: object) -> str:
+    """What to add to the remedy for an optimizer of PyTorch."""
+    if value is torch.optim.Adam or type(value) is torch.optim.Adam:
+        return ": AdamW makes the steps of Adam where there is no weight decay"
+    return ": the class, without parameters" if isinstance(value, torch.optim.Optimizer) else ""
+
+
+def check_rule(value: object, where: str, remedy: str = "SGD() or AdamW() of hypernudge") -> None:
     """Refuse what is no update rule.
+
+    Args:
+        value: The argument.
+        where: Its name.
+        remedy: What to write where it is no class of ours.
 
     Raises:
         InvalidArgumentError: With the remedy; PyTorch's optimizers step modules, a rule is a pure function.
     """
     ours = isinstance(value, type) and value.__module__ == __name__
-    remedy = f"write {value.__name__}()" if ours else "'sgd' or 'adamw', or an instance of such a class"  # type: ignore[attr-defined]
+    if ours:
+        remedy = f"write {value.__name__}()"  # type: ignore[attr-defined]
     ok = not isinstance(value, type) and all(hasattr(value, name) for name in RULE)
     require(ok, where, "must be an update rule of hypernudge.optimizers", value, remedy)
 

@@ -164,6 +164,19 @@ def test_optimizers_by_every_name_they_have():
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (torch.optim.Adam, "AdamW makes the steps of Adam where there is no weight decay"),
+        (torch.optim.AdamW([torch.zeros(1)]), "torch.optim.AdamW: the class, without parameters"),
+        (torch.optim.RMSprop, "'sgd', 'adamw', torch.optim.SGD or torch.optim.AdamW"),
+    ],
+)
+def test_what_to_write_for_an_optimizer_of_pytorch_is_said(value, remedy):
+    with pytest.raises(InvalidArgumentError, match=f"{remedy}$"):
+        rule_from(value)
+
+
 def failing(bowl, reason="out of memory"):
     def init(seed):
         raise RuntimeError(reason)
