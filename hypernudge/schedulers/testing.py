@@ -7,13 +7,13 @@ import heapq
 import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, SupportsIndex
 
 import numpy as np
 
 from hypernudge.random import Streams, stream
-from hypernudge.schedulers.base import Decision, Done, Resume, Scheduler, Start
-from hypernudge.space import Real, SearchSpace
+from hypernudge.schedulers.base import Decision, Done, Resume, Scheduler, Start, Wait
+from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.trial import History, Job, Nudge, Outcome, Report, Started, UnitResult
 
 CURVES = ("smooth", "noisy", "falling", "constant", "ties", "diverging", "failing", "all diverge")
@@ -39,9 +39,10 @@ def check_scheduler(
 ) -> None:
     """Hold a scheduler to the laws: see the page on writing one.
 
-    It trains within `max_units`, never resumes what is not paused, comes to its end whatever becomes of its
-    trials, decides the same after a replay of the history and whatever the global generators, and draws what
-    `space.sample(streams("config", number))` draws for its first trials or says that a model chose.
+    It starts trials, trains within `max_units`, never resumes what is not paused, comes to its end whatever
+    becomes of its trials, decides the same after a replay of the history and whatever the global
+    generators, and draws what `space.sample(streams("config", number))` draws for its first trials or says
+    that a model chose.
 
     Args:
         make: Returns the scheduler, anew at each call, with an end of its own (`max_trials`).
@@ -66,6 +67,7 @@ def _check(
     history, decisions = simulate(make(), kind, seed, workers, steps)
     same = random.getstate() == before[0] and repr(np.random.get_state()) == repr(before[1])  # noqa: NPY002
     _hold(same, "draw from `streams` only, never from a global generator", where)
+    _hold(bool(history.trials), "start a trial", where)
     _hold(len(decisions) < steps, f"come to an end, but made {steps} decisions", where)
     _hold(isinstance(decisions[-1][0], Done), f"end with Done, not with {decisions[-1][0]!r}", where)
     _hold(history.n_running == 0, "wait for what is running before it is done", where)
@@ -82,6 +84,10 @@ def _check(
 def _hold(law: bool, text: str, where: str) -> None:
     if not law:
         raise AssertionError(f"a scheduler must {text}; {where}")
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
 
 
 @functools.cache
@@ -139,9 +145,13 @@ def simulate(
     while len(decisions) < steps:
         while history.n_running < workers and len(decisions) < steps:
             decision = scheduler(history, streams)
+            answers = isinstance(decision, Start | Resume | Wait | Done)
+            _hold(answers, f"answer Start, Resume, Wait or Done, not {decision!r}", where)
             decisions.append((decision, len(history.events)))
             if isinstance(decision, Start):
                 number = len(history.trials)
+                own = isinstance(decision.config, Config)
+                _hold(own, f"start a configuration of its space, not a {_kind(decision.config)}", where)
                 scheduler.space.check(decision.config)
                 trained = decision.config
                 rate = scheduler.space["lr"] if "lr" in trained else None
@@ -150,6 +160,8 @@ def simulate(
                 history.append(Started(number, decision.config, Nudge(trained, "moved", changed=True), now))
                 job = Job(number, trained, 0, decision.until)
             elif isinstance(decision, Resume):
+                numbered = isinstance(decision.trial, SupportsIndex)
+                _hold(numbered, f"resume a trial by its number, not by a {_kind(decision.trial)}", where)
                 trial = history.trials[decision.trial]
                 _hold(trial.status == "paused", f"resume what is paused only, not {trial.status}", where)
                 lost = not all(math.isfinite(value) for value in trial.milestones.values())

@@ -280,7 +280,11 @@ class Broken:
     def __call__(self, history, streams):
         self.calls += 1
         number = len(history.trials)
+        if self.fault == "nothing":
+            return Done()
         if number < 5:
+            if self.fault == "plain":
+                return Start(dict(SPACE.sample(streams("config", number))), until=2)
             drawn = streams("other" if self.fault == "address" else "config", number)
             if self.fault == "global":
                 random.random()
@@ -290,6 +294,10 @@ class Broken:
             return Start(SPACE.sample(drawn), until=until)
         if self.fault == "for ever":
             return Start(SPACE.sample(streams("config", number)), until=1)
+        if self.fault == "forgets":
+            return None
+        if self.fault == "object":
+            return Resume(history.trials[0], until=2)
         if self.fault == "resumes" and history.n_running:
             running = next(trial for trial in history.trials if trial.status == "running")
             return Resume(running.number, until=2)
@@ -306,6 +314,10 @@ class Broken:
         ("for ever", "come to an end"),
         ("resumes", "resume what is paused only, not running"),
         ("waits", "end with Done, not with Wait"),
+        ("nothing", "start a trial"),
+        ("plain", "start a configuration of its space, not a dict"),
+        ("forgets", "answer Start, Resume, Wait or Done, not None"),
+        ("object", "resume a trial by its number, not by a Trial"),
     ],
 )
 def test_a_broken_law_is_named(fault, law):
