@@ -121,7 +121,7 @@ def test_there_is_a_page_for_every_kind_of_user():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN_HERE)
-def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
+def test_what_a_page_shows_runs(page, tmp_path, monkeypatch, capsys):
     if page in given.NEEDS:
         pytest.importorskip(given.NEEDS[page], reason=f"the page is about {given.NEEDS[page]}")
     monkeypatch.chdir(tmp_path)
@@ -140,6 +140,8 @@ def test_what_a_page_shows_runs(page, tmp_path, monkeypatch):
         assert all(trial.config["lr"] >= 1e-3 for trial in names["study"].trials)
     if page == "start/verdict":
         assert (tmp_path / "verdict").is_dir()
+        (shown,) = (block.code for block in blocks(page) if block.language == "text")
+        assert set(shown.splitlines()) <= set(capsys.readouterr().out.splitlines())
 
 
 def test_what_is_not_run_is_counted_and_checked(capsys):

@@ -219,3 +219,15 @@ def test_compare_does_not_import_torch(runs):
         "sys.exit('torch' in sys.modules or 'matplotlib' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_losses_that_nobody_says_are_minimised_are_suspected(tmp_path, capsys):
+    path = tmp_path / "losses.csv"
+    results(seeds=20).assign(score=lambda frame: 1 - frame["score"]).to_csv(path, index=False)
+    arguments = ["compare", str(path), "--baseline", "asha", "--method", "mine", "--target", "0.1"]
+    assert main(arguments) == 0
+    assert "or say --minimise if smaller scores are better" in capsys.readouterr().out
+    assert main([*arguments, "--minimise"]) == 0
+    said = capsys.readouterr().out
+    assert "--minimise" not in said
+    assert "  <0.0001  " in said

@@ -58,13 +58,16 @@ def unreached(cells: pd.DataFrame, sign: float = 1.0) -> Iterator[Issue]:
             yield Issue(where, rule, "judged by final scores alone; times say nothing")
 
 
-def reached_at_once(cells: pd.DataFrame, best: Incumbents, sign: float = 1.0) -> Iterator[Issue]:
+def reached_at_once(
+    cells: pd.DataFrame, best: Incumbents, sign: float = 1.0, hint: str = ""
+) -> Iterator[Issue]:
     """Yield one problem per (task, scheduler) most of whose runs begin with a score as good as the target.
 
     Args:
         cells: Columns task, scheduler, target; a row for each cell of `best`, numbered from 0.
         best: Their improvements.
         sign: -1 where scores were negated.
+        hint: What else may be the matter.
     """
     first = np.append(True, best.cell[1:] != best.cell[:-1])[: best.cell.size]
     begun, score = best.cell[first], best.validation[first]
@@ -77,7 +80,7 @@ def reached_at_once(cells: pd.DataFrame, best: Incumbents, sign: float = 1.0) ->
         if 2 * count > runs:
             goal = sign * float(group["target"].iloc[0])
             rule = f"{count} of {counted(runs, 'run')} reach the target {goal:g} with their first score"
-            yield Issue(where, rule, "times to it say little: choose a target that takes a search")
+            yield Issue(where, rule, f"times to it say little: choose a target that takes a search{hint}")
 
 
 def too_few_seeds(cells: pd.DataFrame) -> Iterator[Issue]:

@@ -120,7 +120,8 @@ def study_from_table(
         remedy = f"it was reached after {cut:g}, where all are cut off: pass --budget, or choose another"
     require(bool(cells["reached"].any()), "--target", "some run must reach it", rules, remedy)
     best = incumbents(curves, budgets)
-    problems += [*too_high, *reached_at_once(cells, best, sign), *too_few_seeds(cells)]
+    hint = "" if minimise else ", or say --minimise if smaller scores are better"
+    problems += [*too_high, *reached_at_once(cells, best, sign, hint), *too_few_seeds(cells)]
     trials = pd.DataFrame({name: [] for name in ("cell", "run_id", "seed", "trial", "milestones")})
     return StudyResults(plan, cells, best, trials, tuple(problems))
 

@@ -91,7 +91,7 @@ def _table(compared: Iterable[Event]) -> Iterator[str]:
                 f"{c['pairs']}/{c['planned_pairs']}",
                 f"{c['reached_baseline']} -> {c['reached_method']}",
                 interval(time["ratio"]),
-                f"{time['p_holm']:.4f}",
+                "<0.0001" if time["p_holm"] < 1e-4 else f"{time['p_holm']:.4f}",
                 _difference(c["final_score"], c["final_score"]["relative_difference"]["estimate"]),
                 _difference(c["final_score"], c["final_score"]["not_worse"]["worst_pair"]),
                 c["verdict"],
