@@ -106,7 +106,7 @@ class Suggestion:
         """
         from hypernudge.errors import package
 
-        package("matplotlib", "plot", "a picture")
+        package("matplotlib", "harness", "a picture")
         from hypernudge.suggestion.plot import losses_by_rate
 
         return losses_by_rate(self, path=path)

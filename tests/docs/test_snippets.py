@@ -219,6 +219,19 @@ def test_every_extra_is_on_the_page_of_installing():
     assert [name for name in extras if name not in ours and f"`{name}`" not in page] == []
 
 
+def test_every_extra_that_a_message_names_is_there():
+    named = {
+        extra
+        for path in (ROOT / "hypernudge").rglob("*.py")
+        for found in re.findall(
+            r"hypernudge\[([\w,-]+)\]|\bpackage\(\s*\"[\w.]+\",\s*\"([\w-]+)\"", path.read_text("utf-8")
+        )
+        for extra in "".join(found).split(",")
+    }
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    assert len(named) > 10 and named - set(extras) == set()
+
+
 def test_relative_links_lead_to_files():
     missing = [
         f"{page.relative_to(ROOT)}: {target}"
