@@ -61,7 +61,7 @@ class Config(Mapping[str, Value]):
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Config):
             return self._values == other._values
-        return isinstance(other, Mapping) and self._values == dict(other.items())
+        return self._values == dict(other.items()) if isinstance(other, Mapping) else NotImplemented
 
     def keys(self) -> KeysView[str]:
         """Return the names."""

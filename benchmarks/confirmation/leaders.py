@@ -217,6 +217,19 @@ def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
     return figure
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a `leaders.csv`, as far as the figure needs them."""
+    with path.open(newline="") as file:
+        return [{**row, "time": float(row["time"])} for row in csv.DictReader(file)]
+
+
+def save(table: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Draw the space with most rows into `leaders.svg`."""
+    space = Counter(row["space"] for row in table).most_common(1)[0][0]
+    with style.context():
+        write_text(folder / "leaders.svg", style.as_svg(draw(table, space)))
+
+
 def main() -> int:
     """Command-line entry point."""
     parser = argparse.ArgumentParser(
@@ -238,9 +251,7 @@ def main() -> int:
         for row in table:
             writer.writerow({k: f"{v:.5g}" if isinstance(v, float) else v for k, v in row.items()})
         (options.output / "leaders.csv").write_text(written.getvalue())
-        space = Counter(row["space"] for row in table).most_common(1)[0][0]
-        with style.context():
-            write_text(options.output / "leaders.svg", style.as_svg(draw(table, space)))
+        save(table, options.output)
     return 0
 
 

@@ -75,6 +75,12 @@ def _forest(study: str) -> Figures:
     return Figures(study, ("forest_time_to_target.svg",), (evaluation,), draw)
 
 
+def _leaders(folder: Path) -> None:
+    from benchmarks.confirmation import leaders
+
+    leaders.save(leaders.read(RESULTS / "second_edition/leaders.csv"), folder)
+
+
 def _episodes(folder: Path) -> None:
     from benchmarks.episodes_effect.report import redraw
 
@@ -164,6 +170,7 @@ FIGURES = (
         (_TREES,),
         _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
     ),
+    Figures("second_edition", ("leaders.svg",), ("second_edition/leaders.csv",), _leaders),
     Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
     Figures(
         "xgboost_per_cost",

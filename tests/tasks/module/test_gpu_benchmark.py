@@ -78,7 +78,8 @@ def test_a_part_that_fails_says_why_and_the_others_run(tmp_path, monkeypatch):
     assert found["cost"]["error"] == "ValueError: no such thing"
     assert "cifar10" in found["resnet"]["skipped"]
     (overhead,) = found["episodes"]["result"].values()
-    assert overhead["overhead_percent"].keys() == {"hypernudge_lr", "hypernudge_noise", "hypernudge_default"}
+    variants = {"lr", "noise", "default", "default_settled", "annealing"}
+    assert overhead["overhead_percent"].keys() == {f"hypernudge_{variant}" for variant in variants}
 
 
 def test_all_parts_fit_into_eight_minutes():
