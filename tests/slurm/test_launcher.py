@@ -218,7 +218,8 @@ def test_a_controller_that_does_not_answer_is_said_within_seconds(cluster, tmp_p
     assert done.returncode == 2 and not (tmp_path / "r").exists()
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: launcher: ") and "wait until the cluster answers" in line
-    assert wait_for(lambda: "idle" in cluster.run("sinfo", "-h", "-o", "%T", check=False), 60)
+    cluster.ask_nodes()  # otherwise it may take more than a minute until it hears from them
+    assert wait_for(lambda: "idle" in cluster.run("sinfo", "-h", "-o", "%T", check=False), 120)
 
 
 def test_nothing_listens_beyond_this_machine(cluster):
