@@ -189,19 +189,24 @@ def markdown(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
-    """Return the figure: times to the target by task, a mark for each method, in one space."""
+    """Return the figure: times to the target by task, in one space; hollow marks have no warm start."""
     inside = [row for row in table if row["space"] == space]
     tasks = list(dict.fromkeys(row["task"] for row in inside))
     with style.context():
         figure = Figure(figsize=(style.WIDTH, 0.28 * len(tasks) + 1.2), layout="constrained")
         axes = figure.subplots()
         handles = []
-        for index, method in enumerate(dict.fromkeys(row["method"] for row in inside)):
+        methods = list(dict.fromkeys(row["method"] for row in inside))
+        schedulers = list(dict.fromkeys(method.rpartition("-")[0] for method in methods))
+        for method in methods:
             mine = [row for row in inside if row["method"] == method]
             y = [tasks.index(row["task"]) for row in mine]
+            scheduler, _, warm_start = method.rpartition("-")
+            index = schedulers.index(scheduler)
             look: dict[str, Any] = {
                 "color": COLOURS[index % len(COLOURS)],
                 "marker": MARKS[index % len(MARKS)],
+                "fillstyle": "none" if warm_start == "none" else "full",
             }
             handles += axes.plot(
                 [row["time"] for row in mine], y, linestyle="", markersize=4.2, label=method, **look
