@@ -1,7 +1,8 @@
-"""Results in parts, each kept in a file at once: a long benchmark that was ended goes on with the rest."""
+"""Results in parts or rows, kept as they are found: a long benchmark that was ended goes on with the rest."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -53,3 +54,33 @@ class Parts:
     def begun(self) -> dict[str, str]:
         """When each part was begun, and on which commit."""
         return {name: f"{part['date']} {part.get('commit', '')}" for name, part in self._found.items()}
+
+
+class Lines:
+    """Rows of a benchmark's result, a line of JSON each, appended as they are found.
+
+    Args:
+        path: The file, which may be there already; None keeps nothing.
+
+    Attributes:
+        rows: Those that were there and those that were added. A line that a kill has torn is none.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rows: list[dict[str, Any]] = []
+        text = path.read_text("utf-8") if path is not None and path.exists() else ""
+        if path is not None and text and not text.endswith("\n"):  # what comes next begins a line
+            path.write_text(text + "\n", "utf-8")
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                self.rows.append(json.loads(line))
+
+    def append(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep a row, and return it."""
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        self.rows.append(dict(row))
+        return self.rows[-1]

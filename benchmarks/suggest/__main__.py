@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.parts import Lines
 from benchmarks.suggest.report import summary, table
 from benchmarks.suggest.rivals import RIVALS
 from benchmarks.suggest.tasks import CONFIRMATION, DEVELOPMENT, Problem
@@ -121,8 +122,8 @@ def main() -> int:
         problems = tuple(replace(p, steps=100) for p in problems if p.name in QUICK) or problems[:1]
         seeds = seeds[:1]
     kept = None if options.output is None or options.quick else options.output / "trainings.jsonl"
-    rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
-    known = {_key(row) for row in rows}
+    lines = Lines(kept)
+    known = {_key(row) for row in lines.rows}
     wanted = options.methods or ALL
 
     def not_asked(row: Row) -> bool:
@@ -131,13 +132,9 @@ def main() -> int:
     for seed in seeds:
         for problem in problems:
             for row in measured(problem, seed, lambda row: not_asked(row) or _key(row) in known):
-                rows.append(row)
+                lines.append(row)
                 print(json.dumps(row), flush=True)
-                if kept is not None:
-                    kept.parent.mkdir(parents=True, exist_ok=True)
-                    with kept.open("a") as file:
-                        file.write(json.dumps(row) + "\n")
-    found = summary(rows)
+    found = summary(lines.rows)
     if options.output is not None and not options.quick:
         (options.output / "summary.json").write_text(json.dumps(found, indent=1) + "\n")
         (options.output / "summary.md").write_text(table(found))

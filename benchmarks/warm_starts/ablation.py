@@ -20,15 +20,13 @@ from benchmarks.warm_starts import ideas
 from benchmarks.warm_starts.cells import TARGETS, Kept, ratio, run
 from hypernudge import Informed
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
+from hypernudge.warmstart.policies.informed import FIRST_EDITION
 
 FIRST, COUNT = 520_000, 16
 MID = tuple(TARGETS)[:6]
 NARROW = tuple(TARGETS)
 SCHEDULERS = ("asha_stopping", "asha")
-OLD = Informed(
-    candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True, note_belief=False
-)
-NEW = Informed()
+OLD, NEW = Informed(**FIRST_EDITION), Informed()
 MAIN: dict[str, WarmStart] = {
     "none": NoWarmStart(),
     "first edition": OLD,

@@ -7,7 +7,6 @@ the same seed has the same draws, initialisations and data under every variant.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.parts import Lines
 from hypernudge.engine.population import PopulationEngine
 from hypernudge.harness.cells.build import Prepared, prepare
 from hypernudge.harness.cells.cell import engine_of
@@ -175,21 +175,8 @@ def _prepared(task: str, space: str) -> tuple[Prepared, dict[str, Any]]:
     return _KEPT[task, space]
 
 
-class Kept:
-    """Cells on disk, one JSON line for the seeds of a variant on a task: what is there is not run again.
-
-    Args:
-        path: The file; created with its folder.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text() if path.exists() else ""
-        if text and not text.endswith("\n"):  # killed while it wrote: what comes next begins a line
-            path.write_text(text + "\n")
-        lines = text.splitlines()
-        self.rows = [json.loads(line) for line in lines if line.endswith("}")]
+class Kept(Lines):
+    """Cells on disk, a line for the seeds of a variant on a task: what is there is not run again."""
 
     def find(self, **key: Any) -> list[dict[str, Any]]:
         """Return the rows that agree with `key`."""
@@ -197,16 +184,14 @@ class Kept:
 
     def add(self, cells: Mapping[int, Mapping[str, Any]], **key: Any) -> dict[str, Any]:
         """Append the cells of a variant and return their row."""
-        row = {
-            **key,
-            "first_seed": min(cells),
-            "time": [round(cell["time"], 4) for _, cell in sorted(cells.items())],
-            "reached": [bool(cell["reached"]) for _, cell in sorted(cells.items())],
-        }
-        with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-        self.rows.append(row)
-        return row
+        return self.append(
+            {
+                **key,
+                "first_seed": min(cells),
+                "time": [round(cell["time"], 4) for _, cell in sorted(cells.items())],
+                "reached": [bool(cell["reached"]) for _, cell in sorted(cells.items())],
+            }
+        )
 
 
 def ratio(rows: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -8,7 +8,6 @@ Example:
 
 import inspect
 import math
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +21,10 @@ from hypernudge.episodes import checks
 from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.controllers.controller import Controller
 from hypernudge.episodes.scheduler import EpisodicScheduler
-from hypernudge.errors import InvalidArgumentError, require, require_flag
+from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.integrations._scheduler_factory import SchedulerFactory
-from hypernudge.suggestion.agreement import agreed
-from hypernudge.suggestion.result import Suggestion
+from hypernudge.integrations._suggested import SuggestsRate
 from hypernudge.suggestion.schedules import schedule_of
-from hypernudge.suggestion.suggest import check_numbers, suggest
 
 _PRECISIONS = {"16-mixed": "fp16", "bf16-mixed": "bf16"}
 
@@ -186,7 +183,7 @@ def _steps_of(trainer: Trainer) -> int | None:
     return int(found)
 
 
-class SuggestedRateCallback(Callback):
+class SuggestedRateCallback(SuggestsRate, Callback):
     """Asks `hypernudge.suggest` when a training begins, and sets the rate of its optimizer and scheduler.
 
     It reads the trainer's steps, accumulation, clipping and precision, and the module's scheduler. Trials
@@ -214,11 +211,7 @@ class SuggestedRateCallback(Callback):
         seconds: float | None = 30.0,
         seed: int = 0,
     ) -> None:
-        require_flag("only_print", only_print)
-        check_numbers(trial_steps=trial_steps, seconds=seconds, seed=seed)
-        self.only_print = only_print
-        self.suggestion: Suggestion | None = None
-        self._options: dict[str, Any] = {"trial_steps": trial_steps, "seconds": seconds, "seed": seed}
+        super().__init__(only_print, trial_steps=trial_steps, seconds=seconds, seed=seed)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Ask, and set the rate.
@@ -236,23 +229,19 @@ class SuggestedRateCallback(Callback):
         steps = _steps_of(trainer)
         schedulers = [config.scheduler for config in trainer.lr_scheduler_configs]
         clips = trainer.gradient_clip_val if trainer.gradient_clip_algorithm in (None, "norm") else None
-        found = suggest(
+        self._ask(
             pl_module,
             _Step(trainer),
             trainer.train_dataloader,
             optimizer,
+            schedulers,
+            speaks=trainer.is_global_zero,
             steps=steps,
             schedule=_schedule(trainer, steps or trainer.max_steps),
             accumulate=trainer.accumulate_grad_batches,
             grad_clip=float(clips) if clips else None,
             precision=_PRECISIONS.get(str(trainer.precision), "float32"),
-            **self._options,
         )
-        self.suggestion = agreed(found)
-        if trainer.is_global_zero:
-            sys.stderr.write(f"hypernudge: {self.suggestion}\n")
-        if not self.only_print:
-            self.suggestion.apply(optimizer, *schedulers)
 
 
 def _schedule(trainer: Trainer, steps: int) -> Any:

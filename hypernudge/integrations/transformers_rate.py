@@ -4,19 +4,15 @@ Example:
     Trainer(model, arguments, train_dataset=data, callbacks=[SuggestedRateTrainerCallback()]).train()
 """
 
-import sys
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hypernudge.errors import require_flag
+from hypernudge.integrations._suggested import SuggestsRate
 from hypernudge.suggestion import losses
-from hypernudge.suggestion.agreement import agreed
-from hypernudge.suggestion.result import Suggestion
-from hypernudge.suggestion.suggest import check_numbers, suggest
 
 
-class SuggestedRateTrainerCallback(TrainerCallback):
+class SuggestedRateTrainerCallback(SuggestsRate, TrainerCallback):
     """Asks `hypernudge.suggest` when a training begins, and sets the rate of its optimizer and scheduler.
 
     It reads steps, accumulation, clipping and precision from the trainer's arguments, and follows its
@@ -47,12 +43,8 @@ class SuggestedRateTrainerCallback(TrainerCallback):
         seconds: float | None = 30.0,
         seed: int = 0,
     ) -> None:
-        require_flag("only_print", only_print)
+        super().__init__(only_print, trial_steps=trial_steps, seconds=seconds, seed=seed)
         losses.checked(loss)
-        check_numbers(trial_steps=trial_steps, seconds=seconds, seed=seed)
-        self.only_print = only_print
-        self.suggestion: Suggestion | None = None
-        self._options: dict[str, Any] = {"trial_steps": trial_steps, "seconds": seconds, "seed": seed}
         self._loss = loss
 
     def on_train_begin(
@@ -69,20 +61,16 @@ class SuggestedRateTrainerCallback(TrainerCallback):
         optimizer, scheduler = kwargs["optimizer"], kwargs["lr_scheduler"]
         optimizer = getattr(optimizer, "optimizer", optimizer)  # inside what Accelerate wraps around it
         scheduler = getattr(scheduler, "scheduler", scheduler)
-        found = suggest(
+        self._ask(
             kwargs["model"],
             self._loss,
             kwargs["train_dataloader"],
             optimizer,
+            [scheduler],
+            speaks=state.is_world_process_zero,
             steps=state.max_steps if state.max_steps > 0 else None,
             schedule=scheduler,
             accumulate=args.gradient_accumulation_steps,
             grad_clip=args.max_grad_norm or None,
             precision="bf16" if args.bf16 else "fp16" if args.fp16 else "float32",
-            **self._options,
         )
-        self.suggestion = agreed(found)
-        if state.is_world_process_zero:
-            sys.stderr.write(f"hypernudge: {self.suggestion}\n")
-        if not self.only_print:
-            self.suggestion.apply(optimizer, scheduler)

@@ -171,6 +171,19 @@ class KeptStudy:
             events = [] if store is None else store.events
             if store is not None:
                 about = dataclasses.replace(about, created=store.created)
+                history = History.replay(events, scheduler.max_units)
+                for event in events:
+                    if isinstance(event, Report):
+                        best.reported(event, replay=True)
+                if store.ended is not None:
+                    _remove_trials(store, engine)  # it may have been killed between its end and this
+                    best.find()
+                    study = Study(history, self.options["seed"], self.options["budget"], about)
+                    study.folder, study.ended, study.kept = store.folder, store.ended, best
+                    yield Opened(events, lambda study: self._session(study, store, best, scheduler), study)
+                    return
+                best.resume(history.running)
+                self._check_goes_on(scheduler, history)
             session: list[Session] = []
 
             def begin(study: Study) -> Session:
@@ -178,24 +191,6 @@ class KeptStudy:
                 session.append(self._session(study, store, best, scheduler))
                 return session[0]
 
-            if store is None:
-                yield Opened(events, begin)
-                if session and session[0].study.ended is not None:
-                    _remove_trials(store, engine)
-                return
-            history = History.replay(events, scheduler.max_units)
-            for event in events:
-                if isinstance(event, Report):
-                    best.reported(event, replay=True)
-            if store.ended is not None:
-                _remove_trials(store, engine)  # it may have been killed between its end and this
-                best.find()
-                study = Study(history, self.options["seed"], self.options["budget"], about)
-                study.folder, study.ended, study.kept = store.folder, store.ended, best
-                yield Opened(events, lambda study: self._session(study, store, best, scheduler), study)
-                return
-            best.resume(history.running)
-            self._check_goes_on(scheduler, history)
             yield Opened(events, begin)
             if session and session[0].study.ended is not None:
                 _remove_trials(store, engine)

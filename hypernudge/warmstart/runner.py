@@ -54,9 +54,7 @@ class WarmStartRunner:
         self.remote = remote
         self._task, self._streams, self._batch_size = task, streams, batch_size
         self._measured: dict[int, Measured] = {}
-        self._besides = (
-            0.0  # seconds since the last trial that belong to none, so that the next one bears them
-        )
+        self._besides = 0.0  # seconds since the last trial that belong to none: the next one bears them
         # Found out once: asking a protocol takes microseconds, and it is asked for every trial to come.
         self._measuring: SupportsBatchMeasurement[Any] | None = (
             policy if isinstance(policy, SupportsBatchMeasurement) else None

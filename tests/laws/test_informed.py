@@ -27,17 +27,26 @@ from hypernudge.warmstart.measurement.probe import (
     shrunk_scale,
 )
 from hypernudge.warmstart.measurement.ranks import (
-    first_results,
     normal_scores,
     scores_within_milestones,
     share_of_noise,
 )
-from hypernudge.warmstart.policies.informed import USUAL_UNITS, Informed
+from hypernudge.warmstart.policies.informed import FIRST_EDITION, USUAL_UNITS, Informed
 from hypernudge.warmstart.policies.learning_rate_tpe import LearningRateTPE, log_density
 
-FIRST = Informed(
-    candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True, note_belief=False
-)
+FIRST = Informed(**FIRST_EDITION)
+
+
+def first_results(history):
+    """What `Tried` keeps: `(trial, milestone, score)` of every trial's first result, in order of arrival."""
+    first = {t.number: min(t.milestones) for t in history.trials if t.milestones}
+    found = [
+        (arrival, trial, milestone, -negated)
+        for milestone in sorted(set(first.values()))
+        for negated, arrival, trial in history.ranked(milestone)
+        if first[trial] == milestone
+    ]
+    return [(trial, milestone, score) for _, trial, milestone, score in sorted(found)]
 
 
 def with_results(task, scores, milestone=1, policy=None, seed=0):

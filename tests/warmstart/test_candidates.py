@@ -20,8 +20,8 @@ from hypernudge.trial import History
 from hypernudge.warmstart.measurement import candidates, rates
 from hypernudge.warmstart.measurement.features import features, hats, scored
 from hypernudge.warmstart.measurement.posterior import NOISE, RANK_DEVIATION, RANK_MEAN, Tried
-from hypernudge.warmstart.measurement.ranks import first_results, scores_within_milestones
-from tests.laws.test_informed import FIRST, with_results
+from hypernudge.warmstart.measurement.ranks import scores_within_milestones
+from tests.laws.test_informed import FIRST, first_results, with_results
 
 GROUPS = Path(__file__).parents[2] / "config" / "warm_start"
 CONDITIONAL = SearchSpace(

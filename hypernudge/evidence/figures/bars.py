@@ -23,6 +23,8 @@ from hypernudge.plotting.style import WIDTH, Look, end_at_one, legend_above
 from hypernudge.results.plan import Variation
 
 Floats = NDArray[np.float64]
+Limit = Callable[[Axes, Setting, Sequence[float]], float]
+"""Where the dotted line of a panel is, by its axes, setting and heights; NaN for none."""
 
 
 def draw_overhead(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
@@ -33,16 +35,11 @@ def draw_overhead(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
         total = float(cells["total_flops"].sum())
         return 100 * float(cells["warm_start_flops"].sum()) / total if total > 0 else 0.0
 
-    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
-        del setting, heights
-        axes.set_ylim(0, max(6.0, axes.get_ylim()[1]))
-        return 5.0
-
     yield from _against_a_limit(
         evaluated,
         share,
-        limit,
-        lambda v: f"{v:.2f}" if v else "0",
+        _line_at(5.0, top=6.0),
+        _percent,
         ("overhead", "warm starts, share of FLOPs [%]", "limit of 5 %"),
         "share of all compute that the warm starts cost; the dotted line is the limit",
     )
@@ -55,18 +52,13 @@ def draw_wall_fee(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
         cells = evaluated.cells(variation)
         return 100 * wall_fee_of(cells["warm_start_seconds"], cells["cell_seconds"])
 
-    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
-        del setting, heights
-        axes.set_ylim(0, max(1.2, axes.get_ylim()[1]))
-        return 1.0
-
     if evaluated.study.cells["cell_seconds"].isna().all():
         return
     yield from _against_a_limit(
         evaluated,
         share,
-        limit,
-        lambda v: f"{v:.2f}" if v else "0",
+        _line_at(1.0, top=1.2),
+        _percent,
         ("wall_fee", "warm starts, share of seconds [%]", "1 %"),
         "share of the wall's seconds of all cells in which warm starts measured and chose",
     )
@@ -94,10 +86,25 @@ def draw_memory(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     )
 
 
+def _line_at(percent: float, top: float) -> Limit:
+    """Return a limit that is the same everywhere, on axes that reach `top` at least."""
+
+    def limit(axes: Axes, setting: Setting, heights: Sequence[float]) -> float:
+        del setting, heights
+        axes.set_ylim(0, max(top, axes.get_ylim()[1]))
+        return percent
+
+    return limit
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f}" if value else "0"
+
+
 def _against_a_limit(
     evaluated: EvaluatedStudy,
     height: Callable[[Variation], float],
-    limit: Callable[[Axes, Setting, Sequence[float]], float],
+    limit: Limit,
     text: Callable[[float], str],
     words: tuple[str, str, str],
     caption: str,

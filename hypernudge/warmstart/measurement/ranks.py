@@ -5,20 +5,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtri
 
-from hypernudge.trial import History
-
-
-def first_results(history: History) -> list[tuple[int, int, float]]:
-    """Return `(trial, milestone, score)` of every trial's first result, in order of arrival."""
-    first = {t.number: min(t.milestones) for t in history.trials if t.milestones}
-    found = [
-        (arrival, trial, milestone, -negated)
-        for milestone in sorted(set(first.values()))
-        for negated, arrival, trial in history.ranked(milestone)
-        if first[trial] == milestone
-    ]
-    return [(trial, milestone, score) for _, trial, milestone, score in sorted(found)]
-
 
 def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
     """Return the normal score of each result among those of its milestone, `(len(results),)`."""

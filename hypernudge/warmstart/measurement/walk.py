@@ -20,9 +20,7 @@ from hypernudge.hypergradient.curvature import loss_difference, moved
 from hypernudge.hypergradient.objectives import HasLoss
 from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
-
-Walked = tuple[list[float], float]
-"""`log10 lr*` before each step, as far as it was finite; and the FLOPs of it all."""
+from hypernudge.warmstart.measurement.probe import Walked
 
 
 def walk(task: GradientTask, config: Mapping[str, Any], seed: int, steps: int, batch_size: int) -> Walked:

@@ -48,6 +48,17 @@ GOOD_MASS = 0.6  # with guards, a space with this share of useful rates is left 
 USUAL_UNITS = 100  # ten times too many cost little, ten times too few let through decays that end a training
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # the same of a space of fewer decades: its first trials are left alone
 
+FIRST_EDITION: dict[str, Any] = {
+    "candidates": 24,
+    "greedy_trials": 0,
+    "spread": 1.0,
+    "min_results": 6,
+    "refresh": 3,
+    "guards": True,
+    "note_belief": False,
+}
+"""Options of what recorded studies before the second edition ran with; in YAML `informed_first`."""
+
 INSTEAD = ", or give it a prior of past studies (`hypernudge prior build`), which needs no rate"
 
 
@@ -78,11 +89,10 @@ class Informed:
             1 believes the stated cost entirely.
 
     All but the first five are of the second edition. The first, which recorded studies before it ran with, is
-    `Informed(candidates=24, greedy_trials=0, spread=1.0, min_results=6, refresh=3, guards=True,
-    note_belief=False)`, in YAML `informed_first`: trial for trial what it was. A prior of past studies reads
-    `candidates`, `greedy_trials`, `spread`, `min_results` and `cost_weight`, leaves half of the first trials
-    as sampled whatever `guards` says, learns from each result, and notes how far the past holds; its first
-    edition is `Informed(prior=..., min_results=4, cost_weight=0.0)`.
+    `Informed(**FIRST_EDITION)` of this module, in YAML `informed_first`: trial for trial what it was. A prior
+    of past studies reads `candidates`, `greedy_trials`, `spread`, `min_results` and `cost_weight`, leaves
+    half of the first trials as sampled whatever `guards` says, learns from each result, and notes how far the
+    past holds; its first edition is `Informed(prior=..., min_results=4, cost_weight=0.0)`.
 
     Raises:
         InvalidArgumentError: If the prior cannot be read, nothing is left of it, or an option breaks its
