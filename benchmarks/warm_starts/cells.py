@@ -78,6 +78,7 @@ def run(
     warm_start: WarmStart | str,
     seeds: Sequence[int],
     target: float | None = None,
+    observers: Mapping[int, Callable[[Event], None]] | None = None,
 ) -> dict[int, dict[str, Any]]:
     """Return by seed the time to the target in units per worker, the budget's where it was missed.
 
@@ -87,7 +88,8 @@ def run(
         scheduler: What makes one for a space, or the name of one.
         warm_start: Or the name of one, by its defaults.
         seeds: Of the cells.
-        target: That of `TARGETS` if absent.
+        target: That of `TARGETS` if absent; infinite for whole studies.
+        observers: By seed, what is told every event besides.
     """
     prepared, spec = _prepared(task, space)
     of = prepared.task.space
@@ -109,7 +111,7 @@ def run(
             seed=seed,
             budget=budget,
             warm_start=prepared.warm_start,
-            callback=watches[seed],
+            callback=_both(watches[seed], None if observers is None else observers[seed]),
         )
         for seed in seeds
     }
@@ -123,6 +125,17 @@ def run(
         }
         for seed, watch in watches.items()
     }
+
+
+def _both(watch: _Watch, observer: Callable[[Event], None] | None) -> Callable[[Event], None]:
+    if observer is None:
+        return watch
+
+    def tell(event: Event) -> None:
+        watch(event)
+        observer(event)
+
+    return tell
 
 
 def _engines(spec: dict[str, Any], prepared: Prepared, seeds: Sequence[int]) -> dict[int, PopulationEngine]:
