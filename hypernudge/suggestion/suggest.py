@@ -107,12 +107,12 @@ def suggest(
         own = built(optimizer, inner)
         planned = _planned(data, accumulate) if steps is None else steps
         chosen = schedule_of(schedule, planned)
-        longest = max(1, round(max(SHARES) * trial_steps)) * accumulate
-        kept = batches.read(data, longest, READING * limit)
+        longest = max(1, round(max(SHARES) * trial_steps))
+        kept = batches.read(data, longest * accumulate, READING * limit)
         ends = began + limit
         recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
         dropped = recipe.drop_broken_batches(time.monotonic() + LOOKING * limit)
-        recipe.set_aside(max(1, round(max(SHARES) * trial_steps)))
+        recipe.set_aside(longest)
         curvature, normalised, found = _searched(recipe, trial_steps, planned)
     shift = _shift(found, chosen, normalised, planned)
     rate, low, high, basis = _concluded(own, found, curvature, shift)

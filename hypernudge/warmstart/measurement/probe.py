@@ -23,11 +23,10 @@ from hypernudge.warmstart.requirements import needs_gradient
 
 if TYPE_CHECKING:
     from hypernudge.task import GradientTask, Task
+    from hypernudge.warmstart.measurement.walk import Walked
 
 PROBE = "log10_probe"
 MEDIAN_SCALE = {"SGD": 0.27, "AdamW": -1.53}  # log10 of the probe: median of the prior's tasks
-Walked = tuple[list[float], float]
-"""`log10 lr*` before each step, as far as it was finite; and the FLOPs of it all."""
 RAISED = ("SGD",)  # the optimizers under which a low probe is known to exaggerate
 SHRINKAGE, MAX_SHIFT = (
     0.5,

@@ -20,7 +20,9 @@ from hypernudge.hypergradient.curvature import loss_difference, moved
 from hypernudge.hypergradient.objectives import HasLoss
 from hypernudge.optimizers import Params
 from hypernudge.task import Batch, GradientTask
-from hypernudge.warmstart.measurement.probe import Walked
+
+Walked = tuple[list[float], float]
+"""`log10 lr*` before each step, as far as it was finite; and the FLOPs of it all."""
 
 
 def walk(task: GradientTask, config: Mapping[str, Any], seed: int, steps: int, batch_size: int) -> Walked:

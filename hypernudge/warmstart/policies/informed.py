@@ -32,7 +32,7 @@ from hypernudge.warmstart.measurement.posterior import (
     Tried,
     posterior,
 )
-from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, Walked, shrunk_scale
+from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import Options, choose
 from hypernudge.warmstart.past.transfer import Transfer
@@ -40,6 +40,7 @@ from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
+    from hypernudge.warmstart.measurement.walk import Walked
 
 _PROBE = Probe()
 MAX_CANDIDATES, MAX_SPREAD = 100_000, 100.0

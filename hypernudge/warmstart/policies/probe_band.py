@@ -11,11 +11,12 @@ from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.probe import Probe, Walked
+from hypernudge.warmstart.measurement.probe import Probe
 from hypernudge.warmstart.requirements import needs_gradient, needs_rate, require_band
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
+    from hypernudge.warmstart.measurement.walk import Walked
 
 
 @dataclass(frozen=True)
