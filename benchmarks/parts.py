@@ -51,6 +51,11 @@ class Parts:
         return self._found[name]["value"]
 
     @property
+    def values(self) -> dict[str, Any]:
+        """The parts that there are, by name."""
+        return {name: part["value"] for name, part in self._found.items()}
+
+    @property
     def begun(self) -> dict[str, str]:
         """When each part was begun, and on which commit."""
         return {name: f"{part['date']} {part.get('commit', '')}" for name, part in self._found.items()}

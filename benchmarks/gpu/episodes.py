@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.episodes.__main__ import OPTIMIZERS, ROUNDS, measure_cell
+from benchmarks.episodes.measure import ROUNDS, measure_cell
+from benchmarks.episodes.variants import OPTIMIZERS
 
 
 def measure(device: torch.device, limit: float, tiny: bool) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def measure(device: torch.device, limit: float, tiny: bool) -> dict[str, Any]:
                 found[f"{model}, {optimizer}"] = "left out: no time"
                 continue
             rounds = 3 if tiny else 200 if model == "mlp_26k" else 40
-            cell = measure_cell(model, optimizer, rounds, device, {})
+            cell = measure_cell(model, optimizer, rounds, device)
             found[f"{model}, {optimizer}"] = {
                 key: cell[key] for key in ("parameters", "rounds", "plain_median_ms", "overhead_percent")
             }
