@@ -10,6 +10,7 @@ from hypernudge.episodes.axes.learning_rate import LearningRate
 from hypernudge.episodes.controllers.agreement import AgreementProbe, Row
 from hypernudge.episodes.controllers.evidence import Evidence
 from hypernudge.episodes.controllers.step_bounds import StepBounds
+from hypernudge.episodes.controllers.thresholds import Thresholds
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 from hypernudge.renamed import accepts
@@ -130,27 +131,18 @@ class Alignment:
             checks.refuse("low", f"must be above 0 and at most high ({high!r})", low, "pass for example 1e-4")
         # What the multiplier may become, for whoever asks what is changed; it moves between the two.
         self.axes: tuple[Axis, ...] = (LearningRate(sorted({self.low, self.high})),)
-        self.z_up = checks.positive("z_up", z_up)
-        self.z_down = checks.positive("z_down", z_down)
-        self.z_recover = None if z_recover is None else checks.positive("z_recover", z_recover)
-        self.z_above_base = None if z_above_base is None else checks.positive("z_above_base", z_above_base)
-        if z_at_base is not None:
-            if not isinstance(z_at_base, (tuple, list)) or len(z_at_base) != 2:
-                checks.refuse("z_at_base", "must be two thresholds or None", z_at_base, "pass (3.0, 2.0)")
-            z_at_base = (
-                checks.positive("z_at_base", z_at_base[0]),
-                checks.positive("z_at_base", z_at_base[1]),
-            )
-        self.z_at_base = z_at_base
-        self.z_warmup = checks.number("z_warmup", z_warmup)
-        self.samples = checks.at_least("samples", samples, 1)
-        self.warmup_samples = checks.at_least("warmup_samples", warmup_samples, 1)
-        self.base_samples = checks.at_least("base_samples", base_samples, 1)
-        self.min_samples = checks.at_least("min_samples", min_samples, 1)
-        if min_samples > min(samples, warmup_samples, base_samples):
-            rule = "must be at most samples, warmup_samples and base_samples"
-            given = (min_samples, samples, warmup_samples, base_samples)
-            checks.refuse("min_samples", rule, given, "lower it")
+        self._thresholds = Thresholds(
+            z_up=z_up,
+            z_down=z_down,
+            z_recover=z_recover,
+            z_above_base=z_above_base,
+            z_at_base=z_at_base,
+            z_warmup=z_warmup,
+            samples=samples,
+            warmup_samples=warmup_samples,
+            base_samples=base_samples,
+            min_samples=min_samples,
+        )
         self.every = checks.at_least("every", every, 1)
         self.settled_every = checks.at_least("settled_every", settled_every, 1)
         self.settled_steps = checks.at_least("settled_steps", settled_steps, 1)
@@ -160,7 +152,7 @@ class Alignment:
         self.multiplier = min(max(self.initial_multiplier, self.low), self.high)
         # Losses are not kept, but an episode's length still bounds the buffer that would hold them.
         apart = self.every * self.settled_every
-        self.capacity = max(samples, warmup_samples, base_samples) * apart + apart + self.lag
+        self.capacity = self._thresholds.most_samples * apart + apart + self.lag
         if bounds is not None and not isinstance(bounds, StepBounds):
             checks.refuse("bounds", "must be StepBounds or None", bounds, "pass StepBounds(...)")
         self.bounds = bounds
@@ -195,7 +187,7 @@ class Alignment:
         self._taken += 1
         looks = self._taken % self.look_every == 0 or self._taken == limit
         leaps = self.bounds is not None and not self._fell
-        if looks and (self._taken >= self.min_samples or leaps):
+        if looks and (self._taken >= self._thresholds.min_samples or leaps):
             self._probe.look(self._tick)
 
     def after_step(self, optimizer: Optimizer) -> None:
@@ -223,8 +215,7 @@ class Alignment:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
             self._fell = self._fell or self._verdict < 1.0
-            passes_one = (self.multiplier - 1.0) * (changed - 1.0) < 0
-            self.multiplier = 1.0 if passes_one and self.z_at_base is not None else changed
+            self.multiplier = self._thresholds.after_a_crossing(self.multiplier, changed)
         self._verdict = None
         return None
 
@@ -241,7 +232,7 @@ class Alignment:
     @property
     def is_warming_up(self) -> bool:
         """Whether the multiplier is below 1 and no verdict was negative yet."""
-        return self.z_at_base is not None and self.multiplier < 1.0 and not self._fell
+        return self._thresholds.is_warming_up(self.multiplier, self._fell)
 
     @property
     def only_grew(self) -> bool:
@@ -251,7 +242,7 @@ class Alignment:
     @property
     def stays_at_base(self) -> bool:
         """Whether the multiplier is exactly 1 and as many probes as decide elsewhere have not moved it."""
-        return self._at_base and self._taken >= self.samples
+        return self._at_base and self._taken >= self._thresholds.samples
 
     @property
     def hardly_moves(self) -> bool:
@@ -274,15 +265,7 @@ class Alignment:
             "kind": "alignment",
             "start": self.initial_multiplier,
             "factors": [self.up, self.down, *(() if self.first_down is None else (self.first_down,))],
-            "thresholds": [
-                self.z_up,
-                self.z_down,
-                self.z_recover,
-                self.z_above_base,
-                self.z_warmup,
-                *(self.z_at_base or ()),
-            ],
-            "samples": [self.min_samples, self.samples, self.warmup_samples, self.base_samples],
+            **self._thresholds.fingerprint(),
             "schedule": [self.every, self.settled_every, self.settled_steps, self.look_every, self.lag],
             "bounds": None if self.bounds is None else self.bounds.fingerprint(),
             "range": [self.low, self.high],
@@ -317,7 +300,7 @@ class Alignment:
 
     @property
     def _at_base(self) -> bool:
-        return self.z_at_base is not None and self.multiplier == 1.0
+        return self._thresholds.is_at_base(self.multiplier)
 
     @property
     def _rarer(self) -> int:
@@ -328,18 +311,7 @@ class Alignment:
 
     @property
     def _limit(self) -> int:
-        if self._at_base:
-            return self.base_samples
-        return self.warmup_samples if self.is_warming_up else self.samples
-
-    @property
-    def _thresholds(self) -> tuple[float, float]:
-        """Return those of growing and of shrinking, both above 0."""
-        if self.z_at_base is not None and self._at_base:
-            return self.z_at_base
-        if not self._fell:
-            return self.z_up, self.z_down
-        return (self.z_recover if self.multiplier < 1.0 else self.z_above_base) or self.z_up, self.z_down
+        return self._thresholds.limit(self.multiplier, self._fell)
 
     def _decide(self, rows: list[Row]) -> None:
         self._evidence.add(rows)
@@ -349,22 +321,22 @@ class Alignment:
             leap = self.bounds.raised(self._evidence.last_size, self.up)
         if leap is not None:
             self._verdict = leap
-        elif self._evidence.read >= self.min_samples:
+        elif self._evidence.read >= self._thresholds.min_samples:
             self._verdict = self._tested()
 
     def _tested(self) -> float | None:
         """Return the verdict of the test, None while it is undecided."""
-        rise, fall = self._thresholds
+        rise, fall = self._thresholds.of(self.multiplier, self._fell)
         limit, gives_up = self._limit, self.is_warming_up
         if self.bounds is not None and self.hardly_moves:
             fall, gives_up = self.bounds.z_small, True
-            limit = min(limit, self.warmup_samples)
+            limit = min(limit, self._thresholds.warmup_samples)
         if self.z > rise:
             verdict = self.up
         elif self.z < -fall:
             return self.down
         elif self._evidence.read >= limit:
-            verdict = self.up if gives_up and self.z > self.z_warmup else 1.0
+            verdict = self.up if gives_up and self.z > self._thresholds.z_warmup else 1.0
         else:
             return None
         size = self._evidence.size
