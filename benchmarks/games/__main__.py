@@ -5,7 +5,7 @@
     python -m benchmarks.games gradients cartpole [--seeds 3]
     python -m benchmarks.games throughput cartpole [--steps 1024] [--rounds 5] [--output FILE]
 
-A curve is written after every unit, so one that is stopped is there as far as it came. The setting is the
+A curve is written after every unit; one that is stopped goes on with the same command. The setting is the
 middle of the game's space: what is published for Atari, and one for classic control. Seconds of training and
 of scoring are wall time of one thread; the published results count neither.
 """
@@ -22,6 +22,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.games.curve import curve
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.planning.config import load_yaml
 from hypernudge.results.files import write_text
@@ -39,35 +41,11 @@ def task_of(game: str, **options: Any) -> PPOTask:
     return PPOTask(**{k: v for k, v in found.items() if k not in left_out}, **training)
 
 
-def curve(given: argparse.Namespace) -> dict[str, Any]:
-    """Train some seeds; return, and write after every unit, score and seconds."""
-    rows: list[dict[str, Any]] = []
+def curves(given: argparse.Namespace) -> dict[str, Any]:
+    """Train some seeds; return, and write after every unit, scores and seconds."""
     steps = {"unit_steps": given.steps} if given.steps else {}
     task = task_of(given.game, units=given.planned or given.units, device=given.device, **steps)
-    result = _head(given, task) | {"rows": rows}
-    for seed in range(given.first, given.first + given.seeds):
-        state = task.start(seed)
-        for unit in range(1, given.units + 1):
-            begun = time.perf_counter()
-            finite = task.advance(state, task.space.middle())
-            trained = time.perf_counter()
-            returns = _returns(task, state)
-            rows.append(
-                {
-                    **{"seed": seed, "unit": unit, "steps": unit * task.unit_steps},
-                    **{"score": statistics.fmean(returns), "deviation": statistics.stdev(returns)},
-                    **{"training_seconds": trained - begun, "scoring_seconds": time.perf_counter() - trained},
-                }
-            )
-            _write(given, result)
-            if not finite:
-                break
-    return result
-
-
-def _returns(task: PPOTask, state: Any) -> list[float]:
-    policy = state.training.model.policy
-    return [float(value) for value in task._scoring.returns(policy, "validation")]
+    return curve(given, task, _head(given, task), lambda result: _write(given, result))
 
 
 def throughput(given: argparse.Namespace) -> dict[str, Any]:
@@ -155,7 +133,10 @@ def main() -> int:
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    result = {"curve": curve, "throughput": throughput, "gradients": gradients}[given.what](given)
+    try:
+        result = {"curve": curves, "throughput": throughput, "gradients": gradients}[given.what](given)
+    except InvalidArgumentError as error:
+        parser.error(str(error))
     json.dump(result, sys.stdout, indent=1)
     return 0
 

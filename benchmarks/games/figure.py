@@ -1,0 +1,52 @@
+"""The learning curves of the results, a panel for each game and a line for each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hypernudge.plotting import style
+from hypernudge.results.files import write_text
+
+GAMES: dict[str, tuple[str, str, float]] = {
+    "cartpole": ("CartPole", "solved", 475),
+    "acrobot": ("Acrobot", "solved", -100),
+    "pong": ("Pong", "random play", -20.7),  # Mnih et al. 2015
+}
+"""Title of each panel, and what its dotted line is."""
+
+
+def draw(results: Sequence[dict[str, Any]]) -> Figure:
+    """Return the figure of `curve` commands' results, in the order they are given."""
+    with style.context():
+        figure = Figure(figsize=(style.WIDTH, 2.2), layout="constrained")
+        panels = figure.subplots(1, len(results), squeeze=False)[0]
+        for axes, result in zip(panels, results, strict=True):
+            _draw(axes, result)
+        panels[0].set_ylabel("mean return of greedy games")
+    return figure
+
+
+def _draw(axes: Axes, result: dict[str, Any]) -> None:
+    title, what, height = GAMES[result["command"]["game"]]
+    seeds = sorted({row["seed"] for row in result["rows"]})
+    looks = style.looks([f"seed {seed}" for seed in seeds], "none")
+    for seed in seeds:
+        look = looks[f"seed {seed}"]
+        rows = [row for row in result["rows"] if row["seed"] == seed and row["score"] is not None]
+        steps, scores = [row["steps"] / 1000 for row in rows], [row["score"] for row in rows]
+        axes.plot(steps, scores, label=look.label, color=look.colour, linestyle=look.dash)
+    axes.axhline(height, label=f"{what}: {height:g}", color="0.35", linestyle=(0, (1.2, 1)), linewidth=1.0)
+    axes.set_title(title)
+    axes.set_xlabel("thousand steps")
+    axes.legend(loc="lower right")
+
+
+def write(results: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write the figure as SVG; equal results give equal bytes."""
+    with style.context():
+        write_text(path, style.as_svg(draw(results)))
