@@ -49,7 +49,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("dash",),
     ("experiments",),
     ("cli",),
-    ("",),  # hypernudge/__init__.py
+    ("", "__main__"),  # the first is hypernudge/__init__.py
 )
 NAMED = re.compile(rf"{PACKAGE}(\.\w+)+")
 # Strings of these modules are names for later, not imports.

@@ -123,7 +123,8 @@ def defined(path):
 
 def test_rooms_are_small():
     for folder in {path.parent for path in import_graph.modules().values()}:
-        count = sum(path.name != "__init__.py" for path in folder.glob("*.py"))
+        # Two files are how a folder is imported and started, whatever it holds.
+        count = sum(path.name not in ("__init__.py", "__main__.py") for path in folder.glob("*.py"))
         assert count <= 15, f"{folder} holds {count} modules"
 
 

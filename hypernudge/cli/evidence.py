@@ -131,13 +131,16 @@ def _compare(options: argparse.Namespace) -> int:
         output=options.output,
     )
     events: list[dict[str, Any]] = []
+    stages = Stages("compare")
 
     def emit(event: dict[str, Any]) -> None:
         events.append(event)
+        stages.note(event)
         if options.json:
             sys.stdout.write(json.dumps(event, allow_nan=False) + "\n")
 
-    compare_file(options.file, request, emit)
+    with stages:
+        compare_file(options.file, request, emit)
     if not options.json:
         sys.stdout.write(comparison_text(events))
     unwritten = any(
@@ -234,7 +237,7 @@ def _report(
     from hypernudge.results.reading import read_json
     from hypernudge.results.studies import is_kept_study
 
-    stages = Stages("report", quiet=output.quiet or output.json)  # the lines say themselves how far it is
+    stages = Stages("report", quiet=output.quiet)  # also beside lines of JSON: they may go into a file
     left_out: list[str] = []
 
     def emit(event: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ EVERY = 10.0
 
 
 class Stages:
-    """Says how far a report is while entered.
+    """Says how far a report or a comparison is while entered.
 
     Args:
         command: What each line begins with.

@@ -19,7 +19,7 @@ from hypernudge.results.files import is_held
 from hypernudge.results.printable import counted, printable
 from hypernudge.study.analysis.importance import Importance
 from hypernudge.study.analysis.importance import importance as importance_of
-from hypernudge.study.display import facts, title
+from hypernudge.study.display import facts, status, title
 from hypernudge.study.results import TrialResult
 from hypernudge.study.store import LOCK
 from hypernudge.study.study import Study
@@ -213,7 +213,7 @@ def trial_table(study: Study) -> tuple[list[tuple[str, Kind]], list[list[Cell]]]
     nudged = any(trial.nudge.policy != "none" for trial in study.trials)
     lost = any(trial.cause for trial in study.trials)
     columns += [*([("warm start", "text")] if nudged else []), *([("cause", "text")] if lost else [])]  # type: ignore[list-item]
-    return columns, [_row(trial, names, nudged=nudged, lost=lost) for trial in study.trials]
+    return columns, [_row(study, trial, names, nudged=nudged, lost=lost) for trial in study.trials]
 
 
 def _kind(study: Study, name: str) -> Kind:
@@ -222,12 +222,12 @@ def _kind(study: Study, name: str) -> Kind:
     return "number" if real else "text"
 
 
-def _row(trial: TrialResult, names: list[str], *, nudged: bool, lost: bool) -> list[Cell]:
+def _row(study: Study, trial: TrialResult, names: list[str], *, nudged: bool, lost: bool) -> list[Cell]:
     nudge = trial.nudge
     moved = "" if nudge.policy == "none" else "moved" if nudge.changed else nudge.reason or "not moved"
     return [
         trial.number,
-        trial.status,
+        status(study, trial),
         _number(trial.value),
         trial.units[-1].unit if trial.units else 0,
         None if trial.finished is None else _number(trial.finished),

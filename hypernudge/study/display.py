@@ -6,7 +6,10 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from hypernudge.study.results import shown_status
+
 if TYPE_CHECKING:
+    from hypernudge.study.results import TrialResult
     from hypernudge.study.study import Study
 
 _BEST = 10  # trials in a notebook's table
@@ -24,7 +27,7 @@ def html(study: Study) -> str:
     sign = study.about.sign
     scored.sort(key=lambda trial: -sign * trial.value)
     rows = "".join(
-        f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td><td>{escape(t.status)}</td>"
+        f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td><td>{escape(status(study, t))}</td>"
         f"<td>{escape(values(t.config))}</td></tr>"
         for t in scored[:_BEST]
     )
@@ -44,8 +47,8 @@ def title(study: Study) -> str:
 
 def facts(study: Study) -> list[tuple[str, str]]:
     """Return what is to be known of a study: names and values."""
-    counts = Counter(trial.status for trial in study.trials)
-    listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    counts = Counter(status(study, trial) for trial in study.trials)
+    listed = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
     units = sum(len(trial.units) for trial in study.trials)
     found = [("trials", f"{len(study.trials)} ({listed})" if listed else "none yet"), ("units", str(units))]
     best = study._best_unit()
@@ -59,6 +62,11 @@ def facts(study: Study) -> list[tuple[str, str]]:
         found.append(("kept in", str(study.folder)))
     found += [("warning", warning) for warning in study.warnings]
     return found
+
+
+def status(study: Study, trial: TrialResult) -> str:
+    """Return the status of a trial for people: "finished" once it was trained to the end."""
+    return shown_status(trial.status, trial.units[-1].unit if trial.units else 0, study.about.max_units)
 
 
 def values(config: Any) -> str:

@@ -20,7 +20,8 @@ class TrialResult:
         config: What was trained.
         sampled: What the scheduler had sampled.
         nudge: What the warm start did, why, and what it cost.
-        status: "running", "paused" (it may go on), "diverged", "failed" or "stopped" (the budget ended).
+        status: "running", "paused" (it may go on, or was trained to the end), "diverged", "failed" or "stopped"
+            (the budget ended).
         started: Seconds on the study's clock.
         finished: Of its latest report; None before there is one.
         units: What was trained, unit by unit, with the scores.
@@ -114,6 +115,20 @@ class TrialTable:
 def table_of(history: History, sign: int) -> TrialTable:
     """Return the trials of a history; kept with it, so that each event is read once."""
     return history.project(("results", sign), lambda: TrialTable(sign))
+
+
+def shown_status(status: str, units: int, max_units: int | None) -> str:
+    """Return the status of a trial for people: one that was trained to the end is finished.
+
+    To a scheduler it is paused like those that may go on, and records keep its word.
+
+    Args:
+        status: The scheduler's word.
+        units: That the trial has.
+        max_units: Of the longest training; None where nobody knows.
+    """
+    whole = status == "paused" and max_units is not None and units >= max_units
+    return "finished" if whole else status
 
 
 def none_scored(trials: list[TrialResult]) -> str:

@@ -44,6 +44,15 @@ def test_every_command_says_what_it_takes(command, capsys):
     assert capsys.readouterr().out.startswith(f"usage: hypernudge {present}")
 
 
+def test_the_package_can_be_run_as_a_module():
+    """Where the folder of scripts is not on the path; exit codes are the command's."""
+    for arguments, code in ((["--version"], 0), (["status", "no-such-folder"], 2)):
+        command = [sys.executable, "-m", "hypernudge", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert done.stdout.startswith("hypernudge ") if code == 0 else done.stderr.startswith("error: ")
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import contextlib, sys; from hypernudge.cli import main\n"

@@ -14,6 +14,7 @@ from hypernudge.evidence.report.html import write_report
 from hypernudge.harness.cells.checkpoint import study_folder
 from hypernudge.harness.cells.records import claim
 from hypernudge.results.records import cell_path
+from hypernudge.study.display import status
 from tests.dash.browser import ABSENT, browsing
 from tests.dash.kept import Writer, keep
 from tests.evidence.synthetic import write_study
@@ -155,7 +156,7 @@ def test_the_table_is_filtered_and_sorted(browser, address, folder):
         ("lr<0.01", sum(trial.config["lr"] < 0.01 for trial in study.trials)),
         (
             "paused adamw",
-            sum(t.status == "paused" and t.config["optimizer"] == "adamw" for t in study.trials),
+            sum(status(study, t) == "paused" and t.config["optimizer"] == "adamw" for t in study.trials),
         ),
         ("nothing-like-it", 0),
     ):

@@ -1,6 +1,7 @@
 import html
 import re
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,7 @@ from hypernudge.evidence.figures import forest, manifest
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.compact import Page
+from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.html import report, write_report
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.pages.rendering import source_hash
@@ -93,11 +95,13 @@ def test_the_command_writes_it(tmp_path, capsys):
     assert re.findall(r"<text[^>]*>([^<]*)", within) == re.findall(r"<text[^>]*>([^<]*)", alone)
 
 
-def test_report_takes_its_directory_first_or_last_or_as_an_option(tmp_path, capsys):
+def test_report_takes_its_directory_first_or_last_or_as_an_option(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("hypernudge.evidence.report.evaluate.evaluate", partial(evaluate, figures=False))
     root = write_study(tmp_path / "study", tasks=("a",), methods=("none", "literal"), seeds=range(6))
     page = ["--html", str(tmp_path / "report.html")]
     for given in ([str(root), *page], [*page, str(root)], [*page, "--results-dir", str(root)]):
         assert cli.main(["report", *given]) == 0
+        (tmp_path / "report.html").unlink()
     for given in ([], [str(root), "--results-dir", str(root)]):
         with pytest.raises(SystemExit):
             cli.main(["report", *given])

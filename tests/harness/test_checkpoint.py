@@ -19,7 +19,7 @@ from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.interruption import Terminated
 from hypernudge.results.records import cell_path
 from hypernudge.study.store import Store
-from tests.harness.tools import ENV, HERE, experiment, hypernudge, wait_for
+from tests.harness.tools import ENV, HERE, compute_here, experiment, hypernudge, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_by_itself_where_it_was(tmp_path):
     assert not any(finding.fix == "quarantine" for finding in examine(tmp_path / "r"))
     done = hypernudge(*command[3:])
     log = json.loads(path.read_text())
-    hypernudge("run", config, "--results-dir", tmp_path / "whole")
+    compute_here(config, tmp_path / "whole")
     assert log["digest"] == json.loads(cell_path(tmp_path / "whole" / "asha", 0).read_text())["digest"]
     assert kept >= 4 and done.returncode == 0 and not study_folder(path).exists()
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.harness.tools import HERE, ROOT, contents, experiment, hypernudge, json_lines
+from tests.harness.tools import HERE, ROOT, compute_here, contents, experiment, hypernudge, json_lines
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_second_run_computes_nothing_and_two_directories_agree(finished, tmp_p
     assert before == {path: path.stat().st_mtime_ns for path in results.glob("*/cells/*.json")}
     cells = [event for event in json_lines_of(done.stdout) if event.get("event") == "cell"]
     assert len(cells) == 12 and all(event["reused"] for event in cells)
-    hypernudge("run", config, "--results-dir", tmp_path / "other")
+    compute_here(config, tmp_path / "other")
     assert contents(results) == contents(tmp_path / "other")
 
 

@@ -12,6 +12,7 @@ from hypernudge.cli import main
 from tests.harness.tools import (
     ENV,
     ROOT,
+    compute_here,
     contents,
     experiment,
     hypernudge,
@@ -25,7 +26,7 @@ from tests.harness.tools import (
 def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_path):
     config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 40})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    hypernudge("run", config, "--results-dir", whole)
+    compute_here(config, whole)
     command = [sys.executable, "-m", "hypernudge.cli", "run", str(config), "--results-dir", str(broken)]
     env = {**ENV, "HYPERNUDGE_TEST_RUN": str(broken)}
     with subprocess.Popen(

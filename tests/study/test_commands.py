@@ -29,6 +29,7 @@ def test_status_says_how_far_a_study_is(study, capsys):
     code, out, _ = said(capsys, "status", study)
     assert code == 0 and f"best: {read.best_value:.6g}, trial {read.best_trial.number}" in out
     assert "trials by units: " in out and "ended by its scheduler" in out
+    out_for_people = out
     code, out, _ = said(capsys, "status", study, "--json")
     found = json.loads(out)
     assert found["best"] == {
@@ -38,6 +39,9 @@ def test_status_says_how_far_a_study_is(study, capsys):
     }
     assert sum(found["trials"].values()) == sum(found["trials_by_units"].values()) == len(read.trials)
     assert found["ended"] == "scheduler" and found["held_by"] is None
+    assert found["trials"]["finished"] == found["trials_by_units"]["9"] > 0
+    counts = f"{found['trials']['finished']} finished, {found['trials']['paused']} paused"
+    assert counts in out_for_people
     assert found["last_report_seconds"] == read.reports[-1].finished
 
 
@@ -71,6 +75,9 @@ def test_explain_tells_of_each_trial(study, capsys):
     code, out, _ = said(capsys, "explain", study)
     lines = [line for line in out.splitlines() if line.startswith("mine seed 0 trial")]
     assert code == 0 and len(lines) == len(read.trials)
+    for trial, line in zip(read.trials, lines, strict=True):
+        whole = trial.status == "paused" and trial.units[-1].unit == 9
+        assert line.endswith(", finished" if whole else f", {trial.status}"), line
     code, out, _ = said(capsys, "explain", study, "--trial", 3, "--json")
     (row,) = map(json.loads, out.splitlines())
     assert (row["trial"], row["units"], row["policy"]) == (3, len(read.trials[3].units), "literal")

@@ -149,9 +149,11 @@ def test_the_long_form_is_what_compare_reads(bowl):
 def test_it_reads_well(bowl, tmp_path):
     study = tune(bowl, asha(bowl.space), seed=0, warm_start="fixed_band", study=tmp_path)
     text = repr(study)
+    whole = sum(trial.units[-1].unit == 9 for trial in study.trials)
+    assert 0 < whole < 12 and {trial.status for trial in study.trials} == {"paused"}  # the scheduler's word
     assert text.startswith("Study of bowl, ASHA, warm start fixed_band, seed 0\n")
     for part in (
-        "trials: 12 (12 paused)",
+        f"trials: 12 ({whole} finished, {12 - whole} paused)",
         f"{study.best_value:.6g}",
         "lr=",
         "ended by its scheduler",
@@ -159,6 +161,7 @@ def test_it_reads_well(bowl, tmp_path):
     ):
         assert part in text
     html = study._repr_html_()
+    assert html.count("<td>finished</td>") >= 1 and html.count("<td>paused</td>") >= 1
     assert html.count("<tr>") > 10 and "warm start fixed_band" in html and "<script" not in html
 
 

@@ -21,6 +21,7 @@ from hypernudge.results.records import (
     description_of,
     read_record,
 )
+from hypernudge.study.results import shown_status
 
 Rates = list[tuple[float | None, float | None]]
 
@@ -95,7 +96,9 @@ def _cell(manifest: Manifest, variation: Variation, seed: int) -> list[dict[str,
         description = description_of(record, path)
         rates = _rates(manifest, variation, record, description)
         rows = zip(record["trials"], kinds_of(record, description), rates, strict=True)
-        return [_row(record["cell"], trial, kind, rate, path) for trial, kind, rate in rows]
+        longest = record["declared"].get("max_units")
+        longest = longest if isinstance(longest, int) else None
+        return [_row(record["cell"], trial, kind, rate, path, longest) for trial, kind, rate in rows]
     except DamagedRecordError as error:
         say(f"left out: {error}")
         return None
@@ -167,6 +170,7 @@ def _row(
     kind: str,
     rate: tuple[float | None, float | None],
     path: Path,
+    longest: int | None,
 ) -> dict[str, Any]:
     nudge = trial.get("nudge") or {}
     for key, expected in _FIELDS.items():
@@ -183,7 +187,7 @@ def _row(
     before, after = rate
     known = None if before is None or after is None else [before, after]
     why = {**{key: nudge[key] for key in _FIELDS}, "kind": kind}
-    fate = {"units": trial["units"], "status": trial["status"]}
+    fate = {"units": trial["units"], "status": shown_status(trial["status"], trial["units"], longest)}
     started = None if known is None or nudge["z"] is None else nudge["z"] + known[1] - known[0]
     return {**identity, **why, "z_started": started, "moved": moved, "rate": known, **fate}
 

@@ -13,6 +13,7 @@ from hypernudge.pages.rendering import asset, content_security, markup, render
 from hypernudge.results.files import abandoned, is_held, remove_unheld
 from hypernudge.results.jsonio import plain
 from hypernudge.results.reading import UnreadableError, read_text
+from hypernudge.study.display import status as shown
 from hypernudge.study.store import BEST, FILE, LOCK, TRIALS
 from hypernudge.study.study import Study
 
@@ -32,7 +33,7 @@ def status_of(folder: Path) -> dict[str, Any]:
     study = Study.open(folder)
     best = study._best_unit()
     reports = study.reports
-    counts = Counter(trial.status for trial in study.trials)
+    counts = Counter(shown(study, trial) for trial in study.trials)
     rungs = Counter(trial.units[-1].unit if trial.units else 0 for trial in study.trials)
     return {
         "study": str(folder),
@@ -126,7 +127,7 @@ def explained(
             **{"reason": nudge.reason, "z": nudge.z, "flops": nudge.flops},
             **{"measurements": dict(nudge.measurements), "kind": nudge.kind},
             **{"z_started": None, "moved": moved, "rate": None},
-            **{"units": len(one.units), "status": one.status},
+            **{"units": len(one.units), "status": shown(study, one)},
         }
         rows.append(plain(row))
     return rows
