@@ -27,8 +27,8 @@ def html(study: Study) -> str:
     sign = study.about.sign
     scored.sort(key=lambda trial: -sign * trial.value)
     rows = "".join(
-        f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td><td>{escape(status(study, t))}</td>"
-        f"<td>{escape(values(t.config))}</td></tr>"
+        f"<tr><td>{t.number}</td><td>{t.value:.6g}</td><td>{len(t.units)}</td>"
+        f"<td>{escape(status(study, t))}</td><td>{escape(values(t.config))}</td></tr>"
         for t in scored[:_BEST]
     )
     head = "".join(f"<th>{name}</th>" for name in ("trial", study.about.metric, "units", "status", "values"))

@@ -20,8 +20,8 @@ class TrialResult:
         config: What was trained.
         sampled: What the scheduler had sampled.
         nudge: What the warm start did, why, and what it cost.
-        status: "running", "paused" (it may go on, or was trained to the end), "diverged", "failed" or "stopped"
-            (the budget ended).
+        status: "running", "paused" (it may go on, or was trained to the end), "diverged", "failed" or
+            "stopped" (the budget ended).
         started: Seconds on the study's clock.
         finished: Of its latest report; None before there is one.
         units: What was trained, unit by unit, with the scores.

@@ -10,6 +10,7 @@ from hypernudge.cli import main
 from hypernudge.cli.evidence import report
 from hypernudge.console import Output
 from hypernudge.evidence.report import gallery
+from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.text import evaluation_text
 from tests.evidence.synthetic import write_study
 
@@ -75,9 +76,9 @@ def test_the_front_door_s_output_is_the_lines_alone(study_copy, capsys, monkeypa
     assert is_lines(terminal.getvalue()) and capsys.readouterr().err == ""
 
 
-def test_a_study_without_comparisons_or_with_missing_cells_says_so(evaluated):
-    root, _, _ = evaluated
-    whole = json.loads((root / "evaluation.json").read_text())
+def test_a_study_without_comparisons_or_with_missing_cells_says_so(study_copy):
+    evaluate(study_copy, lambda event: None)
+    whole = json.loads((study_copy / "evaluation.json").read_text())
     text = evaluation_text({**whole, "status": "incomplete", "cells": {"planned": 60, "missing": 1}})
     assert text.splitlines()[-1] == "INCOMPLETE: 1 cell missing"
     alone = evaluation_text({**whole, "comparisons": [], "criteria": []})
