@@ -59,6 +59,17 @@ def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
     assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 2  # it is there already
 
 
+def test_what_a_prior_of_rates_does_not_know_is_said(results, tmp_path, capsys, monkeypatch):
+    assert cli.main(["prior", "build", str(results), "--output", str(tmp_path / "whole.json")]) == 0
+    assert "not learned" not in capsys.readouterr().err
+    monkeypatch.setattr("hypernudge.harness.inspection.prior.SCORED", ("lr", "weight_decay", "augmentation"))
+    assert cli.main(["prior", "build", str(results), "--output", str(tmp_path / "part.json")]) == 0
+    assert (
+        "not learned: label_smoothing, momentum; a prior of learning rates knows nothing of them, "
+        "--features space does" in capsys.readouterr().err
+    )
+
+
 def test_new_tasks_join_a_prior_and_replace_their_namesakes_where_they_may(results, tmp_path, capsys):
     path = tmp_path / "prior.json"
     first = build_prior([results])

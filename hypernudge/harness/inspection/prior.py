@@ -36,7 +36,7 @@ from hypernudge.results.records import (
 )
 from hypernudge.space import Config
 from hypernudge.task import GradientTask, Task
-from hypernudge.warmstart.measurement.features import features_at
+from hypernudge.warmstart.measurement.features import SCORED, features_at
 from hypernudge.warmstart.measurement.prior import PriorFile, TaskStatistics, load
 from hypernudge.warmstart.measurement.probe import shrunk_scale
 from hypernudge.warmstart.measurement.ranks import normal_scores
@@ -71,13 +71,16 @@ def build_prior(
     once = len({directory.resolve() for directory in directories}) == len(given)
     require(once, "directories", "must each be given once, or their cells count twice", given, "drop one")
     found: Found = {}
-    sources = []
+    sources, unknown = [], set[str]()
     for directory in directories:
         manifest = read_manifest(directory)
-        used = _learn(manifest, tuple(units), found)
+        used = _learn(manifest, tuple(units), found, unknown)
         sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
     rule = f"must hold finished cells of at least {LEAST} configurations that were trained"
     require(bool(found), "directories", rule, given, "run them, with a larger budget where they are small")
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        say(f"not learned: {names}; a prior of learning rates knows nothing of them, --features space does")
     known = load(add_to).tasks if add_to is not None else ()
     both = sorted({task.task for task in known if (task.task, task.optimizer) in found})
     rule = f"must share no task with the prior it is added to, but both have {', '.join(both)}"
@@ -88,7 +91,7 @@ def build_prior(
     return PriorFile((*kept, *found.values()), origin)
 
 
-def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
+def _learn(manifest: Manifest, units: tuple[int, ...], found: Found, unknown: set[str]) -> int:
     used = 0
     for variation in manifest.variations:
         cells = _Cells(manifest, variation)
@@ -99,6 +102,7 @@ def _learn(manifest: Manifest, units: tuple[int, ...], found: Found) -> int:
             used += 1
             name = contribution.task, contribution.optimizer
             found[name] = _joined(found[name], contribution) if name in found else contribution
+        unknown |= cells.unknown
     return used
 
 
@@ -108,6 +112,7 @@ class _Cells:
     def __init__(self, manifest: Manifest, variation: Variation) -> None:
         self._manifest, self._variation = manifest, variation
         self._built: dict[str, Task | None] = {}
+        self.unknown: set[str] = set()  # hyper-parameters of which nothing is learned
 
     def statistics(self, seed: int, units: tuple[int, ...]) -> TaskStatistics | None:
         """Return what a cell contributes, None if it cannot."""
@@ -139,7 +144,9 @@ class _Cells:
             scale = self._scale(record, facts, spec)
             if scale is None:
                 return None
-            return _contribution(self._variation.task, record, spec, facts, scale, trained, units)
+            learned = _contribution(self._variation.task, record, spec, facts, scale, trained, units)
+            self.unknown |= {name for i in trained for name in record["trials"][i]["nudged"]} - {*SCORED}
+            return learned
         except DamagedRecordError as error:
             say(f"left out: {error}")
         except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
