@@ -86,8 +86,12 @@ def test_a_task_at_its_published_size_is_built(task, tmp_path):
     target = -5.0 if "wikitext" in task else 0.5
     training = {"precision": "float32", "batch_size": 2}  # of the network alone the size matters here
     plan = load_plan(experiment(tmp_path, task, target=target, training=training))
-    check_buildable(plan)
     assert plan.variations[0].labels["task"] == task
+    if "wikitext" in task:  # short windows cost less, and weights do not depend on their length
+        of_file = yaml.safe_load((ROOT / "config" / "task" / f"{task}.yaml").read_text())
+        short = experiment(tmp_path, {**of_file, "length": 32}, target=target, training=training)
+        plan = load_plan(short)
+    check_buildable(plan)
 
 
 @pytest.mark.parametrize("task", TWINS)
