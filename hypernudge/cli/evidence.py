@@ -214,9 +214,11 @@ def _add_report_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--results-dir", type=Path, metavar="DIR", help="the same, as an option")
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write one self-contained HTML report")
-    parser.add_argument(
+    figures = parser.add_mutually_exclusive_group()
+    figures.add_argument(
         "--all-figures", action="store_true", help="draw every setting by itself, however many there are"
     )
+    figures.add_argument("--no-figures", action="store_true", help="draw none, which takes most of the time")
     parser.add_argument(
         "--notebook", type=Path, metavar="FILE", help="also write a notebook that regenerates everything"
     )
@@ -256,7 +258,13 @@ def _report(
     die_with_parent()
     try:
         with stages:
-            evaluation = evaluate(results_dir, emit, html=options.html, all_settings=options.all_figures)
+            evaluation = evaluate(
+                results_dir,
+                emit,
+                figures=not options.no_figures,
+                html=options.html,
+                all_settings=options.all_figures,
+            )
         if options.notebook is not None:
             from hypernudge.evidence.report.notebook import write_notebook
 

@@ -30,6 +30,11 @@ def add_commands(commands: Any) -> None:
     run.add_argument("config_file", type=Path, metavar="FILE", help=FILE)
     run.add_argument("--results-dir", type=Path, required=True, help="where everything is written")
     run.add_argument("--deviate", metavar="REASON", help="run a plan other than the declared one, on record")
+    run.add_argument(
+        "--no-figures",
+        action="store_true",
+        help="verdicts and tables alone; `hypernudge report` draws them later",
+    )
     run.add_argument("--json", action="store_true", help="JSON lines on stdout, also on a terminal")
     run.add_argument("--quiet", action="store_true", help="the verdicts alone; with --json the lines alone")
     run.set_defaults(run=_run, overrides=[], extra="harness")
@@ -107,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
         options.results_dir,
         options.overrides,
         None,
-        [*SELF, "report", "--json", "--quiet"],
+        [*SELF, "report", "--json", "--quiet", *(["--no-figures"] if options.no_figures else [])],
         options.deviate,
         Output.chosen(json=options.json, quiet=options.quiet),
     )

@@ -1,7 +1,6 @@
 import html
 import re
 from dataclasses import replace
-from functools import partial
 from html.parser import HTMLParser
 
 import pytest
@@ -12,7 +11,6 @@ from hypernudge.evidence.figures import forest, manifest
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.compact import Page
-from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.html import report, write_report
 from hypernudge.evidence.verdicts.comparisons import compare
 from hypernudge.pages.rendering import source_hash
@@ -95,13 +93,17 @@ def test_the_command_writes_it(tmp_path, capsys):
     assert re.findall(r"<text[^>]*>([^<]*)", within) == re.findall(r"<text[^>]*>([^<]*)", alone)
 
 
-def test_report_takes_its_directory_first_or_last_or_as_an_option(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("hypernudge.evidence.report.evaluate.evaluate", partial(evaluate, figures=False))
+def test_report_takes_its_directory_first_or_last_or_as_an_option(tmp_path, capsys):
     root = write_study(tmp_path / "study", tasks=("a",), methods=("none", "literal"), seeds=range(6))
-    page = ["--html", str(tmp_path / "report.html")]
+    page = ["--html", str(tmp_path / "report.html"), "--no-figures"]
     for given in ([str(root), *page], [*page, str(root)], [*page, "--results-dir", str(root)]):
         assert cli.main(["report", *given]) == 0
+        assert "<figure" not in (tmp_path / "report.html").read_text()
         (tmp_path / "report.html").unlink()
+    assert not (root / "figures").exists() and list((root / "tables").iterdir())
+    with pytest.raises(SystemExit):
+        cli.main(["report", str(root), "--no-figures", "--all-figures"])
+    assert "not allowed with" in capsys.readouterr().err
     for given in ([], [str(root), "--results-dir", str(root)]):
         with pytest.raises(SystemExit):
             cli.main(["report", *given])

@@ -87,7 +87,8 @@ def declare_plan(config, results):
 
 def test_a_run_says_what_is_missing_and_its_exit_code_is_not_zero(tmp_path):
     config = experiment(tmp_path, "own:Killed", variations={"asha": {}})
-    done = hypernudge("run", config, "--results-dir", tmp_path / "r", check=False, HYPERNUDGE_TEST_KILL="1")
+    given = ("run", config, "--results-dir", tmp_path / "r", "--no-figures")
+    done = hypernudge(*given, check=False, HYPERNUDGE_TEST_KILL="1")
     missing = 6 - len(contents(tmp_path / "r"))
     assert done.returncode == 1 and missing > 0
     assert done.stderr.splitlines()[-1] == f"{missing} cells missing: run the same command again"

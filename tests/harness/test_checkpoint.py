@@ -93,7 +93,7 @@ def test_any_other_error_of_the_system_is_the_studys(tmp_path, variation, monkey
 def test_a_killed_run_goes_on_by_itself_where_it_was(tmp_path):
     config = experiment(tmp_path, "own:Paced", 1, {"asha": {}})
     command = [sys.executable, "-m", "hypernudge.cli", "run", config, "--results-dir", tmp_path / "r"]
-    command = [*map(str, command), "+launcher.checkpoint=true"]
+    command = [*map(str, command), "--no-figures", "+launcher.checkpoint=true"]
     path = cell_path(tmp_path / "r" / "asha", 0)
     with subprocess.Popen(
         command,

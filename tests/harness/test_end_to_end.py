@@ -61,7 +61,7 @@ def test_results_state_the_price_of_a_warm_start(finished):
 def test_a_second_run_computes_nothing_and_two_directories_agree(finished, tmp_path):
     results, config, _ = finished
     before = {path: path.stat().st_mtime_ns for path in results.glob("*/cells/*.json")}
-    done = hypernudge("run", config, "--results-dir", results)
+    done = hypernudge("run", config, "--results-dir", results, "--no-figures")
     assert before == {path: path.stat().st_mtime_ns for path in results.glob("*/cells/*.json")}
     cells = [event for event in json_lines_of(done.stdout) if event.get("event") == "cell"]
     assert len(cells) == 12 and all(event["reused"] for event in cells)

@@ -50,7 +50,7 @@ def started(cwd, *command):
 def test_a_task_beside_the_file_runs_in_worker_processes(tmp_path, engine):
     path = written(tmp_path / "study", engine=engine)
     (tmp_path / "elsewhere").mkdir()
-    given = ("-m", "hypernudge.cli", "run", path, "--results-dir", "results")
+    given = ("-m", "hypernudge.cli", "run", path, "--results-dir", "results", "--no-figures")
     done = started(tmp_path / "elsewhere", *given)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "elsewhere" / "results" / "a" / "results.json").read_text())

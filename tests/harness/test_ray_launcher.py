@@ -20,7 +20,14 @@ def test_cells_are_those_of_this_machine(tmp_path):
     config = experiment(tmp_path, seeds=1, variations={"asha": BOTH["asha"], **own})
     results, options = tmp_path / "ray", (ON_RAY, "+launcher.max_parallel=2")
     done = hypernudge(
-        "run", config, "--results-dir", results, *options, check=False, HYPERNUDGE_TEST_KILL="1"
+        "run",
+        config,
+        "--results-dir",
+        results,
+        "--no-figures",
+        *options,
+        check=False,
+        HYPERNUDGE_TEST_KILL="1",
     )
     compute_here(config, tmp_path / "here")
     here = {name: record for name, record in contents(tmp_path / "here").items() if "killed" not in name}

@@ -35,7 +35,7 @@ def test_an_experiment_on_processes_says_so_in_its_records(tmp_path):
         scheduler=scheduler,
         budget={"seconds": 600},
     )
-    hypernudge("run", config, "--results-dir", tmp_path / "r")
+    hypernudge("run", config, "--results-dir", tmp_path / "r", "--no-figures")
     records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("r/*/cells/seed-*.json"))]
     assert len(records) == 4
     for record in records:
@@ -59,7 +59,7 @@ def test_seconds_of_different_machines_are_not_compared(tmp_path):
     config = experiment(
         tmp_path, seeds=2, variations={"asha": {}}, engine=REAL, scheduler=scheduler, budget={"seconds": 600}
     )
-    hypernudge("run", config, "--results-dir", tmp_path / "r")
+    hypernudge("run", config, "--results-dir", tmp_path / "r", "--no-figures")
     load_study(tmp_path / "r")
     path = tmp_path / "r" / "asha" / "cells" / "seed-0001.json"
     record = json.loads(path.read_text())

@@ -146,7 +146,7 @@ def test_the_documented_commands_from_an_empty_directory(harness, tmp_path):
     (files / "my_task.py").write_text(TASK)
     (files / "settings.py").write_text("ROWS = 16\n")
     (files / "study.yaml").write_text(STUDY)
-    harness.run("run", "files/study.yaml", "--results-dir", "results", cwd=tmp_path)
+    harness.run("run", "files/study.yaml", "--results-dir", "results", "--no-figures", cwd=tmp_path)
     evaluation = json.loads((tmp_path / "results" / "evaluation.json").read_text())
     assert evaluation["status"] == "complete"
     assert "6" in harness.run("status", "results", cwd=tmp_path)[0]

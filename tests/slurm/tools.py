@@ -20,7 +20,16 @@ def command(config, results, folder, *more, **launcher):
     usual = {"name": "slurm", "poll_seconds": 0.5, "max_parallel": 4, "memory": 1, "folder": folder}
     options = usual | launcher
     set_ = [f"+launcher.{name}={value}" for name, value in options.items()]
-    program = [sys.executable, "-m", "hypernudge.cli", "run", config, "--results-dir", results]
+    program = [
+        sys.executable,
+        "-m",
+        "hypernudge.cli",
+        "run",
+        config,
+        "--results-dir",
+        results,
+        "--no-figures",
+    ]
     return [str(part) for part in (*program, *set_, *more)]
 
 

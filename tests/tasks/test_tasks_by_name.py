@@ -132,6 +132,7 @@ def test_a_study_of_a_twin_runs_from_the_command_line(place, tmp_path):
         path,
         "--results-dir",
         tmp_path / "results",
+        "--no-figures",
         HYPERNUDGE_DATA=str(place),
         HYPERNUDGE_CACHE=str(place / "cache"),
         OMP_NUM_THREADS="1",

@@ -114,7 +114,7 @@ def test_optuna_on_trees_with_winners_of_the_past_enqueued(tmp_path, monkeypatch
     path = experiment(
         tmp_path, {"name": "xgboost", "dataset": "breast_cancer"}, seeds={"first": 0, "count": 2}
     )
-    assert main(["run", str(path), "--results-dir", str(tmp_path / "past")]) == 0
+    assert main(["run", str(path), "--results-dir", str(tmp_path / "past"), "--no-figures"]) == 0
     (winner,) = trees.winners(tmp_path / "past", trees.task("sklearn/wine", None))
     trees.task("sklearn/wine", None).space.check(winner)
     assert (
