@@ -81,6 +81,13 @@ def _leaders(folder: Path) -> None:
     leaders.save(leaders.read(RESULTS / "second_edition/leaders.csv"), folder)
 
 
+def _ablation(folder: Path) -> None:
+    from benchmarks.warm_starts import ablation
+    from benchmarks.warm_starts.cells import Kept
+
+    ablation.save(Kept(RESULTS / _ABLATION), folder)
+
+
 def _episodes(folder: Path) -> None:
     from benchmarks.episodes_effect.report import redraw
 
@@ -141,6 +148,7 @@ _SST2 = (
 _NETWORKS = "real_networks/real_networks_cells.csv.gz"
 _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
+_ABLATION = "second_edition/ablation/ablation.jsonl"
 _TREES_PER_COST = "xgboost_per_cost/cells.csv.gz"
 
 FIGURES = (
@@ -171,6 +179,7 @@ FIGURES = (
         _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
     ),
     Figures("second_edition", ("leaders.svg",), ("second_edition/leaders.csv",), _leaders),
+    Figures("second_edition/ablation", ("ablation.svg",), (_ABLATION,), _ablation),
     Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
     Figures(
         "xgboost_per_cost",

@@ -4,7 +4,8 @@ r"""What each change of the informed warm start gives: variants of its options o
         --output benchmarks/results/second_edition/ablation
 
 Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
-What is in `ablation.jsonl` is not run again; the tables are written anew from it every time.
+What is in `ablation.jsonl` is not run again; the table and the figure (`ablation.svg`, stopping ASHA) are
+made anew from it every time.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.warm_starts import ideas
+from benchmarks.warm_starts import ablation_figure, ideas
 from benchmarks.warm_starts.cells import TARGETS, Kept, ratio, run
 from hypernudge import Informed
+from hypernudge.plotting import style
+from hypernudge.results.files import write_text
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
 from hypernudge.warmstart.policies.informed import FIRST_EDITION
 
@@ -55,6 +58,12 @@ FURTHER: dict[str, WarmStart] = {
     "kriging believer": ideas.Spread(lie=0.0),
 }
 """Other settings and ideas, each instead of what the second edition does."""
+GROUPS = {
+    "the first edition, and with one change": [v for v in MAIN if v == "first edition" or v.startswith("+")],
+    "the second without one": [v for v in MAIN if v.startswith("-")],
+    "tried beside, not kept": list(FURTHER),
+}
+"""Variants of the figure."""
 
 
 def main() -> int:
@@ -86,8 +95,31 @@ def main() -> int:
                     sys.stderr.write(f"{variant}, {scheduler}, {space}, {task}: {reached}, {seconds:.1f} s\n")
     text = tables(kept, args.first)
     (args.output / "ablation.md").write_text(text)
+    save(kept, args.output, args.first)
     sys.stdout.write(text)
     return 0
+
+
+def save(kept: Kept, folder: Path, first: int = FIRST) -> None:
+    """Draw what is complete under stopping ASHA into `ablation.svg`; nothing where nothing is."""
+    panels = {space: panel for space in ("mid", "narrow") if (panel := _panel(kept, space, first))}
+    if panels:
+        figure = ablation_figure.draw({f"{space} space": panel for space, panel in panels.items()})
+        with style.context():
+            write_text(folder / "ablation.svg", style.as_svg(figure))
+
+
+def _panel(kept: Kept, space: str, first: int) -> list[ablation_figure.Row]:
+    """Return the variants whose tasks are all there."""
+    key = {"scheduler": "asha_stopping", "space": space, "first_seed": first}
+    second = kept.find(variant="second edition", **key)
+    found = []
+    for group, variants in GROUPS.items():
+        for variant in variants:
+            over = ratio(kept.find(variant=variant, **key), second)
+            if over is not None:
+                found.append(ablation_figure.Row(group, variant, *over))
+    return found
 
 
 def tables(kept: Kept, first: int) -> str:

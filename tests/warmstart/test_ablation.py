@@ -70,3 +70,23 @@ def test_each_idea_changes_what_is_started_and_none_is_where_it_has_nothing_to_s
     for variant, policy in {**ablation.MAIN, **ablation.FURTHER}.items():
         nudge = policy(bowl, bowl.space.middle(), begun, Streams(0))
         assert nudge.policy == ("none" if variant == "none" else "informed") and not nudge.flagged
+
+
+def test_the_figure_shows_what_is_complete_and_nothing_else(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra harness")
+    kept = cells.Kept(None)
+    ablation.save(kept, tmp_path)
+    assert not list(tmp_path.iterdir())  # nothing is complete: no figure that shows nothing
+    factors = {"second edition": 1.0, "first edition": 1.34, "- 24 candidates": 1.25, "no spread": 1.03}
+    for variant, factor in factors.items():
+        for space, tasks in (("mid", ablation.MID), ("narrow", ablation.NARROW)):
+            for task in tasks[variant == "no spread" :]:  # one of its tasks is missing
+                times = {seed: {"time": factor * (10 + seed), "reached": True} for seed in range(16)}
+                kept.add(times, variant=variant, scheduler="asha_stopping", space=space, task=task)
+    assert [row.variant for row in ablation._panel(kept, "mid", 0)] == ["first edition", "- 24 candidates"]
+    ablation.save(kept, tmp_path, first=0)
+    text = (tmp_path / "ablation.svg").read_text("utf-8")
+    for shown in ("first edition", "- 24 candidates", "mid space", "narrow space", "the second without one"):
+        assert f">{shown}</text>" in text
+    assert text.count(">1.34</text>") == text.count(">1.25</text>") == 2
+    assert "no spread" not in text and "tried beside" not in text
