@@ -23,6 +23,7 @@ from hypernudge.warmstart.measurement.features import (
     scores,
 )
 from hypernudge.warmstart.measurement.posterior import Tried
+from hypernudge.warmstart.measurement.prior import flat
 from tests.laws.test_informed import FIRST, with_results
 from tests.warmstart.test_candidates import CONDITIONAL, TABLE, Own
 
@@ -134,3 +135,20 @@ def test_coordinates_of_one_are_those_of_many(bowl):
     absent = coordinates(x, [math.nan] * len(COLUMNS), SCALE, STEPS)
     assert absent[0] == x - SCALE and np.isnan(absent[1:]).all()
     assert np.isfinite(features(bowl, [sampled], SCALE, STEPS)).all()
+
+
+def test_a_posterior_is_computed_once_for_what_is_known(bowl, monkeypatch):
+    calls, plain = [], posterior.posterior
+    monkeypatch.setattr(posterior, "posterior", lambda *given: calls.append(given) or plain(*given))
+    policy = Informed(probe=False, candidates=8)
+    history = with_results(bowl, lambda config: config["momentum"], policy=policy)
+    assert len(calls) == len({len(given[3]) for given in calls}) < len(history.trials)
+    tried, prior = Tried.of(bowl, history), policy._prior(bowl)
+    before = len(calls)
+    first = tried.posterior(prior, 3, SCALE, STEPS, True)
+    assert tried.posterior(prior, 3, SCALE, STEPS, True) is first and len(calls) == before + 1
+    others = (prior, 4, SCALE), (prior, 3, SCALE + 1), (flat(), 3, SCALE)
+    for other in others:
+        found = tried.posterior(*other, STEPS, True)
+        assert found is not first and not np.array_equal(found.mean, first.mean)
+    assert np.allclose(first.root @ first.root.T, first.covariance, atol=1e-12)

@@ -172,15 +172,13 @@ class Lattice:
         for row, knots in zip(self._knots, blocks, strict=True):
             row[: len(knots)] = knots
         self._low, self._high = self._knots[:, :1], np.array([[knots[-1]] for knots in blocks])
-        self._last = (sizes - 2)[:, None]  # the left of the last two knots
         self._slopes = np.zeros_like(self._knots)
         for row, knots in zip(self._slopes, blocks, strict=True):
             row[: len(knots) - 1] = 1.0 / np.diff(knots)
-        self._begin = (first + np.cumsum(sizes) - sizes)[:, None]
+        self._begins = [int(begin) for begin in first + np.cumsum(sizes) - sizes]
         self._nowhere = first + int(sizes.sum())
         self._lists = [[float(knot) for knot in knots] for knots in blocks]
         self._steps = [row.tolist() for row in self._slopes]
-        self._begins = [int(begin) for begin in self._begin[:, 0]]
 
     def places(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the column of the knot to the left, and the share of the one to its right.
@@ -191,15 +189,22 @@ class Lattice:
         Returns:
             Columns and shares, each `(len(blocks), n)`.
         """
+        left, rising = np.empty(values.shape, dtype=np.intp), np.empty(values.shape)
         at = np.minimum(np.maximum(values, self._low), self._high)
-        found = [knots.searchsorted(row, side="right") for knots, row in zip(self._knots, at, strict=True)]
-        left = np.minimum(np.array(found) - 1, self._last)
-        block = np.arange(len(values))[:, None]
-        # As `numpy.interp` does, to the bit: priors and choices that were made with it stay what they are.
-        rising = self._slopes[block, left] * (at - self._knots[block, left])
+        for i, row in enumerate(at):
+            # Knots are few: comparing with each is quicker than a binary search, whose branches are random.
+            passed = np.zeros(len(row), dtype=np.int8)
+            for knot in self._lists[i][1:-1]:
+                passed += (row >= knot).view(np.int8)
+            left[i] = passed
+            # As `numpy.interp` does, to the bit: priors and choices made with it stay what they are.
+            np.subtract(row, self._knots[i].take(left[i]), out=rising[i])
+            rising[i] *= self._slopes[i].take(left[i])
+            left[i] += self._begins[i]
         nowhere = np.isnan(values)
-        rising[nowhere] = 0.0
-        return np.where(nowhere, self._nowhere, left + self._begin), rising
+        if nowhere.any():
+            rising[nowhere], left[nowhere] = 0.0, self._nowhere
+        return left, rising
 
     def place(self, values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
         """Return `places` of one value in each block, `(len(blocks), 1)` each, without the work of arrays."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,6 +67,11 @@ class Posterior:
     covariance: np.ndarray
     results: int
 
+    @cached_property
+    def root(self) -> np.ndarray:
+        """A lower triangle whose product with its transpose is the covariance, `(SIZE, SIZE)`."""
+        return np.linalg.cholesky(self.covariance)
+
     def belief(self, phi: np.ndarray) -> Belief:
         """Return what is believed of configurations with features `phi`, `(n, SIZE)`."""
         variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
@@ -122,6 +128,7 @@ class Tried:
     _seen: set[int] = field(default_factory=set)
     _phi: np.ndarray | None = None
     _at: tuple[float, float] | None = None
+    _known: tuple[priors.Prior, tuple[int, float, float, bool], Posterior] | None = None
 
     @classmethod
     def of(cls, task: Task, history: History) -> Tried:
@@ -161,3 +168,22 @@ class Tried:
                 parts = [features_of(np.array(log_rates), columns, scale, steps)]
             self._phi = np.concatenate(parts if self._phi is None else [self._phi, *parts])
         return np.zeros((0, SIZE)) if self._phi is None else self._phi[trials]
+
+    def posterior(
+        self, prior: priors.Prior, count: int, scale: float, steps: float, scaled: bool
+    ) -> Posterior:
+        """Return what the first `count` results make of a prior: the last answer, where nothing has changed.
+
+        Args:
+            prior: Of the weights.
+            count: How many of `results` are learned from.
+            scale: `log10` of the probe.
+            steps: Optimizer steps of the longest training.
+            scaled: Whether the prior says how much starts differ.
+        """
+        asked = count, scale, steps, scaled
+        if self._known is None or self._known[0] is not prior or self._known[1] != asked:
+            used = self.results[:count]
+            phi = self.features([trial for trial, _, _ in used], scale, steps)
+            self._known = prior, asked, posterior(prior, self.task, phi, used, scaled)
+        return self._known[2]

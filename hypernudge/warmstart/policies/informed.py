@@ -30,7 +30,6 @@ from hypernudge.warmstart.measurement.posterior import (
     Belief,
     Posterior,
     Tried,
-    posterior,
 )
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
@@ -249,7 +248,7 @@ class Informed:
         known = self._posterior(task, history, c, steps)
         weights = known.mean
         if self.spread and number >= self.greedy_trials:
-            weights = weights + self.spread * (np.linalg.cholesky(known.covariance) @ offer.noise)
+            weights = weights + self.spread * (known.root @ offer.noise)
         best = offer.best(weights)
         config, learned = offer.config(best), known.results
         z = rates.log_rate(task, config) - c
@@ -263,11 +262,9 @@ class Informed:
     def _posterior(self, task: Task, history: History, c: float, steps: float) -> Posterior:
         """Return what is known of the weights."""
         tried = Tried.of(task, history)
-        used = tried.results[: len(tried.results) - len(tried.results) % self.refresh]
-        if len(used) < self.min_results:
-            used = []
-        phi = tried.features([trial for trial, _, _ in used], c, steps)
-        return posterior(self._prior(task), task, phi, used, scaled=self.prior != priors.NONE)
+        count = len(tried.results) - len(tried.results) % self.refresh
+        count = count if count >= self.min_results else 0
+        return tried.posterior(self._prior(task), count, c, steps, scaled=self.prior != priors.NONE)
 
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
