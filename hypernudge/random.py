@@ -8,6 +8,7 @@ goes on with the numbers it would have had. There is no global generator anywher
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,19 @@ class Streams:
     def __call__(self, *address: Address) -> np.random.Generator:
         """Return a fresh generator for `address`."""
         return stream(self.seed, *address)
+
+    def each(self, addresses: Iterable[tuple[Address, ...]]) -> Iterator[np.random.Generator]:
+        """Yield the generator of every address in turn, each of use until the next: one object, set anew.
+
+        That takes a quarter of the time of making one, which reads entropy for a seed that a key replaces.
+        """
+        bits = np.random.Philox(key=0)
+        generator, start = np.random.Generator(bits), bits.state
+        for address in addresses:
+            key = integer(self.seed, *address, bits=128)
+            start["state"]["key"] = np.array([key & (2**64 - 1), key >> 64], dtype=np.uint64)
+            bits.state = start
+            yield generator
 
     def integer(self, *address: Address) -> int:
         """Return the 63-bit integer at `address`."""

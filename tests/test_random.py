@@ -33,3 +33,12 @@ def test_torch_streams_are_reproducible_and_leave_the_global_generator_alone():
     assert torch.equal(a, torch.rand(5, generator=torch_stream(1, "init")))
     assert not torch.equal(a, torch.rand(5, generator=torch_stream(2, "init")))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_each_is_the_generator_of_every_address_in_turn():
+    streams, addresses = Streams(3), [("informed", k) for k in range(4)]
+    for address, rng in zip(addresses, streams.each(addresses), strict=True):
+        alone = streams(*address)
+        assert np.array_equal(rng.random(7), alone.random(7))
+        assert rng.integers(0, 2**31, dtype=np.uint32) == alone.integers(0, 2**31, dtype=np.uint32)
+        assert np.array_equal(rng.standard_normal(5), alone.standard_normal(5))

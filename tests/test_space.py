@@ -107,3 +107,18 @@ def test_a_whole_number_needs_whole_bounds():
 
 def test_a_space_may_come_from_an_iterator():
     assert SearchSpace(Real(name, 0.0, 1.0) for name in "ab").names == ("a", "b")
+
+
+def test_one_value_is_decoded_as_by_the_formula_of_arrays_and_tensors():
+    rng = np.random.default_rng(0)
+    for parameter in (
+        Real("lr", 1e-4, 1.0, log=True),
+        Real("m", 0.0, 0.99),
+        Real("k", 1, 3),
+        Real("d", -3.0, 7.0),
+    ):
+        for unit in [0.0, 1.0, *rng.random(200)]:
+            low, width = parameter.warp(parameter.low), parameter.width
+            formula = parameter.clip(parameter.unwarp(low + float(unit) * width))
+            found = parameter.decode(float(unit))
+            assert found == formula == parameter.decode(np.float64(unit)) and type(found) is float

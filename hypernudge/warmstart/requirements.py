@@ -67,6 +67,8 @@ def needs_rate(space: SearchSpace, policy: str, rate: str = "lr", instead: str =
             configurations only.
     """
     lr = next((parameter for parameter in space if parameter.name == rate), None)
+    if isinstance(lr, Real) and lr.low >= 0 and lr.only_if is None:
+        return  # every start asks: the words are made only where something is wrong
     remedy = f"name it {rate!r}, pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
     rule = f"{policy} needs a bounded, continuous {rate!r}"
     require(isinstance(lr, Real), "space", rule, space.names, remedy + instead)

@@ -20,6 +20,8 @@ from hypernudge.warmstart.measurement.features import (
     coordinates_of,
     dense,
     features,
+    row,
+    score,
     scores,
 )
 from hypernudge.warmstart.measurement.posterior import Tried
@@ -108,9 +110,11 @@ def test_one_value_lies_where_an_array_of_one_does():
         values = rng.choice([*knots, *rng.uniform(-5, 3, 20), math.nan, -math.inf, math.inf], len(KNOTS))
         left, rising = LATTICE.places(values[:, None])
         found = LATTICE.place(values.tolist())
-        assert np.array_equal(found[0], left) and np.array_equal(found[1], rising)
+        assert found == (left[:, 0].tolist(), rising[:, 0].tolist())
         weights = rng.standard_normal(SIZE)
         assert scores(left, rising, weights) == pytest.approx(dense(left, rising) @ weights, abs=1e-12)
+        assert score(*found, weights) == scores(left, rising, weights)[0]
+        assert np.array_equal(row(*found), dense(left, rising))
 
 
 def test_features_of_tried_trials_are_the_same_one_by_one_and_together(bowl, monkeypatch):

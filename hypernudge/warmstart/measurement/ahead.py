@@ -25,8 +25,9 @@ from hypernudge.warmstart.measurement.features import (
     SIZE,
     coordinates,
     coordinates_of,
-    dense,
     number_of,
+    row,
+    score,
     scored,
     scores,
 )
@@ -54,7 +55,7 @@ class Offer:
         left: Column of the knot to the left by block, `(len(KNOTS), n)`.
         rising: Share of the knot to the right, likewise.
         noise: Standard normal numbers of the trial, `(SIZE,)`.
-        own: `left` and `rising` of what was sampled, `(len(KNOTS), 1)` each.
+        own: `left` and `rising` of what was sampled, one of each block.
     """
 
     task: Task
@@ -64,20 +65,19 @@ class Offer:
     left: np.ndarray
     rising: np.ndarray
     noise: np.ndarray
-    own: tuple[np.ndarray, np.ndarray]
+    own: tuple[list[int], list[float]]
 
     def best(self, weights: np.ndarray) -> int:
         """Return which is best under weights `(SIZE,)`: 0 for what was sampled, else the draw's number."""
         drawn = scores(self.left, self.rising, weights)
-        first = int(np.argmax(drawn))
-        return first + 1 if drawn[first] > scores(*self.own, weights)[0] else 0
+        first = int(drawn.argmax())
+        return first + 1 if drawn[first] > score(*self.own, weights) else 0
 
     def features(self, index: int) -> np.ndarray:
         """Return the features of one, `(1, SIZE)`."""
         if index == 0:
-            return dense(*self.own)
-        here = slice(index - 1, index)
-        return dense(self.left[:, here], self.rising[:, here])
+            return row(*self.own)
+        return row(self.left[:, index - 1].tolist(), self.rising[:, index - 1].tolist())
 
     def config(self, index: int) -> Config:
         """Return one as a configuration."""
@@ -113,6 +113,7 @@ class Ahead:
     count: int
     _known: tuple[tuple[float, float], _Draws] | None = None
     _names: list[str] = field(default_factory=list)
+    _alike: list[str] = field(default_factory=list)  # names of configurations whose draws depend on no more
     _size: int = 1  # of the next draws
 
     def __post_init__(self) -> None:
@@ -127,7 +128,9 @@ class Ahead:
     def apply(self, event: Event) -> None:
         """Do nothing: draws depend on no event."""
 
-    def offer(self, sampled: Config, number: int, scale: float, steps: float) -> Offer:
+    def offer(
+        self, sampled: Config, number: int, scale: float, steps: float, log_rate: float | None = None
+    ) -> Offer:
         """Return what may be started as trial `number` in the place of `sampled`.
 
         Args:
@@ -135,6 +138,7 @@ class Ahead:
             number: Of the trial.
             scale: `log10` of the probe.
             steps: Optimizer steps of the longest training.
+            log_rate: `log10` of the effective rate of `sampled`, where it is known.
         """
         if not self._is_drawn_alone(sampled):
             return self._alone(sampled, number, scale, steps)
@@ -145,23 +149,28 @@ class Ahead:
             self._known, self._size = (at, known), min(2 * self._size, AT_ONCE)
         i = number - known.first
         values = [number_of(sampled.get(name, math.nan)) for name in COLUMNS]
-        own = LATTICE.place(coordinates(rates.log_rate(self.task, sampled), values, scale, steps))
+        x = rates.log_rate(self.task, sampled) if log_rate is None else log_rate
+        own = LATTICE.place(coordinates(x, values, scale, steps))
         parts = known.units[i], known.redrawn[i], known.left[:, i], known.rising[:, i], known.noise[i]
         return Offer(self.task, sampled, *parts, own)
 
     def _is_drawn_alone(self, sampled: Config) -> bool:
         """Whether nothing but rate and values that are drawn enters the features of a draw."""
+        own = list(sampled)
+        if own == self._alike:
+            return True
         space, names = self.task.space, self._names
         drawn = all(name in sampled and space[name].only_if is None for name in names)
         reads = getattr(rates.optimizer_of(self.task), "reads", None)
-        return drawn and reads is not None and all(name in names or name not in sampled for name in reads)
+        alone = drawn and reads is not None and all(name in names or name not in sampled for name in reads)
+        self._alike = own if alone else self._alike
+        return alone
 
     def _drawn(self, first: int, trials: int, scale: float, steps: float) -> _Draws:
         task, shape = self.task, (trials, self.count - 1)
         units, noise = np.empty((*shape, len(task.space))), np.empty((trials, SIZE))
         redrawn = np.empty((trials, redrawn_of(self.count)))
-        for i in range(trials):
-            rng = self.streams(STREAM, first + i)
+        for i, rng in enumerate(self.streams.each((STREAM, first + i) for i in range(trials))):
             units[i] = task.space.sample_units(rng, self.count - 1)
             redrawn[i] = scale + rng.uniform(*REDRAW, redrawn.shape[1])
             noise[i] = rng.standard_normal(SIZE)
@@ -181,4 +190,4 @@ class Ahead:
         found = candidates.drawn(self.task, sampled, scale, self.count, rng)
         left, rising = LATTICE.places(coordinates_of(found.log_rates, found.columns, scale, steps))
         parts = found.units, found.redrawn, left[:, 1:], rising[:, 1:], rng.standard_normal(SIZE)
-        return Offer(self.task, sampled, *parts, (left[:, :1], rising[:, :1]))
+        return Offer(self.task, sampled, *parts, (left[:, 0].tolist(), rising[:, 0].tolist()))

@@ -112,6 +112,23 @@ def dense(left: np.ndarray, rising: np.ndarray) -> np.ndarray:
     return found[:, :SIZE]
 
 
+def row(left: Sequence[int], rising: Sequence[float]) -> np.ndarray:
+    """Return `dense` of one configuration, `(1, SIZE)`, to the bit, given what `Lattice.place` returns."""
+    found = [1.0, *[0.0] * (SIZE + 1)]  # the last two are those of NaN
+    for at, share in zip(left, rising, strict=True):
+        found[at], found[at + 1] = 1.0 - share, share
+    return np.array([found[:SIZE]])
+
+
+def score(left: Sequence[int], rising: Sequence[float], weights: np.ndarray) -> float:
+    """Return `scores` of one configuration, to the bit, given what `Lattice.place` returns."""
+    known, found = weights.tolist(), 0.0
+    for at, share in zip(left, rising, strict=True):
+        if at < SIZE:  # a NaN counts nothing
+            found += known[at] + share * (known[at + 1] - known[at])
+    return float(found + known[0])
+
+
 def scores(left: np.ndarray, rising: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return `dense(left, rising) @ weights`, shape `(n,)`, up to rounding: most features are zero."""
     padded = np.concatenate([weights, (0.0, 0.0)])
@@ -206,8 +223,8 @@ class Lattice:
             rising[nowhere], left[nowhere] = 0.0, self._nowhere
         return left, rising
 
-    def place(self, values: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-        """Return `places` of one value in each block, `(len(blocks), 1)` each, without the work of arrays."""
+    def place(self, values: Sequence[float]) -> tuple[list[int], list[float]]:
+        """Return `places` of one value in each block, to the bit, without the work of arrays."""
         left, rising = [], []
         for value, knots, slopes, begin in zip(values, self._lists, self._steps, self._begins, strict=True):
             at = min(max(value, knots[0]), knots[-1])
@@ -215,7 +232,7 @@ class Lattice:
             nowhere = value != value
             left.append(self._nowhere if nowhere else begin + i)
             rising.append(0.0 if nowhere else slopes[i] * (at - knots[i]))
-        return np.array(left)[:, None], np.array(rising)[:, None]
+        return left, rising
 
 
 LATTICE = Lattice(tuple(KNOTS.values()), 1)

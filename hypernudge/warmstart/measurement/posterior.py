@@ -20,9 +20,9 @@ from hypernudge.warmstart.measurement.features import (
     LATTICE,
     SIZE,
     coordinates,
-    dense,
     features_of,
     number_of,
+    row,
 )
 from hypernudge.warmstart.measurement.ranks import (
     noise_within_milestones,
@@ -77,6 +77,11 @@ class Posterior:
         variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
         return Belief(phi @ self.mean, np.sqrt(np.maximum(variance, 0.0)))
 
+    def belief_of(self, phi: np.ndarray) -> tuple[float, float]:
+        """Return mean and deviation of `belief` of one configuration with features `phi`, `(1, SIZE)`."""
+        variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
+        return float((phi @ self.mean)[0]), math.sqrt(max(float(variance[0]), 0.0))
+
 
 def posterior(
     prior: priors.Prior, task: Task, phi: np.ndarray, results: list[tuple[int, int, float]], scaled: bool
@@ -93,7 +98,7 @@ def posterior(
     if not results:
         return Posterior(prior.mean, prior.covariance, 0)
     expected = phi @ prior.mean
-    middle = expected.mean()
+    middle = np.add.reduce(expected) / len(expected)  # `expected.mean()`, to the bit
     # Ranks are relative to what this study has tried; the prior says how good that was.
     spread = min(max(_deviation(expected, middle) / USUAL_SPREAD, 0.5), 1.0) if scaled else 1.0
     y = scores_within_milestones(results) * spread + middle
@@ -109,7 +114,7 @@ def posterior(
 def _deviation(values: np.ndarray, mean: float) -> float:
     """Return `values.std()`, to the bit, given their mean."""
     apart = values - mean
-    return math.sqrt((apart * apart).sum() / len(values))
+    return math.sqrt(np.add.reduce(apart * apart) / len(values))
 
 
 @dataclass
@@ -159,10 +164,10 @@ class Tried:
             log_rates, values = self._log_rates[begin:], self._values[begin:]
             if len(values) <= FEW:  # as a rule it is the last trial's
                 places = (
-                    LATTICE.place(coordinates(x, row, scale, steps))
-                    for x, row in zip(log_rates, values, strict=True)
+                    LATTICE.place(coordinates(x, own, scale, steps))
+                    for x, own in zip(log_rates, values, strict=True)
                 )
-                parts = [dense(*place) for place in places]
+                parts = [row(*place) for place in places]
             else:
                 columns = dict(zip(COLUMNS, np.array(values).T, strict=True))
                 parts = [features_of(np.array(log_rates), columns, scale, steps)]

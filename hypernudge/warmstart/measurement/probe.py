@@ -86,9 +86,9 @@ class Probe:
         The first that nobody has begun to measure: workers of another tool may start several at once, and a
         user may have chosen the first configurations. What a worker has `walked` already is taken.
         """
-        for trial in history.trials:
-            if PROBE in trial.nudge.measurements:
-                return Scale(trial.nudge.measurements[PROBE])
+        known = self.known(history)
+        if known is not None:
+            return known
         if not self.is_needed(history):
             why = f"off since {ATTEMPTS} attempts failed, the first {first_cause(history)}"
             return Scale(math.nan, why=why, kind="gave_up")
@@ -99,10 +99,16 @@ class Probe:
         value = sum(kept) / len(kept) if kept else math.nan
         return Scale(value, flops, {PROBE: value} if math.isfinite(value) else {})
 
+    def known(self, history: History) -> Scale | None:
+        """Return what an earlier trial has walked; None where none has."""
+        for trial in history.trials:
+            if PROBE in trial.nudge.measurements:
+                return Scale(trial.nudge.measurements[PROBE])
+        return None
+
     def is_needed(self, history: History) -> bool:
         """Whether the next trial is to walk."""
-        known = any(PROBE in trial.nudge.measurements for trial in history.trials)
-        return not known and len(failures(history)) < ATTEMPTS
+        return self.known(history) is None and len(failures(history)) < ATTEMPTS
 
     def walked(self, task: Task, policy: str, config: Config, seed: int) -> Walked:
         """Return what a walk of the trial with a seed has found: `log10 lr*` by step; and its FLOPs."""

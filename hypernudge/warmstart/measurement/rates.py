@@ -50,9 +50,11 @@ class Choice:
 
 def optimizer_of(task: Task) -> Optimizer:
     """Return the task's update rule; SGD for a task that trains in a way of its own."""
-    from hypernudge.optimizers import SGD
+    found: Optimizer | None = getattr(task, "optimizer", None)
+    if not found:  # asked a dozen times at every start: an import takes longer than all the rest
+        from hypernudge.optimizers import SGD
 
-    found: Optimizer = getattr(task, "optimizer", None) or SGD()
+        found = SGD()
     return found
 
 

@@ -174,18 +174,24 @@ class Informed:
             longest, options = self._units(history, 1), self._options()
             return choose(past, task, sampled, history, streams, longest, self.name, options)
         needs_rate(task.space, self.name)
-        scale = rates.Scale(self._usual_scale(task))
-        if self._walks(task):
-            scale = _PROBE(task, self.name, sampled, history, streams, measured)
+        scale = _PROBE.known(history) if self.probe else None
+        if scale is None:
+            walks = self._walks(task)
+            scale = (
+                _PROBE(task, self.name, sampled, history, streams, measured)
+                if walks
+                else rates.Scale(self._usual_scale(task))
+            )
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
         c = shrunk_scale(scale.value, rates.rule_of(task))
-        z = rates.log_rate(task, sampled) - c
+        x = rates.log_rate(task, sampled)
+        z = x - c
         guard, noted = self._guard(task, c, number) if self.guards else "", dict[str, float]()
         if guard:
             choice = rates.Choice(sampled, z, guard, "guard")
         else:
-            config, reason, learned, noted = self._choose(task, sampled, history, streams, c)
+            config, reason, learned, noted = self._choose(task, sampled, x, history, streams, c)
             choice = rates.Choice(config, z, reason, "data" if learned else "prior")
         return rates.corrected(self.name, sampled, choice, scale.flops, {**scale.measurements, **noted})
 
@@ -239,12 +245,15 @@ class Informed:
         return MEDIAN_SCALE.get(rates.rule_of(task), MEDIAN_SCALE["SGD"])
 
     def _choose(
-        self, task: Task, sampled: Config, history: History, streams: Streams, c: float
+        self, task: Task, sampled: Config, x: float, history: History, streams: Streams, c: float
     ) -> tuple[Config, str, int, dict[str, float]]:
-        """Return the chosen configuration, why, of how many results, and what to note."""
+        """Return the chosen configuration, why, of how many results, and what to note.
+
+        `x` is `log10` of the effective rate of what was sampled.
+        """
         number = len(history.trials)
         steps = self._steps(task, history)
-        offer = Ahead.of(task, history, streams, self.candidates).offer(sampled, number, c, steps)
+        offer = Ahead.of(task, history, streams, self.candidates).offer(sampled, number, c, steps, x)
         known = self._posterior(task, history, c, steps)
         weights = known.mean
         if self.spread and number >= self.greedy_trials:
@@ -255,8 +264,8 @@ class Informed:
         source = f"data of {learned} trials" if learned else "prior"
         noted: dict[str, float] = {}
         if self.note_belief:
-            believed = known.belief(offer.features(best))
-            noted = {RANK_MEAN: float(believed.mean[0]), RANK_DEVIATION: float(believed.deviation[0])}
+            mean, deviation = known.belief_of(offer.features(best))
+            noted = {RANK_MEAN: mean, RANK_DEVIATION: deviation}
         return config, f"{source}: best of {self.candidates} draws, at z = {z:.2f}", learned, noted
 
     def _posterior(self, task: Task, history: History, c: float, steps: float) -> Posterior:
