@@ -1,4 +1,4 @@
-"""The informed warm start inside Optuna and Ray Tune, on an ordinary PyTorch training, and both alone.
+"""The informed warm start inside Optuna, Ray Tune, Syne Tune and NePS, and each alone, on an ordinary training.
 
     python -m benchmarks.warm_starts.tools_effect --output benchmarks/results/tools_effect
 
@@ -6,7 +6,9 @@ A 64-32-10 network on digits, SGD, five hyper-parameters, up to 27 epochs a tria
 width, depth and activation, of which the prior knows nothing. The clock counts epochs of training, one trial
 at a time, and charges a warm start with the epochs that its FLOPs would have bought.
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
-Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess.
+Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess
+(Syne Tune and NePS say it by themselves). What is in `cells` of the output's folder is not run again, so NePS,
+which needs an environment of its own, can be run there, and the table made here.
 
     python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult uci/protein --rows 2000 \
         --output results/tools_effect_xgboost
@@ -25,15 +27,18 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.warm_starts.tools_effect import digits, report
+from benchmarks.warm_starts.tools_effect.neps_runs import neps_hyperband
 from benchmarks.warm_starts.tools_effect.optuna_runs import Run, optuna
 from benchmarks.warm_starts.tools_effect.ray_runs import ray
+from benchmarks.warm_starts.tools_effect.syne_tune_runs import syne_tune
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
 from hypernudge.harness.cells.provenance import provenance
 
@@ -49,7 +54,14 @@ METHODS: dict[str, Callable[[Workload], Run]] = {
     "ray_asha": ray,
     "ray_asha_informed": lambda of: ray(of, of.policy(None)),
     "ray_asha_informed_horizon": lambda of: ray(of, of.policy(of.steps)),
+    "syne_tune_asha": syne_tune,
+    "syne_tune_asha_informed": lambda of: syne_tune(of, of.policy(None)),
+    "neps_hyperband": neps_hyperband,
+    "neps_hyperband_informed": lambda of: neps_hyperband(of, of.policy(None)),
 }
+BASELINES = ("optuna_tpe", "optuna_hyperband", "ray_asha", "syne_tune_asha", "neps_hyperband")
+PACKAGES = ("optuna", "ray", "syne_tune", "neps")
+"""A method's name begins with that of what it imports."""
 
 
 def main() -> int:
@@ -61,9 +73,12 @@ def main() -> int:
         "--output", type=Path, required=True, help="folder for runs.csv and table.md; runs resume"
     )
     parser.add_argument("--seeds", type=int, default=20, help="paired seeds (default 20)")
-    parser.add_argument("--methods", nargs="+", choices=sorted(METHODS), default=None, help="all")
+    parser.add_argument("--first", type=int, default=FIRST, help=f"first of them (default {FIRST})")
+    parser.add_argument(
+        "--methods", nargs="+", choices=sorted(METHODS), default=None, help="all that are installed or there"
+    )
     parser.add_argument("--task", choices=("digits", "xgboost"), default="digits", help="what is tuned")
-    parser.add_argument("--architecture", action="store_true", help="tune the network too; Optuna only")
+    parser.add_argument("--architecture", action="store_true", help="tune the network too")
     trees = parser.add_argument_group("--task xgboost")
     trees.add_argument(
         "--table", nargs="+", default=["sklearn/digits"], help="files of tasks (default sklearn/digits)"
@@ -73,29 +88,33 @@ def main() -> int:
     trees.add_argument("--prior", default="xgboost", help="of the warm start (default xgboost)")
     trees.add_argument("--past", type=Path, default=None, help="earlier results to enqueue, not the prior's")
     options = parser.parse_args()
-    able = [method for method in METHODS if _able(method, options)]
-    methods = options.methods or able
-    if unable := sorted(set(methods) - set(able)):
+    able = [m for m in METHODS if options.task == "xgboost" or m != "optuna_tpe_enqueued"]
+    if unable := sorted(set(options.methods or able) - set(able)):
         parser.error(f"--methods: must be some of {able} with these options, but got {unable}")
-    if len(options.table) == 1:
-        sys.stdout.write(
-            compared(_workload(options, options.table[0]), methods, options.seeds, options.output)
-        )
-        return 0
+    seeds = range(options.first, options.first + options.seeds)
+    several = len(options.table) > 1
     for table in options.table:
-        folder = options.output / Path(table).name
-        sys.stdout.write(compared(_workload(options, table), methods, options.seeds, folder) + "\n")
-    text = report.pooled([options.output / Path(table).name for table in options.table])
-    (options.output / "pooled.md").write_text(text)
-    sys.stdout.write(text)
+        folder = options.output / Path(table).name if several else options.output
+        methods = options.methods or _at_hand(able, folder, seeds)
+        text = compared(_workload(options, table), methods, seeds, folder)
+        sys.stdout.write(text + "\n" * several)
+    if several:
+        text = report.pooled([options.output / Path(table).name for table in options.table])
+        (options.output / "pooled.md").write_text(text)
+        sys.stdout.write(text)
     return 0
 
 
-def _able(method: str, options: argparse.Namespace) -> bool:
-    """Whether a method can run with these options: Ray is given continuous hyper-parameters only."""
-    mixed = options.architecture or options.task == "xgboost"
-    known = options.task == "xgboost"
-    return not (mixed and method.startswith("ray")) and (known or method != "optuna_tpe_enqueued")
+def _at_hand(methods: Sequence[str], output: Path, seeds: Sequence[int]) -> list[str]:
+    """Return the methods whose tool is installed, or whose runs are there; say which others there are."""
+    found = []
+    for method in methods:
+        package = next(name for name in PACKAGES if method.startswith(name))
+        if find_spec(package) is not None or all(_path(output, method, seed).is_file() for seed in seeds):
+            found.append(method)
+        else:
+            sys.stderr.write(f"{method}: left out, {package} is not installed\n")
+    return found
 
 
 def _workload(options: argparse.Namespace, table: str) -> Workload:
@@ -106,18 +125,13 @@ def _workload(options: argparse.Namespace, table: str) -> Workload:
     return trees.workload(table, options.rows, options.prior, options.past, options.bins)
 
 
-def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
+def compared(of: Workload, methods: Sequence[str], seeds: Sequence[int], output: Path) -> str:
     """Run what is missing, write everything into `output`, and return the table."""
     torch.set_num_threads(1)
-    folder = output / "cells"
-    folder.mkdir(parents=True, exist_ok=True)
-    pilots = [_cell(folder, of, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
+    (output / "cells").mkdir(parents=True, exist_ok=True)
+    pilots = [_cell(output, of, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
     target = float(np.median(pilots))
-    cells = {
-        (method, seed): _cell(folder, of, method, seed)
-        for seed in range(FIRST, FIRST + seeds)
-        for method in methods
-    }
+    cells = {(method, seed): _cell(output, of, method, seed) for seed in seeds for method in methods}
     runs = output / "runs.csv"
     report.write_runs(runs, of, cells)
     rows = report.comparisons(runs, of, target, _against(methods))
@@ -128,10 +142,10 @@ def compared(of: Workload, methods: list[str], seeds: int, output: Path) -> str:
     return table
 
 
-def _against(methods: list[str]) -> dict[str, list[str]]:
+def _against(methods: Sequence[str]) -> dict[str, list[str]]:
     """Return what is compared with each baseline: all with a warm start, its own that know the horizon."""
     found: dict[str, list[str]] = {}
-    for baseline in ("optuna_tpe", "optuna_hyperband", "ray_asha"):
+    for baseline in BASELINES:
         own = {f"{baseline}_informed_horizon", f"{baseline}_enqueued"}
         others = [m for m in methods if m.endswith("_informed") or m in own]
         if baseline in methods and others:
@@ -142,9 +156,13 @@ def _against(methods: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _cell(folder: Path, of: Workload, method: str, seed: int) -> Clock:
+def _path(output: Path, method: str, seed: int) -> Path:
+    return output / "cells" / f"{method}-{seed}.json"
+
+
+def _cell(output: Path, of: Workload, method: str, seed: int) -> Clock:
     """Return a finished run, from its file if there is one."""
-    path, clock = folder / f"{method}-{seed}.json", of.clock()
+    path, clock = _path(output, method, seed), of.clock()
     if path.is_file():
         clock.scores = [(at, score) for at, score in json.loads(path.read_text())]
         return clock

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.warm_starts.tools_effect.optuna_runs import Run
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
@@ -17,8 +17,21 @@ from hypernudge.random import integer
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
 
 
+def domain(distribution: BaseDistribution) -> Any:
+    """Return a distribution in Ray Tune's terms."""
+    from ray import tune
+
+    if isinstance(distribution, CategoricalDistribution):
+        return tune.choice(list(distribution.choices))
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    low, high = distribution.low, distribution.high
+    if isinstance(distribution, IntDistribution):
+        return (tune.lograndint if distribution.log else tune.randint)(low, high + 1)
+    return (tune.loguniform if distribution.log else tune.uniform)(low, high)
+
+
 def ray(of: Workload, warm_start: WarmStart | None = None) -> Run:
-    """Return a run of a workload, its continuous hyper-parameters alone."""
+    """Return a run of a workload."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     import ray as library
@@ -52,11 +65,7 @@ def ray(of: Workload, warm_start: WarmStart | None = None) -> Run:
                 num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
             )
         search = WarmStartSearch(of.measured(), warm_start=warm_start or NoWarmStart(), seed=seed)
-        drawn: dict[str, Any] = {
-            name: (tune.loguniform if d.log else tune.uniform)(d.low, d.high)
-            for name, d in of.space.items()
-            if isinstance(d, FloatDistribution)
-        }
+        drawn: dict[str, Any] = {name: domain(distribution) for name, distribution in of.space.items()}
         charged = 0
 
         class Spent(tune.Stopper):  # type: ignore[misc, unused-ignore]

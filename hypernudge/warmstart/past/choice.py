@@ -97,12 +97,7 @@ def choose(
     if options.spread and number >= options.greedy_trials:
         deviation = deviation + options.spread * (_root(now.covariance) @ draw)
     costs = tried.log_costs(task) if options.cost_weight else None
-    value = features @ (past.chosen_by + deviation)
-    if costs is not None:
-        ahead = features @ (past.mean_of(EARLY) + deviation) - TARGET
-        variance = NOISE + np.einsum("ij,jk,ik->i", features, now.covariance, features)
-        value = log_expected_improvement(ahead, np.sqrt(variance))
-        value = value - options.cost_weight * (features @ costs)
+    value = worth(past, features, deviation, now.covariance, costs, options.cost_weight)
     config = _best(space, sampled, units, value, history)
     source = f"data of {now.results} trials" if now.results else "prior"
     reason = f"{source} and {len(past.agreement)} past tasks: best of {len(units)} draws"
@@ -110,6 +105,32 @@ def choose(
     kind: NudgeKind = "data" if now.results else "prior"
     changed = config != sampled
     return Nudge(config, policy, changed=changed, reason=reason, kind=kind, measurements=measurements)
+
+
+def worth(
+    past: Transfer,
+    features: np.ndarray,
+    deviation: np.ndarray,
+    covariance: np.ndarray,
+    costs: np.ndarray | None,
+    weight: float,
+) -> np.ndarray:
+    """Return what starts are compared by, `(n,)`: the larger the better.
+
+    Args:
+        past: What past studies say.
+        features: Of the starts, `(n, size)`.
+        deviation: By which the study's weights deviate from those of the past, `(size,)`.
+        covariance: Of that, `(size, size)`.
+        costs: What foretells the logarithm of a cost, see `log_cost_weights`; None ranks by score alone.
+        weight: Exponent of the cost.
+    """
+    if costs is None:
+        return np.asarray(features @ (past.chosen_by + deviation))
+    ahead = features @ (past.mean_of(EARLY) + deviation) - TARGET
+    variance = NOISE + np.einsum("ij,jk,ik->i", features, covariance, features)
+    expected = log_expected_improvement(ahead, np.sqrt(variance))
+    return np.asarray(expected - weight * (features @ costs))
 
 
 def drawn(

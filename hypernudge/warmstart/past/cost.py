@@ -22,7 +22,7 @@ ALIKE = 0.01  # standard deviation of log cost over the space below which there 
 TARGET = 1.0  # rank that a start is to exceed, as a normal score: the best sixth of the space
 
 
-def log_cost_weights(task: Task, features: SpaceFeatures) -> np.ndarray | None:
+def log_cost_weights(task: Task | StatesCost, features: SpaceFeatures) -> np.ndarray | None:
     """Return weights of features that foretell the logarithm of a unit's cost, `(size,)`.
 
     None where the task does not state its cost by a formula, or all configurations cost the same.

@@ -1,0 +1,116 @@
+"""The benchmark of warm starts inside other tools: what a tool searches, trains, and is charged with."""
+
+from itertools import pairwise
+
+import pytest
+
+pytest.importorskip("optuna", reason="Optuna is an extra: install hypernudge[optuna]")
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from benchmarks.warm_starts.tools_effect import __main__ as command
+from benchmarks.warm_starts.tools_effect import neps_runs, ray_runs, syne_tune_runs
+from benchmarks.warm_starts.tools_effect.workload import Workload
+from hypernudge import Informed
+from hypernudge.integrations.optuna import declared
+from tests.integrations.helpers import score, training
+
+SPACE = {
+    "lr": FloatDistribution(1e-4, 1.0, log=True),
+    "momentum": FloatDistribution(0.0, 0.99),
+    "width": IntDistribution(2, 64, log=True),
+    "depth": IntDistribution(1, 4),
+    "activation": CategoricalDistribution(["relu", "tanh"]),
+}
+BUDGET = 60
+
+
+def workload():
+    """A training of up to nine steps that is as good as its configuration; and a list of how long each was."""
+    lengths = []
+
+    def trained(hp, seed):
+        assert set(SPACE) <= set(hp) and 2 <= hp["width"] <= 64 and hp["activation"] in ("relu", "tanh")
+        lengths.append(0)
+        for step in range(1, 10):
+            lengths[-1] += 1
+            yield 1.0 - score(hp) - 1.0 / step + 1e-6 * (seed % 7)
+
+    of = Workload(
+        name="small",
+        title="Small",
+        space=SPACE,
+        training=trained,
+        measured=training,
+        policy=lambda units: Informed(max_units=units),
+        step_flops=lambda hp: 1e5,
+        steps=9,
+        unit="epochs",
+        per_step=1.0,
+        budget=BUDGET,
+    )
+    return of, lengths
+
+
+def check(tool):
+    """Whether a run keeps to its budget, stops what is bad, is repeated by its seed, and pays its warm start."""
+
+    def run(policy, seed=0):
+        of, lengths = workload()
+        clock = of.clock()
+        tool(of, policy)(seed, clock)
+        assert clock.over and clock.time < BUDGET + 1 and all(at <= BUDGET for at, _ in clock.scores)
+        assert all(earlier < later for (earlier, _), (later, _) in pairwise(clock.scores))
+        return clock.scores, lengths
+
+    alone, lengths = run(None)
+    assert run(None)[0] == alone != run(None, 1)[0]
+    assert [at for at, _ in alone] == list(range(1, BUDGET + 1)) and sum(lengths) == BUDGET
+    assert max(lengths) > 1 and lengths.count(1) > len(lengths) / 3
+    helped, _ = run(Informed())
+    assert run(Informed())[0] == helped
+    assert helped[0][0] > 1.0, "the probe is charged before the first step ends"
+    assert max(value for _, value in helped[:12]) > max(value for _, value in alone[:12])
+
+
+def test_syne_tune():
+    pytest.importorskip("syne_tune", reason="Syne Tune is an extra: install hypernudge[syne-tune]")
+    from hypernudge.integrations.syne_tune import declared as declared_there
+
+    space = {name: syne_tune_runs.domain(distribution) for name, distribution in SPACE.items()}
+    assert declared_there(space) == declared(SPACE)
+    check(syne_tune_runs.syne_tune)
+
+
+def test_ray():
+    pytest.importorskip("ray", reason="Ray is an extra: install hypernudge[ray-tune]")
+    from hypernudge.integrations._paths import searched
+
+    space = {name: ray_runs.domain(distribution) for name, distribution in SPACE.items()}
+    assert searched("space", space) == declared(SPACE)
+
+
+@pytest.mark.filterwarnings("default")
+def test_neps():
+    neps = pytest.importorskip("neps", reason="NePS needs an environment of its own: see docs/integrations.md")
+    from hypernudge.integrations.neps import declared as declared_there
+
+    space = neps.SearchSpace({name: neps_runs.part(distribution) for name, distribution in SPACE.items()})
+    assert declared_there(space) == declared(SPACE)
+    check(neps_runs.neps_hyperband)
+
+
+def test_what_is_not_installed_is_left_out_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("neps", "ray") else object())
+    there = ["neps_hyperband", "optuna_tpe", "syne_tune_asha"]
+    for seed in range(2):
+        path = command._path(tmp_path, "neps_hyperband", seed)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("[]")
+    asked = [*there, "neps_hyperband_informed", "ray_asha"]
+    assert command._at_hand(asked, tmp_path, range(2)) == there
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "neps_hyperband_informed: left out, neps is not installed",
+        "ray_asha: left out, ray is not installed",
+    ]
