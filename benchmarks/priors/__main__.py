@@ -1,6 +1,6 @@
-"""How many trials until a good one: a past of other tables against random order, and against their winners.
+"""How many trials until a good one: a past of other tables, beside random order and past winners.
 
-    python -m benchmarks.priors benchmarks/results/priors/xgboost_past.csv.gz --output benchmarks/results/priors
+    python -m benchmarks.priors benchmarks/results/priors/xgboost_past.csv.gz --output FOLDER
 
 Leave one family of tables out: the others are the past, its own rows are what can be tried. Nothing is
 trained. Every table was tried with the same configurations, so another table's winner is a row of this one.
@@ -69,7 +69,7 @@ class Case:
         found: What the past foretells.
         past: The past tables.
         own: The table whose rows are tried.
-        cost_weights: What foretells the logarithm of a cost from features, `(size,)`; None if nobody states it.
+        cost_weights: What foretells a cost's logarithm from features, `(size,)`; None if nobody states it.
     """
 
     found: Transfer

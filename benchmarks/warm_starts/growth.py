@@ -1,4 +1,4 @@
-r"""How fast a prior of networks grows: `informed` after 1, 3 and 10 past studies, beside all of them and none.
+r"""How fast a prior of networks grows: `informed` after 1, 3, 10 past studies, beside all of them and none.
 
     HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.growth benchmarks/results/priors/networks/past.json \
         --output benchmarks/results/priors/networks
@@ -112,7 +112,7 @@ def table(kept: Kept) -> str:
 
 
 def ratio(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> str:
-    """Return the geometric mean of paired ratios over tasks; the error is over draws, the tasks being given."""
+    """Return the geometric mean of paired ratios; the error is over draws, the tasks being what they are."""
     other = {(row["task"], row["first_seed"]): np.log(row["time"]).mean() for row in base}
     logs: dict[str, list[float]] = {}
     for row in rows:

@@ -26,7 +26,7 @@ BUDGET = 60
 
 
 def workload():
-    """A training of up to nine steps that is as good as its configuration; and a list of how long each was."""
+    """A training of up to nine steps, as good as its configuration; and a list of how long each was."""
     lengths = []
 
     def trained(hp, seed):
@@ -53,7 +53,7 @@ def workload():
 
 
 def check(tool):
-    """Whether a run keeps to its budget, stops what is bad, is repeated by its seed, and pays its warm start."""
+    """Whether a run keeps to its budget, stops what is bad, repeats itself, and pays its warm start."""
 
     def run(policy, seed=0):
         of, lengths = workload()
@@ -92,7 +92,9 @@ def test_ray():
 
 @pytest.mark.filterwarnings("default")
 def test_neps():
-    neps = pytest.importorskip("neps", reason="NePS needs an environment of its own: see docs/integrations.md")
+    neps = pytest.importorskip(
+        "neps", reason="NePS needs an environment of its own: see docs/integrations.md"
+    )
     from hypernudge.integrations.neps import declared as declared_there
 
     space = neps.SearchSpace({name: neps_runs.part(distribution) for name, distribution in SPACE.items()})

@@ -1,4 +1,4 @@
-"""The informed warm start inside Optuna, Ray Tune, Syne Tune and NePS, and each alone, on an ordinary training.
+"""The informed warm start inside Optuna, Ray Tune, Syne Tune and NePS, on an ordinary training.
 
     python -m benchmarks.warm_starts.tools_effect --output benchmarks/results/tools_effect
 
@@ -7,7 +7,7 @@ width, depth and activation, of which the prior knows nothing. The clock counts 
 at a time, and charges a warm start with the epochs that its FLOPs would have bought.
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess
-(Syne Tune and NePS say it by themselves). What is in `cells` of the output's folder is not run again, so NePS,
+(Syne Tune and NePS say it by themselves). What is in `cells` of the output's folder is not run again: NePS,
 which needs an environment of its own, can be run there, and the table made here.
 
     python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult uci/protein --rows 2000 \

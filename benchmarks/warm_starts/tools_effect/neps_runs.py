@@ -1,4 +1,4 @@
-"""Runs of NePS, with the algorithm that it takes by itself where trainings may be shortened, and a warm start or none."""
+"""Runs of NePS under Hyperband, its choice where trainings may be shorter, with a warm start or none."""
 
 from __future__ import annotations
 

@@ -6,9 +6,11 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.warm_starts.tools_effect.optuna_runs import Run
@@ -46,6 +48,9 @@ def syne_tune(of: Workload, warm_start: WarmStart | None = None) -> Run:
             self._seed, self._clock, self._scheduler = seed, clock, scheduler
             self._trainings: dict[int, Iterator[float]] = {}
 
+        def entrypoint_path(self) -> Path:
+            return Path("tools-effect")
+
         def _schedule(self, trial_id: int, config: dict[str, Any]) -> None:
             self._clock.fee(self._scheduler.history.trials[-1].nudge.flops, config)
             self._trainings[trial_id] = of.training(config, integer(self._seed, "trial", trial_id, bits=31))
@@ -66,6 +71,7 @@ def syne_tune(of: Workload, warm_start: WarmStart | None = None) -> Run:
             self._trainings.pop(trial_id, None)
 
     def run(seed: int, clock: Clock) -> None:
+        np.random.seed(integer(seed, "asha", bits=31))  # noqa: NPY002 -- its ASHA draws from there
         space = {name: domain(distribution) for name, distribution in of.space.items()}
         asha = ASHA(
             space,
@@ -111,5 +117,5 @@ def _set(name: str, value: str) -> Iterator[None]:
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
     """Keep what the tuner prints of each trial from standard output, which has the table."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
         yield
