@@ -69,12 +69,14 @@ class Case:
         found: What the past foretells.
         past: The past tables.
         own: The table whose rows are tried.
+        best: Whether each of its rows is among the very best: an order may end at the first of them.
         cost_weights: What foretells a cost's logarithm from features, `(size,)`; None if nobody states it.
     """
 
     found: Transfer
     past: Sequence[PastStudy]
     own: PastStudy
+    best: np.ndarray
     cost_weights: np.ndarray | None = None
 
 
@@ -126,13 +128,13 @@ def foretold(case: Case, rng: np.random.Generator) -> list[int]:
 
 
 def informed(case: Case, rng: np.random.Generator, weighed: bool = False) -> list[int]:
-    """Return the rows of a table as the warm start would try them, its cost `weighed` or not."""
+    """Return rows of a table as the warm start would try them, their cost `weighed` or not."""
     costs = case.cost_weights if weighed else None
     found = case.found
     phi, scores = found.features.of_study(case.own), case.own.scores[-1]
     left = list(range(len(case.own)))
     order: list[int] = []
-    while left:
+    while left and not (order and case.best[order[-1]]):
         chosen: int = left[int(rng.integers(len(left)))]
         if found.probability:
             now = belief(found, phi[order], _results(scores[order]), 1.0)
@@ -190,7 +192,7 @@ def measured(
                     foretells = transfer(space, past)
                     weights = log_cost_weights(Usual(), foretells.features) if stated else None
                     known[key] = foretells, weights
-                case = Case(known[key][0], past, own, known[key][1])
+                case = Case(known[key][0], past, own, tops[min(TOPS)], known[key][1])
                 for method, ordered in (WITH_COST if stated else METHODS).items():
                     order = ordered(case, rng)
                     for measure, costs in spent.items():

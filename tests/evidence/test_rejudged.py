@@ -13,7 +13,7 @@ def chosen():
 
 def test_the_cells_give_what_was_published(chosen):
     found = [row for block in chosen for row in rows(judged(block))]
-    found += tool_rows(RESULTS / "tools_effect" / "architecture")
+    found += tool_rows(RESULTS / "tools_effect" / "first_edition" / "architecture")
     assert len(found) == 6 + 2 + 1 + 36 + 4
     for row in found:
         assert row["same ratio"] and row["old"] == row["published"], row
