@@ -54,7 +54,7 @@ def neps_hyperband(of: Workload, warm_start: WarmStart | None = None) -> Run:
         )
         tuner = neps.AskAndTell(optimizer=optimizer)
         trainings: dict[str, tuple[Iterator[float], int]] = {}
-        while not clock.over:
+        while True:
             with drawing:
                 trial = tuner.ask()
             earlier = trial.metadata.previous_trial_id
