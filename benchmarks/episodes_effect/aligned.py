@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.rules import DOWN, START, UP, Floats, Signals, Wanted
+from hypernudge.episodes.controllers.alignment import NEWEST
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 
 Bools = NDArray[np.bool_]
+UNKNOWN = 1e300  # a size that is not known
 
 
 class Look(NamedTuple):
@@ -23,6 +25,7 @@ class Look(NamedTuple):
     taken: NDArray[np.int64]
     size: Floats
     last: Floats
+    unit: Floats
 
 
 class AlignedMembers:
@@ -75,6 +78,10 @@ class AlignedMembers:
         self._settled_every, self._settled_steps, self._bounds = settled_every, settled_steps, bounds
         self._log_size, self._sized = np.zeros(members), np.zeros(members, dtype=int)
         self._size = np.full(members, np.nan)  # geometric mean over the updates that have been looked at
+        self._unit = np.full(members, np.nan)  # logarithm of the size at multiplier 1, of what was looked at
+        self._next_unit = self._unit.copy()
+        self._tested, self._decided = np.zeros(members, dtype=int), np.zeros(members, dtype=int)
+        self._is_test, self._is_decided = np.zeros(members, dtype=bool), np.zeros(members, dtype=bool)
         self._looks: list[Look] = []
 
     def before(self, step: int) -> Floats:
@@ -101,7 +108,7 @@ class AlignedMembers:
         z = np.divide(self._sum, root, out=np.zeros_like(root), where=root > 0)
         size = np.exp(self._log_size / np.maximum(self._sized, 1))
         size = np.where(self._sized > 0, size, np.nan)
-        self._looks.append(Look(self._tick, due, z, self._taken.copy(), size, last))
+        self._looks.append(Look(self._tick, due, z, self._taken.copy(), size, last, self._next_unit.copy()))
         rarer = min(max(1, self._tick // self._settled_steps), self._settled_every)
         apart = self._every * np.where(self._warmup, 1, rarer)
         probing = (self._tick % apart == 0) & (self._taken < limit)
@@ -110,23 +117,28 @@ class AlignedMembers:
         while self._looks and self._looks[0].tick + self._lag < self._tick:
             look = self._looks.pop(0)
             self._size = np.where(look.due, look.size, self._size)
-            says = self._tested(look, limit)
+            self._unit = np.where(look.due, look.unit, self._unit)
+            says = self._judged(look, limit)
             verdict = np.where(look.due & np.isnan(verdict), says, verdict)
         self._has_update = probing
         self._close(verdict)
 
     def _measure(self, sizes: Floats | None, judged: Bools) -> Floats:
-        """Take in the sizes of updates; return the last ones where a leap may be due, elsewhere infinity."""
+        """Take in the sizes of updates; return the last ones of those that never fell, elsewhere infinity."""
         if self._bounds is None or sizes is None:
             return np.full(len(judged), math.inf)
         known = judged & np.isfinite(sizes) & (sizes > 0)
-        self._log_size = self._log_size + np.log(np.where(known, sizes, 1.0))
+        logarithm = np.log(np.where(known, sizes, 1.0))
+        self._log_size = self._log_size + logarithm
         self._sized = self._sized + known
-        may_leap = known & ~self._fell & (sizes < self._bounds.least / self._up)
-        return np.where(may_leap, sizes, np.where(judged & ~self._fell, 1e300, math.inf))
+        unit = logarithm - np.log(self.multipliers)
+        mean = self._next_unit + NEWEST * (unit - self._next_unit)
+        mean = np.where(np.isnan(self._next_unit), unit, mean)
+        self._next_unit = np.where(known, mean, self._next_unit)
+        return np.where(known & ~self._fell, sizes, np.where(judged & ~self._fell, UNKNOWN, math.inf))
 
-    def _tested(self, look: Look, limit: NDArray[np.int64]) -> Floats:
-        """Return the verdicts, NaN where a test is undecided."""
+    def _judged(self, look: Look, limit: NDArray[np.int64]) -> Floats:
+        """Return the verdicts, NaN where there is none yet."""
         rise, fall = self._thresholds()
         gives_up, most = self._warmup, math.inf
         if self._bounds is not None:
@@ -134,14 +146,22 @@ class AlignedMembers:
             fall = np.where(small, self._bounds.z_small, fall)
             gives_up, most = gives_up | small, self._bounds.most
             limit = np.where(small, np.minimum(limit, self._warmup_samples), limit)
+        decided = (look.z > rise) | (look.z < -fall)
         says = np.where(look.z > rise, self._up, np.where(look.z < -fall, self._down, np.nan))
         undecided = np.where(gives_up & (look.z > self._z_warmup), self._up, 1.0)
         says = np.where(np.isnan(says) & (look.taken >= limit), undecided, says)
         says = np.where((says > 1.0) & (look.size * self._up > most), 1.0, says)
         says = np.where(look.taken >= self._min_samples, says, np.nan)
+        test = np.full(len(says), True)
         if self._bounds is not None:
             leaps = look.last < self._bounds.least / self._up
             says = np.where(leaps, np.minimum(self._bounds.leap, self._bounds.least / look.last), says)
+            brakes = (self._tested == 0) & (look.last > 2.0 * self._bounds.first) & (look.last < UNKNOWN)
+            says = np.where(brakes, self._bounds.first / look.last, says)
+            test = ~leaps & ~brakes
+        new = look.due & ~np.isnan(says)
+        self._is_test = np.where(new, test, self._is_test)
+        self._is_decided = np.where(new, test & decided, self._is_decided)
         return says
 
     @property
@@ -169,8 +189,11 @@ class AlignedMembers:
 
     def _close(self, verdict: Floats) -> None:
         over = ~np.isnan(verdict)
-        verdict = np.where(over & (verdict < 1.0) & ~self._fell, self._first_down, verdict)
-        self._fell = self._fell | (over & (verdict < 1.0))
+        falls = over & (verdict < 1.0) & self._is_test
+        verdict = np.where(falls & ~self._fell, self._first_down, verdict)
+        self._fell = self._fell | falls
+        self._tested = self._tested + (over & self._is_test)
+        self._decided = self._decided + (over & self._is_decided)
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
         if self._z_at_base is not None:
             changed = np.where((self.multipliers - 1.0) * (changed - 1.0) < 0, 1.0, changed)
@@ -180,6 +203,7 @@ class AlignedMembers:
         self._has_update = self._has_update & ~over
         self._log_size, self._sized = np.where(over, 0.0, self._log_size), np.where(over, 0, self._sized)
         self._size = np.where(over, np.nan, self._size)
+        self._next_unit = np.where(over, self._unit, self._next_unit)
         self._looks = [look._replace(due=look.due & ~over) for look in self._looks]
 
 
@@ -225,4 +249,13 @@ class AnnealedMembers(AlignedMembers):
         super()._close(verdict)
         self._stood = np.where(np.isnan(verdict), self._stood, stood)
         self._start = np.where(over, step, self._start)
-        self._top = np.where(over, self.multipliers * self._peak, self._top)
+        self._top = np.where(over, self._found_peak(), self._top)
+
+    def _found_peak(self) -> Floats:
+        """Return the multipliers to anneal from."""
+        top: Floats = self.multipliers * self._peak
+        if self._bounds is None or self._bounds.doubt == 0:
+            return top
+        share = self._bounds.doubt / (self._bounds.doubt + self._decided)
+        drawn = top * np.exp(share * (math.log(self._bounds.peak) - self._unit - np.log(top)))
+        return np.where(np.isnan(self._unit), top, np.clip(drawn, self._low, self._high))

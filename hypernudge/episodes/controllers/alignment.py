@@ -1,5 +1,6 @@
 """Alignment episodes: the learning rate follows whether the next batch agrees with the last update."""
 
+import math
 from typing import Any
 
 from torch.optim import Optimizer
@@ -14,6 +15,8 @@ from hypernudge.episodes.controllers.thresholds import Thresholds
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 from hypernudge.renamed import accepts
+
+NEWEST = 0.15  # weight of a size in the running mean: of about the last ten
 
 
 @accepts(
@@ -158,6 +161,8 @@ class Alignment:
         self.bounds = bounds
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
+        self._tested = self._decided = 0  # verdicts of tests, and those of them beyond a threshold
+        self._unit: float | None = None  # logarithm of the size of updates at multiplier 1, a running mean
         self._probe = AgreementProbe(coordinates, seed, sizes=bounds is not None, process_group=process_group)
         self._tick = 0
         self.may_leap = True  # a controller around this one forbids it while the user's rates rise
@@ -169,6 +174,7 @@ class Alignment:
         self._probe.clear()  # what was probed was made under the last multiplier
         self._evidence = Evidence()
         self._verdict: float | None = None
+        self._is_test = self._is_decided = False  # of the verdict: come to by a test, beyond a threshold
 
     def open(self) -> Selection:
         """Return the current multiplier; the test begins anew."""
@@ -210,11 +216,12 @@ class Alignment:
         """Change the multiplier by the verdict; an episode closed without one changes nothing."""
         del selection, losses
         if self._verdict is not None:
-            factor = self._verdict
-            if factor < 1.0 and not self._fell and self.first_down is not None:
+            factor, falls = self._verdict, self._is_test and self._verdict < 1.0
+            if falls and not self._fell and self.first_down is not None:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
-            self._fell = self._fell or self._verdict < 1.0
+            self._fell = self._fell or falls
+            self._tested, self._decided = self._tested + self._is_test, self._decided + self._is_decided
             self.multiplier = self._thresholds.after_a_crossing(self.multiplier, changed)
         self._verdict = None
         return None
@@ -228,6 +235,15 @@ class Alignment:
     def fell(self) -> bool:
         """Whether a verdict was ever negative."""
         return self._fell
+
+    @property
+    def decided(self) -> int:
+        """How many verdicts were beyond a threshold."""
+        return self._decided
+
+    def size_at(self, multiplier: float) -> float | None:
+        """Return the relative size that updates would have at a multiplier; None where none is known."""
+        return None if self._unit is None else math.exp(self._unit) * multiplier
 
     @property
     def is_warming_up(self) -> bool:
@@ -278,6 +294,8 @@ class Alignment:
             "multiplier": self.multiplier,
             "z": self.z,
             "fell": self._fell,
+            "tests": [self._tested, self._decided],
+            "unit": self._unit,
             "tick": self._tick,
             "taken": self._taken,
             "probe": self._probe.state_dict(),
@@ -286,16 +304,21 @@ class Alignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("multiplier", "z", "fell", "tick", "taken", "probe", "read")
+        keys = ("multiplier", "z", "fell", "tests", "unit", "tick", "taken", "probe", "read")
         checks.state(state, keys, "state of Alignment")
         multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
         fell = checks.flag("fell", state["fell"])
         tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
+        tested, decided = (
+            checks.at_least("tests", count, 0) for count in checks.state_list("tests", state["tests"], 2)
+        )
+        unit = None if state["unit"] is None else checks.number("unit", state["unit"])
         evidence = Evidence.of_state(state["read"])
         self._begin()
         self._probe.load_state_dict(state["probe"])
         self.multiplier, self.z, self._fell = multiplier, z, fell
         self._tick, self._taken = tick, taken
+        self._tested, self._decided, self._unit = tested, decided, unit
         self._evidence = evidence
 
     @property
@@ -316,21 +339,30 @@ class Alignment:
     def _decide(self, rows: list[Row]) -> None:
         self._evidence.add(rows)
         self.z = self._evidence.z
-        leap = None
-        if self.bounds is not None and self.may_leap and not self._fell:
-            leap = self.bounds.raised(self._evidence.last_size, self.up)
-        if leap is not None:
-            self._verdict = leap
-        elif self._evidence.read >= self._thresholds.min_samples:
-            self._verdict = self._tested()
+        for size in self._evidence.new_sizes:
+            unit = math.log(size / self.multiplier)
+            self._unit = unit if self._unit is None else self._unit + NEWEST * (unit - self._unit)
+        self._verdict = self._untested()
+        if self._verdict is None and self._evidence.read >= self._thresholds.min_samples:
+            self._verdict = self._judged()
+            self._is_test = self._verdict is not None
 
-    def _tested(self) -> float | None:
+    def _untested(self) -> float | None:
+        """Return by how much the last update's size alone says that the multiplier has to change, or None."""
+        if self.bounds is None or not self.may_leap or self._fell:
+            return None
+        size = self._evidence.last_size
+        lowered = self.bounds.lowered(size) if self._tested == 0 else None
+        return lowered if lowered is not None else self.bounds.raised(size, self.up)
+
+    def _judged(self) -> float | None:
         """Return the verdict of the test, None while it is undecided."""
         rise, fall = self._thresholds.of(self.multiplier, self._fell)
         limit, gives_up = self._limit, self.is_warming_up
         if self.bounds is not None and self.hardly_moves:
             fall, gives_up = self.bounds.z_small, True
             limit = min(limit, self._thresholds.warmup_samples)
+        self._is_decided = self.z > rise or self.z < -fall
         if self.z > rise:
             verdict = self.up
         elif self.z < -fall:

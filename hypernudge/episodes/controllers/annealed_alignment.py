@@ -284,12 +284,21 @@ class AnnealedAlignment:
             )
         scheduled = self._rates.scheduled(optimizer)
         self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal
-        peak = self.peak
-        if peak is None:
-            adaptive = all("betas" in group for group in optimizer.param_groups)
-            peak = ADAPTIVE_PEAK if adaptive else PLAIN_PEAK
-        self._start, self._top = self._step, self.alignment.multiplier * peak
+        self._start, self._top = self._step, self._found_peak(optimizer, drawn=not scheduled)
         self.alignment.rest()
+
+    def _found_peak(self, optimizer: Optimizer, *, drawn: bool) -> float:
+        """Return the multiplier to anneal from, drawn towards the usual size of updates if that is wanted."""
+        if self.peak is not None:
+            return self.alignment.multiplier * self.peak
+        adaptive = all("betas" in group for group in optimizer.param_groups)
+        top = self.alignment.multiplier * (ADAPTIVE_PEAK if adaptive else PLAIN_PEAK)
+        size, bounds = self.alignment.size_at(top), self.alignment.bounds
+        if size is None or bounds is None or not drawn:
+            return top
+        return min(
+            max(top * bounds.drawn(size, self.alignment.decided), self.alignment.low), self.alignment.high
+        )
 
 
 def _bounds(search: Any) -> tuple[float, float]:

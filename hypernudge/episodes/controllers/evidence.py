@@ -13,16 +13,19 @@ class Evidence:
     Attributes:
         read: How many.
         last_size: Relative size of the last update, 0 where that is not known.
+        new_sizes: Relative sizes of the updates that came with the last rows, where they are known.
     """
 
     def __init__(self) -> None:
         self.read = 0
         self.last_size = 0.0
+        self.new_sizes: list[float] = []
         self._sum = self._square = 0.0
         self._sized, self._log_size = 0, 0.0  # updates whose relative size is known, and its logarithm
 
     def add(self, rows: list[Row]) -> None:
         """Take in rows of an `AgreementProbe`; those that are not finite, or zero, count without a weight."""
+        self.new_sizes = []
         for dot, gradients, updates, *parameters in rows:
             self.last_size = 0.0
             if math.isfinite(dot) and gradients * updates > 0:
@@ -33,6 +36,7 @@ class Evidence:
                 self.last_size = math.sqrt(updates / parameters[0])
                 self._sized += 1
                 self._log_size += math.log(self.last_size)
+                self.new_sizes.append(self.last_size)
         self.read += len(rows)
 
     @property

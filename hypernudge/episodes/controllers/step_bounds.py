@@ -1,6 +1,6 @@
 """How large an update may be beside the parameters it changes."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from hypernudge.episodes import checks
@@ -23,9 +23,14 @@ class StepBounds:
         most: No growth leads beyond it.
         leap: Largest factor by which the multiplier is raised without a test.
         z_small: Threshold of a negative verdict below `small`.
+        first: Above twice as much, and before the first verdict of a test, the multiplier is lowered to reach
+            it: a search begins with small steps, however large the rate.
+        peak: What an annealing is expected to begin with, before anything is known.
+        doubt: How many decided verdicts weigh as much as that; 0 trusts the search alone.
 
     Raises:
-        ValueError: Not `0 < least <= small <= most`, `leap` is not above 1 or `z_small` not above 0.
+        ValueError: Not `0 < least <= small <= most`, `leap` is not above 1, `z_small`, `first` or `peak`
+            not above 0, or `doubt` below 0.
     """
 
     least: float = 3e-4
@@ -33,11 +38,15 @@ class StepBounds:
     most: float = 0.05
     leap: float = 100.0
     z_small: float = 2.5
+    first: float = 1e-3
+    peak: float = 0.018
+    doubt: float = 5.0
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing."""
-        for name in ("least", "small", "most", "leap", "z_small"):
+        for name in ("least", "small", "most", "leap", "z_small", "first", "peak"):
             object.__setattr__(self, name, checks.positive(name, getattr(self, name)))
+        object.__setattr__(self, "doubt", checks.not_negative("doubt", self.doubt))
         if not self.least <= self.small <= self.most:
             given = (self.least, self.small, self.most)
             checks.refuse("least, small, most", "must not fall", given, "pass for example 3e-4, 7e-3, 0.05")
@@ -53,6 +62,24 @@ class StepBounds:
         """
         return min(self.leap, self.least / size) if 0.0 < size < self.least / up else None
 
+    def lowered(self, size: float) -> float | None:
+        """Return the factor that takes a first update of relative `size` to `first`; None if it is small."""
+        return self.first / size if size > 2.0 * self.first else None
+
+    def drawn(self, size: float, decided: int) -> float:
+        """Return the factor by which a peak of relative `size` is drawn towards the usual one.
+
+        The logarithm of the right size is thought normal around that of `peak`; each decided verdict says
+        as much as the `doubt`-th part of that.
+
+        Args:
+            size: Relative size of the updates at the peak that was found.
+            decided: How many verdicts the search came to.
+        """
+        if self.doubt == 0:
+            return 1.0
+        return float((self.peak / size) ** (self.doubt / (self.doubt + decided)))
+
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""
-        return [self.least, self.small, self.most, self.leap, self.z_small]
+        return list(astuple(self))
