@@ -94,7 +94,8 @@ class AlignedMembers:
         del losses
         cosines = signals.cosines
         assert cosines is not None  # the engine hands them over to rules that want them
-        limit = np.where(self._warmup, self._warmup_samples, self._samples)
+        short = self._warmup_samples if self._bounds is None else self._samples
+        limit = np.where(self._warmup, short, self._samples)
         limit = np.where(self._at_base, self._base_samples, limit)
         judged = self._has_update & (self._taken < limit)
         usable = judged & np.isfinite(cosines)
@@ -144,7 +145,7 @@ class AlignedMembers:
         if self._bounds is not None:
             small = self._small
             fall = np.where(small, self._bounds.z_small, fall)
-            gives_up, most = gives_up | small, self._bounds.most
+            gives_up, most = small, self._bounds.most
             limit = np.where(small, np.minimum(limit, self._warmup_samples), limit)
         decided = (look.z > rise) | (look.z < -fall)
         says = np.where(look.z > rise, self._up, np.where(look.z < -fall, self._down, np.nan))
@@ -242,7 +243,7 @@ class AnnealedMembers(AlignedMembers):
     def _close(self, verdict: Floats) -> None:
         step = self._tick  # steps taken, this one included
         stays = (self._at_base & (self._taken >= self._samples)) | self._stood
-        settled = stays & ~self._warmup & ~self._small
+        settled = stays & ~(self._warmup if self._bounds is None else self._small)
         searching = self._start == self._steps
         over = searching & ((step >= self._second) | ((step >= self._first) & settled))
         stood = ((verdict == 1.0) & ~self._small) | ((verdict < 1.0) & self._fell)

@@ -334,6 +334,8 @@ class Alignment:
 
     @property
     def _limit(self) -> int:
+        if self.bounds is not None and self.is_warming_up:
+            return self._thresholds.samples  # there the size says what is small, and not the multiplier
         return self._thresholds.limit(self.multiplier, self._fell)
 
     def _decide(self, rows: list[Row]) -> None:
@@ -359,8 +361,10 @@ class Alignment:
         """Return the verdict of the test, None while it is undecided."""
         rise, fall = self._thresholds.of(self.multiplier, self._fell)
         limit, gives_up = self._limit, self.is_warming_up
-        if self.bounds is not None and self.hardly_moves:
-            fall, gives_up = self.bounds.z_small, True
+        if self.bounds is not None:
+            gives_up = self.hardly_moves
+        if self.bounds is not None and gives_up:
+            fall = self.bounds.z_small
             limit = min(limit, self._thresholds.warmup_samples)
         self._is_decided = self.z > rise or self.z < -fall
         if self.z > rise:

@@ -272,7 +272,9 @@ class AnnealedAlignment:
     @property
     def _settled(self) -> bool:
         stays = self.alignment.stays_at_base or self._stood is True
-        return stays and not self.alignment.is_warming_up and not self.alignment.hardly_moves
+        if self.alignment.bounds is None:
+            return stays and not self.alignment.is_warming_up
+        return stays and not self.alignment.hardly_moves
 
     def _end_search(self, optimizer: Optimizer) -> None:
         self._learn()
