@@ -6,7 +6,7 @@ missing is added, and whatever was interrupted is run from its start. Phases, in
     tune      right rates per cell: plain, cosine and Schedule-Free on a grid, by validation accuracy
     develop   candidates for the default on digits and letter, split 0
     confirm   the frozen default and its competitors on every task, split 2
-    ends      the frozen default for a training of known length and its competitors, split 3; see `ends`
+    ends      the frozen default for a training of known length and its competitors, split 5; see `ends`
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ CONFIRMED = (
     "schedule_free",
     "prodigy",
 )
-ENDS = ("annealed", "cosine", "schedule_free", "prodigy", "default", "plain")
+ENDS = ("annealed", "cosine", "schedule_free")
 SEEDS = {
     "tune": range(9000, 9005),
     "develop": range(300, 316),
     "confirm": range(1000, 1030),
-    "ends": range(3000, 3020),
+    "ends": range(4000, 4012),
 }
-SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 4}
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 5}
 
 
 @dataclass(frozen=True)

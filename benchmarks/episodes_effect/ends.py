@@ -45,6 +45,7 @@ def plan() -> dict[str, Any]:
     return {
         "methods": list(blocks.ENDS),
         "rule": {name: _plain(value) for name, value in sorted(ANNEALED.items())},
+        "undecided": "an undecided test grows while updates are small, wherever the multiplier stands",
         "peak": {"adamw": ADAPTIVE_PEAK, "sgd": PLAIN_PEAK},
         "tasks": {task.name: [task.batch, task.steps] for task in TASKS.values()},
         "optimizers": list(blocks.OPTIMIZERS),

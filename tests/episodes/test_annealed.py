@@ -15,6 +15,7 @@ from hypernudge.episodes import (
 )
 from hypernudge.episodes.controllers.anneal_shapes import SHAPES
 from hypernudge.episodes.controllers.annealed_alignment import PLAIN_PEAK, SEARCHER
+from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.errors import InvalidArgumentError
 from tests.episodes.helpers import Problem, same
 
@@ -67,7 +68,9 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
     start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
     low, high = (share * STEPS for share in episodes.controller.search)
     assert low <= start <= high
-    factors, top = multipliers(seen), PLAIN_PEAK * episodes.controller.alignment.multiplier
+    alignment = episodes.controller.alignment
+    factors, top = multipliers(seen), PLAIN_PEAK * alignment.multiplier
+    top *= alignment.bounds.drawn(alignment.size_at(top), alignment.decided)
     falls = SHAPES["linear" if shape == "auto" else shape]
     for step in range(start, STEPS):
         assert factors[step] == pytest.approx(top * falls((step - start) / (STEPS - start)), rel=1e-12)
@@ -77,6 +80,26 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
     assert len(episodes.records) < 64 + 40
     for record in episodes.records:
         assert record.selection.values[0] == pytest.approx(factors[record.start_step])
+
+
+def test_the_peak_is_drawn_towards_the_usual_size_the_less_the_more_was_decided():
+    def ratio(**bounds):
+        alignment = Alignment(**{**SEARCHER, "bounds": StepBounds(**bounds)})
+        controller = AnnealedAlignment(STEPS, alignment=alignment)
+        problem = Problem()
+        optimizer = sgd(problem)
+        episodes = EpisodicScheduler(optimizer, controller=controller)
+        seen = multipliers(train(problem, optimizer, episodes, STEPS))
+        start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
+        return seen[start] / alignment.multiplier, alignment
+
+    found, alignment = ratio(doubt=0.0)
+    assert found == pytest.approx(PLAIN_PEAK, rel=0.01)
+    size, decided = alignment.size_at(PLAIN_PEAK * alignment.multiplier), alignment.decided
+    assert decided > 3
+    for peak, doubt in ((0.5 * size, 5.0), (2.0 * size, 5.0), (2.0 * size, 50.0)):
+        drawn, _ = ratio(doubt=doubt, peak=peak)
+        assert drawn / found == pytest.approx((peak / size) ** (doubt / (doubt + decided)), rel=1e-6)
 
 
 def test_the_search_is_alignment_to_the_bit():

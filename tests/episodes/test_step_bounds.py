@@ -66,6 +66,7 @@ def test_growth_stops_where_steps_would_be_too_large():
 def test_below_the_small_size_only_strong_disagreement_counts():
     def verdict(cosine, size, bounds):
         alignment = Alignment(bounds=bounds, initial_multiplier=1.0, min_samples=4, z_at_base=(1.7, 1.5))
+        alignment._tested = 1  # past the first steps, whose size is bounded
         row = [-cosine, 1.0, 1.0] if bounds is None else [-cosine, 1.0, 1.0, size**-2]
         for _ in range(4):
             alignment._decide([row])
@@ -79,6 +80,43 @@ def test_below_the_small_size_only_strong_disagreement_counts():
     assert verdict(0.1, 4e-2, StepBounds()) == (1.0, False)  # twice as much would pass the bound
     assert verdict(-0.1, 1e-5, StepBounds()) == (pytest.approx(30.0), True)
     assert verdict(-0.1, 1e-9, StepBounds()) == (100.0, True)
+
+
+def test_an_undecided_test_grows_by_the_size_of_updates_and_not_by_the_multiplier():
+    def verdict(size, multiplier):
+        alignment = Alignment(bounds=StepBounds(), initial_multiplier=multiplier, z_warmup=0.0)
+        alignment._tested = 1
+        for step in range(30):  # z stays below 1
+            alignment._decide([[-0.1 if step % 2 == 0 else 0.09, 1.0, 1.0, size**-2]])
+            if alignment.verdict is not None:
+                return alignment.verdict, step + 1
+        return None
+
+    for multiplier in (0.01, 2.0):  # below the user's rate and above
+        assert verdict(5e-3, multiplier) == (2.0, 15)
+        assert verdict(1e-2, multiplier) == (1.0, 30)
+
+
+@pytest.mark.parametrize("build", [sgd(10.0), adamw(2.0)])
+def test_a_search_begins_with_small_steps_however_large_the_rate(build):
+    found = sizes_of(Alignment(bounds=StepBounds(first=1e-3)), build, 12, Problem())
+    free = sizes_of(Alignment(bounds=StepBounds(first=1e9)), build, 12, Problem())
+    assert free[0] == found[0] and max(size for size, _ in free) > 0.02
+    assert max(size for size, _ in found[4:]) < 3e-3
+    assert min(multiplier for _, multiplier in found) < 0.01  # lowered, and not by a verdict of the test
+
+
+def test_what_was_lowered_untested_is_no_fall():
+    alignment = Alignment(bounds=StepBounds(first=1e-3), first_down=0.35)
+    alignment._decide([[-0.1, 1.0, 1.0, 0.02**-2]])
+    assert alignment.verdict == pytest.approx(0.05) and not alignment.fell
+    alignment.close(alignment.open(), [])
+    assert alignment.multiplier == 0.01  # opened anew, nothing is pending
+    alignment._decide([[-0.1, 1.0, 1.0, 0.02**-2]])
+    alignment.close(None, [])
+    assert alignment.multiplier == pytest.approx(5e-4)
+    assert not alignment.fell and alignment.decided == 0
+    assert alignment.size_at(0.01) == pytest.approx(0.02)
 
 
 def test_evidence_without_a_size_bounds_nothing():
@@ -151,6 +189,9 @@ def test_no_leap_makes_up_for_a_warm_up_of_the_user_s():
         (lambda: StepBounds(least=0.1), "least, small, most: must not fall, but got"),
         (lambda: StepBounds(leap=1.0), "leap: must be above 1, but got 1.0"),
         (lambda: StepBounds(z_small=0.0), "z_small: must be above 0"),
+        (lambda: StepBounds(first=0.0), "first: must be above 0, but got 0.0"),
+        (lambda: StepBounds(peak=-1.0), "peak: must be above 0, but got -1.0"),
+        (lambda: StepBounds(doubt=-1.0), "doubt: must be 0 or above, but got -1.0"),
         (lambda: StepBounds(most=float("nan")), "most: must be finite"),
         (lambda: Alignment(bounds=0.1), "bounds: must be StepBounds or None, but got 0.1"),
         (lambda: Alignment(settled_every=0), "settled_every: must be at least 1"),

@@ -40,7 +40,7 @@ class StepBounds:
     z_small: float = 2.5
     first: float = 1e-3
     peak: float = 0.018
-    doubt: float = 5.0
+    doubt: float = 4.0
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing."""
