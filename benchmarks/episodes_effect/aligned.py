@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.rules import DOWN, START, UP, Floats, Signals, Wanted
 from hypernudge.episodes.controllers.alignment import NEWEST
-from hypernudge.episodes.controllers.step_bounds import StepBounds
+from hypernudge.episodes.controllers.step_bounds import DRAWN, StepBounds
 
 Bools = NDArray[np.bool_]
 UNKNOWN = 1e300  # a size that is not known
@@ -258,5 +258,6 @@ class AnnealedMembers(AlignedMembers):
         if self._bounds is None or self._bounds.doubt == 0:
             return top
         share = self._bounds.doubt / (self._bounds.doubt + self._decided)
-        drawn = top * np.exp(share * (math.log(self._bounds.peak) - self._unit - np.log(top)))
+        factor = np.exp(share * (math.log(self._bounds.peak) - self._unit - np.log(top)))
+        drawn = top * np.clip(factor, 1.0 / DRAWN, DRAWN)
         return np.where(np.isnan(self._unit), top, np.clip(drawn, self._low, self._high))

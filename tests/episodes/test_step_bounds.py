@@ -119,6 +119,15 @@ def test_what_was_lowered_untested_is_no_fall():
     assert alignment.size_at(0.01) == pytest.approx(0.02)
 
 
+def test_a_peak_is_drawn_by_the_share_of_the_doubt_and_not_far():
+    bounds = StepBounds(peak=0.02, doubt=5.0)
+    assert bounds.drawn(0.02, 3) == 1.0
+    assert bounds.drawn(0.01, 5) == pytest.approx(2**0.5) and bounds.drawn(0.04, 5) == pytest.approx(0.5**0.5)
+    assert bounds.drawn(0.01, 0) == pytest.approx(2.0) and bounds.drawn(0.01, 10**9) == pytest.approx(1.0)
+    assert bounds.drawn(1e-5, 0) == 2.0 and bounds.drawn(10.0, 0) == 0.5
+    assert StepBounds(doubt=0.0).drawn(1e-5, 0) == 1.0
+
+
 def test_evidence_without_a_size_bounds_nothing():
     evidence = Evidence()
     evidence.add([[1.0, 1.0, 1.0, 0.0], [float("nan"), 1.0, 4.0, 1.0], [0.0, 0.0, 0.0, 1.0]])

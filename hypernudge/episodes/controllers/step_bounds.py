@@ -5,6 +5,8 @@ from typing import Any
 
 from hypernudge.episodes import checks
 
+DRAWN = 2.0
+
 
 @dataclass(frozen=True)
 class StepBounds:
@@ -70,7 +72,8 @@ class StepBounds:
         """Return the factor by which a peak of relative `size` is drawn towards the usual one.
 
         The logarithm of the right size is thought normal around that of `peak`; each decided verdict says
-        as much as the `doubt`-th part of that.
+        as much as the `doubt`-th part of that. The factor is at most `DRAWN` either way: nothing has tested
+        where it leads.
 
         Args:
             size: Relative size of the updates at the peak that was found.
@@ -78,7 +81,8 @@ class StepBounds:
         """
         if self.doubt == 0:
             return 1.0
-        return float((self.peak / size) ** (self.doubt / (self.doubt + decided)))
+        factor = float((self.peak / size) ** (self.doubt / (self.doubt + decided)))
+        return min(max(factor, 1.0 / DRAWN), DRAWN)
 
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""
