@@ -81,7 +81,8 @@ class Alignment:
         coordinates: About so many coordinates of the model are probed, all of a smaller one; at least 1.
         low: Smallest multiplier.
         high: Largest multiplier, at least `low`.
-        bounds: Bounds on the relative size of an update; None for none.
+        bounds: Bounds on the relative size of an update; None for none. With them the size, and not the
+            multiplier, says where a search warms up: where an undecided test grows, and how soon.
         seed: Chooses which coordinates are probed.
         process_group: Ranks that must choose alike; None for all of them.
 

@@ -32,8 +32,8 @@ STEPS_PER_DOUBLING = 6  # the soonest that five probes can speak for growth
 class AnnealedAlignment:
     """Searches by `Alignment`, then anneals what was found: the last step of `total_steps` ends near 0.
 
-    The search is over as soon as the evidence says so: past the first bound, once the warm-up has ended and
-    the rate stood a test; at the second bound in any case, or where a schedule of the user's own
+    The search is over as soon as the evidence says so: past the first bound, once updates are not small any
+    more and the rate stood a test; at the second bound in any case, or where a schedule of the user's own
     has halved the rate. While that schedule still rises the search goes on. From then on nothing is probed:
     the multiplier is a function of the step, and all groups keep the ratios of their rates.
 
@@ -48,7 +48,8 @@ class AnnealedAlignment:
         search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
         peak: Factor on the multiplier found, above 0; None for 2 where every group has `betas` (Adam and its
             kin, whose steps are bounded), else 1.25: an annealed training wants a higher rate than a constant
-            one, but plain gradient descent under label noise does not bear much.
+            one, but plain gradient descent under label noise does not bear much. What comes of None is drawn
+            towards the usual size of updates (`StepBounds.drawn`), unless a schedule of the user's acts.
         alignment: Searches; None for one that rises on slighter evidence than the default, steps back by more
             on its first fall and bounds the relative size of updates (`SEARCHER`). It warms up from 0.01, or
             from more where the first bound is less than 84 steps away. It belongs to this controller from

@@ -6,6 +6,7 @@ from typing import Any
 from hypernudge.episodes import checks
 
 DRAWN = 2.0
+"""Largest factor, either way, by which a peak is drawn towards the usual size."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class StepBounds:
     The test on agreement says little where the network hardly moves, since what it sees there is the noise of
     the batches, and comes too late where one step may destroy a network (units that never fire again). The
     relative size says so at once, whatever the unit of the rate. It is what LARS holds constant (You et al.
-    2017); here it only bounds a search.
+    2017); here it bounds a search, and says what is usual where the search has decided little.
 
     Attributes:
         least: Below half of it, and before the first shrinking, the multiplier is raised to reach it,
