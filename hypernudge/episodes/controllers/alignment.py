@@ -12,6 +12,7 @@ from hypernudge.episodes.controllers.agreement import AgreementProbe, Row
 from hypernudge.episodes.controllers.evidence import Evidence
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.episodes.controllers.thresholds import Thresholds
+from hypernudge.episodes.controllers.verdict import Judge, Verdict
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 from hypernudge.renamed import accepts
@@ -160,6 +161,7 @@ class Alignment:
         if bounds is not None and not isinstance(bounds, StepBounds):
             checks.refuse("bounds", "must be StepBounds or None", bounds, "pass StepBounds(...)")
         self.bounds = bounds
+        self._judge = Judge(self._thresholds, bounds, self.up, self.down)
         self.z = 0.0
         self._fell = False  # whether a negative verdict was ever given
         self._tested = self._decided = 0  # verdicts of tests, and those of them beyond a threshold
@@ -174,8 +176,7 @@ class Alignment:
         self._taken = 0  # probes of this episode
         self._probe.clear()  # what was probed was made under the last multiplier
         self._evidence = Evidence()
-        self._verdict: float | None = None
-        self._is_test = self._is_decided = False  # of the verdict: come to by a test, beyond a threshold
+        self._verdict: Verdict | None = None
 
     def open(self) -> Selection:
         """Return the current multiplier; the test begins anew."""
@@ -217,12 +218,13 @@ class Alignment:
         """Change the multiplier by the verdict; an episode closed without one changes nothing."""
         del selection, losses
         if self._verdict is not None:
-            factor, falls = self._verdict, self._is_test and self._verdict < 1.0
-            if falls and not self._fell and self.first_down is not None:
+            factor = self._verdict.factor
+            if self._verdict.falls and not self._fell and self.first_down is not None:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
-            self._fell = self._fell or falls
-            self._tested, self._decided = self._tested + self._is_test, self._decided + self._is_decided
+            self._fell = self._fell or self._verdict.falls
+            self._tested += self._verdict.is_test
+            self._decided += self._verdict.is_decided
             self.multiplier = self._thresholds.after_a_crossing(self.multiplier, changed)
         self._verdict = None
         return None
@@ -230,7 +232,7 @@ class Alignment:
     @property
     def verdict(self) -> float | None:
         """The factor that the test has come to, None while it goes on."""
-        return self._verdict
+        return None if self._verdict is None else self._verdict.factor
 
     @property
     def fell(self) -> bool:
@@ -264,8 +266,7 @@ class Alignment:
     @property
     def hardly_moves(self) -> bool:
         """Whether updates are small by `bounds` and no verdict was negative yet."""
-        size = self._evidence.size
-        return self.bounds is not None and not self._fell and size is not None and size < self.bounds.small
+        return self._judge.hardly_moves(self._evidence, self._fell)
 
     def rest(self) -> None:
         """Forget the test in progress and hold no tensor until an episode opens."""
@@ -335,9 +336,7 @@ class Alignment:
 
     @property
     def _limit(self) -> int:
-        if self.bounds is not None and self.is_warming_up:
-            return self._thresholds.samples  # there the size says what is small, and not the multiplier
-        return self._thresholds.limit(self.multiplier, self._fell)
+        return self._judge.limit(self.multiplier, self._fell)
 
     def _decide(self, rows: list[Row]) -> None:
         self._evidence.add(rows)
@@ -345,37 +344,8 @@ class Alignment:
         for size in self._evidence.new_sizes:
             unit = math.log(size / self.multiplier)
             self._unit = unit if self._unit is None else self._unit + NEWEST * (unit - self._unit)
-        self._verdict = self._untested()
-        if self._verdict is None and self._evidence.read >= self._thresholds.min_samples:
-            self._verdict = self._judged()
-            self._is_test = self._verdict is not None
-
-    def _untested(self) -> float | None:
-        """Return by how much the last update's size alone says that the multiplier has to change, or None."""
-        if self.bounds is None or not self.may_leap or self._fell:
-            return None
-        size = self._evidence.last_size
-        lowered = self.bounds.lowered(size) if self._tested == 0 else None
-        return lowered if lowered is not None else self.bounds.raised(size, self.up)
-
-    def _judged(self) -> float | None:
-        """Return the verdict of the test, None while it is undecided."""
-        rise, fall = self._thresholds.of(self.multiplier, self._fell)
-        limit, gives_up = self._limit, self.is_warming_up
-        if self.bounds is not None:
-            gives_up = self.hardly_moves
-        if self.bounds is not None and gives_up:
-            fall = self.bounds.z_small
-            limit = min(limit, self._thresholds.warmup_samples)
-        self._is_decided = self.z > rise or self.z < -fall
-        if self.z > rise:
-            verdict = self.up
-        elif self.z < -fall:
-            return self.down
-        elif self._evidence.read >= limit:
-            verdict = self.up if gives_up and self.z > self._thresholds.z_warmup else 1.0
-        else:
-            return None
-        size = self._evidence.size
-        too_large = self.bounds is not None and size is not None and size * self.up > self.bounds.most
-        return 1.0 if too_large else verdict
+        if self.may_leap:
+            size, is_first = self._evidence.last_size, self._tested == 0
+            self._verdict = self._judge.of_size(size, fell=self._fell, is_first=is_first)
+        if self._verdict is None:
+            self._verdict = self._judge.of_test(self._evidence, self.multiplier, self._fell)
