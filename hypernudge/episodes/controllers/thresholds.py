@@ -6,7 +6,19 @@ from hypernudge.episodes import checks
 
 
 class Thresholds:
-    """Thresholds of the test on agreement, and how many probes it may take; see `Alignment`, whose they are.
+    """Thresholds of the test on agreement, and how many probes it may take.
+
+    Args:
+        z_up: Of growing.
+        z_down: Of shrinking.
+        z_recover: Of growing below multiplier 1, after the first shrinking; None for `z_up`.
+        z_above_base: The same from multiplier 1 on.
+        z_at_base: Of growing and of shrinking at multiplier 1; None treats 1 like any other.
+        z_warmup: What an undecided test must exceed for growth during the warm-up.
+        samples: Probes after which the test gives up.
+        warmup_samples: The same during the warm-up.
+        base_samples: The same at multiplier 1.
+        min_samples: Probes before the first look.
 
     Raises:
         ValueError: An argument is out of range.

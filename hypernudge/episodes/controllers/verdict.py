@@ -27,7 +27,14 @@ class Verdict(NamedTuple):
 
 
 class Judge:
-    """Comes to verdicts; see `Alignment`, whose arguments these are."""
+    """Comes to verdicts.
+
+    Args:
+        thresholds: Of the test.
+        bounds: On the relative size of updates; None for none.
+        up: Factor of growth.
+        down: Factor of shrinking.
+    """
 
     def __init__(self, thresholds: Thresholds, bounds: StepBounds | None, up: float, down: float) -> None:
         self.thresholds, self.bounds = thresholds, bounds
