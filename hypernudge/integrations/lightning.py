@@ -207,7 +207,7 @@ class SuggestedRateCallback(SuggestsRate, Callback):
         self,
         only_print: bool = False,
         *,
-        trial_steps: int = 400,
+        trial_steps: int | None = None,
         seconds: float | None = 30.0,
         seed: int = 0,
     ) -> None:

@@ -39,7 +39,7 @@ class SuggestedRateTrainerCallback(SuggestsRate, TrainerCallback):
         only_print: bool = False,
         *,
         loss: losses.Loss | None = None,
-        trial_steps: int = 400,
+        trial_steps: int | None = None,
         seconds: float | None = 30.0,
         seed: int = 0,
     ) -> None:

@@ -1,9 +1,10 @@
 """The search for a rate: short trial trainings on a ladder of rates, fewer and longer from round to round.
 
 Steps of a decade, then of half a decade. A round goes on towards the side where losses fall until its best
-rate has a worse one on either side; the longest trials are fitted by a parabola. Where no trial learns
-anything (a network leaves its plateau late), the highest harmless rate counts as the best, and longer trials
-follow. A pure function of what trials return.
+rate has a worse one on either side; the longest trials are fitted by a parabola. A large budget is spent on
+one more round and not on longer first ones: whenever time is up, what shorter trials have found is known.
+Where no trial learns anything (a network leaves its plateau late), the highest harmless rate counts as the
+best, and longer trials follow. A pure function of what trials return.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SHARES = (1 / 40, 1 / 12, 1 / 5)  # of the budget of steps, that a trial of each round has
+SMALL, LARGE = 400, 1000  # from a budget of LARGE on, the first rounds are those of a SMALL one
 WIDTHS = (1.0, 0.5, 0.5)  # decades between the rates of a round
-MOST = (8, 5, 5)  # trials of a round
+MOST = (8, 5, 5)  # trials of a round; widths and numbers of later rounds are the last
 SHORTEST = 3  # steps that say anything
 LOWEST, HIGHEST = -10.0, 3.0  # log10 of the rates that are tried
 TAIL = 1 / 3  # share of a trial's steps, the last, whose mean loss is its score
-EXTRA, LONGER = 2, 2.5  # further rounds while nothing is learned, and how much longer their trials are
+ROUNDS, LONGER = 5, 2.5  # at most, while nothing is learned, and how much longer the trials of another are
 UNSEEN = 0.01  # share of a loss that is not to be seen in short trials
+FIRST_GAINS = 50.0  # what a first step should gain, times this, is the most that a loss counts for
 PLATEAU = 3.0  # of these a trial must gain, or it has learned nothing
 FLAT = 0.02  # losses are taken as equal within so much of what the best trial gained,
 EQUAL = 0.1  # and of the loss itself
@@ -65,15 +68,25 @@ Try = Callable[[float, int], RateTrial]
 
 @dataclass(frozen=True)
 class Scale:
-    """Losses of mini-batches before training: their mean and standard deviation."""
+    """Losses of mini-batches before training.
+
+    Attributes:
+        untrained: Their mean.
+        spread: Their standard deviation.
+        first_gain: By how much the first step should lower one, at its best length.
+    """
 
     untrained: float
     spread: float = 0.0
+    first_gain: float = math.inf
 
     @property
     def flat(self) -> float:
-        """How much of a loss says nothing, however often it is measured."""
-        return UNSEEN * max(abs(self.untrained), self.spread)
+        """How much of a loss says nothing, however often it is measured.
+
+        A share of the loss; of one that is nearly all constant, of what of it training can change.
+        """
+        return UNSEEN * max(min(abs(self.untrained), FIRST_GAINS * self.first_gain), self.spread)
 
 
 @dataclass
@@ -86,6 +99,7 @@ class Found:
     high: float = math.nan
     steps: int = 0  # of the trials that it is taken from
     rounds: int = 0  # that were finished
+    in_time: bool = True  # whether the last was finished before time was up
     plateau: bool = False  # whether none of them has learned anything
 
     @property
@@ -93,6 +107,13 @@ class Found:
         """Whether the longest trials have the same losses to the bit, at whatever rate: they say nothing."""
         longest = {(t.losses, t.held_out) for t in self.trials if t.steps == self.steps}
         return len(longest) == 1
+
+
+def lengths_of(budget: int) -> list[int]:
+    """Return the steps of a trial in each round, of a budget of steps for all of them."""
+    if budget < LARGE:
+        return [round(share * budget) for share in SHARES]
+    return [*lengths_of(SMALL), round(SHARES[-1] * budget)]
 
 
 def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale) -> Found:
@@ -109,9 +130,9 @@ def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale)
         What was found when the last round was finished, or time was up.
     """
     found = Found()
-    lengths = [round(share * budget) for share in SHARES]
-    for number in range(len(SHARES) + EXTRA):
-        if number >= len(SHARES):
+    lengths = lengths_of(budget)
+    for number in range(ROUNDS):
+        if number >= len(lengths):
             if not found.plateau:
                 break
             lengths.append(round(LONGER * lengths[-1]))
@@ -123,6 +144,7 @@ def search(attempt: Try, centre: float, budget: int, planned: int, scale: Scale)
             this = _Round(attempt, found, centre, WIDTHS[place], MOST[place], steps, scale)
             this.climb()
         except OutOfTimeError:
+            found.in_time = False
             if len(this.tried) >= 3 or not found.rounds:
                 this.conclude()
             break

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from hypernudge.suggestion.result import Suggestion
 
 SIZE = (5.2, 3.2)
-ROUNDS = ("#56B4E9", "#0072B2", "#000000")
+COLOURS = ("#56B4E9", "#0072B2", "#E69F00", "#CC79A7")  # of trials by their length,
+LONGEST = "#000000"  # and of those that the suggestion is taken from
 CHOSEN, LOST = "#009E73", "#D55E00"
 
 
@@ -29,7 +30,8 @@ def losses_by_rate(suggestion: Suggestion) -> Picture:
     axes.axvline(suggestion.lr, color=CHOSEN)
     labels = [Line2D([], [], color=CHOSEN, label=f"suggestion {suggestion.lr:.2g}")]
     lengths = sorted({trial.steps for trial in suggestion.trials})
-    for length, colour in zip(lengths, ROUNDS, strict=False):
+    colours = [*COLOURS[: max(len(lengths) - 1, 0)], LONGEST]
+    for length, colour in zip(lengths, colours, strict=False):  # no trial has no length
         labels.append(_length(axes, [t for t in suggestion.trials if t.steps == length], colour))
     lost = [trial.rate for trial in suggestion.trials if not math.isfinite(trial.loss)]
     if lost:

@@ -6,6 +6,7 @@ import math
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,8 @@ import torch
 from hypernudge.errors import one_line, require, require_between, require_choice, require_whole
 from hypernudge.suggestion import batches, losses
 from hypernudge.suggestion.copies import BUILT_BY, GUESS, built, first_rate, plain, ratios
-from hypernudge.suggestion.ladder import HIGHEST, LOWEST, SHARES, Found, OutOfTimeError, search
+from hypernudge.suggestion.first_step import curvature, is_normalised
+from hypernudge.suggestion.ladder import HIGHEST, LOWEST, Found, OutOfTimeError, lengths_of, search
 from hypernudge.suggestion.result import Suggestion
 from hypernudge.suggestion.schedules import Recorded, falls, schedule_of
 from hypernudge.suggestion.trials import Recipe
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
 
 FEWEST = 20  # steps that trials need
+USUAL_TRAININGS, USUAL_LEAST, USUAL_MOST = 4, 400, 2000  # steps of all trials where nothing is said: those
+# of so many trainings, but so many at least and at most
 UNKNOWN = 10.0  # factor of the interval where no trial was finished
 PRECISIONS = ("float32", "bf16", "fp16")
 EPOCHS, STEPS = 10, 1000  # of a training of which nothing is said: epochs, or steps where those are unknown
@@ -49,7 +53,7 @@ def suggest(
     accumulate: int = 1,
     grad_clip: float | None = None,
     precision: str = "float32",
-    trial_steps: int = 400,
+    trial_steps: int | None = None,
     seconds: float | None = 30.0,
     seed: int = 0,
 ) -> Suggestion:
@@ -77,7 +81,8 @@ def suggest(
         accumulate: Mini-batches whose gradients make a step.
         grad_clip: Largest norm of the gradient, where training clips it.
         precision: Of forward passes: `"float32"`, as the model is, or `"bf16"`, `"fp16"` by autocast.
-        trial_steps: Optimizer steps of all trials together, about. More is surer.
+        trial_steps: Optimizer steps of all trials together, about. More is surer. Four times the training's
+            where None, but 400 at least and 2000 at most.
         seconds: After which it makes do with what is known; None for no limit. Until then the result does not
             depend on time.
         seed: Of what models draw in trials.
@@ -107,15 +112,16 @@ def suggest(
         own = built(optimizer, inner)
         planned = _planned(data, accumulate) if steps is None else steps
         chosen = schedule_of(schedule, planned)
-        longest = max(1, round(max(SHARES) * trial_steps))
+        budget = _usual(planned) if trial_steps is None else trial_steps
+        longest = max(1, *lengths_of(budget))
         kept = batches.read(data, longest * accumulate, READING * limit)
         ends = began + limit
         recipe = Recipe(inner, own, loss, kept, accumulate, grad_clip, precision, chosen, seed, ends)
         dropped = recipe.drop_broken_batches(time.monotonic() + LOOKING * limit)
         recipe.set_aside(longest)
-        curvature, normalised, found = _searched(recipe, trial_steps, planned)
+        by_curvature, normalised, found = _searched(recipe, budget, planned)
     shift = _shift(found, chosen, normalised, planned)
-    rate, low, high, basis = _concluded(own, found, curvature, shift)
+    rate, low, high, basis = _concluded(own, found, by_curvature, shift)
     return Suggestion(
         lr=rate,
         low=low,
@@ -126,11 +132,11 @@ def suggest(
         peak=rate * (max(chosen.factors) if isinstance(chosen, Recorded) else 1.0),
         trials=tuple(found.trials),
         untrained=recipe.scale.untrained,
-        curvature=10.0**curvature,
+        curvature=10.0**by_curvature,
         ratios=tuple(ratios(own)),
         gradients=recipe.gradients,
         seconds=time.monotonic() - began,
-        notes=tuple(_notes(recipe, found, dropped, len(kept), basis)),
+        notes=tuple(_notes(recipe, found, dropped, len(kept), basis, len(lengths_of(budget)))),
     )
 
 
@@ -145,7 +151,7 @@ def check_numbers(
     steps: Any = None,
     accumulate: Any = 1,
     grad_clip: Any = None,
-    trial_steps: Any = FEWEST,
+    trial_steps: Any = None,
     seconds: Any = None,
     seed: Any = 0,
 ) -> None:
@@ -159,7 +165,8 @@ def check_numbers(
     require_whole("accumulate", accumulate)
     if grad_clip is not None:
         require_between("grad_clip", grad_clip, 0.0, remedy="leave it out where nothing is clipped")
-    require_whole("trial_steps", trial_steps, FEWEST, remedy="400 is usual")
+    if trial_steps is not None:
+        require_whole("trial_steps", trial_steps, FEWEST, remedy="leave it out, or give 400 or more")
     if seconds is not None:
         require_between("seconds", seconds, 0.0, remedy="30 is usual; None for no limit")
     require_whole("seed", seed, 0)
@@ -173,21 +180,28 @@ def _planned(data: Any, accumulate: int) -> int:
         return STEPS
 
 
-def _searched(recipe: Recipe, trial_steps: int, planned: int) -> tuple[float, bool, Found]:
+def _usual(planned: int) -> int:
+    """Return the steps of all trials where nothing is said: a long training is worth more of them."""
+    return min(max(USUAL_TRAININGS * planned, USUAL_LEAST), USUAL_MOST)
+
+
+def _searched(recipe: Recipe, budget: int, planned: int) -> tuple[float, bool, Found]:
     """Return `log10` of the rate by curvature, whether steps are normalised, and what trials have found."""
-    curvature, normalised = math.nan, False
+    by_curvature, normalised = math.nan, False
     try:
-        curvature = recipe.curvature()
-        normalised = recipe.is_normalised()
+        by_curvature, gain = curvature(recipe)
+        if math.isfinite(gain):
+            recipe.scale = replace(recipe.scale, first_gain=gain)
+        normalised = is_normalised(recipe)
         group = recipe.optimizer.param_groups[0]
         momentum = float(group.get("momentum", 0.0))
-        centre = curvature + math.log10(1.0 - momentum) if 0 <= momentum < 1 else curvature
+        centre = by_curvature + math.log10(1.0 - momentum) if 0 <= momentum < 1 else by_curvature
         if not math.isfinite(centre):
             centre = math.log10(first_rate(recipe.optimizer) or GUESS)
         centre = min(max(centre, LOWEST + 1), HIGHEST - 1)
-        return curvature, normalised, search(recipe.run, centre, trial_steps, planned, recipe.scale)
+        return by_curvature, normalised, search(recipe.run, centre, budget, planned, recipe.scale)
     except OutOfTimeError:
-        return curvature, normalised, Found()
+        return by_curvature, normalised, Found(in_time=False)
 
 
 def _shift(found: Found, schedule: Schedule, normalised: bool, planned: int) -> float:
@@ -211,11 +225,11 @@ def _concluded(
     return rate, rate / UNKNOWN, rate * UNKNOWN, "curvature" if known else "optimizer"
 
 
-def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str) -> Iterator[str]:
+def _notes(recipe: Recipe, found: Found, dropped: int, read: int, basis: str, rounds: int) -> Iterator[str]:
     if dropped:
         yield f"{dropped} of {read} mini-batches left out, their loss is not finite before training"
-    if found.rounds < len(SHARES) and time.monotonic() > recipe.deadline:
-        yield f"time was up after {found.rounds} of {len(SHARES)} rounds of trials"
+    if not found.in_time:
+        yield f"time was up after {found.rounds} of {max(rounds, found.rounds + 1)} rounds of trials"
     if recipe.raised is not None:
         raised = f"{type(recipe.raised).__name__}: {one_line(recipe.raised)}"
         yield f"{recipe.raises} trials raised an error and count as diverged, the first {raised}"

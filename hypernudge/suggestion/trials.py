@@ -1,10 +1,9 @@
-"""One short training of a throw-away copy at one rate; and the curvature along its first step."""
+"""One short training of a throw-away copy at one rate."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.suggestion import batches
-from hypernudge.suggestion.copies import Training, copied, takes_closure
+from hypernudge.suggestion.copies import Training, copied
 from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale
 from hypernudge.suggestion.losses import autocast, explained, loss_of
 from hypernudge.tasks.module.schedules import Schedule
@@ -25,7 +24,6 @@ SCALED_BY = 8  # mini-batches whose losses before training say on what scale los
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
 SET_ASIDE, MOST_SET_ASIDE = 5, 16  # one in so many, and so many at most
-SMALL_STEP = 1e-3  # length of the first step that curvature is taken along, over the weights' norm
 
 
 @dataclass
@@ -224,93 +222,3 @@ class Recipe:
             closure()
             training.optimizer.step()
         return found[0]
-
-    def curvature(self, parts: int = 3) -> float:
-        """Return `log10` of the rate that is best along the optimizer's first step, NaN where there is none.
-
-        `lr* = g'd / d'Hd` for a step of `-lr d`, with `Hd` from the gradients on either end of a short step.
-        The median over mini-batches.
-        """
-        found = sorted(value for k in range(parts) if math.isfinite(value := self._curvature(k)))
-        return found[len(found) // 2] if found else math.nan
-
-    def _curvature(self, number: int) -> float:
-        self.in_time()
-        training = self.start()
-        weights = training.parameters
-        before = [p.detach().clone() for p in weights]
-        gradient = self._gradient(training, number)
-        direction = self._step_of(training, before)
-        norm, length = _norm(before), _norm(direction)
-        if not (math.isfinite(length) and length > 0):
-            return math.nan
-        size = SMALL_STEP * max(norm, 1e-3) / length
-        with torch.no_grad():
-            for p, old, along in zip(weights, before, direction, strict=True):
-                p.copy_(old - size * along)
-        after = self._gradient(training, number)
-        slope = _dot(gradient, direction)
-        bend = (slope - _dot(after, direction)) / size
-        return math.log10(slope / bend) if slope > 0 and bend > 0 else math.nan
-
-    def is_normalised(self) -> bool:
-        """Whether the optimizer's first step is the same for a gradient ten times as large, as Adam's is.
-
-        Raises:
-            OutOfTimeError: If time is up.
-        """
-        lengths = []
-        for scale in (1.0, 10.0):
-            self.in_time()
-            training = self.start()
-            before = [p.detach().clone() for p in training.parameters]
-            self._gradient(training, 0)
-            for p in training.parameters:
-                if p.grad is not None:
-                    p.grad.mul_(scale)
-            lengths.append(_norm(self._step_of(training, before)))
-        return math.isfinite(lengths[1]) and lengths[1] < 3.0 * lengths[0]
-
-    def _step_of(self, training: Training, before: Sequence[Tensor]) -> list[Tensor]:
-        """Make a step at the rate 1 without decay of weights, and return it, downhill.
-
-        It is the first, and so shows how the optimizer is to be called: those of other people may take no
-        closure, or take one and never call it.
-        """
-        training.set_rate(1.0)
-        for group in training.optimizer.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = 0.0
-        called: list[bool] = []
-
-        def closure() -> float:
-            called.append(True)
-            return 0.0
-
-        if takes_closure(training.optimizer):
-            training.optimizer.step(closure)
-        else:
-            training.optimizer.step()
-        self.closures = bool(called)
-        return [old - p.detach() for old, p in zip(before, training.parameters, strict=True)]
-
-    def _gradient(self, training: Training, number: int) -> list[Tensor]:
-        training.optimizer.zero_grad()
-        reseed(self.seed)
-        self.loss_at(training, number).backward()  # type: ignore[no-untyped-call]
-        self.gradients += 1
-        weights = training.parameters
-        return [torch.zeros_like(p) if p.grad is None else p.grad.detach().clone() for p in weights]
-
-
-def _dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> float:
-    return sum(float((_real(x) * _real(y)).sum()) for x, y in zip(a, b, strict=True))
-
-
-def _real(a: Tensor) -> Tensor:
-    """Return a tensor in float64, a complex one as its two parts."""
-    return (torch.view_as_real(a) if a.is_complex() else a).double()
-
-
-def _norm(a: Sequence[Tensor]) -> float:
-    return math.sqrt(max(_dot(a, a), 0.0))

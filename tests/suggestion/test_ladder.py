@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale, search
+from hypernudge.suggestion.ladder import LARGE, OutOfTimeError, RateTrial, Scale, search
 
 
 def landscape(best, width=1.0, cliff=1.5, late=0):
@@ -78,3 +78,44 @@ def test_a_spike_counts_little():
     spiked = RateTrial(0.1, 30, (1.0, 0.9) * 14 + (1.0, 1e6))
     assert spiked.loss < calm.loss + 0.1
     assert RateTrial(0.1, 30, ()).loss == math.inf
+
+
+def test_a_large_budget_adds_a_round_and_is_never_worse_when_time_is_up():
+    def lengths(budget, planned=10_000):
+        found = search(landscape(-2.0), -2.0, budget, planned, Scale(2.0, 0.1))
+        return sorted({trial.steps for trial in found.trials}), found.steps
+
+    assert lengths(400) == ([10, 33, 80], 80)
+    assert lengths(LARGE - 10) == ([25, 82, 198], 198)
+    assert lengths(2000) == ([10, 33, 80, 400], 400)
+    assert lengths(2000, planned=250) == ([10, 33, 80, 250], 250)
+    assert lengths(2000, planned=50) == ([10, 33, 50], 50)
+    inner, small = landscape(-2.0), search(landscape(-2.0), -2.3, 400, 10_000, Scale(2.0, 0.1))
+    made = []
+
+    def attempt(rate, steps):
+        if len(made) == len(small.trials) + 2:
+            raise OutOfTimeError
+        made.append(rate)
+        return inner(rate, steps)
+
+    cut = search(attempt, -2.3, 2000, 10_000, Scale(2.0, 0.1))
+    assert (cut.best, cut.low, cut.high, cut.steps) == (small.best, small.low, small.high, 80)
+    assert small.in_time and not cut.in_time and cut.rounds == 3
+
+
+def test_a_plateau_is_followed_by_no_more_than_five_rounds():
+    found = search(landscape(-2.0, late=10**6), -3.0, 2000, 10**6, Scale(2.0, 0.1))
+    assert sorted({trial.steps for trial in found.trials}) == [10, 33, 80, 400, 1000]
+
+
+@pytest.mark.parametrize("constant", [100.0, -100.0, 1e6])
+def test_a_constant_in_the_loss_changes_nothing(constant):
+    def attempt(rate, steps):
+        trial = landscape(-2.0)(rate, steps)
+        return RateTrial(rate, steps, tuple(loss + constant for loss in trial.losses), trial.diverged)
+
+    found = search(attempt, -3.0, 400, 10_000, Scale(2.0 + constant, 0.1, first_gain=0.1))
+    plain = search(landscape(-2.0), -3.0, 400, 10_000, Scale(2.0, 0.1, first_gain=0.1))
+    assert not found.plateau
+    assert found.best == pytest.approx(plain.best, abs=1e-6)

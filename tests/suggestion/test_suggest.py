@@ -2,6 +2,7 @@ import math
 import threading
 import warnings
 from collections import namedtuple
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,6 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hypernudge import suggest
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial
+from hypernudge.suggestion.trials import Recipe
 
 KINDS = set()  # not in a closure: what hangs on a loss is put back
 QUICK = {"trial_steps": 40, "seconds": None}
@@ -427,6 +430,48 @@ def test_labels_that_are_noise_are_not_memorised():
     assert memory and all(trial.loss > 0.7 and trial.rate > 10 * found.lr for trial in memory)
 
 
+@pytest.mark.parametrize("constant", [100.0, -100.0])
+def test_a_constant_in_the_loss_hides_nothing(constant):
+    def moved(model, batch):
+        return loss(model, batch) + constant
+
+    options = {"steps": 80, "trial_steps": 200, "seconds": None}
+    plain = suggest(network(), loss, data(400), torch.optim.SGD, **options)
+    found = suggest(network(), moved, data(400), torch.optim.SGD, **options)
+    assert not found.notes
+    assert 0.6 < found.lr / plain.lr < 1.6  # what counts as a divergence is another
+
+
+@pytest.mark.parametrize(
+    ("steps", "lengths"),
+    [(50, [10, 33, 50]), (100, [10, 33, 80]), (150, [15, 50, 120]), (275, [10, 33, 80, 220])],
+)
+def test_a_longer_training_is_worth_more_trials(steps, lengths):
+    found = suggest(network(), loss, data(), torch.optim.SGD, steps=steps, seconds=None)
+    assert sorted({trial.steps for trial in found.trials}) == lengths
+
+
+def test_what_short_trials_have_found_is_known_when_time_is_up(monkeypatch):
+    def asked(most):
+        made, run = [], Recipe.run
+
+        def counted(self, rate, steps):
+            made.append(rate)
+            if len(made) > most:
+                raise OutOfTimeError
+            return run(self, rate, steps)
+
+        monkeypatch.setattr(Recipe, "run", counted)
+        found = suggest(network(), loss, data(), torch.optim.SGD, steps=1000)
+        monkeypatch.setattr(Recipe, "run", run)
+        return found
+
+    short = suggest(network(), loss, data(), torch.optim.SGD, steps=1000, trial_steps=400, seconds=None)
+    found = asked(len(short.trials) + 1)
+    assert found.lr == pytest.approx(short.lr, rel=1e-6) and found.basis == "trials"
+    assert "time was up after 3 of 4 rounds of trials" in found.notes
+
+
 def test_no_time_at_all():
     found = suggest(network(), loss, data(), partial(torch.optim.SGD, lr=0.7), seconds=1e-9)
     assert found.basis == "optimizer" and found.lr == pytest.approx(0.7)
@@ -470,6 +515,14 @@ def test_picture_and_text(tmp_path):
     assert str(found).startswith(f"lr {found.lr:.2g} [") and float(found) == found.lr
 
 
+def test_trials_of_every_length_are_drawn():
+    lengths = (10, 33, 80, 400, 1000)
+    trials = tuple(RateTrial(10.0**-k, steps, (0.5,) * steps) for steps in lengths for k in (1, 2))
+    found = replace(suggest(network(), loss, data(), torch.optim.SGD, **QUICK), trials=trials)
+    legend = [text.get_text() for text in found.plot().axes[0].get_legend().get_texts()]
+    assert [text for text in legend if text.endswith("steps")] == [f"{steps} steps" for steps in lengths]
+
+
 BROKEN = nn.Linear(2, 2)
 BROKEN.lock = threading.Lock()
 
@@ -507,7 +560,7 @@ BROKEN.lock = threading.Lock()
         ({"accumulate": 0}, "accumulate: must be a whole number >= 1"),
         ({"grad_clip": 0.0}, "grad_clip: must be a finite number above 0"),
         ({"precision": "fp8"}, "precision: must be one of 'float32', 'bf16', 'fp16'"),
-        ({"trial_steps": 5}, "trial_steps: must be a whole number >= 20, but got 5; 400 is usual"),
+        ({"trial_steps": 5}, "trial_steps: must be a whole number >= 20, but got 5; leave it out"),
         ({"seconds": 0}, "seconds: must be a finite number above 0, but got 0; 30 is usual"),
         ({"seed": -1}, "seed: must be a whole number >= 0"),
     ],
