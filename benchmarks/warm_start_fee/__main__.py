@@ -46,12 +46,15 @@ def measured(case: str, rounds: int) -> dict[str, Any]:
 def table(cases: dict[str, dict[str, Any]]) -> str:
     """Return it for people."""
     head = (
-        "| | share | limit | processor | first cell | pairs | choosing [ms] | probe [ms] | over its steps |"
+        "| | share | limit | processor | first cell | pairs | choosing [ms] | probe [ms] | over its steps "
+        "| made again |"
     )
-    lines = [head, "|---" * 9 + "|"]
+    lines = [head, "|---" * 10 + "|"]
     for name, case in cases.items():
         shares = (case["share"], LIMITS[name], case["processor_share"], case["first_share"], case["pairs"])
-        numbers = (case["choosing_ms"], case["probe_ms"], case["probe_over_steps"])
+        numbers = [
+            case[of] for of in ("choosing_ms", "probe_ms", "probe_over_steps", "probe_again_over_steps")
+        ]
         shown = [*(f"{100 * share:.2f} %" for share in shares), *(f"{number:.2f}" for number in numbers)]
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)

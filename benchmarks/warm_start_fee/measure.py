@@ -96,6 +96,16 @@ def step_seconds(task: GradientTask, units: int) -> float:
     return statistics.median(found)
 
 
+def probe_seconds(task: GradientTask, times: int) -> float:
+    """Return the processor seconds of a probe that is made again and again, as training steps are."""
+    config, found = task.space.middle(), []
+    for seed in range(times + 1):
+        begun = time.process_time()
+        Probe().walked(task, "informed", config, seed)
+        found.append(time.process_time() - begun)
+    return statistics.median(found[1:])  # what the first prepares is no probe
+
+
 def main(case: str, rounds: int) -> dict[str, Any]:
     """Return what a case takes."""
     size = TOGETHER if case == "population_together" else 1
@@ -130,6 +140,7 @@ def main(case: str, rounds: int) -> dict[str, Any]:
         "step_ms": 1e3 * step,
         "counted_as_steps": medians["price"],
         "probe_over_steps": statistics.median(probes) / (medians["price"] * step),
+        "probe_again_over_steps": probe_seconds(task, 5) / (medians["price"] * step),
         "rounds": rounds,
     }
 

@@ -21,7 +21,8 @@ def test_the_last_line_is_one_object_with_the_share_of_every_case(monkeypatch, c
 
     def measured(case, rounds):
         asked.append((case, rounds))
-        return {"share": 0.01 * len(asked), "probe_over_steps": 1.2, **numbers}
+        ratios = {"probe_over_steps": 1.2, "probe_again_over_steps": 1.1}
+        return {"share": 0.01 * len(asked), **ratios, **numbers}
 
     monkeypatch.setattr(command, "measured", measured)
     assert command.main(["--json", "--quick"]) == 0
