@@ -101,6 +101,13 @@ def _learning(folder: Path) -> None:
     figure.write(results, folder / "curves.svg")
 
 
+def _games(folder: Path) -> None:
+    from benchmarks.games import figure
+
+    results = [json.loads((RESULTS / name).read_text("utf-8")) for name in _GAMES]
+    figure.write(results, folder / "curves.svg")
+
+
 def _probe_sources(folder: Path) -> None:
     from benchmarks.warm_starts.probe_sources import redraw
 
@@ -136,6 +143,7 @@ def _sst2(folder: Path) -> None:
 
 
 _CURVES = ("tiny_shakespeare.json", "resnet20.json", "wikitext2.json")
+_GAMES = tuple(f"games/{name}.json" for name in ("cartpole", "acrobot", "pong"))
 _RECORDS = "sst2_minilm/records"
 _SST2 = (
     "accuracy_per_tflop",
@@ -196,8 +204,10 @@ FIGURES = (
     ),
     _forest("full_experiment"),
     _forest("schedulers_study"),
+    _forest("games/cartpole_study"),
     Figures("episodes_effect", ("effect.pdf", "effect.svg"), ("episodes_effect/cells.csv",), _episodes),
     Figures("learning", ("curves.svg",), tuple(f"learning/{name}" for name in _CURVES), _learning),
+    Figures("games", ("curves.svg",), _GAMES, _games),
     Figures("probe_sources", ("sources.svg",), ("probe_sources/sources.json",), _probe_sources),
     Figures("schedulers", ("scale.pdf", "scale.svg"), ("schedulers/scale.json",), _scale),
     Figures(

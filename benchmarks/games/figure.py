@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from hypernudge.plotting import style
 from hypernudge.results.files import write_text
 
-GAMES: dict[str, tuple[str, str, float]] = {
-    "cartpole": ("CartPole", "solved", 475),
-    "acrobot": ("Acrobot", "solved", -100),
-    "pong": ("Pong", "random play", -20.7),  # Mnih et al. 2015
+GAMES: dict[str, tuple[str, str, float, tuple[float, float] | None]] = {
+    "cartpole": ("CartPole", "solved", 475, None),
+    "acrobot": ("Acrobot", "solved", -100, None),
+    "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015
 }
-"""Title of each panel, and what its dotted line is."""
+"""Title of each panel, what its dotted line is and where, and the ends of its axis if not the data's."""
 
 
 def draw(results: Sequence[dict[str, Any]]) -> Figure:
@@ -32,7 +32,7 @@ def draw(results: Sequence[dict[str, Any]]) -> Figure:
 
 
 def _draw(axes: Axes, result: dict[str, Any]) -> None:
-    title, what, height = GAMES[result["command"]["game"]]
+    title, what, height, ends = GAMES[result["command"]["game"]]
     seeds = sorted({row["seed"] for row in result["rows"]})
     looks = style.looks([f"seed {seed}" for seed in seeds], "none")
     for seed in seeds:
@@ -43,7 +43,9 @@ def _draw(axes: Axes, result: dict[str, Any]) -> None:
     axes.axhline(height, label=f"{what}: {height:g}", color="0.35", linestyle=(0, (1.2, 1)), linewidth=1.0)
     axes.set_title(title)
     axes.set_xlabel("thousand steps")
-    axes.legend(loc="lower right")
+    if ends is not None:
+        axes.set_ylim(*ends)
+    axes.legend(loc="lower right" if ends is None else "upper left")
 
 
 def write(results: Sequence[dict[str, Any]], path: Path) -> None:

@@ -1,7 +1,10 @@
 """`config/studies/games.yaml`, and the prior of past games: whole, with trainings of a few steps."""
 
+import json
+
 import pytest
 
+from benchmarks.games.starts import starts
 from hypernudge import ASHA, Informed, RandomSearch, tune
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
@@ -28,12 +31,17 @@ def test_it_is_a_claim_of_twenty_pairs_in_every_setting(name, games):
 @pytest.mark.parametrize("policy", ["literal", "informed"])
 def test_a_cell_trains(policy, tmp_path):
     pytest.importorskip("stable_baselines3", reason="extra rl")
-    plan = load_plan(ROOT / "config" / "studies" / "games.yaml", ["++common.target=0"])
+    training = ", ".join(f"{name}: {value}" for name, value in SMALL.items())
+    small = [f"++common.training={{{training}}}", "common.budget.units=9", "common.seeds.count=1"]
+    plan = load_plan(ROOT / "config" / "studies" / "games.yaml", ["++common.target=0", *small])
+    (tmp_path / "plan.json").write_text(json.dumps(plan.as_dict()))
     variation = next(v for v in plan.variations if v.run_id == f"cartpole-{policy}")
-    small = {**variation.spec, "training": SMALL, "budget": {"units": 9.0}}
-    record = run_cell(variation.altered(**small), 0, tmp_path / "out")
+    record = run_cell(variation, 0, tmp_path / variation.run_id)
     assert record["status"] == "completed" and record["errors"] == []
     assert record["trials"] and not any(FINITE_DIFFERENCES in t["nudge"]["reason"] for t in record["trials"])
+    found = starts(tmp_path)
+    assert list(found) == [policy] and found[policy]["trials"] == len(record["trials"])
+    assert policy != "literal" or found[policy]["changed"] == found[policy]["trials"]
 
 
 def test_a_prior_of_past_games_informs_another_one(tmp_path):
