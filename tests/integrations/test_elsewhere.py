@@ -17,8 +17,11 @@ LENIENT = ("-o", "filterwarnings=default")  # old packages warn
 # Environment variable with the interpreter -> what is run there, and how many tests that are at least.
 ELSEWHERE = {
     "HYPERNUDGE_PYTHON_NEPS": (
-        [f"{TESTS}/test_neps.py", f"{ROOT}/tests/laws/test_arguments.py", "-k", "neps"],
-        50,
+        [
+            *(f"{TESTS}/{name}.py" for name in ("test_neps", "test_tools_effect")),
+            *(f"{ROOT}/tests/laws/test_arguments.py", "-k", "neps"),
+        ],
+        51,
     ),
     "HYPERNUDGE_PYTHON_TUNEBOHB": ([f"{TESTS}/test_ray_tune.py", "-k", "bohb"], 1),
     "HYPERNUDGE_PYTHON_SYNE_TUNE_0_14": ([f"{TESTS}/test_syne_tune_legacy.py"], 6),

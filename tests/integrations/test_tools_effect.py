@@ -1,5 +1,6 @@
 """The benchmark of warm starts inside other tools: what a tool searches, trains, and is charged with."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ pytest.importorskip("optuna", reason="Optuna is an extra: install hypernudge[opt
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.warm_starts.tools_effect import __main__ as command
-from benchmarks.warm_starts.tools_effect import neps_runs, ray_runs, syne_tune_runs
+from benchmarks.warm_starts.tools_effect import architectures, neps_runs, ray_runs, syne_tune_runs
 from benchmarks.warm_starts.tools_effect.workload import Workload
 from hypernudge import Informed
 from hypernudge.integrations.optuna import declared
@@ -115,4 +116,16 @@ def test_what_is_not_installed_is_left_out_and_said(tmp_path, monkeypatch, capsy
     assert said == [
         "neps_hyperband_informed: left out, neps is not installed",
         "ray_asha: left out, ray is not installed",
+    ]
+
+
+def test_the_table_of_networks_counts_what_reaches_the_target():
+    wide, narrow = ({"width": width, "depth": 1, "activation": "relu"} for width in (40, 2))
+    missed = (math.inf, 0.304)
+    rows = [(wide, [(6.0, 0.95), missed, missed, (9.0, 0.95)]), (narrow, [missed] * 4)]
+    text = architectures.table(rows).splitlines()
+    assert text[0].startswith("Of 2 networks 1 reach 0.9403 in 27 epochs in any way: 1 as started, 0 probed")
+    assert text[-2:] == [
+        "| 40 | 1 | relu | 6 | (0.30) | (0.30) | 9 |",
+        "| 2 | 1 | relu | (0.30) | (0.30) | (0.30) | (0.30) |",
     ]
