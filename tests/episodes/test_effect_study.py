@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.episodes_effect import blocks, ends, rewards, rules
+from benchmarks.episodes_effect import blocks, ends, networks, rewards, rules
 from benchmarks.episodes_effect.methods import FIRST_RULE, METHODS, Crew, update_of
 from benchmarks.episodes_effect.report import Comparison, compare, tally
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
@@ -322,3 +322,22 @@ def test_the_page_says_what_the_power_analysis_found():
         right, counted = row["prefers_the_better_arm"]
         median = f"{round(row['median_episodes_of_each_arm']):,}"
         assert f"| {median} | {row['decided_within_one_training']} of 40 | {right} of {counted} |" in text
+
+
+def test_on_real_networks_the_tuning_decides_the_rates_and_differences_are_paired():
+    def row(method, rate, ratio, seed, score):
+        scores = {"validation": score, "test": score}
+        return {"task": "resnet", "method": method, "rate": rate, "ratio": ratio, "seed": seed, **scores}
+
+    rows = []
+    for method, rate, ratio, seed in networks.runs("resnet", [1, 2], rows):
+        score = 10 * seed - abs(np.log10(rate / 0.3)) + 1.0 * (method == "annealed")
+        rows.append(row(method, rate, ratio, seed, np.nan if rate == 1.0 and ratio == 0 else score))
+    grid, rest = rows[: len(networks.GRIDS["resnet"])], rows[len(networks.GRIDS["resnet"]) :]
+    assert [r["rate"] for r in grid] == list(networks.GRIDS["resnet"])
+    assert {r["rate"] for r in rest if r["method"] == "cosine"} == {0.3}
+    assert len(rest) == 2 * (1 + len(networks.RATIOS))
+    found = networks.summary(rows)["resnet"]
+    assert found["cosine_rate"] == 0.3 and found["cosine"] == [10.0, 20.0]
+    assert found["difference"]["x1"] == [1.0, 1.0]
+    assert found["difference"]["x30"] == pytest.approx([1 - np.log10(30)] * 2, abs=1e-3)
