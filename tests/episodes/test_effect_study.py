@@ -202,18 +202,33 @@ def test_the_page_says_what_the_result_files_say():
 
 def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
     results = import_graph.ROOT / "benchmarks/results/episodes_ends"
-    summary = json.loads((results / "summary.json").read_text())
-    plan = json.loads((results / "plan.json").read_text())
-    assert summary["plan"] == plan["digest"] == digest(plan["plan"])  # of the rule that came before
-    cosine, default = (summary["counts"][name] for name in ("cosine", "default"))
+    summaries = []
+    for folder in (results, results / "third"):
+        summaries.append(json.loads((folder / "summary.json").read_text()))
+        plan = json.loads((folder / "plan.json").read_text())
+        assert summaries[-1]["plan"] == plan["digest"] == digest(plan["plan"])
+    before, now = summaries
+    assert now["plan"] == digest(ends.plan())  # the rule as it is
+    cosine, schedule_free = (now["counts"][name] for name in ("cosine", "schedule_free"))
+    default, seeds = before["counts"]["default"], blocks.SEEDS["ends"]
     page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
     for sentence in (
-        f"in {default['better']} of {default['pairs']} pairs of a cell and a base rate, level in "
+        f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} pairs of a cell and a "
+        f"base rate, and worse in {cosine['worse']}; {cosine['open']} are open, with {len(seeds)} seeds a "
+        "pair.",
+        f"it gains {cosine['mean']:.1f} points, and its worst pair loses {-cosine['worst'][-1]:.1f}.",
+        f"level or better in {schedule_free['better'] + schedule_free['level']} and worse in "
+        f"{schedule_free['worse']}.",
+        f"a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than the "
+        f"default without an end in {default['better']} of {default['pairs']} pairs, level in "
         f"{default['level']}, worse in {default['worse']}.",
-        f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} from whatever base",
-        f"and worse in {cosine['worse']}; its worst pair loses {-round(cosine['worst'][-1])} points",
     ):
         assert sentence in page
+    text = " ".join((results / "README.md").read_text().split())
+    for name, title in (("cosine", "cosine"), ("schedule_free", "Schedule-Free")):
+        row = now["counts"][name]
+        counts = " | ".join(str(row[key]) for key in ("pairs", "better", "level", "open"))
+        assert f"| {title} at its tuned rate | {counts} | **{row['worse']}** | {row['mean']:+.1f} |" in text
 
 
 def is_lost(row):
