@@ -173,7 +173,7 @@ def aggregate_coverage(studies: int, seed: int = 0, spread: Spread = map) -> Sha
         for label, bootstrap, count in (
             ("aggregate", False, studies),
             # Twenty times as slow, and only there to be compared with.
-            ("percentile_bootstrap", True, max(100, studies // 10)),
+            ("percentile_bootstrap", True, max(20, studies // 10)),
         )
     }
 

@@ -33,7 +33,7 @@ def test_a_newcomer_walks_from_an_optuna_study_to_a_verdict_and_a_figure(tmp_pat
                 study_name=f"bowl-{variation}-{seed}",
                 sampler=optuna.samplers.RandomSampler(seed=seed),
             )
-            study.optimize(lambda trial, low=low: trial.suggest_float("x", low, 1.0) ** 2, n_trials=25)
+            study.optimize(lambda trial, low=low: trial.suggest_float("x", low, 1.0) ** 2, n_trials=15)
     runs, figures = tmp_path / "runs.csv", tmp_path / "figures"
     # The two commands.
     assert main(["import", "optuna", store, "--output", str(runs), "--time", "count"]) == 0
@@ -49,7 +49,7 @@ def test_a_newcomer_walks_from_an_optuna_study_to_a_verdict_and_a_figure(tmp_pat
     assert comparison["pairs"] == 8
     assert (figures / "forest_time_to_target.pdf").stat().st_size > 5000
     frame = pd.read_csv(runs, float_precision="round_trip")
-    assert len(frame) == 400
+    assert len(frame) == 240
     study = optuna.load_study(study_name="bowl-narrow-3", storage=store)
     own = frame[(frame["variation"] == "narrow") & (frame["seed"] == 3)].sort_values("time")
     assert own["score"].tolist() == [trial.value for trial in study.trials]

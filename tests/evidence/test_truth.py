@@ -57,7 +57,17 @@ def test_many_rows_are_fast():
 
 @pytest.mark.slow
 def test_the_last_line_of_the_benchmark():
-    command = [sys.executable, "-m", "benchmarks.evidence", "--json", "--studies", "100", "--quick"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.evidence",
+        "--json",
+        "--studies",
+        "100",
+        "--quick",
+        "--processes",
+        "1",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     last = json.loads(done.stdout.splitlines()[-1])
     assert {

@@ -24,7 +24,7 @@ from tests.harness.tools import (
 
 @pytest.mark.slow
 def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_path):
-    config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 40})
+    config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 20})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     compute_here(config, whole)
     command = [sys.executable, "-m", "hypernudge.cli", "run", str(config), "--results-dir", str(broken)]

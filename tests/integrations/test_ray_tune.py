@@ -384,7 +384,7 @@ def test_a_real_run_its_checkpoint_and_its_import(tmp_path, monkeypatch):
     # Its sockets are there, too, whose paths the system limits.
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     quiet = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-    ray.init("local", num_cpus=2, _temp_dir=folder, **quiet)
+    ray.init("local", num_cpus=1, _temp_dir=folder, **quiet)
     try:
         config = tune.TuneConfig(
             metric="loss", mode="min", num_samples=5, search_alg=search, scheduler=asha, reuse_actors=True
