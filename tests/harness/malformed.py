@@ -2,10 +2,15 @@
 
 import copy
 import math
+import re
+import time
 from collections.abc import Iterator, Mapping
 
 import yaml
 
+from hypernudge.cli import main
+
+LIMIT = 10.0  # seconds of the processor; a refusal takes milliseconds
 LONG = "x" * 300
 HUGE = 10**30
 
@@ -148,3 +153,33 @@ def shown(value) -> str:
 def text_of(experiment) -> str:
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return yaml.dump(experiment, sort_keys=False, allow_unicode=True, Dumper=dumper)
+
+
+def assert_refused(outcome, what):
+    """Hold that a command, by its (exit code, stdout, stderr), refused `what` in one line."""
+    code, out, err = outcome
+    assert code == 2, f"{what} is accepted: {out}{err}"
+    lines = err.strip().splitlines()
+    assert lines, what
+    if lines[0].startswith("usage: "):  # of argparse
+        assert re.match(r"hypernudge.*: error: ", lines[-1]), err
+        return
+    assert len(lines) == 1 and lines[0].startswith("error: "), f"{what}: {err}"
+    assert len(lines[0]) < 2500, what
+
+
+def runner(capsys):
+    """Return a function that runs a command line here and returns its exit code, stdout and stderr."""
+
+    def run(*arguments):
+        begun = time.process_time()  # whatever else the machine has to do
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            code = end.code
+        shown = capsys.readouterr()
+        assert time.process_time() - begun < LIMIT, arguments
+        assert "Traceback" not in shown.err + shown.out, shown.err
+        return code, shown.out, shown.err
+
+    return run
