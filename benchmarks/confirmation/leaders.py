@@ -33,6 +33,7 @@ from hypernudge.results.records import cell_path, read_record
 
 COLOURS = ("0.55", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#000000", "#F0E442")
 MARKS = "soDv^<>Px"
+OWN = "own"  # the space of a plan whose tasks' names end with none
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def cells(directory: Path) -> list[Cell]:
     found = []
     for variation in read_manifest(directory).variations:
         task, _, space = variation.task.rpartition("_")
+        if space not in SPACES:
+            task, space = variation.task, OWN
         per_worker = variation.spec["budget"]["units"] / variation.spec["workers"]
         for seed in variation.seeds:
             record = read_record(cell_path(directory / variation.run_id, seed), variation.planned(seed))
@@ -114,7 +117,7 @@ def pooled(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     `first` counts the tasks on which a method has the lowest mean time, shared firsts for each.
     """
-    spaces = [space for space in SPACES if any(row["space"] == space for row in table)]
+    spaces = [space for space in (*SPACES, OWN) if any(row["space"] == space for row in table)]
     scopes = [(space, {space}) for space in spaces]
     if {"mid", "wide"} <= set(spaces):
         scopes.insert(0, ("mid and wide", {"mid", "wide"}))
@@ -170,7 +173,7 @@ def markdown(table: Sequence[Mapping[str, Any]]) -> str:
             f"[{ratio.low:.2f}, {ratio.high:.2f}] | {row['limit'].estimate:.2f} | {row['reached']:.0%} | "
             f"{row['first']} |"
         )
-    for space in SPACES:
+    for space in (*SPACES, OWN):
         inside = [row for row in table if row["space"] == space]
         if not inside:
             continue

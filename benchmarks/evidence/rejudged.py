@@ -94,7 +94,8 @@ def _run(runs: set[str], task: str, scheduler: str, label: str) -> str:
     if scheduler == "any":  # a method is a scheduler with a warm start, and its baseline plain ASHA
         scheduler, _, label = label.rpartition("-")
         scheduler = scheduler or "asha"
-    settings = (f"{head}-{scheduler}-{tail}", f"{head}-{tail}", head, f"{task}-{scheduler}", task)
+    own = f"{head}-{scheduler}"  # where all tasks have one space, it is no part of their names
+    settings = (f"{own}-{tail}", f"{head}-{tail}", head, f"{task}-{scheduler}", task, own)
     for setting in settings:
         for run in (f"{setting}-{label}", setting if label == "none" else ""):
             if run in runs:

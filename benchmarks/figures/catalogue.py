@@ -157,6 +157,7 @@ _NETWORKS = "real_networks/real_networks_cells.csv.gz"
 _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
 _SECOND_RAW = "second_edition/raw/second_edition_raw_cells.csv.gz"
+_SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
 _ABLATION = "second_edition/ablation/ablation.jsonl"
 _TREES_PER_COST = "xgboost_per_cost/cells.csv.gz"
 
@@ -190,6 +191,12 @@ FIGURES = (
     Figures("second_edition", ("leaders.svg",), ("second_edition/leaders.csv",), _leaders),
     Figures("second_edition/ablation", ("ablation.svg",), (_ABLATION,), _ablation),
     Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
+    Figures(
+        "second_edition/adamw",
+        ("ratios.svg",),
+        (_SECOND_ADAMW,),
+        _pooled((_SECOND_ADAMW,), ("stopping-informed", "asha-informed", "stopping-none")),
+    ),
     Figures(
         "second_edition/raw",
         ("ratios.svg",),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from benchmarks.confirmation import leaders
+from benchmarks.confirmation import leaders, winners
 from benchmarks.confirmation.leaders import Cell
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import resolve_plan
@@ -78,3 +78,30 @@ def test_files_are_written(tmp_path, monkeypatch):
     )
     assert "only here" in (tmp_path / "leaders.svg").read_text()
     assert (tmp_path / "leaders.md").read_text().startswith("| scope |")
+
+
+def test_tasks_that_name_no_space_are_pooled_in_their_own():
+    table = leaders.rows(
+        [*found("a_adamw", "own", "plain", [8.0], [4]), *found("a_adamw", "own", "ours", [2.0], [2])], "plain"
+    )
+    text = leaders.markdown(table)
+    assert "| own | `ours` | 1 | 0.25 [" in text and "| a_adamw | 8.0 (1) | 2.0 (1) |" in text
+
+
+def test_rates_are_those_of_the_first_trial_at_the_target():
+    def trial(number, lr, **measured):
+        return {"trial": number, "nudged": {"lr": lr}, "nudge": {"measurements": measured}}
+
+    trials = [trial(0, 0.1, log10_probe=-1.5), trial(4, 0.01), trial(5, 0.001)]
+    curve = {"trial": [0, 4, 5], "validation": [0.2, None, 0.9]}
+    rates = winners.Rates()
+    rates.add({"trials": trials, "curve": curve, "declared": {"target": 0.9}})
+    assert (rates.winners, rates.starts, rates.probes) == ([-3.0], [-1.0, -2.0, -3.0], [-1.5])
+    assert rates.first == 0
+    rates.add({"trials": trials, "curve": curve, "declared": {"target": 0.1}})
+    rates.add({"trials": trials, "curve": None, "declared": {"target": 0.1}})  # crashed: none won
+    assert rates.winners == [-3.0, -1.0] and rates.first == 1
+    shown = winners.markdown({("t", "m"): rates, ("t", "n"): winners.Rates()})
+    assert (
+        "| t | `m` | -2.00 [-2.80, -1.20] | 1 of 2 | -2.00 [" in shown and "| t | `n` |  | 0 of 0 |" in shown
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.evidence import published
-from benchmarks.evidence.rejudged import RESULTS, blocks, criteria_rows, judged, rows, tool_rows
+from benchmarks.evidence.rejudged import RESULTS, _run, blocks, criteria_rows, judged, rows, tool_rows
 
 
 @pytest.fixture(scope="module")
@@ -31,3 +31,11 @@ def test_the_page_names_what_differs(chosen):
     assert "| boil | informed | final_score | 6 | 6 | 6 |" in page
     other = [{**row, "published": "harmed"} for row in found[:1]]
     assert "Verdicts that differ: 1." in published.summary(other, criteria)
+
+
+def test_a_run_is_found_where_all_tasks_have_one_space():
+    runs = {"digits_mlp-asha-none", "digits_mlp-stopping-informed", "digits_cnn-asha-none"}
+    for label in ("asha-none", "stopping-informed"):
+        assert _run(runs, "digits_mlp_adamw", "any", label) == f"digits_mlp-{label}"
+    with pytest.raises(ValueError, match="no cells of it"):
+        _run(runs, "digits_cnn_adamw", "any", "stopping-informed")
