@@ -14,6 +14,8 @@ from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report import gallery
 from hypernudge.evidence.verdicts.comparisons import compare
+from tests.evidence.long_tables import results as results_of_runs
+from tests.evidence.long_tables import written
 from tests.evidence.synthetic import write_study
 
 
@@ -80,3 +82,19 @@ def test_a_report_that_takes_long_says_how_far_it_is(monkeypatch):
     with Stages("report", quiet=True, every=0.0):
         pass
     assert said.getvalue() == lines
+
+
+def test_only_quiet_commands_say_nothing_of_how_far_they_are(study_copy, tmp_path, monkeypatch):
+    """Lines of JSON go into a file as a rule: standard error speaks beside them."""
+    asked = []
+
+    def stages(command, quiet=False):
+        asked.append((command, quiet))
+        return Stages(command, quiet=quiet)
+
+    monkeypatch.setattr("hypernudge.cli.evidence.Stages", stages)
+    for options in ([], ["--json"], ["--quiet"], ["--json", "--quiet"]):
+        assert cli.main(["report", str(study_copy), "--no-figures", *options]) == 0
+    path = written(results_of_runs(), tmp_path / "runs.csv")
+    assert cli.main(["compare", str(path), "--baseline", "asha", "--target", "0.9"]) == 0
+    assert asked == [("report", quiet) for quiet in (False, False, True, True)] + [("compare", False)]

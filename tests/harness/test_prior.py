@@ -121,6 +121,8 @@ def test_every_decision_is_explained(results, capsys):
     assert [row["trial"] for row in rows] == list(range(14))
     moved = [row for row in rows if row["changed"]]
     assert moved and all(set(row["moved"]) == {"lr"} and "redrawn" in row["reason"] for row in moved)
+    whole = {row["trial"] for row in rows if row["units"] == 9}  # to the scheduler they are paused
+    assert 0 < len(whole) < 14 and whole == {row["trial"] for row in rows if row["status"] == "finished"}
     number = str(moved[0]["trial"])
     assert cli.main(["explain", str(results), "--trial", number]) == 0
     shown = capsys.readouterr().out
