@@ -63,6 +63,9 @@ class Streams:
         """Yield the generator of every address in turn, each of use until the next: one object, set anew.
 
         That takes a quarter of the time of making one, which reads entropy for a seed that a key replaces.
+
+        Args:
+            addresses: As the streams themselves are called with, one after another.
         """
         bits = np.random.Philox(key=0)
         generator, start = np.random.Generator(bits), bits.state

@@ -19,7 +19,10 @@ from hypernudge.suggestion.losses import autocast, explained, loss_of
 from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
 
-BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is a divergence
+BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is blown up
+PATIENCE = (
+    10  # steps in a row with such a loss that end a trial; on raw inputs a few in the beginning are usual
+)
 SCALED_BY = 8  # mini-batches whose losses before training say on what scale losses are
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
@@ -161,6 +164,7 @@ class Recipe:
         size = max(abs(self.scale.untrained), self.scale.spread)
         ceiling = self.scale.untrained + BLOWN_UP * size
         losses: list[float] = []
+        blown_up = 0  # steps in a row
         for step in range(steps):
             self.in_time()
             training.set_rate(rate * self.schedule.factor(step, steps, {}))
@@ -171,8 +175,11 @@ class Recipe:
                     raise
                 self.raises, self.raised = self.raises + 1, self.raised or error
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
-            if not math.isfinite(losses[-1]) or (len(losses) > 2 and sorted(losses[-3:])[1] > ceiling):
+            blown_up = blown_up + 1 if losses[-1] > ceiling else 0
+            if not math.isfinite(losses[-1]) or blown_up == PATIENCE:
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
+        if float(np.median(losses[-3:])) > ceiling:
+            return RateTrial(rate, steps, tuple(losses), diverged=True)
         held_out = self._evaluated(training)
         diverged = not all(map(math.isfinite, held_out))
         return RateTrial(rate, steps, tuple(losses), diverged, held_out)

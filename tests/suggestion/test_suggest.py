@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from hypernudge import suggest
 from hypernudge.errors import InvalidArgumentError
-from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial
-from hypernudge.suggestion.trials import Recipe
+from hypernudge.suggestion.ladder import OutOfTimeError, RateTrial, Scale
+from hypernudge.suggestion.trials import PATIENCE, Recipe
 
 KINDS = set()  # not in a closure: what hangs on a loss is put back
 QUICK = {"trial_steps": 40, "seconds": None}
@@ -573,3 +573,48 @@ def test_what_cannot_work_is_refused_in_one_line(change, message):
         warnings.simplefilter("error")
         suggest(**given)
     assert "\n" not in str(error.value) and "; " in str(error.value)
+
+
+class Scripted(nn.Module):
+    """Its loss follows a list, whatever it is trained to."""
+
+    def __init__(self, losses):
+        super().__init__()
+        self.w, self.losses = nn.Parameter(torch.zeros(1)), losses
+        self.register_buffer("step", torch.zeros(1))
+
+    def forward(self, batch):
+        loss = self.losses[min(int(self.step), len(self.losses) - 1)] + 0.0 * self.w.sum()
+        if self.training and torch.is_grad_enabled():
+            self.step += 1
+        return loss
+
+
+@pytest.mark.parametrize(
+    ("losses", "steps", "diverged"),
+    [
+        ([2.0, 50.0, 60.0, 55.0, 40.0, 20.0, 3.0, 1.0], 20, False),  # as on raw inputs: it comes back
+        ([2.0, 50.0, 60.0, 55.0], 20, True),  # it stays up
+        ([2.0, 1.0, 50.0, 50.0], 4, True),  # it is up where the trial ends
+        ([2.0, 1.0, 1.0, 50.0], 4, False),  # a spike is none
+        ([2.0, math.nan], 4, True),
+    ],
+)
+def test_a_trial_has_diverged_where_it_stays_up_or_ends_there(losses, steps, diverged):
+    model = Scripted(losses)
+    recipe = Recipe(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), 0.1),
+        loss=None,
+        batches=[torch.zeros(1)],
+        accumulate=1,
+        grad_clip=None,
+        precision="float32",
+        schedule=SimpleNamespace(factor=lambda *_: 1.0),
+        seed=0,
+        deadline=math.inf,
+        scale=Scale(2.0, 0.1),
+    )
+    trial = recipe.run(0.1, steps)
+    assert trial.diverged is diverged
+    assert len(trial.losses) <= 1 + PATIENCE or not diverged
