@@ -10,7 +10,7 @@ pytest.importorskip("optuna", reason="Optuna is an extra: install hypernudge[opt
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.warm_starts.tools_effect import __main__ as command
-from benchmarks.warm_starts.tools_effect import architectures, neps_runs, ray_runs, syne_tune_runs
+from benchmarks.warm_starts.tools_effect import architectures, neps_runs, ray_runs, report, syne_tune_runs
 from benchmarks.warm_starts.tools_effect.workload import Workload
 from hypernudge import Informed
 from hypernudge.integrations.optuna import declared
@@ -129,3 +129,12 @@ def test_the_table_of_networks_counts_what_reaches_the_target():
         "| 40 | 1 | relu | 6 | (0.30) | (0.30) | 9 |",
         "| 2 | 1 | relu | (0.30) | (0.30) | (0.30) | (0.30) |",
     ]
+
+
+def test_a_score_that_is_the_target_reaches_it_in_the_runs_as_well(tmp_path):
+    of, _ = workload()
+    clock, target = of.clock(), 349 / 360
+    clock.scores = [(1.0, 0.5), (2.0, target)]
+    report.write_runs(tmp_path / "runs.csv", of, {("optuna_tpe", 0): clock})
+    *_, last = (tmp_path / "runs.csv").read_text().splitlines()
+    assert float(last.split(",")[-1]) >= target

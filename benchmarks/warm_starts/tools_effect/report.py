@@ -30,7 +30,8 @@ def write_runs(path: Path, of: Workload, cells: Cells) -> None:
             for at, score in clock.scores:
                 if score > best:  # only the incumbent matters, and the file stays small
                     best = score
-                    writer.writerow([of.name, method, seed, f"{at:.4f}", f"{score:.6f}"])
+                    # Exactly, for a target may be one of the scores.
+                    writer.writerow([of.name, method, seed, f"{at:.4f}", repr(float(score))])
 
 
 def comparisons(
