@@ -4,13 +4,21 @@ import math
 from itertools import pairwise
 
 import pytest
+import torch
 
 pytest.importorskip("optuna", reason="Optuna is an extra: install hypernudge[optuna]")
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from benchmarks.warm_starts.tools_effect import __main__ as command
-from benchmarks.warm_starts.tools_effect import architectures, neps_runs, ray_runs, report, syne_tune_runs
+from benchmarks.warm_starts.tools_effect import (
+    architectures,
+    digits,
+    neps_runs,
+    ray_runs,
+    report,
+    syne_tune_runs,
+)
 from benchmarks.warm_starts.tools_effect.workload import Workload
 from hypernudge import Informed
 from hypernudge.integrations.optuna import declared
@@ -138,3 +146,9 @@ def test_a_score_that_is_the_target_reaches_it_in_the_runs_as_well(tmp_path):
     report.write_runs(tmp_path / "runs.csv", of, {("optuna_tpe", 0): clock})
     *_, last = (tmp_path / "runs.csv").read_text().splitlines()
     assert float(last.split(",")[-1]) >= target
+
+
+def test_a_training_that_waits_leaves_gradients_to_others():
+    hp = {"lr": 0.1, "momentum": 0.5, "weight_decay": 1e-4, "label_smoothing": 0.0, "noise": 0.0}
+    waiting, other = digits.training(hp, 0), digits.training(hp, 0)
+    assert next(waiting) == next(other) and torch.is_grad_enabled()
