@@ -8,7 +8,7 @@ import math
 import numbers
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 LARGEST = 2**63 - 1  # whole number that every table and file can hold
 DEEPEST = 10_000  # layers of a network
@@ -51,7 +51,12 @@ def shown(value: object) -> str:
 def require(condition: bool, argument: str, rule: str, value: object, remedy: str) -> None:
     """Raise `InvalidArgumentError` with a one-line message unless `condition` holds."""
     if not condition:
-        raise InvalidArgumentError(f"{argument}: {rule}, but got {shown(value)}; {remedy}")
+        refuse(argument, rule, value, remedy)
+
+
+def refuse(argument: str, rule: str, value: object, remedy: str) -> NoReturn:
+    """Raise the error of `require`: for a condition that is asked often, so that words are made in time."""
+    raise InvalidArgumentError(f"{argument}: {rule}, but got {shown(value)}; {remedy}")
 
 
 def is_whole(value: object) -> bool:

@@ -12,6 +12,7 @@ What is in `growth.jsonl` is not run again; the table is written anew from it ev
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.warm_starts import cells
 from benchmarks.warm_starts.cells import TARGETS, Kept, run
 from hypernudge import Informed, StoppingASHA
 from hypernudge.random import stream
@@ -62,8 +64,8 @@ def measured(kept: Kept, studies: Sequence[TaskStatistics], task: str, draw: int
             if kept.find(past=label, task=task, first_seed=first):
                 continue
             warm_start = _policy(label, past, Path(folder) / f"{label}.json")
-            cells = run(task, "mid", _stopping, warm_start, range(first, first + EACH))
-            row = kept.add(cells, past=label, task=task, studies=[study.task for study in past])
+            found = run(task, "mid", _stopping, warm_start, range(first, first + EACH))
+            row = kept.add(found, past=label, task=task, studies=[study.task for study in past])
             sys.stderr.write(f"{task}, {label}, {first}: {sum(row['reached'])} of {EACH}\n")
 
 
@@ -113,16 +115,18 @@ def table(kept: Kept) -> str:
 
 def ratio(rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]) -> str:
     """Return the geometric mean of paired ratios; the error is over draws, the tasks being what they are."""
-    other = {(row["task"], row["first_seed"]): np.log(row["time"]).mean() for row in base}
-    logs: dict[str, list[float]] = {}
-    for row in rows:
-        logs.setdefault(row["task"], []).append(
-            np.log(row["time"]).mean() - other[row["task"], row["first_seed"]]
-        )
-    found = np.array(list(logs.values()))
-    error = np.sqrt((found.var(axis=1, ddof=1) / found.shape[1]).sum()) / len(found)
-    low, mean, high = np.exp(found.mean() + np.array([-2.0, 0.0, 2.0]) * error)
-    return f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    found = cells.ratio(_by_draw(rows), _by_draw(base))
+    assert found is not None  # every past has all tasks
+    mean, error = found
+    return f"{mean:.2f} [{mean * math.exp(-error):.2f}, {mean * math.exp(error):.2f}]"
+
+
+def _by_draw(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each task, whose times are the geometric means of its draws."""
+    times: dict[str, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row["first_seed"]):
+        times.setdefault(row["task"], []).append(float(np.exp(np.log(row["time"]).mean())))
+    return [{"task": task, "time": of_draws} for task, of_draws in times.items()]
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ from hypernudge.tasks.module.schedules import Schedule
 from hypernudge.tasks.module.seeded import reseed
 
 BLOWN_UP = 4.0  # a loss above the first by so many times its size or spread is blown up
-PATIENCE = (
-    10  # steps in a row with such a loss that end a trial; on raw inputs a few in the beginning are usual
-)
+PATIENCE = 10  # steps in a row with such losses end a trial: on raw inputs a few at first are usual
 SCALED_BY = 8  # mini-batches whose losses before training say on what scale losses are
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
@@ -177,8 +175,8 @@ class Recipe:
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
             blown_up = blown_up + 1 if losses[-1] > ceiling else 0
             if not math.isfinite(losses[-1]) or blown_up == PATIENCE:
-                return RateTrial(rate, steps, tuple(losses), diverged=True)
-        if float(np.median(losses[-3:])) > ceiling:
+                break
+        if not math.isfinite(losses[-1]) or float(np.median(losses[-3:])) > ceiling:
             return RateTrial(rate, steps, tuple(losses), diverged=True)
         held_out = self._evaluated(training)
         diverged = not all(map(math.isfinite, held_out))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from hypernudge.errors import require, require_real
+from hypernudge.errors import refuse, require, require_real
 from hypernudge.registry import instance
 from hypernudge.space import Real, SearchSpace
 
@@ -67,17 +67,19 @@ def needs_rate(space: SearchSpace, policy: str, rate: str = "lr", instead: str =
             configurations only.
     """
     lr = next((parameter for parameter in space if parameter.name == rate), None)
-    if isinstance(lr, Real) and lr.low >= 0 and lr.only_if is None:
-        return  # every start asks: the words are made only where something is wrong
-    remedy = f"name it {rate!r}, pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
-    rule = f"{policy} needs a bounded, continuous {rate!r}"
-    require(isinstance(lr, Real), "space", rule, space.names, remedy + instead)
-    assert isinstance(lr, Real)  # for the type checker
-    rule = f"{policy} needs a rate that is not negative"
-    require(lr.low >= 0, f"space.{rate}", rule, lr, "raise low to 0 or more")
-    always = lr.only_if is None
-    rule = f"{policy} needs a rate in every configuration"
-    require(always, f"space.{rate}", rule, lr, "leave out only_if, or use another warm start")
+    # Every start asks: the words are made only where something is wrong.
+    if not isinstance(lr, Real):
+        remedy = (
+            f"name it {rate!r}, pass names={{'learning_rate': 'lr'}} where a tool's space has another name"
+        )
+        rule = f"{policy} needs a bounded, continuous {rate!r}"
+        refuse("space", rule, space.names, remedy + instead)
+    if lr.low < 0:
+        rule = f"{policy} needs a rate that is not negative"
+        refuse(f"space.{rate}", rule, lr, "raise low to 0 or more")
+    if lr.only_if is not None:
+        rule = f"{policy} needs a rate in every configuration"
+        refuse(f"space.{rate}", rule, lr, "leave out only_if, or use another warm start")
 
 
 def needs_gradient(task: Task, policy: str) -> GradientTask:

@@ -77,11 +77,6 @@ class Posterior:
         variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
         return Belief(phi @ self.mean, np.sqrt(np.maximum(variance, 0.0)))
 
-    def belief_of(self, phi: np.ndarray) -> tuple[float, float]:
-        """Return mean and deviation of `belief` of one configuration with features `phi`, `(1, SIZE)`."""
-        variance = np.einsum("ij,jk,ik->i", phi, self.covariance, phi)
-        return float((phi @ self.mean)[0]), math.sqrt(max(float(variance[0]), 0.0))
-
 
 def posterior(
     prior: priors.Prior, task: Task, phi: np.ndarray, results: list[tuple[int, int, float]], scaled: bool

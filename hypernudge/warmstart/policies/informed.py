@@ -264,8 +264,8 @@ class Informed:
         source = f"data of {learned} trials" if learned else "prior"
         noted: dict[str, float] = {}
         if self.note_belief:
-            mean, deviation = known.belief_of(offer.features(best))
-            noted = {RANK_MEAN: mean, RANK_DEVIATION: deviation}
+            believed = known.belief(offer.features(best))
+            noted = {RANK_MEAN: float(believed.mean[0]), RANK_DEVIATION: float(believed.deviation[0])}
         return config, f"{source}: best of {self.candidates} draws, at z = {z:.2f}", learned, noted
 
     def _posterior(self, task: Task, history: History, c: float, steps: float) -> Posterior:
