@@ -24,9 +24,8 @@ from benchmarks.episodes_effect.tasks import TASKS
 def main() -> int:
     """Run the blocks of a phase, or report on what is recorded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.episodes_effect", description=__doc__)
-    parser.add_argument(
-        "phase", choices=[*blocks.SEEDS, "report", "figure", "plan-ends", "report-ends", "rewards"]
-    )
+    reports = ["report", "figure", "plan-ends", "report-ends", "plan-rivals", "report-rivals", "rewards"]
+    parser.add_argument("phase", choices=[*blocks.SEEDS, *reports])
     parser.add_argument(
         "--results", type=Path, default=Path("results/episodes_effect"), help="where records are"
     )
@@ -48,14 +47,15 @@ def main() -> int:
 
         print(json.dumps(rewards.publish(options.results, options.publish or options.results)))
         return 0
-    if options.phase.endswith("-ends"):
-        from benchmarks.episodes_effect import ends
+    if options.phase.endswith(("-ends", "-rivals")):
+        from benchmarks.episodes_effect import ends, rivals
 
         destination = options.publish or options.results
-        if options.phase == "plan-ends":
-            print(json.dumps({"event": "plan", "digest": ends.write_plan(destination)}))
+        study = rivals if options.phase.endswith("-rivals") else ends
+        if options.phase.startswith("plan-"):
+            print(json.dumps({"event": "plan", "digest": ends.write_plan(destination, study.plan())}))
         else:
-            print(json.dumps(ends.publish(options.results, destination)))
+            print(json.dumps(study.publish(options.results, destination)))
         return 0
     if options.phase == "figure":
         from benchmarks.episodes_effect.report import redraw

@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.episodes_effect.finders import UNFOUND, find
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
+from benchmarks.episodes_effect.rules import Scaled
 from benchmarks.episodes_effect.tasks import TASKS
 from benchmarks.episodes_effect.training import train
 from hypernudge.harness.cells.provenance import provenance
@@ -52,6 +54,15 @@ CONFIRMED = (
     "prodigy",
 )
 ENDS = ("annealed", "cosine", "schedule_free", "prodigy", "plain")
+RIVALS = (
+    "prodigy_cosine",
+    "prodigy_schedule_free",
+    "d_adaptation",
+    "d_adaptation_cosine",
+    "lightning_cosine",
+    "torch_lr_finder_cosine",
+    "suggest_cosine",
+)
 SEEDS = {
     "tune": range(9000, 9005),
     "develop": range(300, 316),
@@ -82,9 +93,10 @@ def plan(phase: str, candidates: Sequence[str] = ()) -> Iterator[Block]:
 
     Args:
         phase: A key of `SEEDS`.
-        candidates: Methods of the development phase.
+        candidates: Methods of the development phase; in the phase `ends`, those of `RIVALS` that are wanted.
     """
-    names = {"tune": TUNED, "develop": tuple(candidates), "confirm": CONFIRMED, "ends": ENDS}[phase]
+    ends = (*ENDS, *(name for name in candidates if name in RIVALS))
+    names = {"tune": TUNED, "develop": tuple(candidates), "confirm": CONFIRMED, "ends": ends}[phase]
     tasks = DEVELOPMENT_TASKS if phase == "develop" else tuple(TASKS)
     for task, noise, optimizer, method in itertools.product(tasks, NOISES, OPTIMIZERS, names):
         yield Block(phase, task, optimizer, noise, method)
@@ -103,9 +115,15 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
     known = {line["rate"] for line in map(json.loads, recorded.splitlines()) if line["event"] == "member"}
     begun = time.perf_counter()
     task, method = TASKS[block.task], METHODS[block.method]
+    data, seeds = task.data(SPLITS[block.phase]), tuple(SEEDS[block.phase])[: method.seeds]
+    found: list[float | None] | None = None
     if block.phase == "tune":
         rates = GRIDS[block.optimizer]
         own = (1.0,) * len(rates)
+    elif method.finder is not None:
+        # Multipliers of a base rate of 1 are the rates that were found.
+        rates, own = (1.0,), (1.0,)
+        known = set(rates) if known else known
     else:
         # Competitors with a rate of their own stand at it; the others share plain's, right or wrong.
         tuned = block.method in TUNED and block.method != "plain"
@@ -116,16 +134,20 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
     if not missing:
         return 0.0
     rates, own = zip(*missing, strict=True)
-    seeds = tuple(SEEDS[block.phase])
-    crew = Crew(block.optimizer, seeds, rates, task.steps)
+    shapes = tuple(value.shape for value in task.init(data, seeds[0], torch.float32).values())
+    crew = Crew(block.optimizer, seeds, rates, task.steps, shapes)
+    rule = method.rule(crew)
+    if method.finder is not None:
+        found = [find(method.finder, task, data, block.optimizer, block.noise, seed) for seed in seeds]
+        rule = Scaled(rule, np.array([UNFOUND if rate is None else rate for rate in found]))
     outcome = train(
         task,
-        task.data(SPLITS[block.phase]),
+        data,
         seeds=seeds,
         rates=rates,
         noise=block.noise,
         update=update_of(block.method, crew),
-        rule=method.rule(crew),
+        rule=rule,
     )
     seconds = time.perf_counter() - begun
     where: dict[str, Any] = {"seconds": round(seconds, 2), "threads": torch.get_num_threads()}
@@ -141,6 +163,7 @@ def run(block: Block, folder: Path, ratios: Sequence[float]) -> float:
                 "validation": outcome.validation[index],
                 "test": outcome.test[index],
                 "multiplier": outcome.multipliers[index],
+                **({} if found is None else {"found": found[index]}),
             }
         )
     new = "".join(json_line(line) for line in lines)

@@ -11,6 +11,7 @@ import csv
 import io
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,19 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def write_plan(destination: Path) -> str:
+def write_plan(destination: Path, planned: Mapping[str, Any] | None = None) -> str:
     """Write `plan.json`, with its digest; return the digest.
+
+    Args:
+        destination: Folder.
+        planned: What is planned, in plain types; None for this study's `plan()`.
 
     Raises:
         ValueError: Another plan is there already.
     """
     path = destination / "plan.json"
-    own = {"digest": digest(plan()), "plan": plan()}
+    planned = plan() if planned is None else dict(planned)
+    own = {"digest": digest(planned), "plan": planned}
     if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(own)):
         raise ValueError(f"{path}: must be the plan of this code, but got another; publish elsewhere")
     write_json(path, own)
@@ -114,8 +120,8 @@ def pairs(scores: Scores) -> list[Pair]:
     return found
 
 
-def judge(found: list[Pair]) -> dict[str, Any]:
-    """Count verdicts by rival and say which of the criteria hold on the pairs that there are."""
+def tally(found: list[Pair]) -> dict[str, Any]:
+    """Count verdicts by rival; with the mean difference, and the worst pair."""
     counts: dict[str, Any] = {}
     for rival in dict.fromkeys(pair.rival for pair in found):
         own = [pair for pair in found if pair.rival == rival]
@@ -129,6 +135,12 @@ def judge(found: list[Pair]) -> dict[str, Any]:
             "mean": round(float(np.mean([pair.difference for pair in own])), 3),
             "worst": [*worst.cell, worst.ratio, round(worst.difference, 3)],
         }
+    return counts
+
+
+def judge(found: list[Pair]) -> dict[str, Any]:
+    """Count verdicts by rival and say which of the criteria hold on the pairs that there are."""
+    counts = tally(found)
     harmed: Any = tuple(CRITERIA["harmed_cell"])  # type: ignore[arg-type]
     at_right = [p for p in found if p.rival == "plain" and p.cell == harmed and p.ratio == 1.0]
     held: dict[str, bool | None] = {}
@@ -163,14 +175,15 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
         "dates": [min(header["date"] for header in headers), max(header["date"] for header in headers)],
         "machine": {key: headers[0][key] for key in ("system", "cpu", "python", "packages", "threads")},
     }
-    write_text(destination / "comparisons.csv", _csv(found))
+    write_text(destination / "comparisons.csv", comparisons_csv(found))
     write_text(destination / "cells.csv", cells_csv(scores))
     write_text(destination / "tables.md", _tables(scores))
     write_json(destination / "summary.json", summary)
     return summary
 
 
-def _csv(found: list[Pair]) -> str:
+def comparisons_csv(found: list[Pair]) -> str:
+    """Return every pair's difference, its interval and verdict."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     names = (

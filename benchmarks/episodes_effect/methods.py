@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmarks.episodes_effect.aligned import AlignedMembers, AnnealedMembers
@@ -30,12 +31,13 @@ from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, PL
 
 @dataclass(frozen=True)
 class Crew:
-    """Who trains together: optimizer, seeds, base rates, number of steps."""
+    """Who trains together: optimizer, seeds, base rates, number of steps, shapes of a member's parameters."""
 
     optimizer: str
     seeds: tuple[int, ...]
     rates: tuple[float, ...]
     steps: int
+    shapes: tuple[torch.Size, ...] = ()
 
     @property
     def member_seeds(self) -> list[int]:
@@ -51,11 +53,15 @@ class Method:
         rule: Builds the rule of the learning rates.
         update: Builds the update rule; None for the crew's own optimizer.
         one_rate: Has no base rate worth varying: it is run at the right one only.
+        finder: Of `finders.FINDERS`: each member stands at the rate that it finds for the member's seed.
+        seeds: Of how many of a phase's seeds it is run, the first ones; None for all.
     """
 
     rule: Callable[[Crew], Rule]
     update: Callable[[Crew], Update] | None = None
     one_rate: bool = False
+    finder: str | None = None
+    seeds: int | None = None
 
 
 def update_of(name: str, crew: Crew) -> Update:
@@ -68,6 +74,10 @@ def update_of(name: str, crew: Crew) -> Update:
 
 def _constant(crew: Crew) -> Rule:
     return Scheduled(len(crew.member_seeds), lambda step: 1.0)
+
+
+def _cosine(crew: Crew) -> Rule:
+    return Scheduled(len(crew.member_seeds), cosine_factor(crew.steps))
 
 
 def _random_arms(crew: Crew) -> Rule:
@@ -105,16 +115,43 @@ def _schedule_free(crew: Crew) -> Update:
     )
 
 
-def _prodigy(crew: Crew) -> Update:
-    import prodigyopt
+def _one_each(
+    crew: Crew, kind: Callable[..., Any], *, cosine: bool = False, cut: bool = False, **options: Any
+) -> Update:
+    """Return one optimizer per member, since each estimates one distance."""
 
     def build(leaves: list[Tensor], block: int) -> Any:
         del block
-        with redirect_stdout(io.StringIO()):  # it greets whenever one is made
-            return prodigyopt.Prodigy(leaves, lr=1.0, weight_decay=0.01)
+        with redirect_stdout(io.StringIO()):  # some greet whenever one is made
+            return kind(leaves, lr=1.0, **options)
 
-    # One estimate of the distance per member, so one optimizer per member.
-    return Packaged(build, _blocks(1, len(crew.member_seeds)))
+    return Packaged(
+        build,
+        _blocks(1, len(crew.member_seeds)),
+        shapes=crew.shapes if cut else None,
+        factor=cosine_factor(crew.steps) if cosine else None,
+    )
+
+
+def _prodigy(crew: Crew, cosine: bool = False) -> Update:
+    import prodigyopt
+
+    return _one_each(crew, prodigyopt.Prodigy, cosine=cosine, weight_decay=0.01)
+
+
+def _prodigy_schedule_free(crew: Crew) -> Update:
+    from prodigyplus.prodigy_plus_schedulefree import ProdigyPlusScheduleFree
+
+    # Its second moments are factored and its updates scaled by parameter: it is handed each by itself.
+    return _one_each(crew, ProdigyPlusScheduleFree, cut=True, weight_decay=0.01)
+
+
+def _d_adaptation(crew: Crew, cosine: bool = False) -> Update:
+    import dadaptation
+
+    if crew.optimizer == "sgd":
+        return _one_each(crew, dadaptation.DAdaptSGD, cosine=cosine, momentum=0.9)
+    return _one_each(crew, dadaptation.DAdaptAdam, cosine=cosine, weight_decay=0.01, decouple=True)
 
 
 def _blocks(size: int, count: int) -> Sequence[slice]:
@@ -146,7 +183,7 @@ ANNEALED = DEFAULT | SEARCHER | {"search": (0.25, 0.5)}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),
-    "cosine": Method(lambda crew: Scheduled(len(crew.member_seeds), cosine_factor(crew.steps))),
+    "cosine": Method(_cosine),
     "random_arms": Method(_random_arms),
     "random_walk": Method(_random_walk),
     "compat": Method(lambda crew: Bandits([compat_controller(seed) for seed in crew.member_seeds])),
@@ -161,4 +198,11 @@ METHODS: dict[str, Method] = {
     "annealed": Method(_annealed(**ANNEALED)),
     "schedule_free": Method(_constant, _schedule_free),
     "prodigy": Method(_constant, _prodigy, one_rate=True),
+    "prodigy_cosine": Method(_constant, lambda crew: _prodigy(crew, cosine=True), one_rate=True),
+    "prodigy_schedule_free": Method(_constant, _prodigy_schedule_free, one_rate=True),
+    "d_adaptation": Method(_constant, _d_adaptation, one_rate=True),
+    "d_adaptation_cosine": Method(_constant, lambda crew: _d_adaptation(crew, cosine=True), one_rate=True),
+    "lightning_cosine": Method(_cosine, finder="lightning"),
+    "torch_lr_finder_cosine": Method(_cosine, finder="torch_lr_finder"),
+    "suggest_cosine": Method(_cosine, finder="suggest", seeds=10),
 }

@@ -83,6 +83,27 @@ class Scheduled:
         """Learn nothing."""
 
 
+class Scaled:
+    """A rule whose multipliers are multiplied by a constant of each member's own.
+
+    Args:
+        rule: The rule.
+        factors: Shape `(members,)`.
+    """
+
+    def __init__(self, rule: Rule, factors: Floats) -> None:
+        self.wants: Wanted = rule.wants
+        self._rule, self._factors = rule, factors
+
+    def before(self, step: int) -> Floats:
+        """Return the rule's multipliers of the step, times the factors."""
+        return self._factors * self._rule.before(step)
+
+    def after(self, losses: Floats, signals: Signals) -> None:
+        """Let the rule learn."""
+        self._rule.after(losses, signals)
+
+
 class Bandits:
     """One controller of the library per member."""
 

@@ -93,30 +93,54 @@ class Packaged:
     """Optimizers of a package, each on a block of rows; what they need besides a rate is theirs to know.
 
     Args:
-        build: Makes an optimizer of a list of one parameter.
+        build: Makes an optimizer of a list of parameters.
         blocks: Rows of each optimizer.
+        shapes: Of the parameters that a row is cut into, for optimizers that look at them; each block is one
+            row then. None hands a block over as one parameter.
+        factor: The optimizer's own rate is multiplied by this function of the step; None leaves it constant.
     """
 
-    def __init__(self, build: Callable[[list[Tensor], int], Any], blocks: Sequence[slice]) -> None:
-        self._build, self._blocks = build, list(blocks)
+    def __init__(
+        self,
+        build: Callable[[list[Tensor], int], Any],
+        blocks: Sequence[slice],
+        *,
+        shapes: Sequence[torch.Size] | None = None,
+        factor: Callable[[int], float] | None = None,
+    ) -> None:
+        self._build, self._blocks, self._shapes, self._factor = build, list(blocks), shapes, factor
         self._optimizers: list[Any] = []
-        self._leaves: list[Tensor] = []
+        self._leaves: list[list[Tensor]] = []
+        self._rates: list[float] = []
+        self._steps = 0
 
     def step(self, parameters: Tensor, gradients: Tensor, rates: Tensor) -> None:
         """Let every optimizer take its step at its own rate."""
         del rates
         if not self._optimizers:
-            self._leaves = [parameters[rows] for rows in self._blocks]
-            self._optimizers = [self._build([leaf], index) for index, leaf in enumerate(self._leaves)]
+            self._leaves = [self._cut(parameters[rows]) for rows in self._blocks]
+            self._optimizers = [self._build(leaves, index) for index, leaves in enumerate(self._leaves)]
+            self._rates = [optimizer.param_groups[0]["lr"] for optimizer in self._optimizers]
             self._mode("train")
-        for leaf, rows, optimizer in zip(self._leaves, self._blocks, self._optimizers, strict=True):
-            leaf.grad = gradients[rows]
+        for index, optimizer in enumerate(self._optimizers):
+            if self._factor is not None:
+                optimizer.param_groups[0]["lr"] = self._rates[index] * self._factor(self._steps)
+            pieces = self._cut(gradients[self._blocks[index]])
+            for leaf, piece in zip(self._leaves[index], pieces, strict=True):
+                leaf.grad = piece
             optimizer.step()
+        self._steps += 1
 
     def finish(self, parameters: Tensor) -> None:
         """Switch to the parameters that the method evaluates, where it has others than it trains."""
         del parameters
         self._mode("eval")
+
+    def _cut(self, rows: Tensor) -> list[Tensor]:
+        if self._shapes is None:
+            return [rows]
+        pieces = rows.squeeze(0).split([shape.numel() for shape in self._shapes])
+        return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def _mode(self, name: str) -> None:
         for optimizer in self._optimizers:

@@ -1,0 +1,105 @@
+"""The default for a training of known length against rivals that also need no rate: plan and report.
+
+The rivals are methods of the phase `ends`, on its seeds and split. Those that find a rate by themselves, and
+those whose rate comes from a finder, have one training a cell and seed; the default is run from every base
+rate, and each of these is a pair.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.episodes_effect import blocks, ends
+from benchmarks.episodes_effect.finders import UNFOUND
+from benchmarks.episodes_effect.methods import METHODS
+from benchmarks.episodes_effect.report import Cell, cells_csv, load
+from benchmarks.episodes_effect.tasks import TASKS
+from hypernudge.evidence.statistics.intervals import mean_interval
+from hypernudge.results.files import write_text
+from hypernudge.results.jsonio import write_json
+
+MOST = 0.5  # "better in most": the share of the pairs whose interval lies above 0
+
+
+def plan() -> dict[str, Any]:
+    """Return what is fixed before the runs, in plain types."""
+    seeds = blocks.SEEDS["ends"]
+    return {
+        "methods": {
+            name: {"seeds": len(seeds[: METHODS[name].seeds]), "finder": METHODS[name].finder}
+            for name in blocks.RIVALS
+        },
+        "against": "annealed",
+        "unfound": UNFOUND,
+        "better_in_most": MOST,
+        "study": ends.plan(),
+    }
+
+
+def pairs(folder: Path) -> list[ends.Pair]:
+    """Compare the default with each rival, on the seeds that both have."""
+    by_seed: dict[tuple[Cell, str, float], dict[int, float]] = {}
+    for path in sorted(folder.glob("ends-*.jsonl")):
+        (header, *_), members = blocks.read(path)
+        cell = (header["task"], header["optimizer"], header["noise"])
+        for member in members:
+            scores = by_seed.setdefault((cell, header["method"], member["ratio"]), {})
+            scores[member["seed"]] = member["test"]
+    cells = sorted({cell for cell, *_ in by_seed}, key=lambda cell: (list(TASKS).index(cell[0]), cell[1:]))
+    found = []
+    for rival, cell, ratio in itertools.product(blocks.RIVALS, cells, blocks.RATIOS):
+        ours, theirs = by_seed.get((cell, "annealed", ratio), {}), by_seed.get((cell, rival, 1.0), {})
+        seeds = sorted(ours.keys() & theirs.keys())
+        if len(seeds) > 1:
+            interval = mean_interval(np.array([ours[seed] - theirs[seed] for seed in seeds]), level=0.9)
+            limits = (interval.estimate, interval.low, interval.high)
+            found.append(ends.Pair(rival, cell, ratio, len(seeds), *limits))
+    return found
+
+
+def unfound(folder: Path) -> dict[str, int]:
+    """Count the members of each finder's method for which it found no rate."""
+    counts: dict[str, int] = {}
+    for path in sorted(folder.glob("ends-*.jsonl")):
+        (header, *_), members = blocks.read(path)
+        if METHODS[header["method"]].finder is not None:
+            missing = sum(member["found"] is None for member in members)
+            counts[header["method"]] = counts.get(header["method"], 0) + missing
+    return counts
+
+
+def publish(folder: Path, destination: Path) -> dict[str, Any]:
+    """Write the comparisons, every accuracy and `summary.json`; return the summary.
+
+    Raises:
+        FileNotFoundError: Nothing of a rival is recorded yet.
+    """
+    scores, headers = load(folder, "ends")
+    found = pairs(folder)
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no rival beside the default; run the phase ends for both.")
+    wanted = ("annealed", *blocks.RIVALS)
+    headers = [header for header in headers if header["method"] in wanted]
+    counts = ends.tally(found)
+    summary = {
+        "plan": ends.write_plan(destination, plan()),
+        "counts": counts,
+        "better_in_most": {name: row["better"] / row["pairs"] > MOST for name, row in counts.items()},
+        "nothing_found": unfound(folder),
+        "training_seconds": round(sum(header["seconds"] for header in headers), 1),
+        "commits": {
+            kind: sorted({str(h["commit"]) for h in headers if (h["method"] == "annealed") == own})
+            for kind, own in (("annealed", True), ("rivals", False))
+        },
+        "dates": [min(header["date"] for header in headers), max(header["date"] for header in headers)],
+        "machine": {key: headers[-1][key] for key in ("system", "cpu", "python", "packages", "threads")},
+    }
+    write_text(destination / "comparisons.csv", ends.comparisons_csv(found))
+    chosen = {key: values for key, values in scores.items() if key[3] in wanted}
+    write_text(destination / "cells.csv", cells_csv(chosen))
+    write_json(destination / "summary.json", summary)
+    return summary
