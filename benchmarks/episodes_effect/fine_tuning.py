@@ -214,9 +214,8 @@ def accuracy(model: nn.Module, task: Tuned, samples: Any) -> float:
     """Return the test accuracy in percent; a network whose outputs are not finite is at chance."""
     model.eval()
     labels = samples.labels["test"]
-    logits = torch.cat(
-        [_logits(model, task, samples, "test", rows) for rows in torch.arange(len(labels)).split(100)]
-    )
+    parts = torch.arange(len(labels)).split(100)  # type: ignore[no-untyped-call]
+    logits = torch.cat([_logits(model, task, samples, "test", rows) for rows in parts])
     if not bool(torch.isfinite(logits).all()):
         return 100.0 / logits.shape[1]
     return 100.0 * float((logits.argmax(1) == labels).double().mean())

@@ -139,7 +139,7 @@ class Packaged:
     def _cut(self, rows: Tensor) -> list[Tensor]:
         if self._shapes is None:
             return [rows]
-        pieces = rows.squeeze(0).split([shape.numel() for shape in self._shapes])
+        pieces = rows.squeeze(0).split([shape.numel() for shape in self._shapes])  # type: ignore[no-untyped-call]
         return [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
 
     def _mode(self, name: str) -> None:
