@@ -39,7 +39,7 @@ def attach(optimizer: torch.optim.Optimizer, method: str, steps: int, seed: int)
     """Attach what the method says."""
     if method == "alignment":
         return EpisodicScheduler(optimizer, total_steps=steps, seed=seed)
-    chance = {"bandit": UniformBandit} if method == "noise_uniform" else {}
+    chance: dict[str, Any] = {"bandit": UniformBandit} if method == "noise_uniform" else {}
     noise = GradientNoise(NOISE, relative=True)
     return EpisodicScheduler(optimizer, noise, total_steps=steps, seed=seed, episode_length=EPISODE, **chance)
 
