@@ -2,9 +2,9 @@
 
     python -m benchmarks.real_networks.glyphs FOLDER
 
-Writes `FOLDER/glyphs`, a folder of images for each letter, in a part to train on and one to test on. Typeface,
-size, place, angle, both colours and the noise are drawn, so that a small network has something to learn. What
-is drawn depends on the number of the image alone.
+Writes `FOLDER/glyphs`, a folder of images for each letter, in a part to train on and one to test on. Drawn
+are typeface, size, place, angle, both colours and the noise, so that a small network has something to learn,
+by the number of the image alone.
 """
 
 from __future__ import annotations

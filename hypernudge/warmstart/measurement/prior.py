@@ -24,7 +24,10 @@ from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE
 POOLED_RIDGE = 3.0
 TASK_RIDGE = 8.0
 SHIPPED = "shipped"
+NETWORKS = "networks"
 NONE = "none"
+NAMED = {SHIPPED: "prior.json", NETWORKS: "prior_networks.json"}
+"""Priors of learning rates that are shipped, by name: of tables, and with transformers beside them."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +109,19 @@ def flat() -> Prior:
 
 @lru_cache(maxsize=8)
 def load(name: str) -> PriorFile:
-    """Read a prior's file: `"shipped"`, or a path.
+    """Read a prior's file: one of `NAMED`, or a path.
 
     Raises:
         InvalidArgumentError: If it does not exist, or is not such a file.
     """
-    source = files("hypernudge.warmstart") / "prior.json" if name == SHIPPED else Path(name)
+    source = files("hypernudge.warmstart") / NAMED[name] if name in NAMED else Path(name)
     try:
         data = json.loads(source.read_text(encoding="utf-8"))
         ok = data["format"] == 1 and data["features"] == list(NAMES)
         rows = [_statistics(row) for row in data["tasks"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        remedy = f"'{SHIPPED}', '{NONE}', or a file that `hypernudge prior build` wrote"
+        known = ", ".join(f"'{known}'" for known in (*NAMED, NONE))
+        remedy = f"{known}, or a file that `hypernudge prior build` wrote"
         raise InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}") from None
     require(ok, "prior", f"must have these features: {list(KNOTS)}", name, "build it again")
     return PriorFile(tuple(rows), data.get("provenance", {}))

@@ -88,7 +88,7 @@ def load(name: str) -> PastFile | None:
     Raises:
         InvalidArgumentError: If it cannot be read, or is not such a file.
     """
-    if name in (priors.SHIPPED, priors.NONE):
+    if name in priors.NAMED or name == priors.NONE:
         return None
     source: Traversable = files("hypernudge.warmstart") / NAMED[name] if name in NAMED else Path(name)
     try:
@@ -99,7 +99,7 @@ def load(name: str) -> PastFile | None:
         aliases = {str(known): tuple(map(str, other)) for known, other in data.get("aliases", {}).items()}
         return PastFile(studies, data.get("provenance", {}), aliases)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        known = ", ".join(f"'{known}'" for known in (priors.SHIPPED, priors.NONE, *NAMED))
+        known = ", ".join(f"'{known}'" for known in (*priors.NAMED, priors.NONE, *NAMED))
         remedy = f"{known}, or a file that `hypernudge prior build` wrote"
         raise InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}") from None
 

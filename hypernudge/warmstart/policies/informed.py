@@ -68,8 +68,9 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"`, `"none"`, `"xgboost"`, or a file written by `hypernudge prior build`. That of
-            XGBoost, and files of past studies, serve any space whose hyper-parameters they know by name.
+        prior: `"shipped"`, `"networks"` (the same and, for AdamW, transformers), `"none"`, `"xgboost"`, or a
+            file written by `hypernudge prior build`. That of XGBoost, and files of past studies, serve any
+            space whose hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
         exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
@@ -130,7 +131,8 @@ class Informed:
         require_whole("refresh", self.refresh, 1, remedy="1 is usual")
         require_between("cost_weight", self.cost_weight, 0.0, 1.0, ends=True, remedy="0.1 is usual")
         text = isinstance(self.prior, str)
-        require(text, "prior", "must be 'shipped', 'none', 'xgboost' or a file", self.prior, "correct it")
+        known = ", ".join(f"'{name}'" for name in (*priors.NAMED, priors.NONE, *past_files.NAMED))
+        require(text, "prior", f"must be {known} or a file", self.prior, "correct it")
         past = past_files.load(self.prior)
         if past is not None:
             past.without(self.exclude_families)
