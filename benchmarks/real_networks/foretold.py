@@ -2,11 +2,12 @@
 
     HYPERNUDGE_DATA=... python -m benchmarks.real_networks.foretold RESULTS_DIR --output FILE
 
-Of each task of a results directory of random search (`config/prior_networks.yaml`), a JSON line: the probe;
+Of each task of a results directory of random search (`config/prior_language.yaml`), a JSON line: the probe;
 how far above it the best sixteenth of the rates lie, median; how short AdamW's later steps will be, by
 gradients of a few mini-batches at the start (`shortness`); and for each pair of a prior and a scale, the rank
 correlation of what was foretold with the scores (ranks after 1, 3 and 9 units, averaged), and the mean normal
-score of the eighth that was foretold best. A prior of networks is built of the other families alone.
+score of the eighth that was foretold best. Priors of networks are built of the other tasks alone: one sees
+rates from the probe, one of past studies knows rates as they are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 
 from hypernudge.harness.cells.build import build_task
 from hypernudge.harness.cells.described import facts_of
+from hypernudge.harness.inspection.past_prior import build_past
 from hypernudge.harness.inspection.prior import UNITS, build_prior, targets
 from hypernudge.hypergradient.objectives import gradient
 from hypernudge.results.files import write_text
@@ -33,7 +35,9 @@ from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement.features import features_at
+from hypernudge.warmstart.measurement.prior import PriorFile
 from hypernudge.warmstart.measurement.ranks import normal_scores
+from hypernudge.warmstart.past.transfer import transfer
 
 BATCHES = 5  # as many as the probe takes
 DECAY = 0.9  # of the first moment, usual
@@ -63,7 +67,7 @@ def shortness(task: GradientTask, config: Config, seed: int) -> float:
 
 def rows(directory: Path) -> list[dict[str, Any]]:
     """Return the row of each task."""
-    manifest, file = read_manifest(directory), build_prior([directory])
+    manifest, file, past = read_manifest(directory), build_prior([directory]), build_past([str(directory)])
     tables = priors.load(priors.SHIPPED).prior()
     found, offsets = list[dict[str, Any]](), dict[str, list[float]]()
     kept: list[tuple[dict[str, Any], Any]] = []
@@ -71,7 +75,8 @@ def rows(directory: Path) -> list[dict[str, Any]]:
         for seed in variation.seeds:
             path = cell_path(directory / variation.run_id, seed)
             record = read_record(path, manifest.planned(variation, seed))
-            assert record is not None
+            if record is None:
+                continue
             facts = facts_of(description_of(record, path) or {}, len(record["trials"]))
             spec = manifest.spec_of(variation, record)
             assert facts is not None and facts.probe is not None and spec is not None
@@ -84,21 +89,24 @@ def rows(directory: Path) -> list[dict[str, Any]]:
             row = {"task": variation.task, "family": facts.family, "seed": seed, "probe": facts.probe}
             row |= {"offset": float(np.median(best)) - facts.probe}
             row |= {"shortness": shortness(task, config, seed)}
-            offsets.setdefault(facts.family, []).append(row["offset"])
+            offsets.setdefault(variation.task, []).append(row["offset"])
             steps = facts.steps_per_unit * float(max(UNITS))
             configs = [trial["nudged"] for trial in record["trials"]]
-            kept.append((row, (facts.family, rates, configs, steps, y)))
-    for row, (family, rates, configs, steps, y) in kept:
-        own = float(np.mean([value for other, of in offsets.items() if other != family for value in of]))
+            kept.append((row, (variation.task, rates, configs, steps, y, task.space)))
+    for row, (name, rates, configs, steps, y, space) in kept:
+        own = float(np.mean([value for other, of in offsets.items() if other != name for value in of]))
         scales = {"probe": row["probe"], "probe, later steps": row["probe"] - math.log10(row["shortness"])}
         scales["probe, offset of the others"] = row["probe"] + own
-        known = {"tables": tables, "networks": file.prior([family], "AdamW")}
+        others = tuple(task for task in file.tasks if task.task != name)
+        known = {"tables": tables, "networks": PriorFile(others).prior(optimizer="AdamW")}
         for prior_name, prior in known.items():
             for scale_name, scale in scales.items():
                 if prior_name == "networks" and scale_name != "probe":
                     continue  # its own rates are seen from the probe
                 foretold = features_at(list(rates), configs, scale, steps) @ prior.mean
                 row[f"{prior_name}, {scale_name}"] = _agreement(foretold, y)
+        said = transfer(space, [study for study in past.studies if study.task != name])
+        row["past studies, no probe"] = _agreement(said.features.of_configs(configs) @ said.chosen_by, y)
         found.append(_rounded(row))
     return found
 

@@ -7,6 +7,7 @@ import torch
 from benchmarks.real_networks import winners
 from benchmarks.real_networks.first_direction import lengths
 from benchmarks.real_networks.floor import RandomRanks, first_times
+from benchmarks.real_networks.foretold import shortness
 from hypernudge.schedulers.asha import ASHA
 from hypernudge.space import Config, Real, SearchSpace
 from hypernudge.tasks.module import ModuleTask
@@ -63,19 +64,34 @@ def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have
     assert [axes.get_title() for axes in winners.draw(shown, probed).axes] == ["net"]
 
 
-def test_adamws_first_step_moves_every_parameter_by_the_rate_and_later_ones_less():
-    drawn = torch.Generator().manual_seed(0)
-    x, y = torch.randn(256, 8, generator=drawn), torch.randint(4, (256,), generator=drawn)  # nothing to learn
-    task = ModuleTask(
+def classifier(x, y, batch_size):
+    return ModuleTask(
         lambda hp: torch.nn.Linear(8, 4),
         ((x, y), (x, y)),
         lambda model, batch, hp: torch.nn.functional.cross_entropy(model(batch[0]), batch[1]),
         "accuracy",
         SearchSpace([Real("lr", 1e-5, 1e-1, log=True), Real("momentum", 0.5, 0.99)]),
         optimizer="adamw",
-        batch_size=4,
+        batch_size=batch_size,
         device="cpu",
     )
-    found = lengths(task, Config({"lr": 1e-3, "momentum": 0.9}), seed=1)
+
+
+def nothing_to_learn():
+    drawn = torch.Generator().manual_seed(0)
+    return torch.randn(256, 8, generator=drawn), torch.randint(4, (256,), generator=drawn)
+
+
+CONFIG = Config({"lr": 1e-3, "momentum": 0.9})
+
+
+def test_adamws_first_step_moves_every_parameter_by_the_rate_and_later_ones_less():
+    found = lengths(classifier(*nothing_to_learn(), 4), CONFIG, seed=1)
     assert found[1] == pytest.approx(1.0, abs=0.01)
     assert found[50] < 0.5
+
+
+def test_how_short_later_steps_are_is_seen_in_the_gradients_of_a_few_batches():
+    x, y = nothing_to_learn()
+    assert shortness(classifier(x, y, 256), CONFIG, seed=1) == pytest.approx(1.0)  # all batches are one
+    assert 0.22 < shortness(classifier(x, y, 4), CONFIG, seed=1) < 0.6  # sqrt(.1 / 1.9) for noise alone

@@ -300,3 +300,20 @@ def test_the_shipped_past_is_what_is_built_from_its_table():
     for one, other in zip(built, shipped, strict=True):
         assert (one.task, one.family, one.columns) == (other.task, other.family, other.columns)
         assert np.allclose(one.scores, other.scores, atol=5e-4)
+
+
+def test_a_rate_that_grows_with_the_batch_is_learned_as_a_pair():
+    # Linear scaling (Goyal et al. 2017): four times the samples, four times the rate.
+    sizes = Categorical("batch_size", (16, 64, 256))
+    space = SearchSpace([Real("lr", 1e-4, 1.0, log=True), sizes])
+
+    def scored(config):
+        return -((math.log10(config["lr"] / config["batch_size"]) + 3.8) ** 2)
+
+    found = transfer(space, [study(f"t{i}", i, 256, scored, space, log=("lr",)) for i in range(3)])
+    rates = np.linspace(-4, 0, 81)
+    best = []
+    for size in sizes.choices:
+        configs = [{"lr": 10.0**rate, "batch_size": size} for rate in rates]
+        best.append(rates[np.argmax(found.features.of_configs(configs) @ found.chosen_by)])
+    assert np.allclose(np.diff(best), math.log10(4), atol=0.1)

@@ -24,10 +24,10 @@ from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE
 POOLED_RIDGE = 3.0
 TASK_RIDGE = 8.0
 SHIPPED = "shipped"
-NETWORKS = "networks"
+LANGUAGE = "language"
 NONE = "none"
-NAMED = {SHIPPED: "prior.json", NETWORKS: "prior_networks.json"}
-"""Priors of learning rates that are shipped, by name: of tables, and with transformers beside them."""
+NAMED = {SHIPPED: "prior.json", LANGUAGE: "prior_language.json"}
+"""Priors of learning rates that are shipped, by name: of tables, and with language models beside them."""
 
 
 @dataclass(frozen=True)

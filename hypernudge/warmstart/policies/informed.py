@@ -68,7 +68,7 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"`, `"networks"` (the same and, for AdamW, transformers), `"none"`, `"xgboost"`, or a
+        prior: `"shipped"`, `"language"` (of language models under AdamW; else the same), `"none"`, `"xgboost"`, or a
             file written by `hypernudge prior build`. That of XGBoost, and files of past studies, serve any
             space whose hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
