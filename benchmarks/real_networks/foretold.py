@@ -16,7 +16,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,10 @@ from hypernudge.hypergradient.objectives import gradient
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import read_manifest
 from hypernudge.results.records import cell_path, description_of, read_record
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement.features import features_at
-from hypernudge.warmstart.measurement.prior import PriorFile
 from hypernudge.warmstart.measurement.ranks import normal_scores
 from hypernudge.warmstart.past.transfer import transfer
 
@@ -65,67 +65,99 @@ def shortness(task: GradientTask, config: Config, seed: int) -> float:
     return math.sqrt(share + (1.0 - share) * (1.0 - DECAY) / (1.0 + DECAY))
 
 
-def rows(directory: Path) -> list[dict[str, Any]]:
-    """Return the row of each task."""
-    manifest, file, past = read_manifest(directory), build_prior([directory]), build_past([str(directory)])
-    tables = priors.load(priors.SHIPPED).prior()
-    found, offsets = list[dict[str, Any]](), dict[str, list[float]]()
-    kept: list[tuple[dict[str, Any], Any]] = []
+@dataclass(frozen=True)
+class Searched:
+    """A task after a random search.
+
+    Attributes:
+        name: Of the task.
+        seed: Of the search.
+        space: Of the search.
+        rates: `log10` of the effective rates, `(n,)`.
+        configs: What was trained.
+        steps: Of the longest training.
+        scores: Mean ranks as normal scores, `(n,)`.
+        probe: `log10` of it.
+        shortness: Of AdamW's later steps.
+    """
+
+    name: str
+    seed: int
+    space: SearchSpace
+    rates: np.ndarray
+    configs: list[Mapping[str, Any]]
+    steps: float
+    scores: np.ndarray
+    probe: float
+    shortness: float
+
+    @property
+    def offset(self) -> float:
+        """How far above the probe the best rates lie, median, decades."""
+        best = np.argsort(-self.scores)[: max(len(self.scores) // BEST, 1)]
+        return float(np.median(self.rates[best])) - self.probe
+
+
+def searched(directory: Path) -> Iterator[Searched]:
+    """Yield the tasks of a results directory."""
+    manifest = read_manifest(directory)
     for variation in manifest.variations:
         for seed in variation.seeds:
             path = cell_path(directory / variation.run_id, seed)
             record = read_record(path, manifest.planned(variation, seed))
             if record is None:
                 continue
-            facts = facts_of(description_of(record, path) or {}, len(record["trials"]))
+            trials = record["trials"]
+            facts = facts_of(description_of(record, path) or {}, len(trials))
             spec = manifest.spec_of(variation, record)
             assert facts is not None and facts.probe is not None and spec is not None
-            y = targets(record["curve"], range(len(record["trials"])), UNITS)
-            rates = np.array(facts.nudged, dtype=float)
-            best = rates[np.argsort(-y)[: max(len(y) // BEST, 1)]]
             task = build_task({**spec})
             assert isinstance(task, GradientTask)
-            config = Config({p.name: p.decode(0.5) for p in task.space})
-            row = {"task": variation.task, "family": facts.family, "seed": seed, "probe": facts.probe}
-            row |= {"offset": float(np.median(best)) - facts.probe}
-            row |= {"shortness": shortness(task, config, seed)}
-            offsets.setdefault(variation.task, []).append(row["offset"])
-            steps = facts.steps_per_unit * float(max(UNITS))
-            configs = [trial["nudged"] for trial in record["trials"]]
-            kept.append((row, (variation.task, rates, configs, steps, y, task.space)))
-    for row, (name, rates, configs, steps, y, space) in kept:
-        own = float(np.mean([value for other, of in offsets.items() if other != name for value in of]))
-        scales = {"probe": row["probe"], "probe, later steps": row["probe"] - math.log10(row["shortness"])}
-        scales["probe, offset of the others"] = row["probe"] + own
-        others = tuple(task for task in file.tasks if task.task != name)
-        known = {"tables": tables, "networks": PriorFile(others).prior(optimizer="AdamW")}
-        for prior_name, prior in known.items():
-            for scale_name, scale in scales.items():
-                if prior_name == "networks" and scale_name != "probe":
-                    continue  # its own rates are seen from the probe
-                foretold = features_at(list(rates), configs, scale, steps) @ prior.mean
-                row[f"{prior_name}, {scale_name}"] = _agreement(foretold, y)
-        said = transfer(space, [study for study in past.studies if study.task != name])
-        row["past studies, no probe"] = _agreement(said.features.of_configs(configs) @ said.chosen_by, y)
-        found.append(_rounded(row))
+            middle = Config({parameter.name: parameter.decode(0.5) for parameter in task.space})
+            yield Searched(
+                variation.task,
+                seed,
+                task.space,
+                np.array(facts.nudged, dtype=float),
+                [trial["nudged"] for trial in trials],
+                facts.steps_per_unit * float(max(UNITS)),
+                targets(record["curve"], range(len(trials)), UNITS),
+                facts.probe,
+                shortness(task, middle, seed),
+            )
+
+
+def rows(directory: Path) -> list[dict[str, Any]]:
+    """Return the row of each task."""
+    tables = priors.load(priors.SHIPPED).prior()
+    file, past = build_prior([directory]), build_past([str(directory)])
+    tasks, found = list(searched(directory)), list[dict[str, Any]]()
+    for task in tasks:
+        others = float(np.mean([other.offset for other in tasks if other.name != task.name]))
+        scales = {
+            "probe": task.probe,
+            "probe, later steps": task.probe - math.log10(task.shortness),
+            "probe, offset of the others": task.probe + others,
+        }
+        row: dict[str, Any] = {"task": task.name, "seed": task.seed, "probe": round(task.probe, 3)}
+        row |= {"offset": round(task.offset, 3), "shortness": round(task.shortness, 3)}
+        for name, scale in scales.items():
+            phi = features_at(list(task.rates), task.configs, scale, task.steps)
+            row[f"tables, {name}"] = _agreement(phi @ tables.mean, task.scores)
+        own = priors.PriorFile(tuple(known for known in file.tasks if known.task != task.name))
+        phi = features_at(list(task.rates), task.configs, task.probe, task.steps)
+        row["networks, probe"] = _agreement(phi @ own.prior(optimizer="AdamW").mean, task.scores)
+        said = transfer(task.space, [study for study in past.studies if study.task != task.name])
+        foretold = said.features.of_configs(task.configs) @ said.chosen_by
+        row["past studies, no probe"] = _agreement(foretold, task.scores)
+        found.append(row)
     return found
 
 
-def _agreement(foretold: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    best = np.argsort(-foretold)[: max(len(y) // CHOSEN, 1)]
-    correlation = float(np.corrcoef(normal_scores(foretold), y)[0, 1])
-    return {"correlation": correlation, "chosen": float(y[best].mean())}
-
-
-def _rounded(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: _rounded(value)
-        if isinstance(value, Mapping)
-        else round(value, 3)
-        if isinstance(value, float)
-        else value
-        for name, value in row.items()
-    }
+def _agreement(foretold: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    best = np.argsort(-foretold)[: max(len(scores) // CHOSEN, 1)]
+    correlation = float(np.corrcoef(normal_scores(foretold), scores)[0, 1])
+    return {"correlation": round(correlation, 3), "chosen": round(float(scores[best].mean()), 3)}
 
 
 def main() -> int:

@@ -68,9 +68,9 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"`, `"language"` (of language models under AdamW; else the same), `"none"`, `"xgboost"`, or a
-            file written by `hypernudge prior build`. That of XGBoost, and files of past studies, serve any
-            space whose hyper-parameters they know by name.
+        prior: `"shipped"`, `"language"` (of language models under AdamW; else the same), `"none"`,
+            `"xgboost"`, or a file written by `hypernudge prior build`. That of XGBoost, and files of past
+            studies, serve any space whose hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
         exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
