@@ -1,5 +1,6 @@
 """Rivals of trainings of known length: each as its package says, each finder on the task."""
 
+import csv
 import dataclasses
 import json
 
@@ -12,6 +13,8 @@ from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
 from benchmarks.episodes_effect.training import train
+from hypernudge.results.digests import digest
+from scripts import import_graph
 
 STEPS, SEEDS = 40, (3, 4)
 PACKAGES = {
@@ -140,3 +143,25 @@ def test_rivals_are_compared_on_the_seeds_that_both_have(tmp_path):
     assert (found["d_adaptation"].seeds, found["d_adaptation"].verdict) == (30, "level")
     assert found["suggest_cosine"].difference == pytest.approx(1.0, abs=0.1)
     assert found["suggest_cosine"].ratio == 100.0
+
+
+def test_the_page_says_what_the_files_say():
+    results = import_graph.ROOT / "benchmarks/results/episodes_ends_rivals"
+    plan, found = (json.loads((results / f"{name}.json").read_text()) for name in ("plan", "summary"))
+    assert found["plan"] == plan["digest"] == digest(plan["plan"])
+    text = " ".join((results / "README.md").read_text().split())
+    rows = list(csv.DictReader((results / "comparisons.csv").read_text().splitlines()))
+    for rival, counts in found["counts"].items():
+        own = [row for row in rows if row["rival"] == rival]
+        verdicts = [
+            sum(row["verdict"] == name for row in own) for name in ("better", "level", "open", "worse")
+        ]
+        assert verdicts == [counts[name] for name in ("better", "level", "open", "worse")]
+        assert sum(verdicts) == len(own) == 100
+        better, level, undecided, worse = verdicts
+        mean, worst = counts["mean"], counts["worst"][-1]
+        line = f"| {better} | {level} | {undecided} | **{worse}** | {mean:+.1f} | {worst:+.1f} |"
+        assert line in text
+        assert found["better_in_most"][rival] == (better > 50)
+    assert [name for name, most in found["better_in_most"].items() if not most] == ["prodigy_schedule_free"]
+    assert not any(found["nothing_found"].values())
