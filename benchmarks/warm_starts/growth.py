@@ -1,7 +1,7 @@
 r"""How fast a prior of networks grows: `informed` after 1, 3, 10 past studies, beside all of them and none.
 
     HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.growth benchmarks/results/priors/networks/past.json \
-        --output benchmarks/results/priors/networks
+        --output benchmarks/results/priors/networks/small
 
 The past is drawn at random from the studies of a prior's file, those of the task's own family left out: eight
 draws a task, with four seeds each; a longer past holds the shorter one. Time to one target per task, under
@@ -44,26 +44,27 @@ def main() -> int:
     )
     parser.add_argument("past", help="a prior's file: its rows are the studies; or `shipped`")
     parser.add_argument("--output", type=Path, required=True, help="folder of cells and table")
+    parser.add_argument("--pooling", choices=priors.POOLINGS, default=priors.HIERARCHICAL)
     options = parser.parse_args()
     studies = priors.load(options.past).tasks
     kept = Kept(options.output / "growth.jsonl")
     for task in TASKS:
         for draw in range(DRAWS):
-            measured(kept, studies, task, draw)
+            measured(kept, studies, task, draw, options.pooling)
     text = table(kept)
     (options.output / "growth.md").write_text(text)
     sys.stdout.write(text)
     return 0
 
 
-def measured(kept: Kept, studies: Sequence[TaskStatistics], task: str, draw: int) -> None:
+def measured(kept: Kept, studies: Sequence[TaskStatistics], task: str, draw: int, pooling: str) -> None:
     """Run what is missing of a task with one draw of its past."""
     first = FIRST + draw * EACH
     with TemporaryDirectory() as folder:
         for label, past in pasts(studies, task, draw).items():
             if kept.find(past=label, task=task, first_seed=first):
                 continue
-            warm_start = _policy(label, past, Path(folder) / f"{label}.json")
+            warm_start = _policy(label, past, pooling, Path(folder) / f"{label}.json")
             found = run(task, "mid", _stopping, warm_start, range(first, first + EACH))
             row = kept.add(found, past=label, task=task, studies=[study.task for study in past])
             sys.stderr.write(f"{task}, {label}, {first}: {sum(row['reached'])} of {EACH}\n")
@@ -86,12 +87,12 @@ def pasts(studies: Sequence[TaskStatistics], task: str, draw: int) -> dict[str, 
     return {**found, ALL: others, SHIPPED: []}
 
 
-def _policy(label: str, past: Sequence[TaskStatistics], path: Path) -> WarmStart:
+def _policy(label: str, past: Sequence[TaskStatistics], pooling: str, path: Path) -> WarmStart:
     if label == ALONE:
         return NoWarmStart()
     if not past:
         return Informed(prior=priors.NONE if label == NOTHING else priors.SHIPPED)
-    PriorFile(tuple(past)).dump(path)
+    PriorFile(tuple(past), pooling=pooling).dump(path)
     return Informed(prior=str(path))
 
 

@@ -2,7 +2,8 @@
 
 It is learned from sufficient statistics of finished studies, one row per task, and the file keeps those rows:
 so a task's own family can be left out, and a user's own studies are added to the shipped ones by joining two
-files. Pooled ridge regression gives the mean; what single tasks deviate from it gives the covariance.
+files. The file states how its tasks are pooled: by `pooling.pool`, or, as shipped ones, by the ridge
+regression with which recorded studies ran.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 from hypernudge.errors import InvalidArgumentError, require
 from hypernudge.results.files import write_text
 from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE
+from hypernudge.warmstart.measurement.pooling import pool
 
 POOLED_RIDGE = 3.0
 TASK_RIDGE = 8.0
@@ -28,6 +30,7 @@ LANGUAGE = "language"
 NONE = "none"
 NAMED = {SHIPPED: "prior.json", LANGUAGE: "prior_language.json"}
 """Priors of learning rates that are shipped, by name: of tables, and with language models beside them."""
+HIERARCHICAL, RIDGE = POOLINGS = "hierarchical", "ridge"
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ class Prior:
 
 @dataclass(frozen=True)
 class PriorFile:
-    """The contents of a prior's file: statistics by task, and where they come from."""
+    """The contents of a prior's file: statistics by task, where they come from, and how they are pooled."""
 
     tasks: tuple[TaskStatistics, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    pooling: str = HIERARCHICAL
 
     def prior(self, exclude_families: Sequence[str] = (), optimizer: str = "SGD") -> Prior:
         """Fit the prior to the tasks of `optimizer` whose family is not in `exclude_families`.
@@ -82,22 +86,41 @@ class PriorFile:
         left = [task for task in self.tasks if task.family not in exclude_families]
         remedy = f"the file holds {sorted({t.family for t in self.tasks})}; choose another prior, or 'none'"
         require(bool(left), "prior", "needs a family that is not left out", list(exclude_families), remedy)
-        return fit([task for task in left if task.optimizer == optimizer] or left)
+        return fit([task for task in left if task.optimizer == optimizer] or left, self.pooling)
 
     def dump(self, path: Path) -> None:
         """Write the file: JSON, one line per task."""
-        head = {"format": 1, "features": list(NAMES), "provenance": dict(self.provenance)}
+        head = {"format": 1, "pooling": self.pooling, "features": list(NAMES)}
+        head["provenance"] = dict(self.provenance)
         rows = ",\n".join("  " + json.dumps(_row(task)) for task in self.tasks)
         write_text(path, json.dumps(head, indent=1)[:-2] + ',\n "tasks": [\n' + rows + "\n ]\n}\n")
 
 
-def fit(tasks: Sequence[TaskStatistics]) -> Prior:
-    """Pooled ridge for the mean, and the second moment of each task's ridge residual for the covariance."""
+def fit(tasks: Sequence[TaskStatistics], pooling: str = HIERARCHICAL) -> Prior:
+    """Return what tasks say of the next one; the middle of the ranks is for its study to find out.
+
+    Args:
+        tasks: At least one.
+        pooling: `"hierarchical"`, or `"ridge"`.
+    """
+    if pooling == RIDGE:
+        return _ridge(tasks)
+    mean, covariance = pool(np.array([t.a for t in tasks]), np.array([t.b for t in tasks]))
+    covariance[0, 0] += 1.0
+    return Prior(mean, covariance, tuple(t.task for t in tasks))
+
+
+def _ridge(tasks: Sequence[TaskStatistics]) -> Prior:
+    """Pooled ridge for the mean, and the second moment of each task's ridge residual for the covariance.
+
+    It takes studies of one seed, which have the same configurations, for independent ones. Large studies bear
+    that, small ones do not: shipped priors keep it, so that recorded studies stay what they are.
+    """
     pooled = sum(t.a for t in tasks) + POOLED_RIDGE * np.eye(SIZE)
     mean = np.linalg.solve(pooled, sum(t.b for t in tasks))
     residuals = [np.linalg.solve(t.a + TASK_RIDGE * np.eye(SIZE), t.b - t.a @ mean) for t in tasks]
     covariance = sum(np.outer(r, r) for r in residuals) / len(tasks) + 0.01 * np.eye(SIZE)
-    covariance[0, 0] += 1.0  # where the middle of the ranks lies is for the study to find out
+    covariance[0, 0] += 1.0
     return Prior(mean, covariance, tuple(t.task for t in tasks))
 
 
@@ -119,12 +142,14 @@ def load(name: str) -> PriorFile:
         data = json.loads(source.read_text(encoding="utf-8"))
         ok = data["format"] == 1 and data["features"] == list(NAMES)
         rows = [_statistics(row) for row in data["tasks"]]
+        pooling = data.get("pooling", RIDGE)  # files without the word are of before it
     except (OSError, ValueError, KeyError, TypeError) as error:
         known = ", ".join(f"'{known}'" for known in (*NAMED, NONE))
         remedy = f"{known}, or a file that `hypernudge prior build` wrote"
         raise InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}") from None
     require(ok, "prior", f"must have these features: {list(KNOTS)}", name, "build it again")
-    return PriorFile(tuple(rows), data.get("provenance", {}))
+    require(pooling in POOLINGS, "prior", f"must be pooled by one of {POOLINGS}", pooling, "build it again")
+    return PriorFile(tuple(rows), data.get("provenance", {}), pooling)
 
 
 @lru_cache(maxsize=64)
