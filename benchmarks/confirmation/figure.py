@@ -11,12 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.confirmation.report import Setting, judged
 from hypernudge.evidence.figures.forest import MARKS
 from hypernudge.evidence.loading.plan import Criteria
-from hypernudge.plotting import style
+from hypernudge.plotting import log_axis, style
 from hypernudge.results.files import write_text
 
 LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
@@ -83,13 +82,8 @@ def _panels(
     for axes, method in zip(panels, methods, strict=True):
         axes.axvline(1.0, color="0.3", linewidth=0.8)
         axes.axvspan(low, Criteria().ratio, color="0.95", zorder=0)
-        axes.set_xscale("log")
-        axes.set_xlim(low, high)
-        axes.xaxis.set_major_locator(FixedLocator([x for x in (0.25, 0.5, 1.0, 2.0) if low < x < high]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter("{x:g}")
+        log_axis.ratios(axes, low, high, (0.25, 0.5, 1.0, 2.0))
         axes.set_title(method)
-        axes.grid(axis="y", visible=False)
         axes.tick_params(axis="y", length=0)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     panels[0].set_yticks(range(len(rows)), rows)

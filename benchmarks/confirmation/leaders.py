@@ -25,11 +25,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.confirmation.report import SPACES
+from benchmarks.sealed import sealed
 from hypernudge.evidence.statistics.intervals import Interval, mean_interval
-from hypernudge.plotting import style
+from hypernudge.plotting import log_axis, style
 from hypernudge.results.files import write_text
-from hypernudge.results.plan import read_manifest
-from hypernudge.results.records import cell_path, read_record
 
 COLOURS = ("0.55", "#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#000000", "#F0E442")
 MARKS = "soDv^<>Px"
@@ -60,16 +59,12 @@ class Cell:
 def cells(directory: Path) -> list[Cell]:
     """Return the sealed cells of a results directory; crashed ones have missed."""
     found = []
-    for variation in read_manifest(directory).variations:
+    for variation, seed, record in sealed(directory):
         task, _, space = variation.task.rpartition("_")
         if space not in SPACES:
             task, space = variation.task, OWN
-        per_worker = variation.spec["budget"]["units"] / variation.spec["workers"]
-        for seed in variation.seeds:
-            record = read_record(cell_path(directory / variation.run_id, seed), variation.planned(seed))
-            if record is not None:
-                time, winner = _reached(record, per_worker)
-                found.append(Cell(task, space, variation.warm_start, seed, time, winner))
+        time, winner = _reached(record, variation.spec["budget"]["units"] / variation.spec["workers"])
+        found.append(Cell(task, space, variation.warm_start, seed, time, winner))
     return found
 
 
@@ -215,9 +210,7 @@ def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
                 [row["time"] for row in mine], y, linestyle="", markersize=4.2, label=method, **look
             )
         axes.set_xscale("log")
-        ticks = [2, 3, 5, 10, 20, 37.5]
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.minorticks_off()
+        log_axis.label(axes.xaxis, (2, 3, 5, 10, 20, 37.5))
         axes.set_yticks(range(len(tasks)), tasks)
         axes.set_ylim(len(tasks) - 0.4, -0.6)
         axes.set_xlabel("time to target [units of training per worker, log scale]")

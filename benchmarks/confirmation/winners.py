@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.results.plan import read_manifest
-from hypernudge.results.records import cell_path, read_record
+from benchmarks.sealed import sealed
 from hypernudge.warmstart.measurement.probe import PROBE
 
 WORKERS = 4
@@ -58,11 +57,8 @@ class Rates:
 def read(directory: Path) -> dict[tuple[str, str], Rates]:
     """Return the rates of a results directory by task and method."""
     found: dict[tuple[str, str], Rates] = {}
-    for variation in read_manifest(directory).variations:
-        for seed in variation.seeds:
-            record = read_record(cell_path(directory / variation.run_id, seed), variation.planned(seed))
-            if record is not None:
-                found.setdefault((variation.task, variation.warm_start), Rates()).add(record)
+    for variation, _, record in sealed(directory):
+        found.setdefault((variation.task, variation.warm_start), Rates()).add(record)
     return found
 
 

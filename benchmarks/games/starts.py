@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sealed import sealed
 from hypernudge.results.files import write_text
-from hypernudge.results.plan import Manifest, Variation, read_manifest
-from hypernudge.results.records import cell_path, read_record
 
 Trial = dict[str, Any]
 
@@ -28,18 +27,14 @@ def starts(results: Path) -> dict[str, dict[str, Any]]:
     median of what the rate was multiplied by or divided by, and `past_probability` the least, median and
     largest over cells of what the last trial that says so notes.
     """
-    manifest = read_manifest(results)
     found = {}
-    for variation in manifest.variations:
-        if variation.warm_start == "none":
-            continue
-        cells = list(_cells(manifest, variation))
+    for warm_start, cells in _cells(results).items():
         trials = [trial for cell in cells for trial in cell]
         if not trials:
             continue
         factors = [abs(math.log(trial["nudged"]["lr"] / trial["sampled"]["lr"])) for trial in trials]
         past = [said[-1] for cell in cells if (said := _past(cell))]
-        found[variation.warm_start] = {
+        found[warm_start] = {
             "cells": len(cells),
             "trials": len(trials),
             "changed": sum(trial["nudged"] != trial["sampled"] for trial in trials),
@@ -50,14 +45,13 @@ def starts(results: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _cells(manifest: Manifest, variation: Variation) -> Sequence[list[Trial]]:
-    records = [
-        read_record(
-            cell_path(manifest.results_dir / variation.run_id, seed), manifest.planned(variation, seed)
-        )
-        for seed in variation.seeds
-    ]
-    return [record["trials"] for record in records if record is not None]
+def _cells(results: Path) -> dict[str, list[list[Trial]]]:
+    """Return the trials of cells, by warm start."""
+    found: dict[str, list[list[Trial]]] = {}
+    for variation, _, record in sealed(results):
+        if variation.warm_start != "none":
+            found.setdefault(variation.warm_start, []).append(record["trials"])
+    return found
 
 
 def _past(trials: Sequence[Trial]) -> list[float]:

@@ -13,42 +13,38 @@ from typing import Any
 
 import pandas as pd
 
+from benchmarks.sealed import sealed
 from hypernudge.harness.cells.described import facts_of
-from hypernudge.results.plan import read_manifest
-from hypernudge.results.records import cell_path, description_of, read_record
+from hypernudge.results.records import cell_path, description_of
 
 UNITS = (1, 3, 9, 27)  # at which trials are ranked
 
 
 def rows_of(results: Path) -> Iterator[dict[str, Any]]:
     """Yield a row per score of the finished cells of a results directory, in long form."""
-    manifest = read_manifest(results)
-    for variation in manifest.variations:
-        for seed in variation.seeds:
-            path = cell_path(results / variation.run_id, seed)
-            record = read_record(path, manifest.planned(variation, seed))
-            if record is None or record["status"] != "completed":
-                continue
-            description = description_of(record, path)
-            facts = None if description is None else facts_of(description, len(record["trials"]))
-            family = variation.task if facts is None else facts.family
-            configs = {trial["trial"]: trial["nudged"] for trial in record["trials"]}
-            curve = record["curve"]
-            units = zip(curve["trial"], curve["unit"], curve["validation"], strict=True)
-            scores = {(trial, unit): value for trial, unit, value in units}
-            place = 0
-            for trial, config in configs.items():
-                for unit in UNITS:
-                    if (trial, unit) not in scores:
-                        continue
-                    place += 1
-                    value = scores[trial, unit]
-                    yield {
-                        **{"task": variation.task, "family": family, "variation": "random", "seed": seed},
-                        **{"trial": trial, "time": place, "unit": unit},
-                        "score": "" if value is None else f"{value:.6g}",
-                        **{f"config.{name}": _short(given) for name, given in config.items()},
-                    }
+    for variation, seed, record in sealed(results):
+        if record["status"] != "completed":
+            continue
+        description = description_of(record, cell_path(results / variation.run_id, seed))
+        facts = None if description is None else facts_of(description, len(record["trials"]))
+        family = variation.task if facts is None else facts.family
+        configs = {trial["trial"]: trial["nudged"] for trial in record["trials"]}
+        curve = record["curve"]
+        units = zip(curve["trial"], curve["unit"], curve["validation"], strict=True)
+        scores = {(trial, unit): value for trial, unit, value in units}
+        place = 0
+        for trial, config in configs.items():
+            for unit in UNITS:
+                if (trial, unit) not in scores:
+                    continue
+                place += 1
+                value = scores[trial, unit]
+                yield {
+                    **{"task": variation.task, "family": family, "variation": "random", "seed": seed},
+                    **{"trial": trial, "time": place, "unit": unit},
+                    "score": "" if value is None else f"{value:.6g}",
+                    **{f"config.{name}": _short(given) for name, given in config.items()},
+                }
 
 
 def _short(value: Any) -> Any:

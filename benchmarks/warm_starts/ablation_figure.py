@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from hypernudge.plotting import style
+from hypernudge.plotting import log_axis, style
 
 COLOURS = ("#E69F00", "#0072B2", "#009E73")
 MARKS = "osD"
@@ -60,7 +59,8 @@ def draw(panels: Mapping[str, Sequence[Row]]) -> Figure:
             axes.axvline(1.0, color="0.3", linewidth=0.8)
             for row in rows:
                 _row(axes, names.index((row.group, row.variant)), row, groups.index(row.group))
-            _scale(axes, low, high)
+            log_axis.ratios(axes, low, high, _TICKS)
+            axes.tick_params(axis="y", length=0)
             axes.set_title(title)
         found[0].set_yticks(range(len(names)), [variant for _, variant in names])
         found[0].set_ylim(len(names) - 0.4, -0.6)
@@ -76,16 +76,6 @@ def _row(axes: Axes, y: int, row: Row, group: int) -> None:
     axes.plot([row.ratio], [y], marker=MARKS[group], color=colour, markersize=4)
     at = axes.get_yaxis_transform()
     axes.text(1.02, y, f"{row.ratio:.2f}", transform=at, va="center", fontsize=7.0, color="0.25")
-
-
-def _scale(axes: Axes, low: float, high: float) -> None:
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in _TICKS if low < tick < high]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
 
 
 def _handle(index: int, group: str) -> Line2D:

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from hypernudge.results.plan import read_manifest
-from hypernudge.results.records import cell_path, read_record
+from benchmarks.sealed import sealed
 
 CLOCKS = ("declared cost", "units", "trials", "seconds")
 Spent = tuple[np.ndarray | None, np.ndarray]
@@ -41,16 +40,10 @@ def main() -> int:
 
 def spent_in(results: Path) -> dict[tuple[str, str, str, int], Spent]:
     """Return what each cell has spent: (task, scheduler, warm start, seed) -> spent."""
-    manifest = read_manifest(results)
-    found = {}
-    for variation in manifest.variations:
-        for seed in variation.seeds:
-            path = cell_path(results / variation.run_id, seed)
-            record = read_record(path, manifest.planned(variation, seed))
-            if record is not None:
-                key = (*variation.setting, variation.warm_start, seed)
-                found[key] = _spent(record, variation.target)
-    return found
+    return {
+        (*variation.setting, variation.warm_start, seed): _spent(record, variation.target)
+        for variation, seed, record in sealed(results)
+    }
 
 
 def _spent(record: Mapping[str, Any], target: float) -> Spent:

@@ -57,14 +57,20 @@ def main() -> int:
     return 0
 
 
-def measured(kept: Kept, studies: Sequence[TaskStatistics], task: str, draw: int, pooling: str) -> None:
+def measured(
+    kept: Kept,
+    studies: Sequence[TaskStatistics],
+    task: str,
+    draw: int,
+    pooling: str = priors.HIERARCHICAL,
+) -> None:
     """Run what is missing of a task with one draw of its past."""
     first = FIRST + draw * EACH
     with TemporaryDirectory() as folder:
         for label, past in pasts(studies, task, draw).items():
             if kept.find(past=label, task=task, first_seed=first):
                 continue
-            warm_start = _policy(label, past, pooling, Path(folder) / f"{label}.json")
+            warm_start = _policy(label, past, Path(folder) / f"{label}.json", pooling)
             found = run(task, "mid", _stopping, warm_start, range(first, first + EACH))
             row = kept.add(found, past=label, task=task, studies=[study.task for study in past])
             sys.stderr.write(f"{task}, {label}, {first}: {sum(row['reached'])} of {EACH}\n")
@@ -87,7 +93,9 @@ def pasts(studies: Sequence[TaskStatistics], task: str, draw: int) -> dict[str, 
     return {**found, ALL: others, SHIPPED: []}
 
 
-def _policy(label: str, past: Sequence[TaskStatistics], pooling: str, path: Path) -> WarmStart:
+def _policy(
+    label: str, past: Sequence[TaskStatistics], path: Path, pooling: str = priors.HIERARCHICAL
+) -> WarmStart:
     if label == ALONE:
         return NoWarmStart()
     if not past:

@@ -32,16 +32,15 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from benchmarks.sealed import sealed
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.inspection.prior import UNITS, targets
-from hypernudge.harness.planning.plan import Plan
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
 from hypernudge.plotting import style
 from hypernudge.results.files import write_text
-from hypernudge.results.records import cell_path, read_record
 from hypernudge.space import Config
 from hypernudge.task import GradientTask
 from hypernudge.warmstart.measurement import rates
@@ -60,16 +59,11 @@ MARKS: dict[str, dict[str, Any]] = {
 }
 
 
-def best_rates(plan: Plan, directory: Path, task_name: str, task: GradientTask) -> tuple[float, float]:
+def best_rates(directory: Path, task_name: str, task: GradientTask) -> tuple[float, float]:
     """Return median and interquartile range of `log10` effective rate in the best tenth of configurations."""
     ranked: list[tuple[float, float]] = []
-    for variation in plan.variations:
-        if variation.labels["task"] != task_name:
-            continue
-        for seed in variation.seeds:
-            record = read_record(cell_path(directory / variation.run_id, seed), variation.planned(seed))
-            if record is None or record["status"] != "completed":
-                continue
+    for variation, _, record in sealed(directory):
+        if variation.task == task_name and record["status"] == "completed":
             trials = record["trials"]
             scores = targets(record["curve"], [trial["trial"] for trial in trials], UNITS)
             x = [rates.log_rate(task, Config(trial["nudged"])) for trial in trials]
@@ -245,7 +239,7 @@ def main() -> int:
             name, task = variation.labels["task"], prepare(variation.spec).task
             if name in best or not isinstance(task, GradientTask):
                 continue
-            best[name], width[name] = best_rates(plan, directory, name, task)
+            best[name], width[name] = best_rates(directory, name, task)
             said[name] = [sources(task, seed) for seed in SEEDS]
             probed = np.mean([at["probe"] for at in said[name]])
             sys.stderr.write(f"{name}: best 10^{best[name]:.2f} ({width[name]:.2f}), probe 10^{probed:.2f}\n")

@@ -1,14 +1,18 @@
 """Who reaches a target first, over several plans."""
 
+import json
 import math
 
 import pytest
 
 from benchmarks.confirmation import leaders, winners
 from benchmarks.confirmation.leaders import Cell
+from benchmarks.sealed import sealed
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import resolve_plan
+from hypernudge.results.digests import plan_digest
 from hypernudge.results.jsonio import write_json
+from hypernudge.results.records import DamagedRecordError
 from tests.harness.tools import ROOT
 
 
@@ -67,6 +71,24 @@ def test_cells_are_read_from_sealed_records(tmp_path, capsys):
     assert "digits" not in text  # nobody has its baseline
     assert "| a | 24.5 (1) | 12.2 (1) | 15.5 (2) |" in text
     assert "| b | 10.0 (2) | 5.0 (2) | 2.0 (2) | 1.0 (2) |" in text
+
+
+def test_cells_that_deviate_from_the_plan_count_where_that_is_on_record(tmp_path):
+    common = {"task": "digits_mlp", "budget": {"units": 4}, "target": 0.05, "seeds": {"first": 3, "count": 6}}
+    common |= {"training": {"batch_size": 32, "steps_per_unit": 2}}
+    plan = resolve_plan({"name": "one", "common": common, "variations": {"plain": {}}}, ROOT / "config")
+    write_json(tmp_path / "plan.json", plan.as_dict())
+    run = plan["plain"].altered(target=0.06)
+    run_cell(run, 3, tmp_path / "plain")
+    with pytest.raises(DamagedRecordError, match="another configuration"):
+        list(sealed(tmp_path))
+    change = {"path": "variations.plain.target", "planned": 0.05, "run": 0.06}
+    other = plan_digest({"plain": run.spec}, plan.evidence)
+    line = json.dumps({"changes": [change], "reason": "a slip of the pen", "to_hash": other})
+    (tmp_path / "deviations.jsonl").write_text(line + "\n")
+    ((variation, seed, record),) = sealed(tmp_path)
+    assert (variation.run_id, seed, record["declared"]["target"]) == ("plain", 3, 0.06)
+    assert [cell.seed for cell in leaders.cells(tmp_path)] == [3] and len(winners.read(tmp_path)) == 1
 
 
 def test_files_are_written(tmp_path, monkeypatch):

@@ -27,6 +27,8 @@ def test_a_past_is_what_the_warm_start_goes_by(tmp_path):
     policy = growth._policy("3", past, tmp_path / "3.json")
     assert isinstance(policy, Informed)
     assert priors.load(policy.prior).prior().tasks == tuple(study.task for study in past)
+    by_ridge = growth._policy("3", past, tmp_path / "ridge.json", priors.RIDGE)
+    assert [priors.load(of.prior).pooling for of in (policy, by_ridge)] == ["hierarchical", "ridge"]
     assert growth._policy("none", [], tmp_path / "x").prior == "none"
     assert growth._policy("shipped", [], tmp_path / "x") == Informed()
 

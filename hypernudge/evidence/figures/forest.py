@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.statistics.intervals import Interval
+from hypernudge.plotting import log_axis
 from hypernudge.plotting.style import WIDTH, legend_above
 
 MARKS: dict[str, dict[str, Any]] = {
@@ -37,20 +38,16 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
     finite = [v for row in rows if row[1] is not None for v in (row[1].low, row[1].high, row[1].estimate)]
     span = max((abs(math.log(v)) for v in finite if math.isfinite(v) and v > 0), default=0.3)
     span = min(max(span * 1.08, math.log(1.3)), math.log(8))
-    axes.set_xscale("log")
-    axes.set_xlim(math.exp(-span), math.exp(span))
+    low, high = math.exp(-span), math.exp(span)
+    ticks = _thinned([tick for tick in _TICKS if low < tick < high], span)
+    log_axis.ratios(axes, low, high, ticks)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     criteria = evaluated.study.plan.criteria
     axes.axvline(1.0, color="0.3", linewidth=0.8)
     axes.axvspan(math.exp(-span), criteria.ratio, color="0.94", zorder=0)
     for y, (label, interval, verdict, note) in enumerate(rows):
         _row(axes, y, label, interval, verdict, note, span)
-    ticks = [t for t in _TICKS if math.exp(-span) < t < math.exp(span)]
-    axes.xaxis.set_major_locator(FixedLocator(_thinned(ticks, span)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(NullLocator())
-    axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("time to target, method over baseline [ratio, log scale]; below 1 is sooner")
     used = [label for label in MARKS if any(row[2] == label for row in rows)]

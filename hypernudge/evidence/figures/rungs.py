@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from hypernudge.evidence.figures.evaluated_study import Drawing, EvaluatedStudy
 from hypernudge.evidence.loading.outcomes import rung_survival
+from hypernudge.plotting import log_axis
 from hypernudge.plotting.layout import grid
 from hypernudge.plotting.style import Look, label_ends, legend_above
 
@@ -44,13 +44,9 @@ def draw(evaluated: EvaluatedStudy) -> Iterator[Drawing]:
                 labels.append((y[-1], f"{y[-1]:.1f} %", look.colour))
         ends.append(labels)
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(FixedLocator(rungs))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.xaxis.set_minor_locator(NullLocator())
+        log_axis.label(axes.xaxis, rungs)
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(FixedLocator([0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100]))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_locator(NullLocator())
+        log_axis.label(axes.yaxis, [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100])
         axes.set_title(setting.title)
         axes.set_xlabel("rung [units of training]")
         axes.set_ylabel("configurations at the rung [%]")

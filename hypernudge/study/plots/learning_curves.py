@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MultipleLocator, NullLocator
+from matplotlib.ticker import MultipleLocator
 from numpy.typing import NDArray
 
+from hypernudge.plotting import log_axis
 from hypernudge.plotting.picture import MANY, Picture, picture
 from hypernudge.plotting.style import WIDTH, label_ends, legend_above
 from hypernudge.study.plots.rungs import Rungs
@@ -87,9 +88,7 @@ def _curve(trial: TrialResult, scale: ScoreScale) -> NDArray[np.float64]:
 def _units(axes: Axes, rungs: Rungs, last: int) -> None:
     if last >= _LONG * rungs.milestones[0]:
         axes.set_xscale("log")
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_locator(FixedLocator(rungs.ends))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        log_axis.label(axes.xaxis, rungs.ends)
         axes.set_xlim(0.9, last * 1.08)
     else:
         axes.set_xlim(0.7, last + 0.3)
