@@ -19,7 +19,7 @@ ELSEWHERE = {
     "HYPERNUDGE_PYTHON_NEPS": (
         [
             *(f"{TESTS}/{name}.py" for name in ("test_neps", "test_tools_effect")),
-            *(f"{ROOT}/tests/laws/test_arguments.py", "-k", "neps"),
+            *(f"{ROOT}/tests/laws/test_arguments_in_tools.py", "-k", "neps"),
         ],
         51,
     ),

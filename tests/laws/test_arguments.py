@@ -1,10 +1,6 @@
-"""A table of wrong arguments: each is refused at once, in one line; none is a study without its warm start.
-
-What a tool's package is needed for is skipped where that is not installed.
-"""
+"""A table of wrong arguments: each is refused at once, in one line."""
 
 import math
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -15,12 +11,10 @@ from hypernudge import (
     OHGW,
     AdamW,
     Categorical,
-    GradientTask,
     Informed,
     Integer,
     ModuleLoss,
     PopulationEngine,
-    RandomSearch,
     Real,
     SearchSpace,
     tune,
@@ -31,32 +25,8 @@ from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.schedulers.base import Done, Start, Uniform, Wait
-from tests.conftest import Bowl
 from tests.integrations.helpers import X, Y, loss, model, training
-
-LR, MOMENTUM = Real("lr", 1e-4, 1.0, log=True), Real("momentum", 0.0, 0.9)
-SPACE = SearchSpace([LR, MOMENTUM])
-
-
-class Line(GradientTask):
-    """One weight; nothing of it is ever trained in this file unless an argument is right."""
-
-    name, space, batch_size, steps_per_unit, step_flops = "line", SPACE, 4, 2, 1e6
-
-    def __init__(self, **attributes):
-        self.__dict__.update(attributes)
-
-    def init(self, seed):
-        return {"w": torch.ones(1)}
-
-    def batch(self, seed, step):
-        return {"x": torch.ones(4, 1)}
-
-    def loss(self, params, batch, hp):
-        return ((batch["x"] @ params["w"]) ** 2).mean()
-
-    def score(self, params, split):
-        return -float(params["w"].abs())
+from tests.laws.line import LR, MOMENTUM, SPACE, WARM_STARTS, Line, search, study
 
 
 class Unlimited:
@@ -70,16 +40,6 @@ class Unlimited:
 
     def __call__(self, history, streams):
         return self.decision if len(history.trials) < 1 else Done()
-
-
-def search(space=SPACE, **options):
-    return RandomSearch(space, **{"max_units": 1, "max_trials": 2, **options})
-
-
-def study(task=None, scheduler=None, **options):
-    """Return what tunes; nothing is built before it is called."""
-    scheduler = search() if scheduler is None else scheduler
-    return lambda: tune(task or Line(), scheduler, **{"seed": 0, **options})
 
 
 def used():
@@ -174,28 +134,8 @@ TUNE = {
     "a task's optimizer by name": (study(Line(optimizer="sgd")), "task.optimizer"),
     "a space without the optimizer's lr": (spaced(Line(space=SearchSpace([MOMENTUM]))), "task.space"),
 }
-WARM_STARTS = {
-    "an unknown name": ("informd", "warm_start"),
-    "no name": ("", "warm_start"),
-    "a class": (Informed, "warm_start"),
-    "another class": (OHGW, "warm_start"),
-    "an optimizer's class": (torch.optim.SGD, "warm_start"),
-    "true": (True, "warm_start"),
-    "a list": (["informed"], "warm_start"),
-    "a mapping without a name": ({"prior": "none"}, "warm_start"),
-    "an unknown option": ({"name": "informed", "prio": "none"}, "warm_start.prio"),
-    "an option out of range": ({"name": "informed", "max_units": 0}, "max_units"),
-    "a prior that is not there": ({"name": "informed", "prior": "no/such/file"}, "prior"),
-    "a module that is not there": ("nowhere:Policy", "warm_start"),
-    "a function of one argument": (lambda config: config, "warm_start"),
-    "a scheduler": (ASHA(SPACE), "warm_start"),
-    "a function that returns nothing": (lambda task, sampled, history, streams: None, "warm_start"),
-    "a function that returns a configuration": (
-        lambda task, sampled, history, streams: sampled,
-        "warm_start",
-    ),
-    "what moves nothing of the space": ({"name": "literal", "only": ["width"]}, "only"),
-}
+
+
 SPACES = {
     "no lr": ([Real("rate", 1e-4, 1.0, log=True)], "space"),
     "a whole lr": ([Integer("lr", 1, 3), MOMENTUM], "space"),
@@ -206,6 +146,8 @@ SPACES = {
         "space.lr",
     ),
 }
+
+
 TUNE |= {
     f"warm start: {what}": (study(warm_start=value), argument)
     for what, (value, argument) in WARM_STARTS.items()
@@ -226,6 +168,8 @@ TUNE |= {
     )
     for what, (parameters, argument) in SPACES.items()
 }
+
+
 ENGINES = {
     "a task by name": (lambda: SerialEngine("digits_mlp", int), "task"),
     "a task's class": (lambda: PopulationEngine(Line, int), "task"),
@@ -246,6 +190,8 @@ ENGINES = {
     "memory of text": (lambda: Population(Line(), memory_budget="1G"), "memory_budget"),
     "a device that is not there": (lambda: Population(Line(), device="gpu"), "device"),
 }
+
+
 PARTS = {
     "bounds upside down": (lambda: Real("lr", 1.0, 1e-4), "lr"),
     "a bound of text": (lambda: Real("lr", "1e-4", 1.0), "lr"),
@@ -279,10 +225,14 @@ PARTS = {
     "a model that is built": (lambda: ModuleLoss(nn.Linear(5, 2), (X, Y), loss), "model"),
     "a loss that is a module": (lambda: ModuleLoss(model, (X, Y), nn.CrossEntropyLoss()), "loss"),
 }
+
+
 PARTS |= {
     f"{name} over a list": (lambda name=name: build("scheduler", {"name": name}, space=[LR]), "space")
     for name in REGISTRY["scheduler"]
 }
+
+
 TABLE = {
     **{f"tune: {what}": row for what, row in TUNE.items()},
     **{f"engine: {what}": row for what, row in ENGINES.items()},
@@ -325,142 +275,6 @@ def test_what_is_right_is_a_study_with_its_warm_start(warm_start, scheduler):
     nudges = [trial.nudge for trial in done.history.trials]
     assert len(nudges) == 2 and not any(nudge.flagged for nudge in nudges)
     assert {nudge.policy for nudge in nudges} <= {"informed", "literal"} and done.warnings == ()
-
-
-class Failing(Line):
-    """Fails in one of its functions, also where its cost is counted."""
-
-    step_flops = GradientTask.step_flops
-
-    def __init__(self, function):
-        def fail(*args):
-            raise RuntimeError(f"{function} is broken")
-
-        super().__init__(**{function: fail})
-
-
-@pytest.mark.parametrize("engine", ["serial", "population"])
-@pytest.mark.parametrize("function", ["init", "batch", "loss", "score"])
-def test_errors_of_a_task_surface_alike(function, engine, caplog):
-    done = tune(Failing(function), search(), seed=0, engine=engine)
-    assert [report.outcome for report in done.reports] == ["failed", "failed"]
-    assert all(f"RuntimeError: {function} is broken" in report.error for report in done.reports)
-    (warning,) = done.warnings
-    assert f"of 2 trials 2 failed; the first, trial 0: RuntimeError: {function} is broken" in warning
-    assert warning in caplog.messages
-    with pytest.raises(ValueError, match=f"^best: .*RuntimeError: {function} is broken"):
-        done.best()
-
-
-@pytest.mark.parametrize("engine", ["serial", "population"])
-def test_a_cost_that_one_configuration_does_not_tell_fails_that_trial(engine):
-    def cost(hp):
-        if hp["lr"] < 1e-2:
-            raise RuntimeError("no such width")
-        return 1e6
-
-    done = tune(Line(unit_flops=cost), search(max_trials=8), seed=0, engine=engine)
-    failed = {report.job.trial for report in done.reports if report.outcome == "failed"}
-    assert failed == {t.number for t in done.history.trials if t.config["lr"] < 1e-2} and 0 < len(failed) < 8
-    assert all(report.flops == 0 for report in done.reports if report.outcome == "failed")
-
-
-TOOLS = [tool for tool in ("optuna", "ray", "syne_tune", "neps") if find_spec(tool)]
-
-
-def nudged(tool, **change):
-    """Return a first trial's nudge in a tool, some arguments of the warm start changed."""
-    arguments = {"objective": change.pop("objective", None) or training(), **change}
-    objective = arguments.pop("objective")
-    if tool == "optuna":
-        import optuna
-        from optuna.distributions import FloatDistribution
-
-        from hypernudge.integrations.optuna import RECORD, WarmStartSampler
-
-        space = {"lr": FloatDistribution(1e-4, 1.0, log=True), "momentum": FloatDistribution(0.0, 0.9)}
-        space = arguments.pop("space", space)
-        sampler = WarmStartSampler(optuna.samplers.RandomSampler, objective, space, **arguments)
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        study = optuna.create_study(sampler=sampler)
-        study.ask(space)
-        return study.trials[0].user_attrs[RECORD]["flagged"]
-    if tool == "ray":
-        from ray import tune as ray
-
-        from hypernudge.integrations.ray_tune import WarmStartSearch
-
-        space = {"lr": ray.loguniform(1e-4, 1.0), "momentum": ray.uniform(0.0, 0.9)}
-        found = WarmStartSearch(objective, **{"space": space, **arguments})
-    elif tool == "syne_tune":
-        from syne_tune.config_space import loguniform, uniform
-        from syne_tune.optimizer.baselines import RandomSearch as Random
-
-        from hypernudge.integrations.syne_tune import warm_started
-
-        space = {"lr": loguniform(1e-4, 1.0), "momentum": uniform(0.0, 0.9)}
-        found = warm_started(
-            Random(space, metrics=["loss"]), objective, arguments.pop("space", space), **arguments
-        )
-    else:
-        import neps
-
-        from hypernudge.integrations.neps import warm_started
-
-        class Space(neps.PipelineSpace):
-            lr = neps.Float(1e-4, 1.0, log=True)
-            momentum = neps.Float(0.0, 0.9)
-
-        found = warm_started(
-            neps.algorithms.random_search(Space()), objective, arguments.pop("space", Space()), **arguments
-        )
-    if tool == "neps":
-        neps.AskAndTell(optimizer=found).ask()
-    else:
-        found.suggest("0") if tool == "ray" else found.suggest()
-    return found.history.trials[0].nudge.flagged
-
-
-NAME_OF_SPACE = {"optuna": "space", "ray": "space", "syne_tune": "config_space", "neps": "space"}
-OF_TOOLS = {
-    **{f"warm start: {what}": ({"warm_start": value}, name) for what, (value, name) in WARM_STARTS.items()},
-    "no seed": ({"seed": None}, "seed"),
-    "a seed of text": ({"seed": "0"}, "seed"),
-    "names of a list": ({"names": ["lr"]}, "names"),
-    "a name for a number": ({"names": {"lr": 3}}, "names"),
-    "a name that is not there": ({"names": {"rate": "lr"}}, "names"),
-    "two of one name": ({"names": {"momentum": "lr"}}, "names"),
-    "the policy's lr renamed": ({"names": {"lr": "rate"}}, "space"),
-    "a model for an objective": ({"objective": model}, "objective"),
-    "a module for an objective": ({"objective": nn.Linear(2, 2)}, "objective"),
-    "a class for an objective": ({"objective": ModuleLoss}, "objective"),
-    "a task's name for an objective": ({"objective": "digits_mlp"}, "objective"),
-    "an optimizer that is no rule": ({"objective": Line(optimizer=torch.optim.SGD)}, "objective.optimizer"),
-    "a loss that reads what is not declared": ({"objective": Bowl()}, "objective"),
-    "a space of a list": ({"space": [LR]}, "SPACE"),
-    "a space of ours": ({"space": SPACE}, "SPACE"),
-    "a space of nothing": ({"space": {}}, "SPACE"),
-    "a space of constants": ({"space": {"lr": 0.1}}, "SPACE"),
-}
-
-
-@pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("row", OF_TOOLS)
-def test_a_wrong_argument_in_a_tool_is_refused_at_once_in_one_line(row, tool):
-    change, argument = OF_TOOLS[row]
-    argument = NAME_OF_SPACE[tool] if argument == "SPACE" else argument
-    if row == "a space of constants" and tool == "optuna":
-        argument = "space.lr"
-    with pytest.raises(InvalidArgumentError) as error:
-        nudged(tool, **change)
-    line = str(error.value)
-    assert line.startswith(f"{argument}: ") and "\n" not in line and ";" in line, line
-
-
-@pytest.mark.parametrize("tool", TOOLS)
-@pytest.mark.parametrize("warm_start", ["informed", {"name": "informed"}, Informed(), None, "ohgw"])
-def test_what_is_right_in_a_tool_is_nudged(warm_start, tool):
-    assert not nudged(tool, warm_start=warm_start)
 
 
 def test_streams_of_any_whole_seed():

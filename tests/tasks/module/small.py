@@ -75,3 +75,14 @@ def plain_task(**options):
     return ModuleTask(
         model, given.pop("data", (IMAGES, IMAGES, IMAGES)), given.pop("loss", classify), **given
     )
+
+
+def weights(task, units=2):
+    state = task.start(3)
+    for _ in range(units):
+        task.advance(state, CONFIG)
+    return [value.detach().clone() for value in state.training.params]
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
