@@ -35,6 +35,7 @@ COUNTS = (1, 3, 10)
 UNITS, FIRST_RUNG = 27, 3
 TASKS = tuple(TARGETS)[:6]
 ALONE, NOTHING, ALL, SHIPPED = "alone", "none", "all", "shipped"
+LABELS = (ALONE, NOTHING, *map(str, COUNTS), ALL, SHIPPED)
 
 
 def main() -> int:
@@ -44,13 +45,14 @@ def main() -> int:
     )
     parser.add_argument("past", help="a prior's file: its rows are the studies; or `shipped`")
     parser.add_argument("--output", type=Path, required=True, help="folder of cells and table")
+    parser.add_argument("--pasts", nargs="+", choices=LABELS, default=LABELS, help="only these")
     parser.add_argument("--pooling", choices=priors.POOLINGS, default=priors.HIERARCHICAL)
     options = parser.parse_args()
     studies = priors.load(options.past).tasks
     kept = Kept(options.output / "growth.jsonl")
     for task in TASKS:
         for draw in range(DRAWS):
-            measured(kept, studies, task, draw, options.pooling)
+            measured(kept, studies, task, draw, options.pooling, options.pasts)
     text = table(kept)
     (options.output / "growth.md").write_text(text)
     sys.stdout.write(text)
@@ -63,12 +65,13 @@ def measured(
     task: str,
     draw: int,
     pooling: str = priors.HIERARCHICAL,
+    labels: Sequence[str] = LABELS,
 ) -> None:
     """Run what is missing of a task with one draw of its past."""
     first = FIRST + draw * EACH
     with TemporaryDirectory() as folder:
         for label, past in pasts(studies, task, draw).items():
-            if kept.find(past=label, task=task, first_seed=first):
+            if label not in labels or kept.find(past=label, task=task, first_seed=first):
                 continue
             warm_start = _policy(label, past, Path(folder) / f"{label}.json", pooling)
             found = run(task, "mid", _stopping, warm_start, range(first, first + EACH))
@@ -109,13 +112,18 @@ def _stopping(space: SearchSpace) -> StoppingASHA:
 
 
 def table(kept: Kept) -> str:
-    """Return times over those of the scheduler alone, with two standard errors over draws of the past."""
+    """Return times over those of the scheduler alone, with two standard errors over draws of the past.
+
+    The scheduler alone and the shipped prior must be among what is kept.
+    """
     lines = [
         "| past studies | time to the target, over the scheduler alone | over the shipped prior | reached |",
         "|---|---|---|---|",
     ]
-    for label in (ALONE, NOTHING, *map(str, COUNTS), ALL, SHIPPED):
+    for label in LABELS:
         rows = kept.find(past=label)
+        if not rows:
+            continue
         reached = [hit for row in rows for hit in row["reached"]]
         shown = [ratio(rows, kept.find(past=base)) if base != label else "" for base in (ALONE, SHIPPED)]
         lines.append(f"| {label} | {' | '.join(shown)} | {100 * np.mean(reached):.0f} % |")
