@@ -54,6 +54,11 @@ def add_commands(commands: Any) -> None:
     learn.add_argument(
         "--replace", action="store_true", help="new tasks take the place of those with their name in --add-to"
     )
+    learn.add_argument(
+        "--pooling",
+        choices=("hierarchical", "ridge"),
+        help="how studies of learning rates are pooled: hierarchical (default), or as the shipped priors are",
+    )
     learn.set_defaults(run=_build)
 
     explain = commands.add_parser("explain", help="what a warm start did to each trial, and why")
@@ -161,6 +166,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.prior import build_prior
+    from hypernudge.warmstart.measurement.prior import HIERARCHICAL
 
     for name in ("task", "family", "metric", "mode", "alias"):
         value = getattr(options, name)
@@ -169,7 +175,8 @@ def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
     directories = [Path(source) for source in options.sources]
     for directory in directories:
         refuse_kept_study(directory, "DIR", "pass --features space, which reads studies, too")
-    file = build_prior(directories, options.add_to, replace_tasks=options.replace)
+    pooling = options.pooling or HIERARCHICAL
+    file = build_prior(directories, options.add_to, replace_tasks=options.replace, pooling=pooling)
     file.dump(options.output)
     return [
         {
@@ -187,6 +194,8 @@ def _build_space(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.past_prior import build_past, summary
     from hypernudge.harness.inspection.past_sources import Reading
 
+    rule = "is for priors of learning rates; past studies of any space have one way"
+    require(options.pooling is None, "--pooling", rule, options.pooling, "leave it out")
     how = Reading(options.task, options.family, options.metric, options.mode)
     aliases: dict[str, list[str]] = {}
     for text in options.alias:

@@ -14,6 +14,7 @@ from hypernudge.harness.inspection.prior import build_prior, targets
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.registry import build
 from hypernudge.warmstart.measurement.features import SIZE
+from hypernudge.warmstart.measurement.prior import HIERARCHICAL, RIDGE, load
 
 
 def ran(folder, variations):
@@ -56,6 +57,14 @@ def test_a_prior_is_built_written_and_used(results, tmp_path, capsys):
     assert all(row["family"] == "breast_cancer" and row["optimizer"] == "SGD" for row in rows)
     policy = build("warm_start", {"name": "informed", "prior": str(path), "include_own_family": True})
     assert policy.include_own_family
+    assert load(str(path)).pooling == HIERARCHICAL
+    ridge = tmp_path / "ridge.json"
+    by_ridge = ["prior", "build", str(results), "--add-to", "shipped", "--replace"]
+    assert cli.main([*by_ridge, "--pooling", "ridge", "--output", str(ridge)]) == 0
+    assert load(str(ridge)).pooling == RIDGE
+    space = ["--features", "space", "--output", str(tmp_path / "space.json")]
+    assert cli.main(["prior", "build", str(results), "--pooling", "ridge", *space]) == 2
+    assert "--pooling: is for priors of learning rates" in capsys.readouterr().err
     assert cli.main(["prior", "build", str(results), "--output", str(path)]) == 2  # it is there already
 
 

@@ -37,7 +37,7 @@ from hypernudge.results.records import (
 from hypernudge.space import Config
 from hypernudge.task import GradientTask, Task
 from hypernudge.warmstart.measurement.features import SCORED, features_at
-from hypernudge.warmstart.measurement.prior import PriorFile, TaskStatistics, load
+from hypernudge.warmstart.measurement.prior import HIERARCHICAL, PriorFile, TaskStatistics, load
 from hypernudge.warmstart.measurement.probe import shrunk_scale
 from hypernudge.warmstart.measurement.ranks import normal_scores
 
@@ -52,6 +52,7 @@ def build_prior(
     add_to: str | None = None,
     units: Sequence[int] = UNITS,
     replace_tasks: bool = False,
+    pooling: str = HIERARCHICAL,
 ) -> PriorFile:
     """Return the statistics of the studies in results directories, joined to those of another prior.
 
@@ -61,6 +62,7 @@ def build_prior(
         add_to: A prior that the new tasks are added to.
         units: Training units at which configurations are ranked; the ranks' normal scores are averaged.
         replace_tasks: Whether a new task may take the place of one of `add_to` with its name and optimizer.
+        pooling: How all of them are pooled, those of `add_to` too: one of `POOLINGS`.
 
     Raises:
         InvalidArgumentError: If a directory holds no experiment, nothing could be learned, or a task of both
@@ -88,7 +90,7 @@ def build_prior(
     require(replace_tasks or not both, "--add-to", rule, add_to, remedy)
     kept = [task for task in known if (task.task, task.optimizer) not in found]
     origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
-    return PriorFile((*kept, *found.values()), origin)
+    return PriorFile((*kept, *found.values()), origin, pooling)
 
 
 def _learn(manifest: Manifest, units: tuple[int, ...], found: Found, unknown: set[str]) -> int:
