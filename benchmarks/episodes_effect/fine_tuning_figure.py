@@ -15,6 +15,7 @@ TITLES = {"resnet18": "ResNet-18, CIFAR-10", "sst2": "MiniLM, SST-2", "agnews": 
 LABELS = {
     "scheduled": "usual schedule",
     "annealed": "EpisodicScheduler(total_steps)",
+    "peak_1": "the same, peak=1",
     "schedule_free": "Schedule-Free",
 }
 
@@ -29,7 +30,9 @@ def draw(accuracies: Accuracies, path: Path) -> None:
         for axes, (task, methods) in zip(panels, accuracies.items(), strict=True):
             seeds = max(len(values) for by_ratio in methods.values() for values in by_ratio.values())
             for method, label in LABELS.items():
-                by_ratio, look = methods.get(method, {}), looks[label]
+                if method not in methods:
+                    continue
+                by_ratio, look = methods[method], looks[label]
                 ratios = sorted(by_ratio)
                 means = [float(np.mean(by_ratio[ratio])) for ratio in ratios]
                 axes.plot(
@@ -48,7 +51,8 @@ def draw(accuracies: Accuracies, path: Path) -> None:
             axes.set_title(f"{TITLES[task]}, {seeds} seed{'s' if seeds > 1 else ''}")
             axes.set_xlabel("rate / usual rate")
         panels[0].set_ylabel("test accuracy (%)")
-        style.legend_above(figure, [line for line in panels[0].get_lines() if line.get_label() in looks])
+        handles = {str(line.get_label()): line for axes in panels for line in axes.get_lines()}
+        style.legend_above(figure, [handles[label] for label in looks if label in handles])
         write_text(path, style.as_svg(figure))
 
 

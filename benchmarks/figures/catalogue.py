@@ -94,6 +94,12 @@ def _episodes(folder: Path) -> None:
     redraw(RESULTS / "episodes_effect", folder)
 
 
+def _fine_tuning(folder: Path) -> None:
+    from benchmarks.episodes_effect.fine_tuning_figure import redraw
+
+    redraw(RESULTS / "episodes_fine_tuning" / "rows.jsonl", folder / "accuracy.svg")
+
+
 def _learning(folder: Path) -> None:
     from benchmarks.learning import figure
 
@@ -213,6 +219,7 @@ FIGURES = (
     _forest("schedulers_study"),
     _forest("games/cartpole_study"),
     Figures("episodes_effect", ("effect.pdf", "effect.svg"), ("episodes_effect/cells.csv",), _episodes),
+    Figures("episodes_fine_tuning", ("accuracy.svg",), ("episodes_fine_tuning/rows.jsonl",), _fine_tuning),
     Figures("learning", ("curves.svg",), tuple(f"learning/{name}" for name in _CURVES), _learning),
     Figures("games", ("curves.svg",), _GAMES, _games),
     Figures("probe_sources", ("sources.svg",), ("probe_sources/sources.json",), _probe_sources),

@@ -165,3 +165,13 @@ def test_the_page_says_what_the_files_say():
         assert found["better_in_most"][rival] == (better > 50)
     assert [name for name, most in found["better_in_most"].items() if not most] == ["prodigy_schedule_free"]
     assert not any(found["nothing_found"].values())
+    page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
+    counts = found["counts"]
+    for rival in ("d_adaptation", "d_adaptation_cosine", "lightning_cosine", "torch_lr_finder_cosine"):
+        assert counts[rival]["better"] == counts[rival]["pairs"]  # "in all"
+    cosine, last = counts["prodigy_cosine"], counts["prodigy_schedule_free"]
+    for sentence in (
+        f"in all, and than Prodigy with a cosine in {cosine['better']}. It is **not** better in most than",
+        f"better in {last['better']}, level in {last['level']}, worse in {last['worse']}.",
+    ):
+        assert sentence in page

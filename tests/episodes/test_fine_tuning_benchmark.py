@@ -11,7 +11,8 @@ from torch import nn
 from benchmarks.episodes_effect import fine_tuning, fine_tuning_figure
 from benchmarks.episodes_effect.fine_tuning import METHODS, RATIOS, TASKS, Tuned
 from benchmarks.suggest.tasks import digits
-from hypernudge.episodes import EpisodicScheduler
+from hypernudge.episodes import AnnealedAlignment, EpisodicScheduler
+from scripts import import_graph
 
 
 class Digits:
@@ -52,9 +53,12 @@ def test_the_default_is_the_one_line(monkeypatch):
     monkeypatch.setattr(
         fine_tuning, "EpisodicScheduler", lambda o, **k: attached.append(k) or EpisodicScheduler(o, **k)
     )
-    for method in METHODS[:2]:
+    for method in (*METHODS[:2], "peak_1"):
         fine_tuning.train(SMALL, method, 0.1, 1)
-    assert attached == [{"total_steps": SMALL.steps}]
+    assert attached[0] == {"total_steps": SMALL.steps}
+    (controller,) = attached[1].values()
+    assert isinstance(controller, AnnealedAlignment)
+    assert (controller.total_steps, controller.peak) == (SMALL.steps, 1.0)
 
 
 def test_the_usual_schedules():
@@ -101,7 +105,8 @@ def test_rows_are_kept_and_not_trained_again(tmp_path, monkeypatch, capsys):
     assert found["annealed"]["least"] == min(v for k, v in found["annealed"].items() if k.startswith("x"))
     fine_tuning_figure.redraw(path, tmp_path / "a.svg")
     drawn = (tmp_path / "a.svg").read_text()
-    for text in (*fine_tuning_figure.LABELS.values(), "ResNet-18, CIFAR-10, 2 seeds"):
+    labels = [fine_tuning_figure.LABELS[method] for method in METHODS]
+    for text in (*labels, "ResNet-18, CIFAR-10, 2 seeds"):
         assert text in drawn
 
 
@@ -113,3 +118,26 @@ def test_minilm_is_fine_tuned_without_its_word_embeddings():
     assert [name.split(".")[-2] for name in frozen] == ["word_embeddings"]
     assert model.config.num_labels == 4
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_the_page_has_the_means_of_the_rows():
+    folder = import_graph.ROOT / "benchmarks/results/episodes_fine_tuning"
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    names = {
+        "scheduled": "usual schedule",
+        "annealed": "`EpisodicScheduler(total_steps)`",
+        "peak_1": "the same with `peak=1`",
+        "schedule_free": "Schedule-Free",
+    }
+    text = (folder / "README.md").read_text()
+    found = fine_tuning.summary(rows)
+    assert list(found) == list(TASKS)
+    for task, methods in found.items():
+        for method, row in methods.items():
+            numbers = " | ".join(f"{row[f'x{ratio:.3g}']:.1f}" for ratio in RATIOS)
+            line = f"| {fine_tuning_figure.TITLES[task]} | {names[method]} | {row['seeds']} | {numbers} |"
+            assert line in text
+    resnet = found["resnet18"]  # "ends level with its usual schedule at the best of four rates, from each"
+    assert resnet["annealed"]["least"] > max(resnet["scheduled"][f"x{r:.3g}"] for r in RATIOS) - 3
+    for task in ("sst2", "agnews"):  # "is destroyed by that peak, and with `peak=1` it is not"
+        assert found[task]["annealed"]["least"] < 51 and found[task]["peak_1"]["least"] > 60
