@@ -1,11 +1,12 @@
 """Where the winners of a study lie, in which unit the target is reached, and what the probe had said.
 
-    python -m benchmarks.real_networks.winners RESULTS_DIR --output benchmarks/results/real_networks
+    python -m benchmarks.real_networks.winners RESULTS_DIR [RESULTS_DIR ...] --output FOLDER \
+        [--plain asha-none --chosen stopping-informed stopping-language]
 
 `winners.csv` has a row for each cell. Times are in units of training, rates are `log10` of the effective one;
 `limit` is the median moment at which the scheduler can first have trained some trial to the unit in which the
-target was reached (see `floor`). `winners.svg` shows scores of plain search by rate (`points.csv`), and what
-was probed.
+target was reached (see `floor`). `winners.svg` shows scores of plain search by rate (`points.csv`), what was
+probed, and where the chosen methods start. Cells that several directories share count once.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ from matplotlib.figure import Figure
 from benchmarks.real_networks.floor import RandomRanks, first_times
 from hypernudge.plotting import style
 from hypernudge.results.files import write_text
+from hypernudge.results.plan import read_manifest
 from hypernudge.schedulers.asha import ASHA
+from hypernudge.schedulers.asha_stopping import StoppingASHA
 
 UNITS = {1: "0.75", 3: "#56B4E9", 9: "#0072B2"}  # scores of these units are drawn
-PLAIN, CHOSEN, ORANGE = "none", "informed", "#D55E00"
+PLAIN, CHOSEN = "none", ("informed",)
+STARTS = ("#D55E00", "#009E73", "#CC79A7")
 Record = Mapping[str, Any]
 
 
@@ -38,15 +42,32 @@ def records(directory: Path) -> Iterator[Record]:
         yield json.loads(path.read_text())
 
 
+def schedulers(directory: Path) -> dict[str, tuple[str, int]]:
+    """Return name and first rung of the scheduler of each run."""
+    specs = {
+        variation.run_id: variation.spec["scheduler"] for variation in read_manifest(directory).variations
+    }
+    return {run_id: (spec["name"], int(spec.get("min_units", 1))) for run_id, spec in specs.items()}
+
+
 @lru_cache
-def limits(max_units: int, workers: int, budget: float) -> dict[int, float]:
-    """Return, by unit, the median moment at which ASHA can first have trained some trial so far."""
-    times = first_times(ASHA(RandomRanks().space, max_units=max_units), workers, budget)
+def limits(
+    max_units: int, workers: int, budget: float, name: str = "asha", min_units: int = 1
+) -> dict[int, float]:
+    """Return, by unit, the median moment at which a scheduler can first have trained some trial so far."""
+    kind = {"asha": ASHA, "asha_stopping": StoppingASHA}[name]
+    times = first_times(kind(RandomRanks().space, max_units=max_units, min_units=min_units), workers, budget)
     return {unit: float(np.median(of_unit)) for unit, of_unit in times.items()}
 
 
-def row(record: Record, units: float) -> dict[str, Any]:
-    """Return the row of a cell; `units` is the budget of all workers."""
+def row(record: Record, units: float, scheduler: tuple[str, int] = ("asha", 1)) -> dict[str, Any]:
+    """Return the row of a cell.
+
+    Args:
+        record: Of the cell.
+        units: The budget of all workers.
+        scheduler: Its name and first rung.
+    """
     declared, description = record["declared"], record["description"]
     workers = declared["workers"]
     unit_seconds = declared["budget_seconds"] * workers / units
@@ -55,7 +76,7 @@ def row(record: Record, units: float) -> dict[str, Any]:
     rates = description["nudged"]
     reached = next((entry for entry in scored if entry[3] >= declared["target"]), None)
     best = max(scored, key=lambda entry: (entry[3], -entry[0]))
-    limit = limits(declared["max_units"], workers, units / workers)
+    limit = limits(declared["max_units"], workers, units / workers, *scheduler)
     return {
         "run_id": record["cell"]["run_id"],
         "seed": record["cell"]["seed"],
@@ -72,8 +93,10 @@ def row(record: Record, units: float) -> dict[str, Any]:
     }
 
 
-def points(found: Iterable[Record]) -> Iterator[dict[str, Any]]:
-    """Yield what is drawn: scores of plain search in `UNITS`, and where `informed` starts."""
+def points(
+    found: Iterable[Record], plain: str = PLAIN, chosen: Sequence[str] = CHOSEN
+) -> Iterator[dict[str, Any]]:
+    """Yield what is drawn: scores of plain search in `UNITS`, and where the chosen methods start."""
     for record in found:
         cell, description = record["cell"], record["description"]
         about = {
@@ -81,14 +104,14 @@ def points(found: Iterable[Record]) -> Iterator[dict[str, Any]]:
             "metric": record["declared"]["metric"],
             "warm_start": cell["warm_start"],
         }
-        if cell["warm_start"] == PLAIN:
+        if cell["warm_start"] == plain:
             for trial, unit, score in zip(
                 *(record["curve"][key] for key in ("trial", "unit", "validation")), strict=True
             ):
                 if score is not None and unit in UNITS:
                     rate = round(description["nudged"][trial], 4)
                     yield {**about, "what": "score", "unit": unit, "rate": rate, "score": round(score, 5)}
-        elif cell["warm_start"] == CHOSEN:
+        elif cell["warm_start"] in chosen:
             for rate in description["nudged"]:
                 yield {**about, "what": "start", "unit": None, "rate": round(rate, 4), "score": None}
 
@@ -97,7 +120,7 @@ def probes(cells: Iterable[Mapping[str, Any]], tasks: Iterable[str]) -> dict[str
     """Return the median of what was probed, by task; a run's id begins as its task does."""
     found: dict[str, list[float]] = {}
     for cell in cells:
-        name = cell["run_id"].rpartition("-")[0]
+        name = cell["run_id"].partition("-")[0]
         task = next(task for task in tasks if task.startswith(name))
         if cell["probe"]:
             found.setdefault(task, []).append(float(cell["probe"]))
@@ -112,6 +135,7 @@ def draw(shown: Sequence[Mapping[str, Any]], probed: Mapping[str, float]) -> Fig
         probed: Result of `probes`.
     """
     tasks = list(dict.fromkeys(point["task"] for point in shown))
+    chosen = list(dict.fromkeys(point["warm_start"] for point in shown if point["what"] == "start"))
     with style.context():
         figure = Figure(figsize=(style.WIDTH, 2.6), layout="constrained")
         for axes, task in zip(figure.subplots(1, len(tasks), squeeze=False).flat, tasks, strict=True):
@@ -121,12 +145,13 @@ def draw(shown: Sequence[Mapping[str, Any]], probed: Mapping[str, float]) -> Fig
                 if here:
                     at = [[float(p["rate"]), float(p["score"])] for p in here]
                     axes.plot(*np.array(at).T, ".", markersize=3, color=colour, label=f"plain, unit {unit}")
-            started = [float(p["rate"]) for p in of_task if p["what"] == "start"]
             low, high = axes.get_ylim()
-            mark = low - 0.04 * (high - low)
-            axes.plot(
-                started, [mark] * len(started), "|", color=ORANGE, markersize=5, label=f"{CHOSEN} starts"
-            )
+            for place, (method, colour) in enumerate(zip(chosen, STARTS, strict=False), 1):
+                started = [
+                    float(p["rate"]) for p in of_task if p["what"] == "start" and p["warm_start"] == method
+                ]
+                mark = [low - 0.04 * place * (high - low)] * len(started)
+                axes.plot(started, mark, "|", color=colour, markersize=5, label=f"{method} starts")
             if task in probed:
                 axes.axvline(probed[task], color="0.3", linewidth=0.9, label="probe, median")
             axes.set_title(task)
@@ -161,14 +186,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("directory", type=Path, metavar="RESULTS_DIR")
+    parser.add_argument("directories", type=Path, nargs="+", metavar="RESULTS_DIR")
+    parser.add_argument("--plain", default=PLAIN, help="label of plain search")
+    parser.add_argument("--chosen", nargs="+", default=list(CHOSEN), help="labels of methods that are drawn")
     parser.add_argument("--units", type=float, default=54.0, help="the budget of all workers")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
-    found = list(records(options.directory))
+    found = {
+        (record["cell"]["run_id"], record["cell"]["seed"]): record
+        for directory in options.directories
+        for record in records(directory)
+    }
+    known = {run_id: of for directory in options.directories for run_id, of in schedulers(directory).items()}
     options.output.mkdir(parents=True, exist_ok=True)
-    write(options.output / "winners.csv", [row(record, options.units) for record in found])
-    write(options.output / "points.csv", list(points(found)))
+    rows = [row(record, options.units, known[run_id]) for (run_id, _), record in sorted(found.items())]
+    write(options.output / "winners.csv", rows)
+    write(options.output / "points.csv", list(points(found.values(), options.plain, options.chosen)))
     write_text(options.output / "winners.svg", style.as_svg(redraw(options.output)))
     return 0
 

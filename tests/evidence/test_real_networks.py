@@ -59,6 +59,14 @@ def test_a_cell_says_in_which_unit_its_target_was_reached_and_when_it_could_have
         (1, -1.0, 0.3),
         (3, -1.0, 0.5),
     ]
+    # Under stopping ASHA the first trial goes on at once.
+    assert winners.row(record, units=12.0, scheduler=("asha_stopping", 3))["limit"] == 3.0
+    both = [
+        *shown,
+        *winners.points([{**record, "cell": {**record["cell"], "warm_start": "mine"}}], chosen=["mine"]),
+    ]
+    labels = [text.get_text() for text in winners.draw(both, {}).legends[0].get_texts()]
+    assert labels[-1] == "mine starts" and "plain, unit 3" in labels
     probed = winners.probes([{"run_id": "net-none", "probe": "-0.8"}], ["net"])
     assert probed == {"net": -0.8}
     assert [axes.get_title() for axes in winners.draw(shown, probed).axes] == ["net"]
