@@ -46,7 +46,7 @@ class Setting:
 
 
 def read(directories: Iterable[Path]) -> list[Setting]:
-    """Return the comparisons of evaluated blocks; those without any pair are left out.
+    """Return the comparisons of evaluated blocks; those of fewer than two pairs are left out.
 
     Where two blocks compare the same warm start on the same task, scheduler and space the one that is named
     later counts: it was run for what has changed since.
@@ -55,7 +55,7 @@ def read(directories: Iterable[Path]) -> list[Setting]:
     for directory in directories:
         evaluation = json.loads((directory / "evaluation.json").read_text())
         for comparison in evaluation["comparisons"]:
-            if not comparison["pairs"]:
+            if comparison["pairs"] < 2:
                 continue
             task, _, space = comparison["task"].rpartition("_")
             if space not in SPACES:

@@ -120,13 +120,16 @@ def _probe_sources(folder: Path) -> None:
     redraw(RESULTS / "probe_sources" / "sources.json", folder / "sources.svg")
 
 
-def _winners(folder: Path) -> None:
-    from benchmarks.real_networks.winners import redraw
-    from hypernudge.plotting import style
-    from hypernudge.results.files import write_text
+def _winners(published: str) -> Figures:
+    def draw(folder: Path) -> None:
+        from benchmarks.real_networks.winners import redraw
+        from hypernudge.plotting import style
+        from hypernudge.results.files import write_text
 
-    with style.context():
-        write_text(folder / "winners.svg", style.as_svg(redraw(RESULTS / "real_networks")))
+        with style.context():
+            write_text(folder / "winners.svg", style.as_svg(redraw(RESULTS / published)))
+
+    return Figures(published, ("winners.svg",), (f"{published}/points.csv", f"{published}/winners.csv"), draw)
 
 
 def _scale(folder: Path) -> None:
@@ -160,6 +163,10 @@ _SST2 = (
     "paired_differences",
 )
 _NETWORKS = "real_networks/real_networks_cells.csv.gz"
+_NETWORKS_SECOND = (
+    "real_networks/second_edition/second_edition_networks_cells.csv.gz",
+    "real_networks/second_edition/language/second_edition_language_cells.csv.gz",
+)
 _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
 _SECOND_RAW = "second_edition/raw/second_edition_raw_cells.csv.gz"
@@ -185,9 +192,14 @@ FIGURES = (
         (_NETWORKS,),
         _pooled((_NETWORKS,), ("informed", "fixed_band", "placebo", "literal")),
     ),
+    _winners("real_networks"),
     Figures(
-        "real_networks", ("winners.svg",), ("real_networks/points.csv", "real_networks/winners.csv"), _winners
+        "real_networks/second_edition",
+        ("ratios.svg",),
+        _NETWORKS_SECOND,
+        _pooled(_NETWORKS_SECOND, ("stopping-informed", "stopping-language")),
     ),
+    _winners("real_networks/second_edition"),
     Figures(
         "xgboost",
         ("ratios.svg",),

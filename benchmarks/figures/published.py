@@ -30,7 +30,7 @@ def settings(blocks: Iterable[Block]) -> list[Setting]:
     for block in blocks:
         again = judged(block)
         for row, comparison in zip(again.published, again.new, strict=True):
-            if comparison.test.pairs:
+            if comparison.test.pairs > 1:
                 setting = _setting(block, comparison, float(row["p"]))
                 found[setting.task, setting.space, setting.scheduler, setting.method] = setting
     return list(found.values())

@@ -27,7 +27,7 @@ import torch
 from hypernudge.harness.cells.build import build_task
 from hypernudge.harness.cells.described import facts_of
 from hypernudge.harness.inspection.past_prior import build_past
-from hypernudge.harness.inspection.prior import UNITS, build_prior, targets
+from hypernudge.harness.inspection.prior import UNITS, targets
 from hypernudge.hypergradient.objectives import gradient
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import read_manifest
@@ -97,6 +97,17 @@ class Searched:
         best = np.argsort(-self.scores)[: max(len(self.scores) // BEST, 1)]
         return float(np.median(self.rates[best])) - self.probe
 
+    def features(self, raised: bool) -> np.ndarray:
+        """Return features, rates seen from the probe, or from it raised by what later steps are shorter."""
+        scale = self.probe - math.log10(self.shortness) if raised else self.probe
+        return features_at(list(self.rates), self.configs, scale, self.steps)
+
+    def statistics(self, raised: bool) -> priors.TaskStatistics:
+        """Return what it contributes to a prior."""
+        phi = self.features(raised)
+        of = self.name, self.name, "AdamW", len(phi), self.probe
+        return priors.TaskStatistics(*of, phi.T @ phi, phi.T @ self.scores)
+
 
 def searched(directory: Path) -> Iterator[Searched]:
     """Yield the tasks of a results directory."""
@@ -130,7 +141,7 @@ def searched(directory: Path) -> Iterator[Searched]:
 def rows(directory: Path) -> list[dict[str, Any]]:
     """Return the row of each task."""
     tables = priors.load(priors.SHIPPED).prior()
-    file, past = build_prior([directory]), build_past([str(directory)])
+    past = build_past([str(directory)])
     tasks, found = list(searched(directory)), list[dict[str, Any]]()
     for task in tasks:
         others = float(np.mean([other.offset for other in tasks if other.name != task.name]))
@@ -144,9 +155,10 @@ def rows(directory: Path) -> list[dict[str, Any]]:
         for name, scale in scales.items():
             phi = features_at(list(task.rates), task.configs, scale, task.steps)
             row[f"tables, {name}"] = _agreement(phi @ tables.mean, task.scores)
-        own = priors.PriorFile(tuple(known for known in file.tasks if known.task != task.name))
-        phi = features_at(list(task.rates), task.configs, task.probe, task.steps)
-        row["networks, probe"] = _agreement(phi @ own.prior(optimizer="AdamW").mean, task.scores)
+        of_others = [other for other in tasks if other.name != task.name]
+        for name, raised in (("probe", False), ("probe, later steps", True)):
+            own = priors.fit([other.statistics(raised) for other in of_others])
+            row[f"networks, {name}"] = _agreement(task.features(raised) @ own.mean, task.scores)
         said = transfer(task.space, [study for study in past.studies if study.task != task.name])
         foretold = said.features.of_configs(task.configs) @ said.chosen_by
         row["past studies, no probe"] = _agreement(foretold, task.scores)

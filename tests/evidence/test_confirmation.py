@@ -33,12 +33,20 @@ def comparison(task, ratio, p, *, method="informed", scheduler="asha", favours="
     }
 
 
+def unfinished(task):
+    """A comparison of one pair, which has no interval."""
+    found = comparison(task, 1.0, 1.0)
+    found["time_to_target"]["ratio"] |= {"low": None, "high": None}
+    return {**found, "pairs": 1}
+
+
 @pytest.fixture
 def blocks(tmp_path):
     asha = [comparison("a_mid", 0.5, 0.001), comparison("a_wide", 0.5, 0.03), comparison("b_mid", 1.0, 0.9)]
     narrow = [
         comparison("a_narrow", 1.3, 1e-4, favours="baseline"),
         {**comparison("b_narrow", 1, 1), "pairs": 0},
+        unfinished("c_narrow"),
     ]
     for name, comparisons in (("asha", asha), ("narrow", narrow)):
         (tmp_path / name).mkdir()
