@@ -157,7 +157,7 @@ def rows(directory: Path) -> list[dict[str, Any]]:
             row[f"tables, {name}"] = _agreement(phi @ tables.mean, task.scores)
         of_others = [other for other in tasks if other.name != task.name]
         for name, raised in (("probe", False), ("probe, later steps", True)):
-            own = priors.fit([other.statistics(raised) for other in of_others])
+            own = priors.fit([other.statistics(raised) for other in of_others], priors.RIDGE)
             row[f"networks, {name}"] = _agreement(task.features(raised) @ own.mean, task.scores)
         said = transfer(task.space, [study for study in past.studies if study.task != task.name])
         foretold = said.features.of_configs(task.configs) @ said.chosen_by
