@@ -55,8 +55,10 @@ def limits(
     max_units: int, workers: int, budget: float, name: str = "asha", min_units: int = 1
 ) -> dict[int, float]:
     """Return, by unit, the median moment at which a scheduler can first have trained some trial so far."""
-    kind = {"asha": ASHA, "asha_stopping": StoppingASHA}[name]
-    times = first_times(kind(RandomRanks().space, max_units=max_units, min_units=min_units), workers, budget)
+    kinds: dict[str, type[ASHA] | type[StoppingASHA]] = {"asha": ASHA, "asha_stopping": StoppingASHA}
+    times = first_times(
+        kinds[name](RandomRanks().space, max_units=max_units, min_units=min_units), workers, budget
+    )
     return {unit: float(np.median(of_unit)) for unit, of_unit in times.items()}
 
 
@@ -202,7 +204,8 @@ def main() -> int:
     rows = [row(record, options.units, known[run_id]) for (run_id, _), record in sorted(found.items())]
     write(options.output / "winners.csv", rows)
     write(options.output / "points.csv", list(points(found.values(), options.plain, options.chosen)))
-    write_text(options.output / "winners.svg", style.as_svg(redraw(options.output)))
+    with style.context():
+        write_text(options.output / "winners.svg", style.as_svg(redraw(options.output)))
     return 0
 
 
