@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.episodes_effect.rules import DOWN, START, UP, Floats, Signals, Wanted
-from hypernudge.episodes.controllers.alignment import NEWEST
-from hypernudge.episodes.controllers.step_bounds import DRAWN, StepBounds
+from hypernudge.episodes.controllers.overall import NEWEST
+from hypernudge.episodes.controllers.step_bounds import (
+    DRAWN,
+    LEAST_AGREEMENT,
+    MOST,
+    SMALL,
+    StepBounds,
+)
 
 Bools = NDArray[np.bool_]
 UNKNOWN = 1e300  # a size that is not known
@@ -26,6 +32,7 @@ class Look(NamedTuple):
     size: Floats
     last: Floats
     unit: Floats
+    agreed: Floats
 
 
 class AlignedMembers:
@@ -80,8 +87,9 @@ class AlignedMembers:
         self._size = np.full(members, np.nan)  # geometric mean over the updates that have been looked at
         self._unit = np.full(members, np.nan)  # logarithm of the size at multiplier 1, of what was looked at
         self._next_unit = self._unit.copy()
-        self._tested, self._decided = np.zeros(members, dtype=int), np.zeros(members, dtype=int)
-        self._is_test, self._is_decided = np.zeros(members, dtype=bool), np.zeros(members, dtype=bool)
+        self._agreed = np.zeros((2, members))  # sum of the cosines that were looked at, and how many
+        self._next_agreed = self._agreed.copy()
+        self._tested, self._is_test = np.zeros(members, dtype=int), np.zeros(members, dtype=bool)
         self._looks: list[Look] = []
 
     def before(self, step: int) -> Floats:
@@ -103,13 +111,16 @@ class AlignedMembers:
         h = np.where(usable, cosines, 0.0)
         self._sum, self._square = self._sum + h, self._square + h * h
         last = self._measure(signals.sizes, judged)
+        self._next_agreed = self._next_agreed + np.stack([h, usable])
         due = judged & ((self._taken % self._look_every == 0) | (self._taken == limit))
         due &= (self._taken >= self._min_samples) | (last < math.inf)
         root = np.sqrt(self._square)
         z = np.divide(self._sum, root, out=np.zeros_like(root), where=root > 0)
         size = np.exp(self._log_size / np.maximum(self._sized, 1))
         size = np.where(self._sized > 0, size, np.nan)
-        self._looks.append(Look(self._tick, due, z, self._taken.copy(), size, last, self._next_unit.copy()))
+        self._looks.append(
+            Look(self._tick, due, z, self._taken, size, last, self._next_unit, self._next_agreed)
+        )
         rarer = min(max(1, self._tick // self._settled_steps), self._settled_every)
         apart = self._every * np.where(self._warmup, 1, rarer)
         probing = (self._tick % apart == 0) & (self._taken < limit)
@@ -119,6 +130,7 @@ class AlignedMembers:
             look = self._looks.pop(0)
             self._size = np.where(look.due, look.size, self._size)
             self._unit = np.where(look.due, look.unit, self._unit)
+            self._agreed = np.where(look.due, look.agreed, self._agreed)
             says = self._judged(look, limit)
             verdict = np.where(look.due & np.isnan(verdict), says, verdict)
         self._has_update = probing
@@ -141,13 +153,12 @@ class AlignedMembers:
     def _judged(self, look: Look, limit: NDArray[np.int64]) -> Floats:
         """Return the verdicts, NaN where there is none yet."""
         rise, fall = self._thresholds()
-        gives_up, most = self._warmup, math.inf
+        gives_up, most = self._warmup, np.array(math.inf)
         if self._bounds is not None:
             small = self._small
             fall = np.where(small, self._bounds.z_small, fall)
-            gives_up, most = small, self._bounds.most
+            gives_up, most = small, np.minimum(self._bounds.most, MOST * self._usual)
             limit = np.where(small, np.minimum(limit, self._warmup_samples), limit)
-        decided = (look.z > rise) | (look.z < -fall)
         says = np.where(look.z > rise, self._up, np.where(look.z < -fall, self._down, np.nan))
         undecided = np.where(gives_up & (look.z > self._z_warmup), self._up, 1.0)
         says = np.where(np.isnan(says) & (look.taken >= limit), undecided, says)
@@ -162,15 +173,25 @@ class AlignedMembers:
             test = ~leaps & ~brakes
         new = look.due & ~np.isnan(says)
         self._is_test = np.where(new, test, self._is_test)
-        self._is_decided = np.where(new, test & decided, self._is_decided)
         return says
 
     @property
     def _small(self) -> Bools:
         """Who hardly moves, and never fell."""
-        least = -math.inf if self._bounds is None else self._bounds.small
-        small: Bools = (self._size < least) & ~self._fell
+        if self._bounds is None:
+            return np.zeros(len(self._fell), dtype=bool)
+        small: Bools = (self._size < np.minimum(self._bounds.small, SMALL * self._usual)) & ~self._fell
         return small
+
+    @property
+    def _usual(self) -> Floats:
+        """The usual size of updates at a peak."""
+        assert self._bounds is not None
+        total, probes = self._agreed
+        worth = self._bounds.expected_probes
+        mean = (total + worth * self._bounds.expected) / np.maximum(probes + worth, 1e-300)
+        usual: Floats = self._bounds.per_agreement * np.maximum(mean, LEAST_AGREEMENT)
+        return usual
 
     @property
     def _at_base(self) -> Bools:
@@ -194,7 +215,6 @@ class AlignedMembers:
         verdict = np.where(falls & ~self._fell, self._first_down, verdict)
         self._fell = self._fell | falls
         self._tested = self._tested + (over & self._is_test)
-        self._decided = self._decided + (over & self._is_decided)
         changed = np.clip(self.multipliers * np.where(over, verdict, 1.0), self._low, self._high)
         if self._z_at_base is not None:
             changed = np.where((self.multipliers - 1.0) * (changed - 1.0) < 0, 1.0, changed)
@@ -205,6 +225,7 @@ class AlignedMembers:
         self._log_size, self._sized = np.where(over, 0.0, self._log_size), np.where(over, 0, self._sized)
         self._size = np.where(over, np.nan, self._size)
         self._next_unit = np.where(over, self._unit, self._next_unit)
+        self._next_agreed = np.where(over, self._agreed, self._next_agreed)
         self._looks = [look._replace(due=look.due & ~over) for look in self._looks]
 
 
@@ -255,9 +276,8 @@ class AnnealedMembers(AlignedMembers):
     def _found_peak(self) -> Floats:
         """Return the multipliers to anneal from."""
         top: Floats = self.multipliers * self._peak
-        if self._bounds is None or self._bounds.doubt == 0:
+        if self._bounds is None:
             return top
-        share = self._bounds.doubt / (self._bounds.doubt + self._decided)
-        factor = np.exp(share * (math.log(self._bounds.peak) - self._unit - np.log(top)))
+        factor = np.exp(self._bounds.weight * (np.log(self._usual) - self._unit - np.log(top)))
         drawn = top * np.clip(factor, 1.0 / DRAWN, DRAWN)
         return np.where(np.isnan(self._unit), top, np.clip(drawn, self._low, self._high))

@@ -1,6 +1,5 @@
 """Alignment episodes: the learning rate follows whether the next batch agrees with the last update."""
 
-import math
 from typing import Any
 
 from torch.optim import Optimizer
@@ -10,14 +9,13 @@ from hypernudge.episodes.axes.base import Axis
 from hypernudge.episodes.axes.learning_rate import LearningRate
 from hypernudge.episodes.controllers.agreement import AgreementProbe, Row
 from hypernudge.episodes.controllers.evidence import Evidence
+from hypernudge.episodes.controllers.overall import Overall
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.episodes.controllers.thresholds import Thresholds
 from hypernudge.episodes.controllers.verdict import Judge, Verdict
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 from hypernudge.renamed import accepts
-
-NEWEST = 0.15  # weight of a size in the running mean: of about the last ten
 
 
 @accepts(
@@ -163,9 +161,7 @@ class Alignment:
         self.bounds = bounds
         self._judge = Judge(self._thresholds, bounds, self.up, self.down)
         self.z = 0.0
-        self._fell = False  # whether a negative verdict was ever given
-        self._tested = self._decided = 0  # verdicts of tests, and those of them beyond a threshold
-        self._unit: float | None = None  # logarithm of the size of updates at multiplier 1, a running mean
+        self._overall = Overall()
         self._probe = AgreementProbe(coordinates, seed, sizes=bounds is not None, process_group=process_group)
         self._tick = 0
         self.may_leap = True  # a controller around this one forbids it while the user's rates rise
@@ -194,7 +190,7 @@ class Alignment:
             return
         self._taken += 1
         looks = self._taken % self.look_every == 0 or self._taken == limit
-        leaps = self.bounds is not None and not self._fell
+        leaps = self.bounds is not None and not self.fell
         if looks and (self._taken >= self._thresholds.min_samples or leaps):
             self._probe.look(self._tick)
 
@@ -219,12 +215,11 @@ class Alignment:
         del selection, losses
         if self._verdict is not None:
             factor = self._verdict.factor
-            if self._verdict.falls and not self._fell and self.first_down is not None:
+            if self._verdict.falls and not self.fell and self.first_down is not None:
                 factor = self.first_down
             changed = min(max(self.multiplier * factor, self.low), self.high)
-            self._fell = self._fell or self._verdict.falls
-            self._tested += self._verdict.is_test
-            self._decided += self._verdict.is_decided
+            self._overall.fell = self.fell or self._verdict.falls
+            self._overall.tested += self._verdict.is_test
             self.multiplier = self._thresholds.after_a_crossing(self.multiplier, changed)
         self._verdict = None
         return None
@@ -237,26 +232,25 @@ class Alignment:
     @property
     def fell(self) -> bool:
         """Whether a verdict was ever negative."""
-        return self._fell
+        return self._overall.fell
 
-    @property
-    def decided(self) -> int:
-        """How many verdicts were beyond a threshold."""
-        return self._decided
-
-    def size_at(self, multiplier: float) -> float | None:
-        """Return the relative size that updates would have at a multiplier; None where none is known."""
-        return None if self._unit is None else math.exp(self._unit) * multiplier
+    def drawn(self, multiplier: float) -> float:
+        """Return a peak drawn towards the usual size of updates by `bounds`; as it is where none is known."""
+        size = self._overall.size_at(multiplier)
+        if self.bounds is None or size is None:
+            return multiplier
+        drawn = multiplier * self.bounds.drawn(size, self._judge.usual(self._overall))
+        return min(max(drawn, self.low), self.high)
 
     @property
     def is_warming_up(self) -> bool:
         """Whether the multiplier is below 1 and no verdict was negative yet."""
-        return self._thresholds.is_warming_up(self.multiplier, self._fell)
+        return self._thresholds.is_warming_up(self.multiplier, self.fell)
 
     @property
     def only_grew(self) -> bool:
         """Whether the multiplier is neither 1 nor was any verdict negative yet."""
-        return not self._fell and not self._at_base
+        return not self.fell and not self._at_base
 
     @property
     def stays_at_base(self) -> bool:
@@ -266,7 +260,7 @@ class Alignment:
     @property
     def hardly_moves(self) -> bool:
         """Whether updates are small by `bounds` and no verdict was negative yet."""
-        return self._judge.hardly_moves(self._evidence, self._fell)
+        return self._judge.hardly_moves(self._evidence, self._overall)
 
     def rest(self) -> None:
         """Forget the test in progress and hold no tensor until an episode opens."""
@@ -295,9 +289,7 @@ class Alignment:
         return {
             "multiplier": self.multiplier,
             "z": self.z,
-            "fell": self._fell,
-            "tests": [self._tested, self._decided],
-            "unit": self._unit,
+            "overall": self._overall.state(),
             "tick": self._tick,
             "taken": self._taken,
             "probe": self._probe.state_dict(),
@@ -306,22 +298,16 @@ class Alignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("multiplier", "z", "fell", "tests", "unit", "tick", "taken", "probe", "read")
+        keys = ("multiplier", "z", "overall", "tick", "taken", "probe", "read")
         checks.state(state, keys, "state of Alignment")
         multiplier, z = checks.positive("multiplier", state["multiplier"]), checks.number("z", state["z"])
-        fell = checks.flag("fell", state["fell"])
         tick, taken = (checks.at_least(key, state[key], 0) for key in ("tick", "taken"))
-        tested, decided = (
-            checks.at_least("tests", count, 0) for count in checks.state_list("tests", state["tests"], 2)
-        )
-        unit = None if state["unit"] is None else checks.number("unit", state["unit"])
-        evidence = Evidence.of_state(state["read"])
+        overall, evidence = Overall.of_state(state["overall"]), Evidence.of_state(state["read"])
         self._begin()
         self._probe.load_state_dict(state["probe"])
-        self.multiplier, self.z, self._fell = multiplier, z, fell
+        self.multiplier, self.z = multiplier, z
         self._tick, self._taken = tick, taken
-        self._tested, self._decided, self._unit = tested, decided, unit
-        self._evidence = evidence
+        self._overall, self._evidence = overall, evidence
 
     @property
     def _at_base(self) -> bool:
@@ -336,16 +322,14 @@ class Alignment:
 
     @property
     def _limit(self) -> int:
-        return self._judge.limit(self.multiplier, self._fell)
+        return self._judge.limit(self.multiplier, self.fell)
 
     def _decide(self, rows: list[Row]) -> None:
         self._evidence.add(rows)
         self.z = self._evidence.z
-        for size in self._evidence.new_sizes:
-            unit = math.log(size / self.multiplier)
-            self._unit = unit if self._unit is None else self._unit + NEWEST * (unit - self._unit)
+        self._overall.add(self._evidence, self.multiplier)
         if self.may_leap:
-            size, is_first = self._evidence.last_size, self._tested == 0
-            self._verdict = self._judge.of_size(size, fell=self._fell, is_first=is_first)
+            size, is_first = self._evidence.last_size, self._overall.tested == 0
+            self._verdict = self._judge.of_size(size, fell=self.fell, is_first=is_first)
         if self._verdict is None:
-            self._verdict = self._judge.of_test(self._evidence, self.multiplier, self._fell)
+            self._verdict = self._judge.of_test(self._evidence, self.multiplier, self._overall)

@@ -296,12 +296,7 @@ class AnnealedAlignment:
             return self.alignment.multiplier * self.peak
         adaptive = all("betas" in group for group in optimizer.param_groups)
         top = self.alignment.multiplier * (ADAPTIVE_PEAK if adaptive else PLAIN_PEAK)
-        size, bounds = self.alignment.size_at(top), self.alignment.bounds
-        if size is None or bounds is None or not drawn:
-            return top
-        return min(
-            max(top * bounds.drawn(size, self.alignment.decided), self.alignment.low), self.alignment.high
-        )
+        return self.alignment.drawn(top) if drawn else top
 
 
 def _bounds(search: Any) -> tuple[float, float]:

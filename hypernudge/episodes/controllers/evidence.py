@@ -14,24 +14,27 @@ class Evidence:
         read: How many.
         last_size: Relative size of the last update, 0 where that is not known.
         new_sizes: Relative sizes of the updates that came with the last rows, where they are known.
+        new_cosines: The cosines that came with them, likewise.
     """
 
     def __init__(self) -> None:
         self.read = 0
         self.last_size = 0.0
         self.new_sizes: list[float] = []
+        self.new_cosines: list[float] = []
         self._sum = self._square = 0.0
         self._sized, self._log_size = 0, 0.0  # updates whose relative size is known, and its logarithm
 
     def add(self, rows: list[Row]) -> None:
         """Take in rows of an `AgreementProbe`; those that are not finite, or zero, count without a weight."""
-        self.new_sizes = []
+        self.new_sizes, self.new_cosines = [], []
         for dot, gradients, updates, *parameters in rows:
             self.last_size = 0.0
             if math.isfinite(dot) and gradients * updates > 0:
                 cosine = -dot / math.sqrt(gradients * updates)
                 self._sum += cosine
                 self._square += cosine * cosine
+                self.new_cosines.append(cosine)
             if parameters and 0 < updates < math.inf and parameters[0] > 0:
                 self.last_size = math.sqrt(updates / parameters[0])
                 self._sized += 1

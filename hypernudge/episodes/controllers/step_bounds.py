@@ -5,8 +5,12 @@ from typing import Any
 
 from hypernudge.episodes import checks
 
-DRAWN = 2.0
+DRAWN = 4.0
 """Largest factor, either way, by which a peak is drawn towards the usual size."""
+SMALL, MOST = 0.2, 1.5
+"""Shares of the usual size at a peak: below the one updates are small, beyond the other no growth leads."""
+LEAST_AGREEMENT = 0.01
+"""A mean agreement below it is noise."""
 
 
 @dataclass(frozen=True)
@@ -16,24 +20,31 @@ class StepBounds:
     The test on agreement says little where the network hardly moves, since what it sees there is the noise of
     the batches, and comes too late where one step may destroy a network (units that never fire again). The
     relative size says so at once, whatever the unit of the rate. It is what LARS holds constant (You et al.
-    2017); here it bounds a search, and says what is usual where the search has decided little.
+    2017); here it bounds a search.
+
+    How large a good peak is depends on how far batches agree: the mean cosine between an update and the
+    descent direction of the next batch tells what share of a step is signal. Where batches agree about little,
+    from noisy labels or in a large network, steps have to be smaller. The *usual size* is
+    `per_agreement` times that mean over the search (measured, see benchmarks/results/episodes_ends).
 
     Attributes:
         least: Below half of it, and before the first shrinking, the multiplier is raised to reach it,
             without a test.
-        small: Below it, and before the first shrinking, only strong disagreement counts, and an undecided
-            test is settled as during the warm-up.
-        most: No growth leads beyond it.
+        small: Below it or a fifth of the usual size, whichever is less, and before the first shrinking, only
+            strong disagreement counts, and an undecided test is settled as during the warm-up.
+        most: No growth leads beyond it or 1.5 times the usual size, whichever is less.
         leap: Largest factor by which the multiplier is raised without a test.
         z_small: Threshold of a negative verdict below `small`.
         first: Above twice as much, and before the first verdict of a test, the multiplier is lowered to reach
             it: a search begins with small steps, however large the rate.
-        peak: What an annealing is expected to begin with, before anything is known.
-        doubt: How many decided verdicts weigh as much as that; 0 trusts the search alone.
+        per_agreement: Usual relative size of updates at a peak, over the mean agreement.
+        expected: Mean agreement that is expected before any probe.
+        expected_probes: How many probes weigh as much as that.
+        weight: Of the usual size in the peak, in [0, 1]; 0 trusts the search alone.
 
     Raises:
-        ValueError: Not `0 < least <= small <= most`, `leap` is not above 1, `z_small`, `first` or `peak`
-            not above 0, or `doubt` below 0.
+        ValueError: Not `0 < least <= small <= most`, `leap` is not above 1, `weight` not in [0, 1],
+            `expected_probes` below 0, or another not above 0.
     """
 
     least: float = 3e-4
@@ -42,14 +53,19 @@ class StepBounds:
     leap: float = 100.0
     z_small: float = 2.5
     first: float = 1e-3
-    peak: float = 0.018
-    doubt: float = 4.0
+    per_agreement: float = 0.25
+    expected: float = 0.12
+    expected_probes: float = 10.0
+    weight: float = 0.7
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing."""
-        for name in ("least", "small", "most", "leap", "z_small", "first", "peak"):
+        for name in ("least", "small", "most", "leap", "z_small", "first", "per_agreement", "expected"):
             object.__setattr__(self, name, checks.positive(name, getattr(self, name)))
-        object.__setattr__(self, "doubt", checks.not_negative("doubt", self.doubt))
+        for name in ("expected_probes", "weight"):
+            object.__setattr__(self, name, checks.not_negative(name, getattr(self, name)))
+        if self.weight > 1:
+            checks.refuse("weight", "must lie in [0, 1]", self.weight, "pass for example 0.7")
         if not self.least <= self.small <= self.most:
             given = (self.least, self.small, self.most)
             checks.refuse("least, small, most", "must not fall", given, "pass for example 3e-4, 7e-3, 0.05")
@@ -69,21 +85,32 @@ class StepBounds:
         """Return the factor that takes a first update of relative `size` to `first`; None if it is small."""
         return self.first / size if size > 2.0 * self.first else None
 
-    def drawn(self, size: float, decided: int) -> float:
-        """Return the factor by which a peak of relative `size` is drawn towards the usual one.
-
-        The logarithm of the right size is thought normal around that of `peak`; each decided verdict says
-        as much as the `doubt`-th part of that. The factor is at most `DRAWN` either way: nothing has tested
-        where it leads.
+    def usual(self, agreement: float, probes: int) -> float:
+        """Return the usual relative size of updates at a peak.
 
         Args:
-            size: Relative size of the updates at the peak that was found.
-            decided: How many verdicts the search came to.
+            agreement: Sum of the cosines of updates and the descent directions after them.
+            probes: How many there were.
         """
-        if self.doubt == 0:
-            return 1.0
-        factor = float((self.peak / size) ** (self.doubt / (self.doubt + decided)))
-        return min(max(factor, 1.0 / DRAWN), DRAWN)
+        count = probes + self.expected_probes
+        mean = (agreement + self.expected * self.expected_probes) / count if count else self.expected
+        return self.per_agreement * max(mean, LEAST_AGREEMENT)
+
+    def small_of(self, usual: float) -> float:
+        """Return the size below which updates are small, where the usual one is `usual`."""
+        return min(self.small, SMALL * usual)
+
+    def most_of(self, usual: float) -> float:
+        """Return the size beyond which no growth leads, where the usual one is `usual`."""
+        return min(self.most, MOST * usual)
+
+    def drawn(self, size: float, usual: float) -> float:
+        """Return the factor by which a peak of relative `size` is drawn towards the usual one.
+
+        What comes of it is their geometric mean, in which the usual size has `weight`. The factor is at most
+        `DRAWN` either way: nothing has tested where it leads.
+        """
+        return min(max(float((usual / size) ** self.weight), 1.0 / DRAWN), DRAWN)
 
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""

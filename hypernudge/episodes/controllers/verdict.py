@@ -1,8 +1,10 @@
 """From evidence to a verdict: by what factor the rate changes, or that it stays."""
 
+import math
 from typing import NamedTuple
 
 from hypernudge.episodes.controllers.evidence import Evidence
+from hypernudge.episodes.controllers.overall import Overall
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.episodes.controllers.thresholds import Thresholds
 
@@ -13,12 +15,10 @@ class Verdict(NamedTuple):
     Attributes:
         factor: By which the multiplier changes; 1 if it stays.
         is_test: Whether a test came to it, and not the size of an update alone.
-        is_decided: Whether that test was beyond a threshold.
     """
 
     factor: float
     is_test: bool
-    is_decided: bool
 
     @property
     def falls(self) -> bool:
@@ -40,10 +40,16 @@ class Judge:
         self.thresholds, self.bounds = thresholds, bounds
         self._up, self._down = up, down
 
-    def hardly_moves(self, evidence: Evidence, fell: bool) -> bool:
+    def hardly_moves(self, evidence: Evidence, overall: Overall) -> bool:
         """Whether updates are small by the bounds, and no verdict was negative yet."""
         size = evidence.size
-        return self.bounds is not None and not fell and size is not None and size < self.bounds.small
+        if self.bounds is None or overall.fell or size is None:
+            return False
+        return size < self.bounds.small_of(self.usual(overall))
+
+    def usual(self, overall: Overall) -> float:
+        """Return the usual relative size of updates at a peak; infinite without bounds."""
+        return math.inf if self.bounds is None else self.bounds.usual(overall.agreement, overall.judged)
 
     def limit(self, multiplier: float, fell: bool) -> int:
         """Return after how many probes an undecided test gives up, small updates aside."""
@@ -63,26 +69,27 @@ class Judge:
             return None
         factor = self.bounds.lowered(size) if is_first else None
         factor = factor if factor is not None else self.bounds.raised(size, self._up)
-        return None if factor is None else Verdict(factor, is_test=False, is_decided=False)
+        return None if factor is None else Verdict(factor, is_test=False)
 
-    def of_test(self, evidence: Evidence, multiplier: float, fell: bool) -> Verdict | None:
+    def of_test(self, evidence: Evidence, multiplier: float, overall: Overall) -> Verdict | None:
         """Return the verdict of the test, None while it is undecided."""
         if evidence.read < self.thresholds.min_samples:
             return None
+        fell = overall.fell
         rise, fall = self.thresholds.of(multiplier, fell)
         limit, gives_up = self.limit(multiplier, fell), self.thresholds.is_warming_up(multiplier, fell)
         if self.bounds is not None:
-            gives_up = self.hardly_moves(evidence, fell)
+            gives_up = self.hardly_moves(evidence, overall)
             if gives_up:
                 fall, limit = self.bounds.z_small, min(limit, self.thresholds.warmup_samples)
         z = evidence.z
         if z < -fall:
-            return Verdict(self._down, is_test=True, is_decided=True)
+            return Verdict(self._down, is_test=True)
         decided = z > rise
         if not decided and evidence.read < limit:
             return None
         grows = decided or (gives_up and z > self.thresholds.z_warmup)
         size = evidence.size
-        if self.bounds is not None and size is not None and size * self._up > self.bounds.most:
-            grows = False
-        return Verdict(self._up if grows else 1.0, is_test=True, is_decided=decided)
+        if self.bounds is not None and size is not None:
+            grows = grows and size * self._up <= self.bounds.most_of(self.usual(overall))
+        return Verdict(self._up if grows else 1.0, is_test=True)
