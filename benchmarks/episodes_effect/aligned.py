@@ -278,6 +278,7 @@ class AnnealedMembers(AlignedMembers):
         top: Floats = self.multipliers * self._peak
         if self._bounds is None:
             return top
-        factor = np.exp(self._bounds.weight * (np.log(self._usual) - self._unit - np.log(top)))
-        drawn = top * np.clip(factor, 1.0 / DRAWN, DRAWN)
+        size = np.exp(self._unit) * top
+        factor = np.clip((self._usual / size) ** self._bounds.weight, 1.0 / DRAWN, DRAWN)
+        drawn = top * np.maximum(np.minimum(factor, self._bounds.most / size), 1.0 / DRAWN)
         return np.where(np.isnan(self._unit), top, np.clip(drawn, self._low, self._high))

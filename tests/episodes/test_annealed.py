@@ -69,8 +69,8 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
     low, high = (share * STEPS for share in episodes.controller.search)
     assert low <= start <= high
     alignment = episodes.controller.alignment
-    factors, top = multipliers(seen), PLAIN_PEAK * alignment.multiplier
-    top *= alignment.bounds.drawn(alignment.size_at(top), alignment.decided)
+    factors, top = multipliers(seen), alignment.drawn(PLAIN_PEAK * alignment.multiplier)
+    assert top != PLAIN_PEAK * alignment.multiplier
     falls = SHAPES["linear" if shape == "auto" else shape]
     for step in range(start, STEPS):
         assert factors[step] == pytest.approx(top * falls((step - start) / (STEPS - start)), rel=1e-12)
@@ -82,24 +82,35 @@ def test_what_was_found_falls_to_zero_by_the_last_step(shape):
         assert record.selection.values[0] == pytest.approx(factors[record.start_step])
 
 
-def test_the_peak_is_drawn_towards_the_usual_size_the_less_the_more_was_decided():
-    def ratio(**bounds):
-        alignment = Alignment(**{**SEARCHER, "bounds": StepBounds(**bounds)})
-        controller = AnnealedAlignment(STEPS, alignment=alignment)
+def test_the_peak_is_drawn_towards_a_size_that_goes_by_how_far_batches_agree():
+    def peak(**bounds):
+        alignment = Alignment(**{**SEARCHER, "bounds": StepBounds(most=1.0, **bounds)})
         problem = Problem()
         optimizer = sgd(problem)
-        episodes = EpisodicScheduler(optimizer, controller=controller)
-        seen = multipliers(train(problem, optimizer, episodes, STEPS))
-        start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
-        return seen[start] / alignment.multiplier, alignment
+        episodes = EpisodicScheduler(optimizer, controller=AnnealedAlignment(STEPS, alignment=alignment))
+        cosines, update = [], None
+        for step in range(STEPS):
+            optimizer.zero_grad()
+            problem.loss(step, size=32).backward()
+            gradient = torch.cat([p.grad.flatten() for p in problem.model.parameters()])
+            if episodes.phase == "search" and update is not None:
+                cosines.append((-gradient @ update / (gradient.norm() * update.norm())).item())
+            before = torch.cat([p.detach().flatten() for p in problem.model.parameters()])
+            optimizer.step()
+            update = torch.cat([p.detach().flatten() for p in problem.model.parameters()]) - before
+        record = next(r for r in episodes.records if r.selection.bucket == "anneal")
+        return record.selection.values[0] / alignment.multiplier, alignment, sum(cosines) / len(cosines)
 
-    found, alignment = ratio(doubt=0.0)
-    assert found == pytest.approx(PLAIN_PEAK, rel=0.01)
-    size, decided = alignment.size_at(PLAIN_PEAK * alignment.multiplier), alignment.decided
-    assert decided > 3
-    for peak, doubt in ((0.5 * size, 5.0), (2.0 * size, 5.0), (2.0 * size, 50.0)):
-        drawn, _ = ratio(doubt=doubt, peak=peak)
-        assert drawn / found == pytest.approx((peak / size) ** (doubt / (doubt + decided)), rel=1e-6)
+    factor, alignment, mean = peak(weight=0.0)
+    assert factor == pytest.approx(PLAIN_PEAK)
+    found = PLAIN_PEAK * alignment.multiplier
+    size = alignment._overall.size_at(found)
+    # Updates that end one episode and begin the next are not judged: the mean is of most of the cosines.
+    usual = alignment.bounds.usual(alignment._overall.agreement, alignment._overall.judged)
+    assert usual == pytest.approx(0.25 * mean, rel=0.2) and usual != pytest.approx(size, rel=0.1)
+    for weight in (0.5, 1.0):
+        drawn, _, _ = peak(weight=weight)
+        assert drawn / factor == pytest.approx((usual / size) ** weight, rel=1e-6)
 
 
 def test_the_search_is_alignment_to_the_bit():

@@ -66,7 +66,8 @@ def test_growth_stops_where_steps_would_be_too_large():
 def test_below_the_small_size_only_strong_disagreement_counts():
     def verdict(cosine, size, bounds):
         alignment = Alignment(bounds=bounds, initial_multiplier=1.0, min_samples=4, z_at_base=(1.7, 1.5))
-        alignment._tested = 1  # past the first steps, whose size is bounded
+        alignment._overall.tested = 1  # past the first steps, whose size is bounded
+        alignment._overall.agreement, alignment._overall.judged = 200.0, 1000
         row = [-cosine, 1.0, 1.0] if bounds is None else [-cosine, 1.0, 1.0, size**-2]
         for _ in range(4):
             alignment._decide([row])
@@ -85,7 +86,8 @@ def test_below_the_small_size_only_strong_disagreement_counts():
 def test_an_undecided_test_grows_by_the_size_of_updates_and_not_by_the_multiplier():
     def verdict(size, multiplier):
         alignment = Alignment(bounds=StepBounds(), initial_multiplier=multiplier, z_warmup=0.0)
-        alignment._tested = 1
+        alignment._overall.tested = 1
+        alignment._overall.agreement, alignment._overall.judged = 200.0, 1000
         for step in range(30):  # z stays below 1
             alignment._decide([[-0.1 if step % 2 == 0 else 0.09, 1.0, 1.0, size**-2]])
             if alignment.verdict is not None:
@@ -115,17 +117,52 @@ def test_what_was_lowered_untested_is_no_fall():
     alignment._decide([[-0.1, 1.0, 1.0, 0.02**-2]])
     alignment.close(None, [])
     assert alignment.multiplier == pytest.approx(5e-4)
-    assert not alignment.fell and alignment.decided == 0
-    assert alignment.size_at(0.01) == pytest.approx(0.02)
+    assert not alignment.fell and alignment._overall.tested == 0
+    assert alignment._overall.size_at(0.01) == pytest.approx(0.02)
 
 
-def test_a_peak_is_drawn_by_the_share_of_the_doubt_and_not_far():
-    bounds = StepBounds(peak=0.02, doubt=5.0)
-    assert bounds.drawn(0.02, 3) == 1.0
-    assert bounds.drawn(0.01, 5) == pytest.approx(2**0.5) and bounds.drawn(0.04, 5) == pytest.approx(0.5**0.5)
-    assert bounds.drawn(0.01, 0) == pytest.approx(2.0) and bounds.drawn(0.01, 10**9) == pytest.approx(1.0)
-    assert bounds.drawn(1e-5, 0) == 2.0 and bounds.drawn(10.0, 0) == 0.5
-    assert StepBounds(doubt=0.0).drawn(1e-5, 0) == 1.0
+def test_where_batches_agree_about_little_steps_stay_smaller():
+    def verdict(cosine, size, mean, tests=30):
+        alignment = Alignment(bounds=StepBounds(), initial_multiplier=2.0, z_warmup=0.0, samples=tests)
+        alignment._overall.tested = 1
+        alignment._overall.agreement, alignment._overall.judged = 1e5 * mean, 10**5
+        for step in range(tests):
+            signs = cosine if step % 2 == 0 else -0.9 * abs(cosine) if cosine > 0 else cosine
+            alignment._decide([[-signs, 1.0, 1.0, size**-2]])
+            if alignment.verdict is not None:
+                return alignment.verdict, alignment.hardly_moves
+        return None
+
+    # An undecided test at a size of .005: small where batches agree by .2, and large where they do by .05.
+    assert verdict(0.1, 5e-3, 0.2) == (2.0, True)
+    assert verdict(0.1, 5e-3, 0.05) == (1.0, False)
+    assert verdict(-0.1, 5e-3, 0.05)[0] == 0.7  # so that disagreement counts too
+
+    def grows(size, mean):
+        alignment = Alignment(bounds=StepBounds(), initial_multiplier=2.0)
+        alignment._overall.tested = 1
+        alignment._overall.agreement, alignment._overall.judged = 1e5 * mean, 10**5
+        alignment._decide([[-0.3, 1.0, 1.0, size**-2]] * 5)
+        return alignment.verdict
+
+    # Twice the size would pass 1.5 times the usual one, a quarter of the agreement.
+    assert grows(0.015, 0.1) == 2.0 and grows(0.02, 0.1) == 1.0
+    assert grows(0.003, 0.02) == 2.0 and grows(0.004, 0.02) == 1.0
+    assert grows(0.024, 0.9) == 2.0 and grows(0.026, 0.9) == 1.0  # and never .05
+
+
+def test_the_usual_size_is_a_quarter_of_the_mean_agreement_and_a_peak_is_drawn_to_it_by_its_weight():
+    bounds = StepBounds()
+    assert bounds.usual(0.0, 0) == pytest.approx(0.25 * 0.12)  # nothing is known yet
+    assert bounds.usual(9.0, 90) == pytest.approx(0.25 * (9.0 + 1.2) / 100)
+    assert bounds.usual(-50.0, 90) == pytest.approx(0.25 * 0.01)
+    assert StepBounds(expected_probes=0.0).usual(0.0, 0) == pytest.approx(0.25 * 0.12)
+    assert bounds.drawn(0.02, 0.02) == 1.0
+    assert bounds.drawn(0.01, 0.02) == pytest.approx(2**0.85)
+    assert bounds.drawn(0.04, 0.02) == pytest.approx(0.5**0.85)
+    assert bounds.drawn(1e-5, 0.02) == 4.0 and bounds.drawn(10.0, 0.02) == 0.25
+    assert bounds.drawn(0.04, 0.2) == pytest.approx(1.25)  # no peak is beyond `most`
+    assert StepBounds(weight=0.0).drawn(1e-5, 0.02) == 1.0
 
 
 def test_evidence_without_a_size_bounds_nothing():
@@ -199,8 +236,9 @@ def test_no_leap_makes_up_for_a_warm_up_of_the_user_s():
         (lambda: StepBounds(leap=1.0), "leap: must be above 1, but got 1.0"),
         (lambda: StepBounds(z_small=0.0), "z_small: must be above 0"),
         (lambda: StepBounds(first=0.0), "first: must be above 0, but got 0.0"),
-        (lambda: StepBounds(peak=-1.0), "peak: must be above 0, but got -1.0"),
-        (lambda: StepBounds(doubt=-1.0), "doubt: must be 0 or above, but got -1.0"),
+        (lambda: StepBounds(per_agreement=-1.0), "per_agreement: must be above 0, but got -1.0"),
+        (lambda: StepBounds(expected_probes=-1.0), "expected_probes: must be 0 or above, but got -1.0"),
+        (lambda: StepBounds(weight=1.5), "weight: must lie in .0, 1., but got 1.5"),
         (lambda: StepBounds(most=float("nan")), "most: must be finite"),
         (lambda: Alignment(bounds=0.1), "bounds: must be StepBounds or None, but got 0.1"),
         (lambda: Alignment(settled_every=0), "settled_every: must be at least 1"),

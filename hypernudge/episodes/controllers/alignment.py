@@ -289,7 +289,7 @@ class Alignment:
         return {
             "multiplier": self.multiplier,
             "z": self.z,
-            "overall": self._overall.state(),
+            "overall": self._overall.state_dict(),
             "tick": self._tick,
             "taken": self._taken,
             "probe": self._probe.state_dict(),

@@ -37,17 +37,23 @@ class Overall:
         """Return the relative size that updates would have at a multiplier; None where none is known."""
         return None if self._unit is None else math.exp(self._unit) * multiplier
 
-    def state(self) -> list[Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return everything in plain types."""
-        return [self.fell, self.tested, self._unit, self.agreement, self.judged]
+        return {
+            "fell": self.fell,
+            "tested": self.tested,
+            "unit": self._unit,
+            "agreement": self.agreement,
+            "judged": self.judged,
+        }
 
     @classmethod
     def of_state(cls, state: Any) -> "Overall":
         """Return what `state` was taken of."""
-        fell, tested, unit, agreement, judged = checks.state_list("overall", state, 5)
+        checks.state(state, ("fell", "tested", "unit", "agreement", "judged"), "overall state of Alignment")
         found = cls()
-        found.fell = bool(checks.flag("fell", fell))
-        found.tested, found.judged = checks.at_least("tested", tested, 0), checks.at_least("judged", judged, 0)
-        found._unit = None if unit is None else checks.number("unit", unit)
-        found.agreement = checks.number("agreement", agreement)
+        found.fell = bool(checks.flag("fell", state["fell"]))
+        found.tested, found.judged = (checks.at_least(key, state[key], 0) for key in ("tested", "judged"))
+        found._unit = None if state["unit"] is None else checks.number("unit", state["unit"])
+        found.agreement = checks.number("agreement", state["agreement"])
         return found

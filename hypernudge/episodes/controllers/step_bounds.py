@@ -56,7 +56,7 @@ class StepBounds:
     per_agreement: float = 0.25
     expected: float = 0.12
     expected_probes: float = 10.0
-    weight: float = 0.7
+    weight: float = 0.85
 
     def __post_init__(self) -> None:
         """Refuse what bounds nothing."""
@@ -107,10 +107,11 @@ class StepBounds:
     def drawn(self, size: float, usual: float) -> float:
         """Return the factor by which a peak of relative `size` is drawn towards the usual one.
 
-        What comes of it is their geometric mean, in which the usual size has `weight`. The factor is at most
-        `DRAWN` either way: nothing has tested where it leads.
+        What comes of it is their geometric mean, in which the usual size has `weight`, and `most` at most. The
+        factor is at most `DRAWN` either way: nothing has tested where it leads.
         """
-        return min(max(float((usual / size) ** self.weight), 1.0 / DRAWN), DRAWN)
+        factor = min(max(float((usual / size) ** self.weight), 1.0 / DRAWN), DRAWN)
+        return max(min(factor, self.most / size), 1.0 / DRAWN)
 
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""
