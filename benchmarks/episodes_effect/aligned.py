@@ -14,6 +14,7 @@ from hypernudge.episodes.controllers.step_bounds import (
     DRAWN,
     LEAST_AGREEMENT,
     MOST,
+    SIGNAL,
     SMALL,
     StepBounds,
 )
@@ -87,7 +88,7 @@ class AlignedMembers:
         self._size = np.full(members, np.nan)  # geometric mean over the updates that have been looked at
         self._unit = np.full(members, np.nan)  # logarithm of the size at multiplier 1, of what was looked at
         self._next_unit = self._unit.copy()
-        self._agreed = np.zeros((2, members))  # sum of the cosines that were looked at, and how many
+        self._agreed = np.zeros((3, members))  # sums of the cosines looked at and of squares, and how many
         self._next_agreed = self._agreed.copy()
         self._tested, self._is_test = np.zeros(members, dtype=int), np.zeros(members, dtype=bool)
         self._looks: list[Look] = []
@@ -111,7 +112,7 @@ class AlignedMembers:
         h = np.where(usable, cosines, 0.0)
         self._sum, self._square = self._sum + h, self._square + h * h
         last = self._measure(signals.sizes, judged)
-        self._next_agreed = self._next_agreed + np.stack([h, usable])
+        self._next_agreed = self._next_agreed + np.stack([h, h * h, usable])
         due = judged & ((self._taken % self._look_every == 0) | (self._taken == limit))
         due &= (self._taken >= self._min_samples) | (last < math.inf)
         root = np.sqrt(self._square)
@@ -187,10 +188,12 @@ class AlignedMembers:
     def _usual(self) -> Floats:
         """The usual size of updates at a peak."""
         assert self._bounds is not None
-        total, probes = self._agreed
+        total, squares, probes = self._agreed
         worth = self._bounds.expected_probes
         mean = (total + worth * self._bounds.expected) / np.maximum(probes + worth, 1e-300)
-        usual: Floats = self._bounds.per_agreement * np.maximum(mean, LEAST_AGREEMENT)
+        noise = np.sqrt(squares / np.maximum(probes, 1))
+        least = np.maximum(SIGNAL * noise, LEAST_AGREEMENT)
+        usual: Floats = self._bounds.per_agreement * np.maximum(mean, least)
         return usual
 
     @property

@@ -6,7 +6,7 @@ missing is added, and whatever was interrupted is run from its start. Phases, in
     tune      right rates per cell: plain, cosine and Schedule-Free on a grid, by validation accuracy
     develop   candidates for the default on digits and letter, split 0
     confirm   the frozen default and its competitors on every task, split 2
-    ends      the frozen default for a training of known length and its competitors, split 6; see `ends`
+    ends      the frozen default for a training of known length and its competitors, split 7; see `ends`
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ SEEDS = {
     "tune": range(9000, 9005),
     "develop": range(300, 316),
     "confirm": range(1000, 1030),
-    "ends": range(5000, 5030),
+    "ends": range(6000, 6060),
 }
-SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 6}
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 7}
 
 
 @dataclass(frozen=True)

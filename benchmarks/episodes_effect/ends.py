@@ -23,7 +23,7 @@ from benchmarks.episodes_effect.methods import ANNEALED
 from benchmarks.episodes_effect.report import Cell, Scores, cells_csv, load
 from benchmarks.episodes_effect.tasks import TASKS
 from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, PLAIN_PEAK
-from hypernudge.episodes.controllers.step_bounds import DRAWN, LEAST_AGREEMENT, MOST, SMALL, StepBounds
+from hypernudge.episodes.controllers.step_bounds import DRAWN, MOST, SIGNAL, SMALL, StepBounds
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.results.digests import digest
 from hypernudge.results.files import write_text
@@ -48,7 +48,7 @@ def plan() -> dict[str, Any]:
         "rule": {name: _plain(value) for name, value in sorted(ANNEALED.items())},
         "undecided": "an undecided test grows while updates are small, wherever the multiplier stands",
         "drawn": DRAWN,
-        "agreement": {"small": SMALL, "most": MOST, "least": LEAST_AGREEMENT},
+        "agreement": {"small": SMALL, "most": MOST, "signal": SIGNAL},
         "peak": {"adamw": ADAPTIVE_PEAK, "sgd": PLAIN_PEAK},
         "tasks": {task.name: [task.batch, task.steps] for task in TASKS.values()},
         "optimizers": list(blocks.OPTIMIZERS),

@@ -106,7 +106,8 @@ def test_the_peak_is_drawn_towards_a_size_that_goes_by_how_far_batches_agree():
     found = PLAIN_PEAK * alignment.multiplier
     size = alignment._overall.size_at(found)
     # Updates that end one episode and begin the next are not judged: the mean is of most of the cosines.
-    usual = alignment.bounds.usual(alignment._overall.agreement, alignment._overall.judged)
+    overall = alignment._overall
+    usual = alignment.bounds.usual(overall.agreement, overall.squares, overall.judged)
     assert usual == pytest.approx(0.25 * mean, rel=0.2) and usual != pytest.approx(size, rel=0.1)
     for weight in (0.5, 1.0):
         drawn, _, _ = peak(weight=weight)

@@ -107,7 +107,8 @@ def test_each_member_stands_at_the_rate_that_was_found_for_its_seed(tmp_path, mo
     monkeypatch.setitem(
         METHODS, "lightning_cosine", dataclasses.replace(METHODS["lightning_cosine"], seeds=3)
     )
-    answers = {5000: 0.2, 5001: None, 5002: float("nan")}
+    first, second, third = blocks.SEEDS["ends"][:3]
+    answers = {first: 0.2, second: None, third: float("nan")}
     monkeypatch.setitem(finders.FINDERS, "lightning", lambda asked, seed: answers[seed])
     block = blocks.Block("ends", "digits_mlp", "sgd", 0.0, "lightning_cosine")
     assert block in list(blocks.plan("ends", ["lightning_cosine"]))
@@ -115,7 +116,7 @@ def test_each_member_stands_at_the_rate_that_was_found_for_its_seed(tmp_path, mo
     assert blocks.run(block, tmp_path, (1.0,)) > 0
     assert blocks.run(block, tmp_path, (0.1, 1.0)) == 0
     _, members = blocks.read(tmp_path / f"{block.name}.jsonl")
-    assert [(m["seed"], m["found"]) for m in members] == [(5000, 0.2), (5001, None), (5002, None)]
+    assert [(m["seed"], m["found"]) for m in members] == [(first, 0.2), (second, None), (third, None)]
     last = cosine_factor(5)(4)
     assert [m["multiplier"] for m in members] == pytest.approx(
         [0.2 * last, finders.UNFOUND * last, finders.UNFOUND * last]

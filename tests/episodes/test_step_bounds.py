@@ -127,16 +127,14 @@ def test_where_batches_agree_about_little_steps_stay_smaller():
         alignment._overall.tested = 1
         alignment._overall.agreement, alignment._overall.judged = 1e5 * mean, 10**5
         for step in range(tests):
-            signs = cosine if step % 2 == 0 else -0.9 * abs(cosine) if cosine > 0 else cosine
-            alignment._decide([[-signs, 1.0, 1.0, size**-2]])
+            alignment._decide([[-cosine if step % 2 == 0 else 0.9 * cosine, 1.0, 1.0, size**-2]])
             if alignment.verdict is not None:
                 return alignment.verdict, alignment.hardly_moves
         return None
 
-    # An undecided test at a size of .005: small where batches agree by .2, and large where they do by .05.
+    # An undecided test at a size of .005: small where batches agree by .2, and large where they do by .03.
     assert verdict(0.1, 5e-3, 0.2) == (2.0, True)
-    assert verdict(0.1, 5e-3, 0.05) == (1.0, False)
-    assert verdict(-0.1, 5e-3, 0.05)[0] == 0.7  # so that disagreement counts too
+    assert verdict(0.1, 5e-3, 0.03) == (1.0, False)
 
     def grows(size, mean):
         alignment = Alignment(bounds=StepBounds(), initial_multiplier=2.0)
@@ -153,10 +151,11 @@ def test_where_batches_agree_about_little_steps_stay_smaller():
 
 def test_the_usual_size_is_a_quarter_of_the_mean_agreement_and_a_peak_is_drawn_to_it_by_its_weight():
     bounds = StepBounds()
-    assert bounds.usual(0.0, 0) == pytest.approx(0.25 * 0.12)  # nothing is known yet
-    assert bounds.usual(9.0, 90) == pytest.approx(0.25 * (9.0 + 1.2) / 100)
-    assert bounds.usual(-50.0, 90) == pytest.approx(0.25 * 0.01)
-    assert StepBounds(expected_probes=0.0).usual(0.0, 0) == pytest.approx(0.25 * 0.12)
+    assert bounds.usual(0.0, 0.0, 0) == pytest.approx(0.25 * 0.12)  # nothing is known yet
+    assert bounds.usual(9.0, 1.0, 90) == pytest.approx(0.25 * (9.0 + 1.2) / 100)
+    assert bounds.usual(-50.0, 90 * 0.3**2, 90) == pytest.approx(0.25 * 0.25 * 0.3)  # not told from noise
+    assert bounds.usual(-50.0, 0.0, 90) > 0
+    assert StepBounds(expected_probes=0.0).usual(0.0, 0.0, 0) == pytest.approx(0.25 * 0.12)
     assert bounds.drawn(0.02, 0.02) == 1.0
     assert bounds.drawn(0.01, 0.02) == pytest.approx(2**0.85)
     assert bounds.drawn(0.04, 0.02) == pytest.approx(0.5**0.85)

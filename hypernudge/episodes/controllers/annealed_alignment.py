@@ -48,8 +48,8 @@ class AnnealedAlignment:
         search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
         peak: Factor on the multiplier found, above 0; None for 2 where every group has `betas` (Adam and its
             kin, whose steps are bounded), else 1.25: an annealed training wants a higher rate than a constant
-            one, but plain gradient descent under label noise does not bear much. What comes of None is drawn
-            towards the usual size of updates (`StepBounds.drawn`), unless a schedule of the user's acts.
+            one. What comes of None is drawn towards the size of updates that is usual where batches agree so
+            far (`StepBounds.drawn`), unless a schedule of the user's acts.
         alignment: Searches; None for one that rises on slighter evidence than the default, steps back by more
             on its first fall and bounds the relative size of updates (`SEARCHER`). It warms up from 0.01, or
             from more where the first bound is less than 84 steps away. It belongs to this controller from

@@ -16,13 +16,14 @@ class Overall:
         fell: Whether a verdict was ever negative.
         tested: How many verdicts were those of a test.
         agreement: Sum of the cosines of updates and the descent directions after them.
+        squares: Sum of their squares.
         judged: How many those were.
     """
 
     def __init__(self) -> None:
         self.fell = False
         self.tested = 0
-        self.agreement, self.judged = 0.0, 0
+        self.agreement, self.squares, self.judged = 0.0, 0.0, 0
         self._unit: float | None = None  # logarithm of the size of updates at multiplier 1, a running mean
 
     def add(self, evidence: Evidence, multiplier: float) -> None:
@@ -30,7 +31,9 @@ class Overall:
         for size in evidence.new_sizes:
             unit = math.log(size / multiplier)
             self._unit = unit if self._unit is None else self._unit + NEWEST * (unit - self._unit)
-        self.agreement += sum(evidence.new_cosines)
+        for cosine in evidence.new_cosines:
+            self.agreement += cosine
+            self.squares += cosine * cosine
         self.judged += len(evidence.new_cosines)
 
     def size_at(self, multiplier: float) -> float | None:
@@ -44,16 +47,19 @@ class Overall:
             "tested": self.tested,
             "unit": self._unit,
             "agreement": self.agreement,
+            "squares": self.squares,
             "judged": self.judged,
         }
 
     @classmethod
     def of_state(cls, state: Any) -> "Overall":
         """Return what `state` was taken of."""
-        checks.state(state, ("fell", "tested", "unit", "agreement", "judged"), "overall state of Alignment")
+        keys = ("fell", "tested", "unit", "agreement", "squares", "judged")
+        checks.state(state, keys, "overall state of Alignment")
         found = cls()
         found.fell = bool(checks.flag("fell", state["fell"]))
         found.tested, found.judged = (checks.at_least(key, state[key], 0) for key in ("tested", "judged"))
         found._unit = None if state["unit"] is None else checks.number("unit", state["unit"])
         found.agreement = checks.number("agreement", state["agreement"])
+        found.squares = checks.not_negative("squares", state["squares"])
         return found

@@ -1,5 +1,6 @@
 """How large an update may be beside the parameters it changes."""
 
+import math
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -7,10 +8,12 @@ from hypernudge.episodes import checks
 
 DRAWN = 4.0
 """Largest factor, either way, by which a peak is drawn towards the usual size."""
-SMALL, MOST = 0.2, 1.5
+SMALL, MOST = 0.5, 1.5
 """Shares of the usual size at a peak: below the one updates are small, beyond the other no growth leads."""
-LEAST_AGREEMENT = 0.01
-"""A mean agreement below it is noise."""
+SIGNAL = 0.25
+"""A mean agreement below so many times the root mean square of its cosines is not told from noise."""
+LEAST_AGREEMENT = 1e-3
+"""No mean is taken for less."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class StepBounds:
     Attributes:
         least: Below half of it, and before the first shrinking, the multiplier is raised to reach it,
             without a test.
-        small: Below it or a fifth of the usual size, whichever is less, and before the first shrinking, only
+        small: Below it or half of the usual size, whichever is less, and before the first shrinking, only
             strong disagreement counts, and an undecided test is settled as during the warm-up.
         most: No growth leads beyond it or 1.5 times the usual size, whichever is less.
         leap: Largest factor by which the multiplier is raised without a test.
@@ -85,16 +88,18 @@ class StepBounds:
         """Return the factor that takes a first update of relative `size` to `first`; None if it is small."""
         return self.first / size if size > 2.0 * self.first else None
 
-    def usual(self, agreement: float, probes: int) -> float:
+    def usual(self, agreement: float, squares: float, probes: int) -> float:
         """Return the usual relative size of updates at a peak.
 
         Args:
             agreement: Sum of the cosines of updates and the descent directions after them.
+            squares: Sum of their squares.
             probes: How many there were.
         """
         count = probes + self.expected_probes
         mean = (agreement + self.expected * self.expected_probes) / count if count else self.expected
-        return self.per_agreement * max(mean, LEAST_AGREEMENT)
+        noise = math.sqrt(squares / probes) if probes else 0.0
+        return self.per_agreement * max(mean, SIGNAL * noise, LEAST_AGREEMENT)
 
     def small_of(self, usual: float) -> float:
         """Return the size below which updates are small, where the usual one is `usual`."""

@@ -49,7 +49,9 @@ class Judge:
 
     def usual(self, overall: Overall) -> float:
         """Return the usual relative size of updates at a peak; infinite without bounds."""
-        return math.inf if self.bounds is None else self.bounds.usual(overall.agreement, overall.judged)
+        if self.bounds is None:
+            return math.inf
+        return self.bounds.usual(overall.agreement, overall.squares, overall.judged)
 
     def limit(self, multiplier: float, fell: bool) -> int:
         """Return after how many probes an undecided test gives up, small updates aside."""
