@@ -26,8 +26,8 @@ class StepBounds:
     2017); here it bounds a search.
 
     How large a good peak is depends on how far batches agree: the mean cosine between an update and the
-    descent direction of the next batch tells what share of a step is signal. Where batches agree about little,
-    from noisy labels or in a large network, steps have to be smaller. The *usual size* is
+    descent direction of the next batch tells what share of a step is signal. Where batches agree about
+    little, from noisy labels or in a large network, steps have to be smaller. The *usual size* is
     `per_agreement` times that mean over the search (measured, see benchmarks/results/episodes_ends).
 
     Attributes:
@@ -112,8 +112,8 @@ class StepBounds:
     def drawn(self, size: float, usual: float) -> float:
         """Return the factor by which a peak of relative `size` is drawn towards the usual one.
 
-        What comes of it is their geometric mean, in which the usual size has `weight`, and `most` at most. The
-        factor is at most `DRAWN` either way: nothing has tested where it leads.
+        What comes of it is their geometric mean, in which the usual size has `weight`, and `most` at most.
+        The factor is at most `DRAWN` either way: nothing has tested where it leads.
         """
         factor = min(max(float((usual / size) ** self.weight), 1.0 / DRAWN), DRAWN)
         return max(min(factor, self.most / size), 1.0 / DRAWN)
