@@ -358,3 +358,7 @@ def test_on_real_networks_the_tuning_decides_the_rates_and_differences_are_paire
     assert found["cosine_rate"] == 0.3 and found["cosine"] == [10.0, 20.0]
     assert found["difference"]["x1"] == [1.0, 1.0]
     assert found["difference"]["x30"] == pytest.approx([1 - np.log10(30)] * 2, abs=1e-3)
+    distances = [abs(np.log10(ratio)) for ratio in networks.RATIOS]
+    assert found["mean"]["x30"] == pytest.approx(1 - np.log10(30), abs=1e-3) and found["mean"]["x1"] == 1.0
+    assert found["mean"]["all"] == pytest.approx(1 - np.mean(distances), abs=1e-3)
+    assert networks.summary([r for r in rows if r["method"] == "cosine"]) == {}
