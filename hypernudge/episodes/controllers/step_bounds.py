@@ -68,7 +68,7 @@ class StepBounds:
         for name in ("expected_probes", "weight"):
             object.__setattr__(self, name, checks.not_negative(name, getattr(self, name)))
         if self.weight > 1:
-            checks.refuse("weight", "must lie in [0, 1]", self.weight, "pass for example 0.7")
+            checks.refuse("weight", "must lie in [0, 1]", self.weight, "pass for example 0.85")
         if not self.least <= self.small <= self.most:
             given = (self.least, self.small, self.most)
             checks.refuse("least, small, most", "must not fall", given, "pass for example 3e-4, 7e-3, 0.05")
