@@ -203,11 +203,11 @@ def test_the_page_says_what_the_result_files_say():
 def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
     results = import_graph.ROOT / "benchmarks/results/episodes_ends"
     summaries = []
-    for folder in (results, results / "third", results / "fourth"):
+    for folder in (results, *(results / name for name in ("third", "fourth", "fifth"))):
         summaries.append(json.loads((folder / "summary.json").read_text()))
         plan = json.loads((folder / "plan.json").read_text())
         assert summaries[-1]["plan"] == plan["digest"] == digest(plan["plan"])
-    before, _, now = summaries
+    before, *_, now = summaries
     assert now["plan"] == digest(ends.plan())  # the rule as it is
     cosine, schedule_free = (now["counts"][name] for name in ("cosine", "schedule_free"))
     default, seeds = before["counts"]["default"], blocks.SEEDS["ends"]
@@ -216,8 +216,7 @@ def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
         f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} pairs of a cell and a "
         f"base rate, and worse in {cosine['worse']}; {cosine['open']} are open, with {len(seeds)} seeds a "
         "pair.",
-        f"the difference is {abs(cosine['mean']):.1f} points, and its worst pair loses "
-        f"{-cosine['worst'][-1]:.1f}.",
+        f"the difference is {cosine['mean']:+.1f} points, and its worst pair loses {-cosine['worst'][-1]:.1f}.",
         f"level or better in {schedule_free['better'] + schedule_free['level']} and worse in "
         f"{schedule_free['worse']}, and better than Prodigy in {now['counts']['prodigy']['better']}.",
         f"a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than the "
