@@ -219,7 +219,7 @@ def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
         f"the difference is {cosine['mean']:+.1f} points, and its worst pair loses {-cosine['worst'][-1]:.1f}.",
         f"level or better in {schedule_free['better'] + schedule_free['level']} and worse in "
         f"{schedule_free['worse']}, and better than Prodigy in {now['counts']['prodigy']['better']}.",
-        f"a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than the "
+        f"with a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than the "
         f"default without an end in {default['better']} of {default['pairs']} pairs, level in "
         f"{default['level']}, worse in {default['worse']}.",
     ):
