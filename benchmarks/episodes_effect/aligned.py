@@ -12,6 +12,8 @@ from benchmarks.episodes_effect.rules import DOWN, START, UP, Floats, Signals, W
 from hypernudge.episodes.controllers.overall import NEWEST
 from hypernudge.episodes.controllers.step_bounds import (
     DRAWN,
+    DRAWN_EARLY,
+    EARLY,
     LEAST_AGREEMENT,
     MOST,
     SIGNAL,
@@ -282,6 +284,7 @@ class AnnealedMembers(AlignedMembers):
         if self._bounds is None:
             return top
         size = np.exp(self._unit) * top
-        factor = np.clip((self._usual / size) ** self._bounds.weight, 1.0 / DRAWN, DRAWN)
-        drawn = top * np.maximum(np.minimum(factor, self._bounds.most / size), 1.0 / DRAWN)
+        bound = np.where(self._agreed[2] >= EARLY, DRAWN, DRAWN_EARLY)
+        factor = np.clip((self._usual / size) ** self._bounds.weight, 1.0 / bound, bound)
+        drawn = top * np.maximum(np.minimum(factor, self._bounds.most / size), 1.0 / bound)
         return np.where(np.isnan(self._unit), top, np.clip(drawn, self._low, self._high))

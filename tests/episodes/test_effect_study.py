@@ -216,11 +216,12 @@ def test_the_page_says_what_the_files_on_trainings_of_known_length_say():
         f"level or better in {cosine['better'] + cosine['level']} of {cosine['pairs']} pairs of a cell and a "
         f"base rate, and worse in {cosine['worse']}; {cosine['open']} are open, with {len(seeds)} seeds a "
         "pair.",
-        f"the difference is {cosine['mean']:+.1f} points, and its worst pair loses {-cosine['worst'][-1]:.1f}.",
+        f"the difference is {cosine['mean']:+.1f} points, and its worst pair loses "
+        f"{-cosine['worst'][-1]:.1f}.",
         f"level or better in {schedule_free['better'] + schedule_free['level']} and worse in "
         f"{schedule_free['worse']}, and better than Prodigy in {now['counts']['prodigy']['better']}.",
-        f"with a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than the "
-        f"default without an end in {default['better']} of {default['pairs']} pairs, level in "
+        f"with a worst pair of {before['counts']['cosine']['worst'][-1]:.0f} points, was already better than "
+        f"the default without an end in {default['better']} of {default['pairs']} pairs, level in "
         f"{default['level']}, worse in {default['worse']}.",
     ):
         assert sentence in page

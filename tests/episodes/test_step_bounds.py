@@ -156,12 +156,13 @@ def test_the_usual_size_is_a_quarter_of_the_mean_agreement_and_a_peak_is_drawn_t
     assert bounds.usual(-50.0, 90 * 0.3**2, 90) == pytest.approx(0.25 * 0.25 * 0.3)  # not told from noise
     assert bounds.usual(-50.0, 0.0, 90) > 0
     assert StepBounds(expected_probes=0.0).usual(0.0, 0.0, 0) == pytest.approx(0.25 * 0.12)
-    assert bounds.drawn(0.02, 0.02) == 1.0
-    assert bounds.drawn(0.01, 0.02) == pytest.approx(2**0.85)
-    assert bounds.drawn(0.04, 0.02) == pytest.approx(0.5**0.85)
-    assert bounds.drawn(1e-5, 0.02) == 4.0 and bounds.drawn(10.0, 0.02) == 0.25
-    assert bounds.drawn(0.04, 0.2) == pytest.approx(1.25)  # no peak is beyond `most`
-    assert StepBounds(weight=0.0).drawn(1e-5, 0.02) == 1.0
+    assert bounds.drawn(0.02, 0.02, 90) == 1.0
+    assert bounds.drawn(0.01, 0.02, 90) == pytest.approx(2**0.85)
+    assert bounds.drawn(0.04, 0.02, 90) == pytest.approx(0.5**0.85)
+    assert bounds.drawn(1e-5, 0.02, 30) == 4.0 and bounds.drawn(10.0, 0.02, 30) == 0.25
+    assert bounds.drawn(1e-5, 0.02, 29) == 2.0 and bounds.drawn(10.0, 0.02, 29) == 0.5
+    assert bounds.drawn(0.04, 0.2, 90) == pytest.approx(1.25)  # no peak is beyond `most`
+    assert StepBounds(weight=0.0).drawn(1e-5, 0.02, 90) == 1.0
 
 
 def test_evidence_without_a_size_bounds_nothing():

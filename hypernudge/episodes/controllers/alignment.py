@@ -239,7 +239,8 @@ class Alignment:
         size = self._overall.size_at(multiplier)
         if self.bounds is None or size is None:
             return multiplier
-        drawn = multiplier * self.bounds.drawn(size, self._judge.usual(self._overall))
+        factor = self.bounds.drawn(size, self._judge.usual(self._overall), self._overall.judged)
+        drawn = multiplier * factor
         return min(max(drawn, self.low), self.high)
 
     @property

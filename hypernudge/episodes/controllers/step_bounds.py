@@ -6,8 +6,9 @@ from typing import Any
 
 from hypernudge.episodes import checks
 
-DRAWN = 4.0
-"""Largest factor, either way, by which a peak is drawn towards the usual size."""
+DRAWN, DRAWN_EARLY, EARLY = 4.0, 2.0, 30
+"""Largest factor, either way, by which a peak is drawn towards the usual size; the same before so many
+probes."""
 SMALL, MOST = 0.5, 1.5
 """Shares of the usual size at a peak: below the one updates are small, beyond the other no growth leads."""
 SIGNAL = 0.25
@@ -109,14 +110,16 @@ class StepBounds:
         """Return the size beyond which no growth leads, where the usual one is `usual`."""
         return min(self.most, MOST * usual)
 
-    def drawn(self, size: float, usual: float) -> float:
+    def drawn(self, size: float, usual: float, probes: int) -> float:
         """Return the factor by which a peak of relative `size` is drawn towards the usual one.
 
         What comes of it is their geometric mean, in which the usual size has `weight`, and `most` at most.
-        The factor is at most `DRAWN` either way: nothing has tested where it leads.
+        The factor is at most `DRAWN` either way, since nothing has tested where it leads, and at most
+        `DRAWN_EARLY` where few probes have spoken.
         """
-        factor = min(max(float((usual / size) ** self.weight), 1.0 / DRAWN), DRAWN)
-        return max(min(factor, self.most / size), 1.0 / DRAWN)
+        bound = DRAWN if probes >= EARLY else DRAWN_EARLY
+        factor = min(max(float((usual / size) ** self.weight), 1.0 / bound), bound)
+        return max(min(factor, self.most / size), 1.0 / bound)
 
     def fingerprint(self) -> list[Any]:
         """Return the settings in plain types."""
