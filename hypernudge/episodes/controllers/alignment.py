@@ -235,7 +235,11 @@ class Alignment:
         return self._overall.fell
 
     def drawn(self, multiplier: float) -> float:
-        """Return a peak drawn towards the usual size of updates by `bounds`; as it is where none is known."""
+        """Return a peak drawn towards the usual size of updates by `bounds`; as it is where none is known.
+
+        Args:
+            multiplier: The peak, as a multiple of the optimizer's rates.
+        """
         size = self._overall.size_at(multiplier)
         if self.bounds is None or size is None:
             return multiplier
