@@ -362,3 +362,24 @@ def test_on_real_networks_the_tuning_decides_the_rates_and_differences_are_paire
     assert found["mean"]["x30"] == pytest.approx(1 - np.log10(30), abs=1e-3) and found["mean"]["x1"] == 1.0
     assert found["mean"]["all"] == pytest.approx(1 - np.mean(distances), abs=1e-3)
     assert networks.summary([r for r in rows if r["method"] == "cosine"]) == {}
+
+
+def test_the_pages_say_what_the_rows_on_real_networks_say():
+    results = import_graph.ROOT / "benchmarks/results/episodes_ends"
+    rows = {
+        name: [json.loads(line) for line in (results / name).read_text().splitlines()]
+        for name in ("networks/rows.jsonl", "fifth/networks.jsonl")
+    }
+    before, now = (networks.summary(own) for own in rows.values())
+    assert [row for row in rows["networks/rows.jsonl"] if row["seed"] == networks.TUNING_SEED] == [
+        row for row in rows["fifth/networks.jsonl"] if row["seed"] == networks.TUNING_SEED
+    ]
+    text = (results / "README.md").read_text()
+    for name, digits in (("resnet", 1), ("lm", 2)):
+        means = [f"{found[name]['mean']['all']:+.{digits}f}" for found in (now, before)]
+        short = [mean if digits == 1 else mean.replace("0.", ".") for mean in means]
+        assert f"| **{short[0]}** | {short[1]} |" in text
+    page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
+    assert f"{now['lm']['mean']['all']:+.2f}".replace("0.", ".") + " nats on average" in page
+    resnet = (-found["resnet"]["mean"]["all"] for found in (now, before))
+    assert "worse by {:.1f} points on average ({:.1f} with the rule before)".format(*resnet) in page
