@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.episodes_effect import halves
 from benchmarks.episodes_effect.tasks import TASKS
+from scripts import import_graph
 
 
 @pytest.mark.filterwarnings("ignore:the search for a rate ended")
@@ -40,3 +41,19 @@ def test_differences_are_paired_by_seed(tmp_path, monkeypatch, capsys):
         assert mean == pytest.approx(0.525) and 0.4 < low < mean < high < 0.6
         assert row["noise_uniform"]["difference"][0] == pytest.approx(-1.05)
         assert row["noise_uniform"]["chosen"] == {"0.0": 120, "1.0": 40}
+
+
+def test_the_page_says_what_the_rows_say():
+    folder = import_graph.ROOT / "benchmarks/results/episodes_ends_rivals"
+    rows = [json.loads(line) for line in (folder / "halves.jsonl").read_text().splitlines()]
+    text = (folder / "README.md").read_text()
+    for optimizer, title in (("adamw", "AdamW"), ("sgd", "SGD")):
+        found = halves.summary(rows)[optimizer]
+        cells = [f"{found['alignment']['mean']:.1f}"]
+        for method in halves.METHODS[1:]:
+            mean, low, high = found[method]["difference"]
+            assert found[method]["seeds"] == 20 and low < 0 < high
+            cells.append(f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]")
+        assert f"| {title} | " + " | ".join(cells) + " |" in text
+        pulls = found["noise_bandit"]["chosen"].values()
+        assert ", ".join(map(str, pulls)) in text and sum(pulls) == 800
