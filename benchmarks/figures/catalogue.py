@@ -197,7 +197,7 @@ FIGURES = (
         "real_networks/second_edition",
         ("ratios.svg",),
         _NETWORKS_SECOND,
-        _pooled(_NETWORKS_SECOND, ("stopping-informed", "stopping-language")),
+        _pooled(_NETWORKS_SECOND, ("stopping-informed", "stopping-language", "stopping-none")),
     ),
     _winners("real_networks/second_edition"),
     Figures(
