@@ -152,7 +152,7 @@ def _sst2(folder: Path) -> None:
 
 
 _CURVES = ("tiny_shakespeare.json", "resnet20.json", "wikitext2.json")
-_GAMES = tuple(f"games/{name}.json" for name in ("cartpole", "acrobot", "pong"))
+_GAMES = tuple(f"games/{name}.json" for name in ("cartpole", "acrobot", "pong", "boxing"))
 _RECORDS = "sst2_minilm/records"
 _SST2 = (
     "accuracy_per_tflop",

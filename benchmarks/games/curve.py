@@ -65,17 +65,21 @@ def _trained(state: Any, begun: float) -> Row:
 
 def _scored(task: PPOTask, state: Any, finite: bool) -> Row:
     begun = time.perf_counter()
-    returns = _returns(task, state) if finite else []
+    greedy = _returns(task, state, True) if finite else []
+    seconds = time.perf_counter() - begun
+    drawn = _returns(task, state, False) if finite else []
     return {
-        "score": statistics.fmean(returns) if finite else None,
-        "deviation": statistics.stdev(returns) if finite else None,
-        "scoring_seconds": time.perf_counter() - begun,
+        "score": statistics.fmean(greedy) if finite else None,
+        "deviation": statistics.stdev(greedy) if finite else None,
+        "drawn_score": statistics.fmean(drawn) if finite else None,  # actions as in training
+        "drawn_deviation": statistics.stdev(drawn) if finite else None,
+        "scoring_seconds": seconds,
     }
 
 
-def _returns(task: PPOTask, state: Any) -> list[float]:
+def _returns(task: PPOTask, state: Any, deterministic: bool) -> list[float]:
     policy = task._trials.present(state).model.policy  # in memory, where an earlier process has trained it
-    return [float(value) for value in task._scoring.returns(policy, "validation")]
+    return [float(value) for value in task._scoring.returns(policy, "validation", deterministic)]
 
 
 def _earlier(output: Path | None, head: dict[str, Any]) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,25 @@ from hypernudge.results.files import write_text
 GAMES: dict[str, tuple[str, str, float, tuple[float, float] | None]] = {
     "cartpole": ("CartPole", "solved", 475, None),
     "acrobot": ("Acrobot", "solved", -100, None),
-    "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015
+    "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015, as below
+    "boxing": ("Boxing", "random play", 0.1, (-50, 50)),
 }
 """Title of each panel, what its dotted line is and where, and the ends of its axis if not the data's."""
+
+COLUMNS = 2
 
 
 def draw(results: Sequence[dict[str, Any]]) -> Figure:
     """Return the figure of `curve` commands' results, in the order they are given."""
     with style.context():
-        figure = Figure(figsize=(style.WIDTH, 2.2), layout="constrained")
-        panels = figure.subplots(1, len(results), squeeze=False)[0]
-        for axes, result in zip(panels, results, strict=True):
+        rows = math.ceil(len(results) / COLUMNS)
+        figure = Figure(figsize=(style.WIDTH, 2.2 * rows), layout="constrained")
+        panels = figure.subplots(rows, min(len(results), COLUMNS), squeeze=False)
+        for axes, result in zip(panels.flat, results, strict=False):
             _draw(axes, result)
-        panels[0].set_ylabel("mean return of greedy games")
+        for axes in panels.flat[len(results) :]:
+            axes.set_axis_off()
+        figure.supylabel("mean return of greedy games", fontsize=panels[0, 0].xaxis.label.get_size())
     return figure
 
 

@@ -52,8 +52,8 @@ ADAM = 1e-5  # epsilon of Adam in stable-baselines3's PPO
 class PPOTask(GradientTask):
     """Tunes PPO on a game.
 
-    The score is the mean return of `episodes` whole games, played greedily, on seeds of their own, with the
-    game's own rewards. A unit is `unit_steps` steps of the game. A
+    The score is the mean return of `episodes` whole games, played greedily or not, on seeds of their own,
+    with the game's own rewards. A unit is `unit_steps` steps of the game. A
     trial that is resumed equals one that never stopped, to the bit, on a CPU. Cost is that of the networks;
     what a game costs is not counted in FLOPs, and stands in the seconds beside them.
 
@@ -68,6 +68,8 @@ class PPOTask(GradientTask):
         unit_steps: Steps of all games together in a unit, a multiple of a rollout, `environments * length`.
         schedule: Of the learning rate, by updates, over the units of the study's longest training.
         episodes: Games of a score.
+        deterministic: Whether scored games are played with the most probable action in every state, or with
+            actions drawn as in training.
         frames: Of a scored Atari game at most; 18,000 are five minutes of play, as in Mnih et al. 2015.
         sticky: Probability that an Atari game repeats the action before; .25 is its authors' advice, 0 what
             the published results of PPO have.
@@ -96,6 +98,7 @@ class PPOTask(GradientTask):
         unit_steps: int = 8192,
         schedule: str | Mapping[str, Any] = "linear",
         episodes: int = 8,
+        deterministic: bool = True,
         frames: int = 18_000,
         sticky: float = 0.0,
         units: int | None = None,
@@ -117,6 +120,10 @@ class PPOTask(GradientTask):
         require(unit_steps % rollout == 0, "unit_steps", rule, unit_steps, f"{8 * rollout}, say")
         require_whole("frames", frames, 4, remedy="18000 are five minutes")
         require_share("sticky", sticky, "0 or 0.25")
+        truth = isinstance(deterministic, bool)
+        require(
+            truth, "deterministic", "must be true or false", deterministic, "leave it out for greedy games"
+        )
         if units is not None:
             require_whole("units", units, remedy="leave it out")
         self.schedule: Schedule = instance("schedule", schedule, has=("factor",))
@@ -133,7 +140,7 @@ class PPOTask(GradientTask):
         self.family, self.metric = game, METRIC
         self.metric_range = self.game.low, self.game.high
         self.episodes, self.unit_steps = episodes, unit_steps
-        if self.game.deviation is not None:
+        if deterministic and self.game.deviation is not None:  # it was measured greedily
             self.score_error = self.game.deviation / math.sqrt(episodes)
         from hypernudge.tasks.games.training import Plan
 
@@ -141,20 +148,24 @@ class PPOTask(GradientTask):
         middle = {**PUBLISHED, **self.fixed, **self.space.middle()}
         self.batch_size = rollout // int(middle["minibatches"])
         self.steps_per_unit = self._plan.rollouts * int(middle["epochs"]) * int(middle["minibatches"])
-        self._scoring = Scoring(made, episodes, self.device)
+        self._scoring = Scoring(made, episodes, self.device, deterministic)
         versions = {"gymnasium": gymnasium().__version__, "sb3": stable_baselines().__version__}
+        played = (
+            {} if deterministic else {"deterministic": False}
+        )  # files of greedy trials keep names
         self.settings: dict[str, Any] = {
             "game": game,
             "fixed": self.fixed,
             **{"environments": environments, "length": length, "unit_steps": unit_steps},
             **{"schedule": self.schedule, "episodes": episodes, "sticky": sticky},
             "frames": frames,
+            **played,
         }
         self._described = {**{k: repr(v) for k, v in self.settings.items()}, **versions}
         self._trials = Trials(Checkpoints(None, keep=False), resident, self._fresh)
         self._rollouts: OrderedDict[tuple[int, int], Batch] = OrderedDict()
         self._units, self._studied, self._studies = units, units, 0
-        self.data_source = {"game": self.game.identifier, "episodes": episodes, **versions}
+        self.data_source = {"game": self.game.identifier, "episodes": episodes, **played, **versions}
 
     # Training
 

@@ -31,12 +31,12 @@ def test_a_killed_curve_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     assert [(row["seed"], row["unit"]) for row in learned(whole)] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     for left in (1, 1, 1):  # killed before the second score, the third, the fourth: trained, and not scored
         with monkeypatch.context() as patched, pytest.raises(Killed):
-            count = iter(range(left))
+            count = iter(range(2 * left))  # greedy games and drawn ones
 
-            def score(task, state, count=count):
+            def score(task, state, deterministic, count=count):
                 if next(count, None) is None:
                     raise Killed
-                return played(task, state)
+                return played(task, state, deterministic)
 
             patched.setattr(curve, "_returns", score)
             run(monkeypatch, killed)

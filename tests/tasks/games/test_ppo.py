@@ -214,6 +214,20 @@ def test_it_is_scored_on_whole_games_of_its_own_seeds():
     assert low <= validation <= high
 
 
+def test_actions_can_be_drawn_as_in_training():
+    task, greedy = control(episodes=64, deterministic=False), control(episodes=64)
+    state, weights = trained(task, config(task), 1)
+    drawn = task.evaluate(state, "validation")
+    assert task.score(weights[0], "validation") == drawn  # the same draws again
+    assert greedy.score(weights[0], "validation") != drawn
+    assert not hasattr(task, "score_error")  # measured of greedy games alone
+    assert task.data_source["deterministic"] is False
+    assert "deterministic" not in greedy.data_source
+    # A policy that hardly prefers any action plays CartPole like one that draws them evenly, some 22 steps.
+    even = task.score({name: 1e-3 * value for name, value in task.init(0).items()}, "test")
+    assert 15 < even < 32
+
+
 def test_a_trial_that_is_dropped_is_gone_at_once():
     """Networks and games of hundreds of trials must not wait for the collector of cycles."""
     task = control()
@@ -296,6 +310,7 @@ BAD = {
     "twice": ({"fixed": {"lr": 0.1}}, "fixed: must not name what is tuned"),
     "sticky": ({"sticky": 1}, "sticky: must lie in"),
     "episodes": ({"episodes": 0}, "episodes: must be a whole number"),
+    "deterministic": ({"deterministic": "no"}, "deterministic: must be true or false, but got 'no'"),
     "schedule": ({"schedule": "linar"}, "did you mean 'linear'"),
 }
 
