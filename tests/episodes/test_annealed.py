@@ -1,5 +1,6 @@
 """A training of known length: the rate is searched, then annealed; alone, and with bandits on other axes."""
 
+import copy
 import warnings
 
 import pytest
@@ -17,6 +18,7 @@ from hypernudge.episodes.controllers.anneal_shapes import SHAPES
 from hypernudge.episodes.controllers.annealed_alignment import PLAIN_PEAK, SEARCHER
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.integrations._scheduler_factory import SchedulerFactory
 from tests.episodes.helpers import Problem, same
 
 STEPS = 240
@@ -204,6 +206,39 @@ def test_it_resumes_bit_for_bit_in_every_phase(tmp_path, axes):
         assert again == records
         assert same(ends, parameters)
     assert phases == {"search", "anneal"}
+
+@pytest.mark.filterwarnings("ignore:the search for a rate ended")
+@pytest.mark.parametrize("cut", [40, 150])
+def test_a_short_training_that_was_extended_resumes_with_its_present_length(cut):
+    problem = Problem()
+    optimizer = sgd(problem)
+    episodes = EpisodicScheduler(optimizer, total_steps=120)
+    train(problem, optimizer, episodes, 30 if cut < 100 else 120)  # in the search, or after the end
+    episodes.extend(200)
+    train(problem, optimizer, episodes, cut - episodes.step_count, start=episodes.step_count)
+    saved = episodes.state_dict()
+    model = copy.deepcopy(problem.model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    seen = train(problem, optimizer, episodes, 200 - cut, start=cut)
+    other = Problem()
+    second = sgd(other)
+    resumed = EpisodicScheduler(second, total_steps=200)  # its own warm-up would begin elsewhere
+    assert resumed.controller.multiplier != AnnealedAlignment(120).multiplier
+    other.model.load_state_dict(model[0])
+    second.load_state_dict(model[1])
+    resumed.load_state_dict(saved)
+    assert train(other, second, resumed, 200 - cut, start=cut) == seen
+    assert resumed.records == episodes.records and same(other.parameters(), problem.parameters())
+    built = SchedulerFactory((), None, {}).build(sgd(Problem()), state=saved, steps=200)  # as trainers do
+    assert (built.step_count, built.total_steps) == (cut, 200)
+
+
+def test_where_a_warm_up_begins_is_a_setting_if_it_was_given():
+    def built(start):
+        alignment = Alignment(initial_multiplier=start, **SEARCHER)
+        return EpisodicScheduler(sgd(Problem()), controller=AnnealedAlignment(120, alignment=alignment))
+
+    with pytest.raises(ValueError, match="alignment.start: saved 0.25, here 0.5"):
+        built(0.5).load_state_dict(built(0.25).state_dict())
 
 
 def test_extended_while_searching_is_as_if_named_at_once():

@@ -79,6 +79,7 @@ class AnnealedAlignment:
         self.peak = None if peak is None else checks.positive("peak", peak)
         if alignment is not None and not isinstance(alignment, Alignment):
             checks.refuse("alignment", "must be an Alignment or None", alignment, "pass Alignment(...)")
+        self._starts_by_itself = alignment is None
         if alignment is None:
             # A short training has no time for a long warm-up: at its fastest it takes half of the search.
             doublings = round(self.search[0] * self.total_steps) // (2 * STEPS_PER_DOUBLING)
@@ -213,14 +214,21 @@ class AnnealedAlignment:
         return 0
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return the settings in plain types."""
+        """Return the settings in plain types.
+
+        Where the warm-up begins is one only if it was given: otherwise it follows from the number of steps
+        that was named first, and a training that was extended is resumed with another.
+        """
+        alignment = self.alignment.fingerprint()
+        if self._starts_by_itself:
+            del alignment["start"]
         return {
             "kind": "annealed_alignment",
             "total_steps": self.total_steps,
             "anneal": self.anneal,
             "search": list(self.search),
             "peak": self.peak,
-            "alignment": self.alignment.fingerprint(),
+            "alignment": alignment,
         }
 
     def state_dict(self) -> dict[str, Any]:
