@@ -17,7 +17,7 @@ GAMES: dict[str, tuple[str, str, float, tuple[float, float] | None]] = {
     "cartpole": ("CartPole", "solved", 475, None),
     "acrobot": ("Acrobot", "solved", -100, None),
     "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015, as below
-    "boxing": ("Boxing", "random play", 0.1, (-50, 50)),
+    "boxing": ("Boxing", "random play", 0.1, (-105, 60)),
 }
 """Title of each panel, what its dotted line is and where, and the ends of its axis if not the data's."""
 

@@ -150,9 +150,7 @@ class PPOTask(GradientTask):
         self.steps_per_unit = self._plan.rollouts * int(middle["epochs"]) * int(middle["minibatches"])
         self._scoring = Scoring(made, episodes, self.device, deterministic)
         versions = {"gymnasium": gymnasium().__version__, "sb3": stable_baselines().__version__}
-        played = (
-            {} if deterministic else {"deterministic": False}
-        )  # files of greedy trials keep names
+        played = {} if deterministic else {"deterministic": False}  # files of greedy trials keep names
         self.settings: dict[str, Any] = {
             "game": game,
             "fixed": self.fixed,
