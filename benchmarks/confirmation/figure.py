@@ -18,7 +18,7 @@ from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.plotting import log_axis, style
 from hypernudge.results.files import write_text
 
-LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals are cut
+LOWEST, HIGHEST = 0.2, 2.0  # shown at least, and every estimate; longer intervals end in an arrow
 SPACE_MARKS: Mapping[str, dict[str, Any]] = {
     "narrow": {"marker": "v", "color": "#E69F00"},
     "mid": {"marker": "s", "color": "#56B4E9"},
@@ -41,10 +41,19 @@ def draw(settings: Sequence[Setting], methods: Sequence[str]) -> Figure:
                 y, shown = rows.index((t.task, t.scheduler, t.space)), MARKS[label]
                 used.add(label)
                 colour = shown["markeredgecolor"]
-                axes.plot([t.ratio.low, t.ratio.high], [y, y], color=colour, linewidth=0.9)
+                _interval(axes, t.ratio.low, t.ratio.high, y, colour)
                 axes.plot([t.ratio.estimate], [y], markersize=3.6, markeredgewidth=0.8, **shown)
         _legend(figure, {label: MARKS[label] for label in MARKS if label in used})
     return figure
+
+
+def _interval(axes: Axes, low: float, high: float, y: float, colour: str) -> None:
+    """Draw a line; an end beyond the axis is an arrow, so that nobody takes it for the interval's own."""
+    axes.plot([low, high], [y, y], color=colour, linewidth=0.9)
+    left, right = axes.get_xlim()
+    for end, beyond, marker in ((left, low < left, "<"), (right, high > right, ">")):
+        if beyond:
+            axes.plot([end], [y], marker, color=colour, markersize=3.0, clip_on=False)
 
 
 def draw_spaces(settings: Sequence[Setting], methods: Sequence[str]) -> Figure:
