@@ -33,6 +33,7 @@ from hypernudge.space import Real, SearchSpace, Value
 from hypernudge.task.protocols import Batch as Batch
 from hypernudge.task.protocols import BatchedTask as BatchedTask
 from hypernudge.task.protocols import NoisyScores as NoisyScores
+from hypernudge.task.protocols import PriorFits as PriorFits
 from hypernudge.task.protocols import Reporting as Reporting
 from hypernudge.task.protocols import ShortTraining as ShortTraining
 from hypernudge.task.protocols import Split as Split

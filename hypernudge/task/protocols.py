@@ -105,6 +105,18 @@ class ShortTraining(Protocol):
         ...
 
 
+@runtime_checkable
+class PriorFits(Protocol):
+    """What a task says besides for which a shipped prior fits better than that of tables.
+
+    Attributes:
+        shipped_prior: Its name, such as `"language"`: what `Informed` goes by where nobody names a prior, if
+            it knows the task's update rule. A name that is not known is refused before anything is trained.
+    """
+
+    shipped_prior: str
+
+
 class BatchedTask(Protocol):
     """A gradient task for many trials at once, its members; every tensor has the member dimension first."""
 

@@ -95,6 +95,8 @@ class LanguageModel(ModuleTask):
             there.
     """
 
+    shipped_prior = "language"
+
     def __init__(
         self,
         dataset: str | Mapping[str, Any],

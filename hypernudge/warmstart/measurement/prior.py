@@ -12,24 +12,33 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import InvalidArgumentError, require, unknown_name
 from hypernudge.results.files import write_text
 from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE
 from hypernudge.warmstart.measurement.pooling import pool
+from hypernudge.warmstart.prior_files import (
+    BUILD_AGAIN,
+    OF_RATES,
+    RATES_FORMAT,
+    Version,
+    contents,
+    require_once,
+    unreadable,
+    version_of,
+)
+from hypernudge.warmstart.prior_files import LANGUAGE as LANGUAGE
+from hypernudge.warmstart.prior_files import NONE as NONE
+from hypernudge.warmstart.prior_files import SHIPPED as SHIPPED
+from hypernudge.warmstart.prior_files import TABLES as TABLES
 
 POOLED_RIDGE = 3.0
 TASK_RIDGE = 8.0
-SHIPPED = "shipped"
-LANGUAGE = "language"
-NONE = "none"
-NAMED = {SHIPPED: "prior.json", LANGUAGE: "prior_language.json"}
-"""Priors of learning rates that are shipped, by name: of tables, and with language models beside them."""
+BORROWED = "SGD"  # whose rows speak for a rule that has none of its own
 HIERARCHICAL, RIDGE = POOLINGS = "hierarchical", "ridge"
 
 
@@ -77,8 +86,8 @@ class PriorFile:
     def prior(self, exclude_families: Sequence[str] = (), optimizer: str = "SGD") -> Prior:
         """Fit the prior to the tasks of `optimizer` whose family is not in `exclude_families`.
 
-        A rule that no task was trained with borrows the prior of the others: rates are seen from the probe,
-        which is along that rule's own direction.
+        A rule that no task was trained with borrows the prior of SGD, or of all where no task was trained by
+        SGD either: rates are seen from the probe, which is along that rule's own direction.
 
         Raises:
             InvalidArgumentError: If no task is left.
@@ -86,11 +95,20 @@ class PriorFile:
         left = [task for task in self.tasks if task.family not in exclude_families]
         remedy = f"the file holds {sorted({t.family for t in self.tasks})}; choose another prior, or 'none'"
         require(bool(left), "prior", "needs a family that is not left out", list(exclude_families), remedy)
-        return fit([task for task in left if task.optimizer == optimizer] or left, self.pooling)
+        of = (self._of(rule, exclude_families) for rule in (optimizer, BORROWED))
+        return fit(next((found for found in of if found), left), self.pooling)
+
+    def knows(self, optimizer: str, exclude_families: Sequence[str] = ()) -> bool:
+        """Whether a task was trained by `optimizer` whose family is not in `exclude_families`."""
+        return bool(self._of(optimizer, exclude_families))
+
+    def _of(self, optimizer: str, exclude_families: Sequence[str]) -> list[TaskStatistics]:
+        rows = (task for task in self.tasks if task.optimizer == optimizer)
+        return [task for task in rows if task.family not in exclude_families]
 
     def dump(self, path: Path) -> None:
         """Write the file: JSON, one line per task."""
-        head = {"format": 1, "pooling": self.pooling, "features": list(NAMES)}
+        head = {"format": RATES_FORMAT, "pooling": self.pooling, "features": list(NAMES)}
         head["provenance"] = dict(self.provenance)
         rows = ",\n".join("  " + json.dumps(_row(task)) for task in self.tasks)
         write_text(path, json.dumps(head, indent=1)[:-2] + ',\n "tasks": [\n' + rows + "\n ]\n}\n")
@@ -130,36 +148,72 @@ def flat() -> Prior:
     return Prior(np.zeros(SIZE), 0.25 * np.eye(SIZE) + np.diag([1.0, *np.zeros(SIZE - 1)]))
 
 
-@lru_cache(maxsize=8)
-def load(name: str) -> PriorFile:
-    """Read a prior's file: one of `NAMED`, or a path.
+def load(name: str, version: Version | None = None) -> PriorFile:
+    """Read a prior's file: one of `OF_RATES`, or a path; remembered until it is written anew.
+
+    Args:
+        name: Of the prior.
+        version: What `version_of` said when it was read first, for a study that keeps what it began with.
 
     Raises:
         InvalidArgumentError: If it does not exist, or is not such a file.
     """
-    source = files("hypernudge.warmstart") / NAMED[name] if name in NAMED else Path(name)
+    return _load(name, version_of(name) if version is None else version)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, version: Version) -> PriorFile:
+    del version
+    data, file = contents(name), f"prior {name!r}"
+    rule, remedy = "must be of learning rates", "it holds past studies: build it with --features probe"
+    require(data["format"] == RATES_FORMAT, file, rule, "format 2", remedy)
     try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-        ok = data["format"] == 1 and data["features"] == list(NAMES)
-        rows = [_statistics(row) for row in data["tasks"]]
+        ok = data["features"] == list(NAMES)
         pooling = data.get("pooling", RIDGE)  # files without the word are of before it
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        known = ", ".join(f"'{known}'" for known in (*NAMED, NONE))
-        remedy = f"{known}, or a file that `hypernudge prior build` wrote"
-        raise InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}") from None
-    require(ok, "prior", f"must have these features: {list(KNOTS)}", name, "build it again")
-    require(pooling in POOLINGS, "prior", f"must be pooled by one of {POOLINGS}", pooling, "build it again")
-    return PriorFile(tuple(rows), data.get("provenance", {}), pooling)
+        require(ok, "prior", f"must have these features: {list(KNOTS)}", name, "build it again")
+        require(
+            pooling in POOLINGS, "prior", f"must be pooled by one of {POOLINGS}", pooling, "build it again"
+        )
+        rows = [_statistics(file, row) for row in data["tasks"]]
+        require_once(name, [(task.task, task.optimizer) for task in rows])
+        return PriorFile(tuple(rows), data.get("provenance", {}), pooling)
+    except InvalidArgumentError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unreadable(name, error) from None
 
 
-@lru_cache(maxsize=64)
-def fitted(name: str, exclude_families: tuple[str, ...], optimizer: str) -> Prior:
-    """Read a prior's file and fit it without some families; remembered.
+def fitted(
+    name: str, exclude_families: tuple[str, ...], optimizer: str, version: Version | None = None
+) -> Prior:
+    """Read a prior's file and fit it without some families; remembered as by `load`.
 
     Raises:
         InvalidArgumentError: As `load` and `PriorFile.prior`.
     """
-    return load(name).prior(exclude_families, optimizer)
+    return _fitted(name, version_of(name) if version is None else version, exclude_families, optimizer)
+
+
+@lru_cache(maxsize=64)
+def _fitted(name: str, version: Version, exclude_families: tuple[str, ...], optimizer: str) -> Prior:
+    return load(name, version).prior(exclude_families, optimizer)
+
+
+@lru_cache(maxsize=64)
+def fitting(asked: str, exclude_families: tuple[str, ...], optimizer: str) -> str:
+    """Return the shipped prior for a task that asks for one: that, if it knows the optimizer; else `SHIPPED`.
+
+    Args:
+        asked: What the task's `shipped_prior` says.
+        exclude_families: Families that may not speak; a prior of which nothing else is left knows nothing.
+        optimizer: Name of the task's update rule.
+
+    Raises:
+        InvalidArgumentError: No such prior is shipped.
+    """
+    if asked not in OF_RATES:
+        raise unknown_name("shipped_prior of the task", asked, OF_RATES)
+    return asked if load(asked).knows(optimizer, exclude_families) else SHIPPED
 
 
 def _row(task: TaskStatistics) -> dict[str, Any]:
@@ -175,11 +229,26 @@ def _row(task: TaskStatistics) -> dict[str, Any]:
     }
 
 
-def _statistics(row: Mapping[str, Any]) -> TaskStatistics:
+def _statistics(file: str, row: Mapping[str, Any]) -> TaskStatistics:
+    of = f"{file}, task {row['task']!r}"
+    upper = _numbers(f"{of}, a", row["a"], SIZE * (SIZE + 1) // 2)
+    b = _numbers(f"{of}, b", row["b"], SIZE)
+    (scale,) = _numbers(f"{of}, scale", [row["scale"]], 1)
     a = np.zeros((SIZE, SIZE))
-    a[np.triu_indices(SIZE)] = row["a"]
+    a[np.triu_indices(SIZE)] = upper
+    rule = "must have no negative sum of squares"
+    require(bool((np.diag(a) >= 0).all()), f"{of}, a", rule, float(np.diag(a).min()), BUILD_AGAIN)
     a = a + np.triu(a, 1).T
-    b = np.array(row["b"], dtype=float)
-    require(b.shape == (SIZE,), "prior", f"b must have {SIZE} entries", len(b), "build it again")
-    of = str(row["task"]), str(row["family"]), str(row["optimizer"])
-    return TaskStatistics(*of, int(row["configurations"]), float(row["scale"]), a, b)
+    names = str(row["task"]), str(row["family"]), str(row["optimizer"])
+    return TaskStatistics(*names, int(row["configurations"]), float(scale), a, b)
+
+
+def _numbers(argument: str, given: Any, count: int) -> np.ndarray:
+    """Return finite numbers `(count,)`: another count would be spread over all of them in silence."""
+    try:
+        found = np.array(given, dtype=float)
+    except (ValueError, TypeError):
+        found = np.array(np.nan)
+    rule = f"must be {count} finite number{'s' if count > 1 else ''}"
+    require(found.shape == (count,) and bool(np.isfinite(found).all()), argument, rule, given, BUILD_AGAIN)
+    return found

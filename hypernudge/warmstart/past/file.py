@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import require
 from hypernudge.results.files import write_text
 from hypernudge.space import SearchSpace
-from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.past.studies import ABSENT, SHARES, PastStudy
 from hypernudge.warmstart.past.transfer import Transfer, features_of, transfer
-
-FORMAT = 2
-NAMED = {"xgboost": "prior_xgboost.json"}
-"""Priors of past studies that are shipped, by name."""
+from hypernudge.warmstart.prior_files import (
+    NONE,
+    OF_RATES,
+    STUDIES_FORMAT,
+    Version,
+    contents,
+    require_once,
+    unreadable,
+    version_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +58,7 @@ class PastFile:
 
     def dump(self, path: Path) -> None:
         """Write the file."""
-        head = {"format": FORMAT, "shares": [round(share, 6) for share in SHARES]}
+        head = {"format": STUDIES_FORMAT, "shares": [round(share, 6) for share in SHARES]}
         head |= {"aliases": {name: list(other) for name, other in self.aliases.items()}}
         head |= {"provenance": dict(self.provenance)}
         rows = ",\n".join("  " + json.dumps(_row(study), allow_nan=False) for study in self.studies)
@@ -81,27 +85,34 @@ def _short(value: Any) -> Any:
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-@lru_cache(maxsize=8)
-def load(name: str) -> PastFile | None:
+def load(name: str, version: Version | None = None) -> PastFile | None:
     """Read a file of past studies: a shipped one by name, or a path; None for a prior of another kind.
+
+    Args:
+        name: Of the prior. What is read is remembered until it is written anew.
+        version: What `version_of` said when it was read first, for a study that keeps what it began with.
 
     Raises:
         InvalidArgumentError: If it cannot be read, or is not such a file.
     """
-    if name in priors.NAMED or name == priors.NONE:
+    if name in OF_RATES or name == NONE:
         return None
-    source: Traversable = files("hypernudge.warmstart") / NAMED[name] if name in NAMED else Path(name)
+    return _load(name, version_of(name) if version is None else version)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str, version: Version) -> PastFile | None:
+    del version
+    data = contents(name)
+    if data["format"] != STUDIES_FORMAT:
+        return None
     try:
-        data = json.loads(source.read_text(encoding="utf-8"))
-        if data["format"] != FORMAT:
-            return None
         studies = tuple(_study(row) for row in data["studies"])
         aliases = {str(known): tuple(map(str, other)) for known, other in data.get("aliases", {}).items()}
-        return PastFile(studies, data.get("provenance", {}), aliases)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        known = ", ".join(f"'{known}'" for known in (*priors.NAMED, priors.NONE, *NAMED))
-        remedy = f"{known}, or a file that `hypernudge prior build` wrote"
-        raise InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise unreadable(name, error) from None
+    require_once(name, [study.task for study in studies])
+    return PastFile(studies, data.get("provenance", {}), aliases)
 
 
 def _study(row: Mapping[str, Any]) -> PastStudy:
@@ -117,18 +128,34 @@ def _study(row: Mapping[str, Any]) -> PastStudy:
     fits = scores.ndim == 2 and len(scores) == len(SHARES) and bool(np.isfinite(scores).all())
     if not fits or any(len(column) != scores.shape[1] for column in columns.values()):
         raise ValueError(f"the columns of {row['task']!r} do not fit its scores")
+    strange = [name for name, column in columns.items() if any(map(_not_finite, column))]
+    if strange:
+        raise ValueError(f"the values of {row['task']!r} under {strange} must be finite")
     return PastStudy(str(row["task"]), str(row["family"]), columns, scores, tuple(map(str, row["log"])))
 
 
-@lru_cache(maxsize=16)
-def transferred(name: str, exclude_families: tuple[str, ...], space: SearchSpace) -> Transfer:
-    """Return what a file of past studies says about a space; remembered.
+def _not_finite(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def transferred(
+    name: str, exclude_families: tuple[str, ...], space: SearchSpace, version: Version | None = None
+) -> Transfer:
+    """Return what a file of past studies says about a space; remembered as by `load`.
 
     Raises:
         InvalidArgumentError: As `load` and `PastFile.without`; or the past shares no hyper-parameter with the
             space.
     """
-    file = load(name)
+    version = version_of(name) if version is None else version
+    return _transferred(name, version, exclude_families, space)
+
+
+@lru_cache(maxsize=16)
+def _transferred(
+    name: str, version: Version, exclude_families: tuple[str, ...], space: SearchSpace
+) -> Transfer:
+    file = load(name, version)
     assert file is not None  # the caller has asked
     studies = file.without(exclude_families)
     if studies:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from hypernudge.random import Streams
 from hypernudge.renamed import accepts
 from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import History, Nudge
+from hypernudge.warmstart import prior_files
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
 from hypernudge.warmstart.measurement.ahead import Ahead
@@ -49,6 +51,7 @@ USUAL_UNITS = 100  # ten times too many cost little, ten times too few let throu
 NARROW_WIDTH, NARROW_TRIALS = 2.5, 8  # the same of a space of fewer decades: its first trials are left alone
 
 FIRST_EDITION: dict[str, Any] = {
+    "prior": priors.TABLES,
     "candidates": 24,
     "greedy_trials": 0,
     "spread": 1.0,
@@ -68,9 +71,11 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"`, `"language"` (of language models under AdamW; else the same), `"none"`,
-            `"xgboost"`, or a file written by `hypernudge prior build`. That of XGBoost, and files of past
-            studies, serve any space whose hyper-parameters they know by name.
+        prior: `"shipped"` (that of tables, or the one of `"language"` for a task that says by `shipped_prior`
+            that it fits, as language models by name do), `"tables"`, `"language"` (of language models under
+            AdamW; under another rule that of tables), `"none"`, `"xgboost"`, or a file written by
+            `hypernudge prior build`. That of XGBoost, and files of past studies, serve any space whose
+            hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
         exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
@@ -131,18 +136,22 @@ class Informed:
         require_whole("refresh", self.refresh, 1, remedy="1 is usual")
         require_between("cost_weight", self.cost_weight, 0.0, 1.0, ends=True, remedy="0.1 is usual")
         text = isinstance(self.prior, str)
-        known = ", ".join(f"'{name}'" for name in (*priors.NAMED, priors.NONE, *past_files.NAMED))
-        require(text, "prior", f"must be {known} or a file", self.prior, "correct it")
-        past = past_files.load(self.prior)
+        require(text, "prior", f"must be {prior_files.names()} or a file", self.prior, "correct it")
+        past = past_files.load(self.prior, self._version)
         if past is not None:
             past.without(self.exclude_families)
         elif self.prior != priors.NONE:
-            priors.fitted(self.prior, self.exclude_families, "SGD")
+            priors.fitted(self.prior, self.exclude_families, "SGD", self._version)
+
+    @cached_property
+    def _version(self) -> prior_files.Version:
+        """The file as this policy read it first: a study goes by one prior from first trial to last."""
+        return prior_files.version_of(self.prior)
 
     @property
     def measures(self) -> bool:
         """Whether it probes a loss: not with a prior of past studies."""
-        return self.probe and past_files.load(self.prior) is None
+        return self.probe and past_files.load(self.prior, self._version) is None
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
@@ -264,6 +273,9 @@ class Informed:
         config, learned = offer.config(best), known.results
         z = rates.log_rate(task, config) - c
         source = f"data of {learned} trials" if learned else "prior"
+        name = self._named(task)
+        if name != self.prior:  # a prior that the user named needs no word
+            source += f" ({name})"
         noted: dict[str, float] = {}
         if self.note_belief:
             believed = known.belief(offer.features(best))
@@ -280,13 +292,20 @@ class Informed:
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
             return priors.flat()
-        return priors.fitted(self.prior, self._excluded(task), rates.rule_of(task))
+        return priors.fitted(self._named(task), self._excluded(task), rates.rule_of(task), self._version)
+
+    def _named(self, task: Task) -> str:
+        """Return which prior speaks: instead of the default, the shipped one that the task says fits it."""
+        asked = getattr(task, "shipped_prior", None) if self.prior == priors.SHIPPED else None
+        if asked is None:
+            return self.prior
+        return priors.fitting(asked, self._excluded(task), rates.rule_of(task))
 
     def _past(self, space: SearchSpace, task: Task) -> Transfer | None:
         """Return what past studies say about a space; None if the prior is of the other kind."""
-        if past_files.load(self.prior) is None:
+        if past_files.load(self.prior, self._version) is None:
             return None
-        return past_files.transferred(self.prior, self._excluded(task), space)
+        return past_files.transferred(self.prior, self._excluded(task), space, self._version)
 
     def _excluded(self, task: Task) -> tuple[str, ...]:
         own = () if self.include_own_family else (family_of(task),)
