@@ -13,7 +13,7 @@ from hypernudge.trial import History
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.past import file as past_files
 from tests.laws.test_informed import FIRST, with_results
-from tests.warmstart.past_studies import study
+from tests.warmstart.pasts import study
 
 OF_TEXTS = ("lm_characters", "lm_pieces")
 
@@ -92,7 +92,7 @@ def written(tmp_path, **changes):
         ({"scale": float("nan")}, "task 'digits_mlp', scale: must be 1 finite number,"),
         ({"task": "digits_cnn"}, "must list each task once, but got .*digits_cnn"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
 def test_a_task_that_says_nothing_or_counts_twice_is_refused(tmp_path, changes, said):
     name = written(tmp_path, **changes)

@@ -95,14 +95,11 @@ class PriorFile:
         left = [task for task in self.tasks if task.family not in exclude_families]
         remedy = f"the file holds {sorted({t.family for t in self.tasks})}; choose another prior, or 'none'"
         require(bool(left), "prior", "needs a family that is not left out", list(exclude_families), remedy)
-        of = (self._of(rule, exclude_families) for rule in (optimizer, BORROWED))
+        of = (self.of(rule, exclude_families) for rule in (optimizer, BORROWED))
         return fit(next((found for found in of if found), left), self.pooling)
 
-    def knows(self, optimizer: str, exclude_families: Sequence[str] = ()) -> bool:
-        """Whether a task was trained by `optimizer` whose family is not in `exclude_families`."""
-        return bool(self._of(optimizer, exclude_families))
-
-    def _of(self, optimizer: str, exclude_families: Sequence[str]) -> list[TaskStatistics]:
+    def of(self, optimizer: str, exclude_families: Sequence[str] = ()) -> list[TaskStatistics]:
+        """Return the tasks that were trained by `optimizer`, without those of some families."""
         rows = (task for task in self.tasks if task.optimizer == optimizer)
         return [task for task in rows if task.family not in exclude_families]
 
@@ -201,7 +198,7 @@ def _fitted(name: str, version: Version, exclude_families: tuple[str, ...], opti
 
 @lru_cache(maxsize=64)
 def fitting(asked: str, exclude_families: tuple[str, ...], optimizer: str) -> str:
-    """Return the shipped prior for a task that asks for one: that, if it knows the optimizer; else `SHIPPED`.
+    """Return the prior for a task that asks for one: that, if it knows more of the optimizer; or `SHIPPED`.
 
     Args:
         asked: What the task's `shipped_prior` says.
@@ -213,7 +210,10 @@ def fitting(asked: str, exclude_families: tuple[str, ...], optimizer: str) -> st
     """
     if asked not in OF_RATES:
         raise unknown_name("shipped_prior of the task", asked, OF_RATES)
-    return asked if load(asked).knows(optimizer, exclude_families) else SHIPPED
+    own, usual = (
+        {task.task for task in load(name).of(optimizer, exclude_families)} for name in (asked, SHIPPED)
+    )
+    return asked if own - usual else SHIPPED
 
 
 def _row(task: TaskStatistics) -> dict[str, Any]:
