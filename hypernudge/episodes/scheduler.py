@@ -64,6 +64,8 @@ class EpisodicScheduler:
             then (`AnnealedAlignment`), whatever bandits own other axes.
         anneal: How: `linear`, `cosine`, `1-sqrt`; `none` to leave it to a schedule of your own; `auto` for
             `none` where the optimizer has one and `linear` elsewhere.
+        peak: Factor on the rate that was found, from which it is annealed; only with `total_steps`. None for
+            what suits networks that are trained from scratch. **Pass 1 to fine-tune a pretrained network.**
         controller: Decides instead of bandits, or about the rate besides bandits on other axes; without one
             and without axes it is `Alignment`, which needs no loss.
         criterion: Module whose output is, or has as `.loss`, the training loss; saves `observe`.
@@ -87,6 +89,7 @@ class EpisodicScheduler:
         *axes: Axis,
         total_steps: int | None = None,
         anneal: str = AUTO,
+        peak: float | None = None,
         controller: Controller | None = None,
         criterion: nn.Module | None = None,
         seed: int | None = None,
@@ -111,6 +114,7 @@ class EpisodicScheduler:
             options=bandit_options,
             total_steps=total_steps,
             anneal=anneal,
+            peak=peak,
         )
         for axis in self.controller.axes:
             axis.check(self.optimizer)
@@ -286,9 +290,10 @@ class EpisodicScheduler:
     def extend(self, total_steps: int) -> None:
         """Train on, or shorter: change the number of steps of a training whose length is known.
 
-        While the rate is searched it is as if this length had been named from the start. An annealing that is
-        lengthened ends: the rate returns to what was found, and is searched and annealed again over what is
-        left. One that is shortened falls to zero by the new end from where it is.
+        While the rate is searched it is as if this length had been named from the start, but that a training
+        of less than about 330 steps has begun at a higher multiplier. An annealing that is lengthened ends:
+        the rate returns to what was found, and is searched and annealed again over what is left. One that is
+        shortened falls to zero by the new end from where it is.
 
         Args:
             total_steps: Optimizer steps of the whole training, those taken included.

@@ -63,6 +63,7 @@ class SchedulerFactory:
             options=bandit_options,
             total_steps=1 if self.asks_trainer else total,
             anneal=options.get("anneal", AUTO),
+            peak=options.get("peak"),
         )
         check_parts(criterion=options.get("criterion"), noise_source=options.get("noise_source"))
         checks.seed(options.get("seed"))
@@ -106,6 +107,7 @@ class SchedulerFactory:
         total = options["total_steps"]
         if total is None:
             options.pop("anneal", None)
+            options.pop("peak", None)
         elif falls is not None and options.get("anneal", AUTO) == AUTO:
             options["anneal"] = "none" if falls else "linear"
         saved = None if state is None else _saved_total(state)

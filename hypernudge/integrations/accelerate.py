@@ -78,7 +78,7 @@ def attach(
             accumulation heeded, and the rate that is found is annealed. Accelerate itself does not know how
             long a training is; `total_steps`, in optimizer steps, says it as well.
         epochs: Passes through `loader`, at least 1.
-        **options: Keyword arguments of `EpisodicScheduler`.
+        **options: Keyword arguments of `EpisodicScheduler`; `peak=1` to fine-tune a pretrained network.
 
     Returns:
         The scheduler; report losses with `observe` or pass `criterion=`.

@@ -2,6 +2,8 @@
 
 Example:
     Trainer(model, arguments, train_dataset=data, callbacks=[EpisodesTrainerCallback()]).train()
+    # A pretrained network is fine-tuned with peak=1:
+    Trainer(pretrained, arguments, train_dataset=data, callbacks=[EpisodesTrainerCallback(peak=1)]).train()
     callback = EpisodesTrainerCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)
     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 """
@@ -58,6 +60,10 @@ def _entries(state: TrainerState) -> dict[str, Any]:
 
 class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """Attaches an `EpisodicScheduler` to the trainer's optimizer.
+
+    **To fine-tune a pretrained network pass `peak=1`**: the default raises the rate that it has found to what
+    suits networks that are trained from scratch, which destroyed a pretrained MiniLM from most rates (see
+    "Fine-tuning" in docs/episodes.md). Agreement between batches does not tell the two apart.
 
     Losses come from a forward hook on the model, whose training output must carry `loss`, as the models of
     the library do when given labels. Where the trainer computes the loss itself (`label_smoothing_factor`,

@@ -140,6 +140,74 @@ def test_the_end_of_the_search_follows_the_evidence():
     assert "the search for a rate ended after 20 steps while the rate still rose" in str(one.message)
 
 
+def said_at_the_end_of_the_search(optimizer, rate, steps, **options):
+    problem = Problem()
+    optimizer = optimizer(problem.model.parameters(), lr=rate)
+    if options:
+        episodes = EpisodicScheduler(optimizer, controller=AnnealedAlignment(steps, **options))
+    else:
+        episodes = EpisodicScheduler(optimizer, total_steps=steps)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        train(problem, optimizer, episodes, steps // 2 + 2)
+    assert episodes.phase == "anneal"
+    return [str(one.message) for one in said if "search" in str(one.message)], episodes.controller.alignment
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "rate", "steps", "way", "remedy"),
+    [
+        (torch.optim.SGD, 1e-8, 40, "while the rate still rose, at the largest", "pass a larger rate"),
+        (torch.optim.AdamW, 0.1, 100, "while the rate still rose", "train for more steps"),
+        (torch.optim.AdamW, 0.1, 12, "before a rate had stood a test", "train for more steps"),
+    ],
+)
+def test_an_unfinished_search_says_how_it_stands_and_what_helps(optimizer, rate, steps, way, remedy):
+    (said,), alignment = said_at_the_end_of_the_search(optimizer, rate, steps)
+    assert f"ended after {steps // 2} steps {way}" in said and said.endswith(f": {remedy}")
+    assert not alignment.fell and alignment.multiplier != 1.0
+
+
+def test_a_search_that_cannot_go_lower_asks_for_a_smaller_rate():
+    alignment = Alignment(low=0.1, **SEARCHER)
+    (said,), _ = said_at_the_end_of_the_search(torch.optim.AdamW, 0.1, 40, alignment=alignment)
+    assert "while the rate still fell, at the least multiplier, 0.1 times the optimizer's: " in said
+    assert said.endswith(": pass a smaller rate") and not alignment.fell
+
+
+def test_without_sizes_of_updates_a_larger_rate_helps_too():
+    (said,), _ = said_at_the_end_of_the_search(torch.optim.SGD, 1e-6, 60, alignment=Alignment())
+    assert "while the rate still rose" in said
+    assert said.endswith("train for more steps, or pass a larger rate")
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("steps", [2, 3, 5])
+def test_a_peak_that_no_size_bounds_is_what_was_found(steps, scheduled):
+    problem = Problem()
+    optimizer = torch.optim.AdamW(problem.model.parameters(), lr=1e-3)
+    schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0) if scheduled else None
+    episodes = EpisodicScheduler(optimizer, total_steps=steps)
+    assert max(multipliers(train(problem, optimizer, episodes, steps, schedule))) == 1.0
+
+
+def test_the_peak_is_an_argument():
+    problem = Problem()
+    optimizer = sgd(problem)
+    episodes = EpisodicScheduler(optimizer, total_steps=STEPS, peak=1)
+    direct = AnnealedAlignment(STEPS, peak=1)
+    assert episodes.controller.fingerprint() == direct.fingerprint()
+    seen = multipliers(train(problem, optimizer, episodes, STEPS))
+    start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
+    assert seen[start] == pytest.approx(episodes.controller.alignment.multiplier)
+    noisy = EpisodicScheduler(sgd(Problem()), GradientNoise([0, 0.1]), total_steps=STEPS, peak=1)
+    assert noisy.controller.parts[0].peak == 1
+    built = SchedulerFactory((), None, {"peak": 1})  # as Lightning, Hugging Face and Accelerate do
+    assert built.build(sgd(Problem()), steps=STEPS).controller.peak == 1
+    with pytest.warns(UserWarning, match="does not know its number of optimizer steps"):
+        assert isinstance(built.build(sgd(Problem())).controller, Alignment)
+
+
 def test_a_short_training_begins_its_warm_up_higher():
     begins = [AnnealedAlignment(total).multiplier for total in (20, 60, 120, 400, 10**6)]
     assert begins == sorted(begins, reverse=True) and begins[0] == 1.0 and begins[-2:] == [0.01, 0.01]
@@ -207,6 +275,7 @@ def test_it_resumes_bit_for_bit_in_every_phase(tmp_path, axes):
         assert same(ends, parameters)
     assert phases == {"search", "anneal"}
 
+
 @pytest.mark.filterwarnings("ignore:the search for a rate ended")
 @pytest.mark.parametrize("cut", [40, 150])
 def test_a_short_training_that_was_extended_resumes_with_its_present_length(cut):
@@ -237,7 +306,7 @@ def test_where_a_warm_up_begins_is_a_setting_if_it_was_given():
         alignment = Alignment(initial_multiplier=start, **SEARCHER)
         return EpisodicScheduler(sgd(Problem()), controller=AnnealedAlignment(120, alignment=alignment))
 
-    with pytest.raises(ValueError, match="alignment.start: saved 0.25, here 0.5"):
+    with pytest.raises(ValueError, match=r"alignment\.start: saved 0\.25, here 0\.5"):
         built(0.5).load_state_dict(built(0.25).state_dict())
 
 
@@ -431,6 +500,11 @@ def test_alignment_without_an_end_goes_with_bandits_too():
         (lambda o: EpisodicScheduler(o, total_steps=1e3), "total_steps: must be a whole number"),
         (lambda o: EpisodicScheduler(o, total_steps=9, anneal="sqrt"), "anneal: must be one of 'auto'"),
         (lambda o: EpisodicScheduler(o, anneal="cosine"), "anneal: needs total_steps, but got 'cosine'"),
+        (lambda o: EpisodicScheduler(o, peak=1), "peak: needs total_steps, but got 1; name the number of"),
+        (lambda o: EpisodicScheduler(o, peak=1, controller=Alignment()), "peak: needs total_steps, but got"),
+        (lambda o: EpisodicScheduler(o, total_steps=9, peak=0), "peak: must be above 0"),
+        (lambda o: SchedulerFactory((), None, {"total_steps": None, "peak": 1}), "peak: needs total_steps"),
+        (lambda o: SchedulerFactory((), None, {"peak": -1}), "peak: must be above 0"),
         (lambda o: EpisodicScheduler(o, LearningRate([1, 2]), total_steps=9), "total_steps: means that al"),
         (
             lambda o: EpisodicScheduler(o, controller=Alignment(), total_steps=9),

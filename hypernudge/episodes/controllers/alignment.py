@@ -248,6 +248,11 @@ class Alignment:
         return min(max(drawn, self.low), self.high)
 
     @property
+    def knows_sizes(self) -> bool:
+        """Whether the size of an update is known, where `bounds` ask for it; True without bounds."""
+        return self.bounds is None or self._overall.size_at(1.0) is not None
+
+    @property
     def is_warming_up(self) -> bool:
         """Whether the multiplier is below 1 and no verdict was negative yet."""
         return self._thresholds.is_warming_up(self.multiplier, self.fell)

@@ -49,7 +49,9 @@ class AnnealedAlignment:
         peak: Factor on the multiplier found, above 0; None for 2 where every group has `betas` (Adam and its
             kin, whose steps are bounded), else 1.25: an annealed training wants a higher rate than a constant
             one. What comes of None is drawn towards the size of updates that is usual where batches agree so
-            far (`StepBounds.drawn`), unless a schedule of the user's acts.
+            far (`StepBounds.drawn`), unless a schedule of the user's acts; it is the multiplier found
+            where a training is too short for one size to be known (of 5 steps at most). Pass 1 to fine-tune
+            a pretrained network, which a higher peak may destroy.
         alignment: Searches; None for one that rises on slighter evidence than the default, steps back by more
             on its first fall and bounds the relative size of updates (`SEARCHER`). It warms up from 0.01, or
             from more where the first bound is less than 84 steps away. It belongs to this controller from
@@ -93,6 +95,7 @@ class AnnealedAlignment:
         self._step = 0
         self._since = 0  # step at which the search began
         self._stood: bool | None = None  # whether a rate stood its last test; None before the first verdict
+        self._last: float | None = None  # factor of that verdict
         self._shape: str | None = None  # of the annealing, None while searching
         self._start, self._top = 0, 1.0  # step and multiplier from which the rate falls
         self._notice: str | None = None  # said before the next step: a warning may be an error
@@ -128,8 +131,8 @@ class AnnealedAlignment:
     def extend(self, total_steps: int) -> None:
         """Train on, or shorter: change the number of steps.
 
-        While searching it is as if the training had been of this length from the start (a short one begins
-        its warm-up higher, which is over then). An annealing that is
+        While searching it is as if the training had been of this length from the start, but for its first
+        multiplier: one of less than about 330 steps has begun its warm-up higher. An annealing that is
         shortened falls to zero by the new end from where it is; one that is lengthened ends, the multiplier
         returns to what was found and the search goes on from there, with the same shares of what is left.
 
@@ -141,7 +144,7 @@ class AnnealedAlignment:
             if total_steps < self.total_steps:
                 self._top, self._start = self.multiplier, self._step
             else:
-                self._shape, self._since, self._stood = None, self._step, None
+                self._shape, self._since, self._stood, self._last = None, self._step, None, None
         self.total_steps, self._notice = total_steps, None
         self.capacity = max(self.capacity, total_steps)
         self._axis.multiplier = self.multiplier
@@ -237,6 +240,7 @@ class AnnealedAlignment:
             "step": self._step,
             "since": self._since,
             "stood": self._stood,
+            "last": self._last,
             "shape": self._shape,
             "start": self._start,
             "top": self._top,
@@ -246,17 +250,18 @@ class AnnealedAlignment:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("step", "since", "stood", "shape", "start", "top", "rates", "alignment")
+        keys = ("step", "since", "stood", "last", "shape", "start", "top", "rates", "alignment")
         checks.state(state, keys, "state of AnnealedAlignment")
         step, since, start = (checks.at_least(key, state[key], 0) for key in ("step", "since", "start"))
         stood, shape = checks.flag("stood", state["stood"], optional=True), state["shape"]
         if shape is not None:
             checks.choice("shape", shape, CHOICES[1:])
         top = checks.positive("top", state["top"])
+        last = None if state["last"] is None else checks.positive("last", state["last"])
         self._rates.load_state_dict(state["rates"])
         self.alignment.load_state_dict(state["alignment"])
         self._step, self._since, self._start = step, since, start
-        self._stood, self._shape, self._top = stood, shape, top
+        self._stood, self._last, self._shape, self._top = stood, last, shape, top
         self._notice = None
         self._axis.multiplier = self.multiplier
 
@@ -269,7 +274,7 @@ class AnnealedAlignment:
             self.alignment.close(Selection("", (0,), (1.0,)), [])
             # What the first fall leads to has to be tested first: it may have been a step too far.
             # Nor has a rate stood a test at which the network hardly moves.
-            self._stood = verdict <= 1.0 and (fell or (verdict == 1.0 and not small))
+            self._stood, self._last = verdict <= 1.0 and (fell or (verdict == 1.0 and not small)), verdict
 
     def _is_over(self) -> bool:
         left = self.total_steps - self._since
@@ -289,19 +294,33 @@ class AnnealedAlignment:
         self._learn()
         if self.alignment.only_grew and not self._stood:
             self._notice = (
-                f"the search for a rate ended after {self._step - self._since} steps while the rate still "
-                f"rose, at {self.alignment.multiplier:g} times the optimizer's: pass a larger rate, or train "
-                "for more steps"
+                f"the search for a rate ended after {self._step - self._since} steps {self._unfinished}"
             )
         scheduled = self._rates.scheduled(optimizer)
         self._shape = ("none" if scheduled else "linear") if self.anneal == AUTO else self.anneal
         self._start, self._top = self._step, self._found_peak(optimizer, drawn=not scheduled)
         self.alignment.rest()
 
+    @property
+    def _unfinished(self) -> str:
+        """How a search stands that no rate has stood a test of, and what helps."""
+        found, last = self.alignment.multiplier, 1.0 if self._last is None else self._last
+        where = f"{found:g} times the optimizer's"
+        if last < 1.0 and found <= self.alignment.low:
+            return f"while the rate still fell, at the least multiplier, {where}: pass a smaller rate"
+        if last > 1.0 and found >= self.alignment.high:
+            return f"while the rate still rose, at the largest multiplier, {where}: pass a larger rate"
+        way = "while the rate still rose" if last > 1.0 else "before a rate had stood a test"
+        # Where sizes of updates are known, untested steps make up for whatever rate was passed.
+        also = "" if self.alignment.bounds is not None else ", or pass a larger rate"
+        return f"{way}, at {where}: train for more steps{also}"
+
     def _found_peak(self, optimizer: Optimizer, *, drawn: bool) -> float:
         """Return the multiplier to anneal from, drawn towards the usual size of updates if that is wanted."""
         if self.peak is not None:
             return self.alignment.multiplier * self.peak
+        if not self.alignment.knows_sizes:
+            return self.alignment.multiplier  # where nothing bounds it, nothing higher is tried
         adaptive = all("betas" in group for group in optimizer.param_groups)
         top = self.alignment.multiplier * (ADAPTIVE_PEAK if adaptive else PLAIN_PEAK)
         return self.alignment.drawn(top) if drawn else top

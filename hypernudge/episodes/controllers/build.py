@@ -37,6 +37,7 @@ def controller_of(
     options: Mapping[str, Any],
     total_steps: int | None = None,
     anneal: str = AUTO,
+    peak: float | None = None,
 ) -> Controller:
     """Return what decides: the given controller, alignment, bandits on the given axes, or two of them.
 
@@ -48,6 +49,7 @@ def controller_of(
         options: Of `bandit_controller`.
         total_steps: Length of the training, for an annealed alignment; None if it has no end.
         anneal: See `AnnealedAlignment`.
+        peak: See there; only with `total_steps`.
 
     Raises:
         ValueError: Options were given without axes, `total_steps` together with a controller or with an axis
@@ -74,9 +76,11 @@ def controller_of(
     if total_steps is None:
         if anneal != AUTO:
             checks.refuse("anneal", "needs total_steps", anneal, "name the number of optimizer steps")
+        if peak is not None:
+            checks.refuse("peak", "needs total_steps", peak, "name the number of optimizer steps")
         rate = controller
     else:
-        rate = _annealed(axes, controller, total_steps, anneal, process_group)
+        rate = _annealed(axes, controller, total_steps, anneal, peak, process_group)
     if axes or options:
         bandits = bandit_controller(axes, seed=seed, **options)
         return bandits if rate is None else JointController([rate, bandits])
@@ -84,7 +88,12 @@ def controller_of(
 
 
 def _annealed(
-    axes: Sequence[Axis], controller: Controller | None, total_steps: Any, anneal: str, process_group: Any
+    axes: Sequence[Axis],
+    controller: Controller | None,
+    total_steps: Any,
+    anneal: str,
+    peak: float | None,
+    process_group: Any,
 ) -> AnnealedAlignment:
     checks.at_least("total_steps", total_steps, 1)
     if controller is not None:
@@ -97,7 +106,7 @@ def _annealed(
             f"total_steps: means that alignment finds and anneals the rate, but got {total_steps!r} and an "
             f"axis {LearningRate.name!r}; drop one of them"
         )
-    return AnnealedAlignment(total_steps, anneal=anneal, process_group=process_group)
+    return AnnealedAlignment(total_steps, anneal=anneal, peak=peak, process_group=process_group)
 
 
 def check_parts(*, criterion: Any, noise_source: Any) -> None:
