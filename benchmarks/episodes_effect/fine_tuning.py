@@ -35,7 +35,7 @@ from benchmarks.data import DATA
 from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.parts import Lines
 from benchmarks.suggest.tasks import cifar
-from hypernudge.episodes import AnnealedAlignment, EpisodicScheduler
+from hypernudge.episodes import EpisodicScheduler
 from hypernudge.experiments.data.pretrained import load_model, load_tokenizer
 from hypernudge.experiments.data.text_batches import TextSamples
 from hypernudge.experiments.data.text_sources import AGNEWS, SST2, Texts, TextTask, local_files, read_local
@@ -174,7 +174,7 @@ def train(task: Tuned, method: str, rate: float, seed: int) -> dict[str, float]:
     if method == "annealed":
         EpisodicScheduler(optimizer, total_steps=task.steps)
     if method == "peak_1":
-        EpisodicScheduler(optimizer, controller=AnnealedAlignment(task.steps, peak=1.0))
+        EpisodicScheduler(optimizer, total_steps=task.steps, peak=1.0)
     if method == "schedule_free":
         optimizer.train()
     losses = []
