@@ -70,6 +70,13 @@ SEEDS = {
     "ends": range(6000, 6060),
 }
 SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 7}
+FOURTH = (range(5000, 5030), 6)
+"""Seeds and split of the phase `ends` in the fourth study, on which the rivals were run."""
+
+
+def as_in_the_fourth_study() -> None:
+    """Take seeds and split of the phase `ends` from the fourth study, in this process."""
+    SEEDS["ends"], SPLITS["ends"] = FOURTH
 
 
 @dataclass(frozen=True)

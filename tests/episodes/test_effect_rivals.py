@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.episodes_effect import blocks, finders, rivals
+from benchmarks.episodes_effect import __main__, blocks, finders, rivals
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
@@ -146,11 +146,15 @@ def test_rivals_are_compared_on_the_seeds_that_both_have(tmp_path):
     assert found["suggest_cosine"].ratio == 100.0
 
 
-def test_the_page_says_what_the_files_say():
-    results = import_graph.ROOT / "benchmarks/results/episodes_ends_rivals"
+@pytest.mark.parametrize(
+    "rule", [".", "fifth"]
+)  # of the default: that of the fourth study, and the present one
+def test_the_page_says_what_the_files_say(rule):
+    page = import_graph.ROOT / "benchmarks/results/episodes_ends_rivals/README.md"
+    results = page.parent / rule
     plan, found = (json.loads((results / f"{name}.json").read_text()) for name in ("plan", "summary"))
     assert found["plan"] == plan["digest"] == digest(plan["plan"])
-    text = " ".join((results / "README.md").read_text().split())
+    text = " ".join(page.read_text().split())
     rows = list(csv.DictReader((results / "comparisons.csv").read_text().splitlines()))
     for rival, counts in found["counts"].items():
         own = [row for row in rows if row["rival"] == rival]
@@ -166,7 +170,9 @@ def test_the_page_says_what_the_files_say():
         assert found["better_in_most"][rival] == (better > 50)
     assert [name for name, most in found["better_in_most"].items() if not most] == ["prodigy_schedule_free"]
     assert not any(found["nothing_found"].values())
-    page = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
+    seeds = plan["plan"]["study"]["seeds"], plan["plan"]["study"]["split"]
+    assert seeds == ([5000, 5030], 6)  # what was compared was trained on the same
+    about = " ".join((import_graph.ROOT / "docs/episodes.md").read_text().split())
     counts = found["counts"]
     for rival in ("d_adaptation", "d_adaptation_cosine", "lightning_cosine", "torch_lr_finder_cosine"):
         assert counts[rival]["better"] == counts[rival]["pairs"]  # "in all"
@@ -175,4 +181,14 @@ def test_the_page_says_what_the_files_say():
         f"in all, and than Prodigy with a cosine in {cosine['better']}. It is **not** better in most than",
         f"better in {last['better']}, level in {last['level']}, worse in {last['worse']}.",
     ):
-        assert sentence in page
+        assert (sentence in about) == (rule == "fifth")
+
+
+def test_the_seeds_of_the_fourth_study_are_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(blocks, "SEEDS", dict(blocks.SEEDS))
+    monkeypatch.setattr(blocks, "SPLITS", dict(blocks.SPLITS))
+    given = ["plan-rivals", "--fourth", "--publish", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["benchmarks.episodes_effect", *given])
+    assert __main__.main() == 0
+    study = json.loads((tmp_path / "plan.json").read_text())["plan"]["study"]
+    assert (study["seeds"], study["split"]) == ([5000, 5030], 6)
