@@ -146,10 +146,9 @@ def test_rivals_are_compared_on_the_seeds_that_both_have(tmp_path):
     assert found["suggest_cosine"].ratio == 100.0
 
 
-@pytest.mark.parametrize(
-    "rule", [".", "fifth"]
-)  # of the default: that of the fourth study, and the present one
+@pytest.mark.parametrize("rule", [".", "fifth"])
 def test_the_page_says_what_the_files_say(rule):
+    # The default's rule: that of the fourth study, and the present one.
     page = import_graph.ROOT / "benchmarks/results/episodes_ends_rivals/README.md"
     results = page.parent / rule
     plan, found = (json.loads((results / f"{name}.json").read_text()) for name in ("plan", "summary"))
