@@ -12,6 +12,7 @@ pytest.importorskip("tokenizers", reason="extra language")
 
 import torch
 
+from hypernudge import Informed
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.build import build_task
 from hypernudge.harness.cells.cell import run_cell
@@ -19,9 +20,11 @@ from hypernudge.harness.planning.config import fill_placeholders
 from hypernudge.harness.planning.resolve import OTHER_METRICS, load_plan
 from hypernudge.harness.running.dry_build import check_buildable
 from hypernudge.harness.running.variation_run import outcome
+from hypernudge.random import Streams
 from hypernudge.registry import REGISTRY, build
 from hypernudge.tasks.language.task import LanguageModel, mean_loss
 from hypernudge.tasks.vision.task import ImageClassification
+from hypernudge.trial import History
 from src import preprocess
 from src.model import build_model
 from tests.harness.tools import ROOT, hypernudge
@@ -295,6 +298,14 @@ def test_data_that_are_absent_or_of_another_layout_are_told_in_one_line(name, tm
         message = str(caught.value)
         assert "\n" not in message and "get " in message and str(tmp_path) in message
         assert ("strange.bin" in message) == present
+
+
+@pytest.mark.parametrize(("rule", "spoke"), [("adamw", "prior (language): best"), ("sgd", "prior: best")])
+def test_a_language_model_under_adamw_starts_by_the_prior_of_its_kind(rule, spoke):
+    network = {"name": "transformer_lm", "width": 8, "heads": 2, "depth": 1}
+    task = LanguageModel("wikitext2", network, length=16, steps_per_unit=1, optimizer=rule)
+    nudge = Informed()(task, task.space.middle(), History(9), Streams(0))
+    assert nudge.reason.startswith(spoke) and nudge.kind == "prior"
 
 
 def test_a_language_models_score_is_that_of_the_whole_part_and_says_more():
