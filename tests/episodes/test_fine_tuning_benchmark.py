@@ -57,6 +57,9 @@ def test_the_default_is_the_one_line(monkeypatch):
         fine_tuning.train(SMALL, method, 0.1, 1)
     assert attached[0] == {"total_steps": SMALL.steps}
     assert attached[1] == {"total_steps": SMALL.steps, "peak": 1.0}
+    for method in ("annealed_linear", "peak_1_linear"):
+        assert fine_tuning.train(SMALL, method, 0.1, 1)["test"] > 80
+    assert attached[2:] == attached[:2]
 
 
 def test_the_usual_schedules():
@@ -128,6 +131,12 @@ def test_the_page_has_the_means_of_the_rows():
         "schedule_free": "Schedule-Free",
     }
     text = (folder / "README.md").read_text()
+    linear = [json.loads(line) for line in (folder / "linear.jsonl").read_text().splitlines()]
+    for task, methods in fine_tuning.summary(linear).items():  # seed 7000, as the page says
+        for method, row in methods.items():
+            numbers = " | ".join(f"{row[f'x{ratio:.3g}']:.1f}" for ratio in RATIOS)
+            peak = "`peak=1`" if method.startswith("peak_1") else "default"
+            assert f"| {fine_tuning_figure.TITLES[task]} | {peak} | {numbers} |" in text
     found = fine_tuning.summary(rows)
     assert list(found) == list(TASKS)
     for task, methods in found.items():

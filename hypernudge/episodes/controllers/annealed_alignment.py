@@ -38,8 +38,8 @@ class AnnealedAlignment:
     the multiplier is a function of the step, and all groups keep the ratios of their rates.
 
     With a schedule of the user's own (one of `torch.optim.lr_scheduler` is attached, or the rate changed
-    during the search) the multiplier found stays as it is by default and the schedule acts on top of it; a
-    schedule that does not fall wants `anneal="linear"`.
+    during the search) the multiplier found, times `peak`, stays by default and the schedule acts on top of
+    it; a schedule that does not fall wants `anneal="linear"`.
 
     Args:
         total_steps: Optimizer steps of the whole training, at least 1. Steps that a gradient scaler skips do
