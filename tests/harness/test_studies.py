@@ -10,7 +10,7 @@ from hypernudge.harness.planning.resolve import load_plan
 from tests.harness.tools import ROOT
 
 # Files or an extra; see tests/tasks/tabular, test_transfer.py and tests/tasks/games.
-NEED_FILES = {"xgboost", "xgboost_per_cost", "transfer", "games", "games_cartpole"}
+NEED_FILES = {"xgboost", "xgboost_per_cost", "transfer", "games", "games_cartpole", "games_pong"}
 STUDIES = sorted(p for p in (ROOT / "config" / "studies").glob("*.yaml") if p.stem not in NEED_FILES)
 QUICK = [
     "common.seeds={first: 0, count: 6}",
