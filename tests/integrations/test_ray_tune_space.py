@@ -110,7 +110,6 @@ def test_choices_come_back_from_a_checkpoint(tmp_path, late):
     assert again.history.trials[0].config["act"] in (torch.nn.ReLU, torch.nn.Tanh)
 
 
-@pytest.mark.filterwarnings("ignore:Choices for a categorical distribution:UserWarning")  # modules, on purpose
 def test_optunas_choices_too():
     space = {"lr": tune.loguniform(1e-4, 1.0), "arch": tune.choice([{"sizes": [64]}, {"sizes": [8, 8]}])}
     search = warm_started_optuna(TPESampler, training(), space, metric="loss", mode="min")
