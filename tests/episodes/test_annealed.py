@@ -1,66 +1,18 @@
-"""A training of known length: the rate is searched, then annealed; alone, and with bandits on other axes."""
+"""A training of known length: the rate is searched, then annealed."""
 
-import copy
 import warnings
 
 import pytest
 import torch
 
-from hypernudge.episodes import (
-    Alignment,
-    AnnealedAlignment,
-    EpisodicScheduler,
-    GradientNoise,
-    LearningRate,
-    WeightDecay,
-)
+from hypernudge.episodes import Alignment, AnnealedAlignment, EpisodicScheduler, GradientNoise, LearningRate
 from hypernudge.episodes.controllers.anneal_shapes import SHAPES
 from hypernudge.episodes.controllers.annealed_alignment import PLAIN_PEAK, SEARCHER
 from hypernudge.episodes.controllers.step_bounds import StepBounds
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations._scheduler_factory import SchedulerFactory
-from tests.episodes.helpers import Problem, same
-
-STEPS = 240
-
-
-def groups_of(problem, lr=0.1):
-    """Return two groups with rates and decays of their own, as embeddings and norms have."""
-    first, *rest = problem.model.parameters()
-    return [{"params": [first], "lr": lr, "weight_decay": 0.1}, {"params": rest, "lr": 2 * lr}]
-
-
-def sgd(problem, lr=0.1):
-    return torch.optim.SGD(groups_of(problem, lr), lr=lr, momentum=0.9)
-
-
-def train(problem, optimizer, episodes, steps, schedule=None, start=0):
-    """Return the multiplier of every step, and the rates of both groups."""
-    seen = []
-    for step in range(start, start + steps):
-        optimizer.zero_grad()
-        loss = problem.loss(step, size=32)
-        loss.backward()
-        if episodes.controller.uses_loss:
-            episodes.observe(loss)
-        bases = [group["lr"] for group in optimizer.param_groups]
-        optimizer.step()
-        assert [group["lr"] for group in optimizer.param_groups] == bases
-        seen.append((bases, episodes.last_lr))
-        if schedule is not None:
-            schedule.step()
-    return seen
-
-
-def multipliers(seen):
-    return [rates[0] / bases[0] for bases, rates in seen]
-
-
-def annealed(lr=0.1, steps=STEPS, total=STEPS, **options):
-    problem = Problem()
-    optimizer = sgd(problem, lr)
-    episodes = EpisodicScheduler(optimizer, total_steps=total, **options)
-    return episodes, train(problem, optimizer, episodes, steps), problem
+from tests.episodes.helpers import Problem
+from tests.episodes.known_length import STEPS, annealed, multipliers, sgd, train
 
 
 @pytest.mark.parametrize("shape", ["auto", "linear", "cosine", "1-sqrt"])
@@ -244,178 +196,6 @@ def test_annealing_runs_no_tensor_operation():
     assert seen[0] == seen[1] != []
 
 
-@pytest.mark.parametrize("axes", [(), (GradientNoise([0.0, 0.05]), WeightDecay([0.5, 2.0]))])
-def test_it_resumes_bit_for_bit_in_every_phase(tmp_path, axes):
-    options = {"total_steps": STEPS, "seed": 3, **({"episode_length": 7} if axes else {})}
-
-    def run(cut):
-        problem = Problem()
-        optimizer = sgd(problem)
-        episodes = EpisodicScheduler(optimizer, *axes, **options)
-        train(problem, optimizer, episodes, cut)
-        torch.save([optimizer.state_dict(), episodes.state_dict()], tmp_path / "state.pt")
-        saved = torch.load(tmp_path / "state.pt", weights_only=True)
-        phase = episodes.phase
-        episodes.detach()
-        optimizer = sgd(problem)
-        optimizer.load_state_dict(saved[0])
-        episodes = EpisodicScheduler(optimizer, *axes, **{**options, "seed": 8})
-        episodes.load_state_dict(saved[1])
-        seen = train(problem, optimizer, episodes, STEPS - cut, start=cut)
-        return phase, seen, episodes.records, problem.parameters()
-
-    _, seen, records, parameters = run(1)
-    start = next(r for r in records if "anneal" in (r.selection.bucket or "")).start_step
-    phases = set()
-    for cut in (2, 30, start - 1, start, start + 1, STEPS - 1):
-        phase, tail, again, ends = run(cut)
-        phases.add(phase)
-        assert tail == seen[cut - 1 :]
-        assert again == records
-        assert same(ends, parameters)
-    assert phases == {"search", "anneal"}
-
-
-@pytest.mark.filterwarnings("ignore:the search for a rate ended")
-@pytest.mark.parametrize("cut", [40, 150])
-def test_a_short_training_that_was_extended_resumes_with_its_present_length(cut):
-    problem = Problem()
-    optimizer = sgd(problem)
-    episodes = EpisodicScheduler(optimizer, total_steps=120)
-    train(problem, optimizer, episodes, 30 if cut < 100 else 120)  # in the search, or after the end
-    episodes.extend(200)
-    train(problem, optimizer, episodes, cut - episodes.step_count, start=episodes.step_count)
-    saved = episodes.state_dict()
-    model = copy.deepcopy(problem.model.state_dict()), copy.deepcopy(optimizer.state_dict())
-    seen = train(problem, optimizer, episodes, 200 - cut, start=cut)
-    other = Problem()
-    second = sgd(other)
-    resumed = EpisodicScheduler(second, total_steps=200)  # its own warm-up would begin elsewhere
-    assert resumed.controller.multiplier != AnnealedAlignment(120).multiplier
-    other.model.load_state_dict(model[0])
-    second.load_state_dict(model[1])
-    resumed.load_state_dict(saved)
-    assert train(other, second, resumed, 200 - cut, start=cut) == seen
-    assert resumed.records == episodes.records and same(other.parameters(), problem.parameters())
-    built = SchedulerFactory((), None, {}).build(sgd(Problem()), state=saved, steps=200)  # as trainers do
-    assert (built.step_count, built.total_steps) == (cut, 200)
-
-
-def test_where_a_warm_up_begins_is_a_setting_if_it_was_given():
-    def built(start):
-        alignment = Alignment(initial_multiplier=start, **SEARCHER)
-        return EpisodicScheduler(sgd(Problem()), controller=AnnealedAlignment(120, alignment=alignment))
-
-    with pytest.raises(ValueError, match=r"alignment\.start: saved 0\.25, here 0\.5"):
-        built(0.5).load_state_dict(built(0.25).state_dict())
-
-
-def test_extended_while_searching_is_as_if_named_at_once():
-    whole, seen, problem = annealed(total=600, steps=400)
-    other = Problem()
-    optimizer = sgd(other)
-    episodes = EpisodicScheduler(optimizer, total_steps=340)
-    first = train(other, optimizer, episodes, 60)
-    assert episodes.phase == "search"
-    episodes.extend(600)
-    assert first + train(other, optimizer, episodes, 340, start=60) == seen
-    assert episodes.records == whole.records and same(other.parameters(), problem.parameters())
-    assert episodes.total_steps == 600 and episodes.phase == "anneal"
-
-
-def test_extended_after_the_end_the_rate_returns_and_falls_again():
-    episodes, seen, problem = annealed()
-    top = episodes.controller.alignment.multiplier
-    episodes.extend(2 * STEPS)
-    assert episodes.phase == "search"
-    more = multipliers(train(problem, episodes.optimizer, episodes, STEPS, start=STEPS))
-    assert more[0] == pytest.approx(top) and more[0] > 10 * multipliers(seen)[-1]
-    assert episodes.phase == "anneal" and 0 < more[-1] < 0.03 * max(more)
-    ends = [record.end_step for record in episodes.records]
-    assert [r.start_step for r in episodes.records] == [0, *(end + 1 for end in ends[:-1])]
-
-
-def test_shortened_it_falls_from_where_it_is():
-    episodes, seen, problem = annealed(steps=STEPS * 3 // 4)
-    here, last = STEPS * 3 // 4, multipliers(seen)[-1]
-    episodes.extend(here + 20)
-    less = multipliers(train(problem, episodes.optimizer, episodes, 20, start=here))
-    assert less[0] == pytest.approx(last, rel=0.02)
-    assert [a / less[0] for a in less] == pytest.approx([1 - k / 20 for k in range(20)])
-    with pytest.raises(
-        InvalidArgumentError, match=rf"total_steps: must be above the {here + 20} steps taken"
-    ):
-        episodes.extend(here + 20)
-    assert episodes.total_steps == here + 20
-
-
-def test_steps_beyond_the_end_are_warned_of_once_and_change_nothing():
-    episodes, _, problem = annealed()
-    before = problem.parameters()
-    with pytest.warns(UserWarning, match="training goes on after the 240 steps it was given, at a rate of 0"):
-        seen = train(problem, episodes.optimizer, episodes, 5, start=STEPS)
-    assert same(problem.parameters(), before)
-    assert [rates for _, rates in seen] == [[0.0, 0.0]] * 5
-
-
-def cosine(optimizer):
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
-
-
-def linear(optimizer):
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, STEPS)
-
-
-def one_cycle(optimizer):
-    rates = [group["lr"] for group in optimizer.param_groups]
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, STEPS, cycle_momentum=False)
-
-
-def warmup(optimizer):
-    return torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min(1.0, step / 90) * (1.0 if step < 180 else 0.1)
-    )
-
-
-@pytest.mark.parametrize("schedule", [cosine, linear, one_cycle, warmup])
-def test_a_schedule_of_the_user_s_acts_on_top_and_is_not_countered(schedule):
-    problem = Problem()
-    optimizer = sgd(problem)
-    episodes = EpisodicScheduler(optimizer, total_steps=STEPS)
-    seen = train(problem, optimizer, episodes, STEPS, schedule(optimizer))
-    start = next(r for r in episodes.records if r.selection.bucket == "anneal").start_step
-    bases = [sum(base) for base, _ in seen]
-    top = max(bases)
-    assert start <= 0.5 * STEPS + 1 and bases[start - 1] > 0.45 * top  # neither before its warm-up ended ...
-    ratio = {round(rates[k] / base[k], 9) for base, rates in seen[start:] for k in (0, 1) if base[k]}
-    assert ratio == {
-        round(PLAIN_PEAK * episodes.controller.alignment.multiplier, 9)
-    }  # ... nor against its fall
-    assert episodes.metrics()["episodes/annealing"] == 1.0
-
-
-def test_a_schedule_of_the_user_s_is_annealed_where_that_is_asked_for():
-    problem = Problem()
-    optimizer = sgd(problem)
-    constant = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-    episodes = EpisodicScheduler(optimizer, total_steps=STEPS, anneal="linear")
-    factors = multipliers(train(problem, optimizer, episodes, STEPS, constant))
-    assert factors[-1] < 0.03 * max(factors)
-    tensor = Problem()
-    rates = torch.optim.SGD(tensor.model.parameters(), lr=torch.tensor(0.1))
-    episodes = EpisodicScheduler(rates, total_steps=60, anneal="cosine", seed=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        factors = []
-        for step in range(60):
-            rates.zero_grad()
-            tensor.loss(step).backward()
-            rates.step()
-            factors.append(episodes.last_lr[0] / 0.1)
-            assert rates.param_groups[0]["lr"].item() == pytest.approx(0.1)
-    assert factors[-1] < 0.01 * max(factors) and factors[0] == pytest.approx(0.5)
-
-
 def test_metrics_and_the_picture_show_what_was_done(tmp_path):
     problem = Problem()
     optimizer = sgd(problem)
@@ -436,61 +216,6 @@ def test_metrics_and_the_picture_show_what_was_done(tmp_path):
         assert y[place] + way * (y[place + 1] - y[place]) == pytest.approx(
             factors[step], abs=0.02 * max(factors)
         )
-
-
-def test_bandits_on_other_axes_are_given_their_own_episodes():
-    def run(joint):
-        problem = Problem()
-        optimizer = sgd(problem)
-        bandits = {"episode_length": 7, "seed": 5}
-        noise = GradientNoise([0.0, 0.05])
-        if joint:
-            both = EpisodicScheduler(optimizer, noise, total_steps=STEPS, **bandits)
-            episodes = [both]
-        else:
-            episodes = [
-                EpisodicScheduler(optimizer, total_steps=STEPS),
-                EpisodicScheduler(optimizer, noise, **bandits),
-            ]
-        for step in range(STEPS):
-            optimizer.zero_grad()
-            loss = problem.loss(step, size=32)
-            loss.backward()
-            episodes[-1].observe(loss)
-            optimizer.step()
-        return problem.parameters(), episodes
-
-    parameters, (both,) = run(True)
-    others, (rate, noise) = run(False)
-    assert same(parameters, others)
-    rewards = [r.reward.value for r in both.records if r.reward is not None]
-    assert rewards == [r.reward.value for r in noise.records] and len(rewards) == STEPS // 7
-    steps = {s: r.selection.values for r in both.records for s in range(r.start_step, r.end_step + 1)}
-    for record in noise.records:
-        for step in range(record.start_step, record.end_step + 1):
-            assert steps[step][1] == record.selection.values[0]
-    search = [r for r in rate.records if r.selection.bucket == "search"]
-    assert len(search) > 3
-    for record in search:
-        assert steps[record.start_step][0] == steps[record.end_step][0] == record.selection.values[0]
-    both.finalize()
-    ends = [record.end_step for record in both.records]
-    assert [r.start_step for r in both.records] == [0, *(end + 1 for end in ends[:-1])]
-    assert ends[-1] == STEPS - 1
-
-
-def test_alignment_without_an_end_goes_with_bandits_too():
-    problem = Problem()
-    optimizer = sgd(problem)
-    episodes = EpisodicScheduler(
-        optimizer, GradientNoise([0.0, 0.05]), controller=Alignment(), episode_length=7, seed=5
-    )
-    train(problem, optimizer, episodes, 80)
-    assert {axis.name for axis in episodes.controller.axes} == {"lr", "noise"}
-    assert len({r.selection.values[0] for r in episodes.records}) > 2
-    episodes.abandon()
-    train(problem, optimizer, episodes, 20, start=80)
-    assert episodes.step_count == 100 and episodes.total_steps is None and episodes.phase is None
 
 
 @pytest.mark.parametrize(
@@ -521,10 +246,3 @@ def test_what_cannot_be_is_refused_in_one_line(build, message):
     with pytest.raises(InvalidArgumentError, match=message) as error:
         build(torch.optim.SGD(Problem().model.parameters(), lr=0.1))
     assert "\n" not in str(error.value)
-
-
-def test_a_checkpoint_of_another_length_names_both():
-    episodes, _, _ = annealed(steps=10)
-    other = EpisodicScheduler(sgd(Problem()), total_steps=100)
-    with pytest.raises(InvalidArgumentError, match=r"controller.total_steps: saved 240, here 100"):
-        other.load_state_dict(episodes.state_dict())
