@@ -81,6 +81,10 @@ class Lines:
             with contextlib.suppress(ValueError):
                 self.rows.append(json.loads(line))
 
+    def has(self, **known: Any) -> bool:
+        """Whether there is a row with these values."""
+        return any(all(row[key] == value for key, value in known.items()) for row in self.rows)
+
     def append(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Keep a row, and return it."""
         if self.path is not None:

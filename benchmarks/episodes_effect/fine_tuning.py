@@ -280,11 +280,10 @@ def main() -> int:
 
         draw(means(lines.rows), options.figure)
         return 0
-    keys = ("task", "method", "ratio", "seed")
     commit = provenance()["commit"]
     seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
     for run in runs(options.tasks, seeds, options.methods):
-        if any(all(row[key] == run[key] for key in keys) for row in lines.rows):
+        if lines.has(**{key: run[key] for key in ("task", "method", "ratio", "seed")}):
             continue
         begun = time.process_time()
         scores = train(TASKS[run["task"]], run["method"], run["rate"], run["seed"])

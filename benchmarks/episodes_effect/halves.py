@@ -112,7 +112,7 @@ def main() -> int:
     lines = Lines(options.output)
     commit = provenance()["commit"]
     for run in runs(range(FIRST_SEED, FIRST_SEED + options.seeds)):
-        if any(all(row[key] == value for key, value in run.items()) for row in lines.rows):
+        if lines.has(**run):
             continue
         scores = train(TASKS["digits_mlp"], run["optimizer"], run["method"], run["seed"])
         lines.append({**run, **scores, "commit": commit})

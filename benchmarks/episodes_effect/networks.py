@@ -163,13 +163,12 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     lines = Lines(options.output)
-    keys = ("task", "method", "rate", "seed")
     for name in options.tasks:
         task = task_of(name)
         seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
         for method, rate, ratio, seed in runs(name, seeds, lines.rows):
             run = {"task": name, "method": method, "rate": rate, "ratio": ratio, "seed": seed}
-            if any(all(row[key] == run[key] for key in keys) for row in lines.rows):
+            if lines.has(task=name, method=method, rate=rate, seed=seed):
                 continue
             begun = time.process_time()
             scores = train(name, task, method, rate, seed)

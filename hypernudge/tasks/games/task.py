@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from hypernudge.errors import require, require_share, require_whole
+from hypernudge.errors import require, require_flag, require_share, require_whole
 from hypernudge.flops import count_flops
 from hypernudge.optimizers import AdamW, Params
 from hypernudge.parameters import hashable
@@ -120,10 +120,7 @@ class PPOTask(GradientTask):
         require(unit_steps % rollout == 0, "unit_steps", rule, unit_steps, f"{8 * rollout}, say")
         require_whole("frames", frames, 4, remedy="18000 are five minutes")
         require_share("sticky", sticky, "0 or 0.25")
-        truth = isinstance(deterministic, bool)
-        require(
-            truth, "deterministic", "must be true or false", deterministic, "leave it out for greedy games"
-        )
+        require_flag("deterministic", deterministic)
         if units is not None:
             require_whole("units", units, remedy="leave it out")
         self.schedule: Schedule = instance("schedule", schedule, has=("factor",))

@@ -39,9 +39,8 @@ def pool(grams: np.ndarray, products: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     before, own = smoothness(), np.diag(_by_block(DEVIATIONS, USUAL_DEVIATION))
     information, seen = grams / OWN_NOISE, products[:, :, None] / OWN_NOISE
-    most = (
-        grams.mean(axis=0) / SHARED_NOISE
-    )  # no more is told of what is common, however many studies there are
+    # However many studies there are, no more than this is told of what is common.
+    most = grams.mean(axis=0) / SHARED_NOISE
     identity, spread = np.eye(SIZE), own
     for _ in range(ROUNDS):
         between = np.linalg.inv(spread)
