@@ -19,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ GRIDS = {"resnet": (0.01, 0.03, 0.1, 0.3, 1.0), "lm": (3e-4, 1e-3, 3e-3, 1e-2, 3
 TUNING_SEED, FIRST_SEED = 9000, 6100
 
 
+@cache  # read where something is to be trained, and once
 def task_of(name: str) -> GradientTask:
     """Return a network with its data; the loss is at the values of `config_of`."""
     if name == "resnet":
@@ -164,14 +166,13 @@ def main() -> int:
     torch.set_num_threads(1)
     lines = Lines(options.output)
     for name in options.tasks:
-        task = task_of(name)
         seeds = range(FIRST_SEED, FIRST_SEED + options.seeds)
         for method, rate, ratio, seed in runs(name, seeds, lines.rows):
             run = {"task": name, "method": method, "rate": rate, "ratio": ratio, "seed": seed}
             if lines.has(task=name, method=method, rate=rate, seed=seed):
                 continue
             begun = time.process_time()
-            scores = train(name, task, method, rate, seed)
+            scores = train(name, task_of(name), method, rate, seed)
             seconds = round(time.process_time() - begun, 2)
             row = lines.append({**run, **scores, "seconds": seconds, "commit": provenance()["commit"]})
             print(json.dumps(row), flush=True)
