@@ -4,7 +4,8 @@ Steps of a decade, then of half a decade. A round goes on towards the side where
 rate has a worse one on either side; the longest trials are fitted by a parabola. A large budget is spent on
 one more round and not on longer first ones: whenever time is up, what shorter trials have found is known.
 Where no trial learns anything (a network leaves its plateau late), the highest harmless rate counts as the
-best, and longer trials follow. A pure function of what trials return.
+best, and longer trials follow; a network that was killed is not harmless, though its loss is that of the
+untrained one. A pure function of what trials return.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class RateTrial:
         losses: Mean training loss of each step, before its update; fewer than `steps` where it diverged.
         held_out: Losses at its end of mini-batches that it was not trained on, where some were set aside.
         diverged: Whether a loss was not finite, or far above those before training.
+        dead: Whether, at its end, no gradient reached most of what it trains, all its ReLUs being off, say.
     """
 
     rate: float
@@ -51,6 +53,7 @@ class RateTrial:
     losses: tuple[float, ...]
     diverged: bool = False
     held_out: tuple[float, ...] = ()
+    dead: bool = False
 
     @property
     def loss(self) -> float:
@@ -194,14 +197,26 @@ class _Round:
         """Return the losses of the trials that did not diverge, by place in ascending order."""
         return {p: loss for p in sorted(self.tried) if math.isfinite(loss := self.tried[p].loss)}
 
+    def nothing_learned(self, losses: dict[int, float]) -> bool:
+        """Whether the least of these losses is no better than before training."""
+        return max(self.scale.untrained - min(losses.values()), 0.0) < PLATEAU * self.scale.flat
+
+    def alive(self, losses: dict[int, float]) -> dict[int, float]:
+        """Return the losses of networks that can still learn: all of them where none can."""
+        return {p: loss for p, loss in losses.items() if not self.tried[p].dead} or losses
+
     def best(self) -> int | None:
         """Return the place of the lowest loss; where nothing was learned, of the highest harmless rate."""
         losses = self.losses()
         if not losses:
             return None
-        least = min(losses.values())
-        tolerance = self.scale.flat if self.scale.untrained - least < PLATEAU * self.scale.flat else 0.0
-        return max(place for place, loss in losses.items() if loss <= least + tolerance)
+        if not self.nothing_learned(losses):
+            return min(losses, key=lambda place: (losses[place], -place))
+        alive = self.alive(losses)
+        if all(self.tried[place].dead for place in alive):
+            return min(alive)
+        least = min(alive.values())
+        return max(place for place, loss in alive.items() if loss <= least + self.scale.flat)
 
     def conclude(self) -> None:
         """Put the best rate and its span into what was found; nothing where all trials diverged."""
@@ -209,7 +224,9 @@ class _Round:
         if best is None:
             return
         gained = max(self.scale.untrained - min(losses.values()), 0.0)
-        self.found.plateau = gained < PLATEAU * self.scale.flat
+        self.found.plateau = self.nothing_learned(losses)
+        if self.found.plateau:
+            losses = self.alive(losses)
         exact = float(best) if self.found.plateau else best + self._vertex(best, losses)
         equal = min(FLAT * gained, EQUAL * abs(losses[best]))
         equal = self.scale.flat if self.found.plateau else equal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ SCALED_BY = 8  # mini-batches whose losses before training say on what scale los
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
 SET_ASIDE, MOST_SET_ASIDE = 5, 16  # one in so many, and so many at most
+DEAD = 0.5  # a network is, if no gradient reaches so large a share of what one reached at first
 
 
 @dataclass
@@ -163,6 +165,7 @@ class Recipe:
         ceiling = self.scale.untrained + BLOWN_UP * size
         losses: list[float] = []
         blown_up = 0  # steps in a row
+        reached: list[Tensor] = []
         for step in range(steps):
             self.in_time()
             training.set_rate(rate * self.schedule.factor(step, steps, {}))
@@ -173,14 +176,17 @@ class Recipe:
                     raise
                 self.raises, self.raised = self.raises + 1, self.raised or error
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
+            reached = reached if step else _reached(training.parameters)
             blown_up = blown_up + 1 if losses[-1] > ceiling else 0
             if not math.isfinite(losses[-1]) or blown_up == PATIENCE:
                 break
         if not math.isfinite(losses[-1]) or float(np.median(losses[-3:])) > ceiling:
             return RateTrial(rate, steps, tuple(losses), diverged=True)
+        left = _size(_reached(reached))  # by the last step's gradient
+        dead = bool(reached) and left <= (1.0 - DEAD) * _size(reached)
         held_out = self._evaluated(training)
         diverged = not all(map(math.isfinite, held_out))
-        return RateTrial(rate, steps, tuple(losses), diverged, held_out)
+        return RateTrial(rate, steps, tuple(losses), diverged, held_out, dead)
 
     @torch.no_grad()
     def _evaluated(self, training: Training) -> tuple[float, ...]:
@@ -227,3 +233,16 @@ class Recipe:
             closure()
             training.optimizer.step()
         return found[0]
+
+
+def _reached(parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Return the parameters whose gradient is not zero throughout."""
+    return [p for p in parameters if p.grad is not None and bool(_entries(p.grad).any())]
+
+
+def _entries(gradient: Tensor) -> Tensor:
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
+
+
+def _size(parameters: Sequence[Tensor]) -> int:
+    return sum(parameter.numel() for parameter in parameters)

@@ -70,7 +70,7 @@ def test_one_actor_decides_as_the_serial_engine(cluster):
     serial = tune(task, scheduler, **options)
     assert course(real) == course(serial)
     assert real.best_weights()["w"].tolist() == serial.best_weights()["w"].tolist()
-    # The first actor may die before its first step (Ray's own start-up fails now and then): another one goes on.
+    # The first actor may die at its start (Ray fails now and then): another one goes on.
     assert re.fullmatch(r"ray-\d+", real.trials[0].nudge.resources.worker)
 
 

@@ -46,6 +46,31 @@ def test_where_nothing_is_ever_learned_the_highest_harmless_rate_is_taken():
     assert -1.0 <= found.best <= -0.5  # the cliff is at -0.5
 
 
+def deadly(cliff, late):
+    """Return what trains where a rate above the cliff kills the network, whose loss stays as it was."""
+    inner = landscape(-2.0, late=late, cliff=9.0)
+
+    def attempt(rate, steps):
+        dead = math.log10(rate) > cliff
+        return RateTrial(rate, steps, (2.0,) * steps, dead=True) if dead else inner(rate, steps)
+
+    return attempt
+
+
+def test_on_a_plateau_a_rate_that_kills_the_network_is_not_harmless():
+    never = search(deadly(-1.2, late=10**6), -2.0, 400, 10_000, Scale(2.0, 0.01))
+    assert never.plateau
+    assert -2.0 <= never.best <= -1.2 and never.high <= -1.2
+    late = search(deadly(-1.2, late=150), -2.0, 400, 10_000, Scale(2.0, 0.01))
+    assert not late.plateau
+    assert late.best == pytest.approx(-2.0, abs=0.5)
+
+
+def test_where_every_rate_tried_kills_the_network_lower_ones_are_tried():
+    found = search(deadly(-4.5, late=0), 0.0, 400, 10_000, Scale(2.0, 0.01))
+    assert found.best <= -4.5
+
+
 def test_no_trial_is_longer_than_the_training():
     found = search(landscape(-2.0), -2.0, 400, 12, Scale(2.0, 0.1))
     assert max(trial.steps for trial in found.trials) == 12

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from hypernudge import suggest
 from tests.suggestion.small import QUICK, data, loss, network
@@ -174,3 +175,17 @@ def test_wrappers_are_looked_through():
     plain = suggest(network(), loss, data(), torch.optim.SGD, **QUICK)
     assert suggest(nn.DataParallel(network()), loss, data(), torch.optim.SGD, **QUICK).lr == plain.lr
     assert suggest(Compiled(network()), loss, data(), torch.optim.SGD, **QUICK).lr == plain.lr
+
+
+def test_where_nothing_is_to_be_learned_the_network_is_left_alive():
+    """Labels are drawn: any loss is as good as another, and a dead ReLU network has a good one."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2048, 4, generator=generator), torch.randint(2, (2048,), generator=generator)
+    torch.manual_seed(0)
+    layers = [nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Linear(8, 2))
+    loader = DataLoader(TensorDataset(*rows), batch_size=32)
+    found = suggest(model, loss, loader, torch.optim.SGD, trial_steps=400, seconds=None)
+    dead = {trial.rate for trial in found.trials if trial.dead}
+    assert dead and max(found.lr, found.high) < min(dead)
+    assert "the highest harmless rate" in " ".join(found.notes)
