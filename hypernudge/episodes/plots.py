@@ -51,6 +51,8 @@ def draw(episodes: EpisodicScheduler) -> Picture:
     panels[-1].set_xlim(min(span[0] for span in spans), last)
     closed = len(episodes.records)
     title = f"{counted(closed, 'episode')} closed, {counted(episodes.step_count, 'step')}"
+    if episodes.pretrained:
+        title += ", taken for pretrained"
     panels[0].set_title(title, loc="left")
     figure.align_ylabels(panels)
     legend_above(figure, handles)

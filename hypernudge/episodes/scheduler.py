@@ -64,8 +64,9 @@ class EpisodicScheduler:
             then (`AnnealedAlignment`), whatever bandits own other axes.
         anneal: How: `linear`, `cosine`, `1-sqrt`; `none` to leave it to a schedule of your own; `auto` for
             `none` where the optimizer has one and `linear` elsewhere.
-        peak: Factor on the rate that was found, from which it is annealed; only with `total_steps`. None for
-            what suits networks that are trained from scratch. **Pass 1 to fine-tune a pretrained network.**
+        peak: Factor on the rate that was found, from which it is annealed; only with `total_steps`. `"new"`
+            for what suits networks that are trained from scratch, 1 for pretrained ones. None tells the two
+            apart by the weights, before the first step, and says so in a warning where they are pretrained.
         controller: Decides instead of bandits, or about the rate besides bandits on other axes; without one
             and without axes it is `Alignment`, which needs no loss.
         criterion: Module whose output is, or has as `.loss`, the training loss; saves `observe`.
@@ -89,7 +90,7 @@ class EpisodicScheduler:
         *axes: Axis,
         total_steps: int | None = None,
         anneal: str = AUTO,
-        peak: float | None = None,
+        peak: float | str | None = None,
         controller: Controller | None = None,
         criterion: nn.Module | None = None,
         seed: int | None = None,
@@ -229,7 +230,8 @@ class EpisodicScheduler:
             `episodes/AXIS`, the value of each axis (a multiplier, a standard deviation, ...), and
             `episodes/AXIS/arm`, its position among the candidates; `episodes/closed`, how many episodes are
             over; `episodes/reward` of the last of them, if it has one; `episodes/annealing`, 0 or 1, where
-            the length of the training is known: `episodes/lr` is the last step's then.
+            the length of the training is known: `episodes/lr` is the last step's then, and
+            `episodes/pretrained`, 0 or 1, says for what the weights were taken, if they were looked at.
         """
         records = self.records
         found: dict[str, float] = {"episodes/closed": float(len(records))}
@@ -278,6 +280,15 @@ class EpisodicScheduler:
         """`search` or `anneal`; None where the length of the training plays no part."""
         annealed = self._annealed
         return None if annealed is None else annealed.phase
+
+    @property
+    def pretrained(self) -> bool | None:
+        """Whether the network was taken for pretrained, by its weights before the first step.
+
+        None before it, and where that plays no part: `peak` was given, or no `total_steps`.
+        """
+        annealed = self._annealed
+        return None if annealed is None else annealed.pretrained
 
     @property
     def last_lr(self) -> list[float]:

@@ -78,7 +78,8 @@ def attach(
             accumulation heeded, and the rate that is found is annealed. Accelerate itself does not know how
             long a training is; `total_steps`, in optimizer steps, says it as well.
         epochs: Passes through `loader`, at least 1.
-        **options: Keyword arguments of `EpisodicScheduler`; `peak=1` to fine-tune a pretrained network.
+        **options: Keyword arguments of `EpisodicScheduler`. A pretrained network is known by its weights, and
+            fine-tuned with a warning: `peak=1` says that it is meant.
 
     Returns:
         The scheduler; report losses with `observe` or pass `criterion=`.

@@ -49,8 +49,8 @@ class EpisodesCallback(Callback):
         *axes: What may change.
         controller: Builds the controller that decides instead of bandits, once per optimizer.
         **options: Keyword arguments of `EpisodicScheduler`. `total_steps` may be `"trainer"`, for the
-            trainer's number, besides axes too; None for a training whose length plays no part. Pass `peak=1`
-            to fine-tune a pretrained network.
+            trainer's number, besides axes too; None for a training whose length plays no part. A pretrained
+            network is known by its weights, and fine-tuned with a warning: `peak=1` says that it is meant.
 
     Raises:
         TypeError: `controller` is not callable.

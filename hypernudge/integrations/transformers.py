@@ -2,7 +2,7 @@
 
 Example:
     Trainer(model, arguments, train_dataset=data, callbacks=[EpisodesTrainerCallback()]).train()
-    # A pretrained network is fine-tuned with peak=1:
+    # A pretrained network is known by its weights; peak=1 fine-tunes without the warning that says so:
     Trainer(pretrained, arguments, train_dataset=data, callbacks=[EpisodesTrainerCallback(peak=1)]).train()
     callback = EpisodesTrainerCallback(LearningRate([0.5, 1, 2]), episode_length=50, seed=0)
     Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
@@ -61,10 +61,9 @@ def _entries(state: TrainerState) -> dict[str, Any]:
 class EpisodesTrainerCallback(TrainerCallback, ExportableState):  # type: ignore[misc, unused-ignore]
     """Attaches an `EpisodicScheduler` to the trainer's optimizer.
 
-    **To fine-tune a pretrained network pass `peak=1`**: the default raises the rate that it has found to what
-    suits networks that are trained from scratch. A pretrained MiniLM was destroyed from most rates where
-    the rate is annealed, and from one of eight under the trainer's linear schedule, which keeps the peak at
-    twice the rate found (see "Fine-tuning" in docs/episodes.md).
+    A pretrained network is known by its weights before the first step, and fine-tuned as with `peak=1`, which
+    a warning says: the higher peak of a network that is trained from scratch (`peak="new"`) may destroy it
+    (see "Fine-tuning" in docs/episodes.md).
 
     Losses come from a forward hook on the model, whose training output must carry `loss`, as the models of
     the library do when given labels. Where the trainer computes the loss itself (`label_smoothing_factor`,

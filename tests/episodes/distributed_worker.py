@@ -7,6 +7,7 @@ from torch import distributed as dist
 from torch import nn
 
 from hypernudge.episodes import Alignment, EpisodicScheduler, GradientNoise, LearningRate
+from tests.episodes.pretrained import network, plant
 
 
 def build(seed=0):
@@ -120,6 +121,27 @@ def mismatch(rank):
     return "no error"
 
 
+def pretrained(rank):
+    """Ranks see different weights: one of them trained ones, as shards of one network may look."""
+    import warnings
+
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    own = plant(network(4)) if rank == 0 else network(4)
+    sharded = plant(network(4))
+    fully_shard(sharded, mesh=init_device_mesh("cpu", (2,)))
+    found = []
+    for model in (own, sharded):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        episodes = EpisodicScheduler(optimizer, total_steps=50)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "the network is taken for pretrained")
+            run(model, episodes, optimizer, rank, 2, [])
+        found.append(episodes.controller.state_dict()["share"])
+    return found
+
+
 def main(rank, folder):
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
@@ -131,6 +153,7 @@ def main(rank, folder):
             "alignment": ddp_alignment(rank),
             "mismatch": mismatch(rank),
             "fsdp": fsdp(rank),
+            "pretrained": pretrained(rank),
         }
         torch.save(results, f"{folder}/rank{rank}.pt")
         dist.barrier()

@@ -56,3 +56,8 @@ def test_fully_sharded(ranks):
 def test_different_arms_are_an_error_not_a_drift(ranks):
     for rank in ranks:
         assert "Ranks selected different arms" in rank["mismatch"]
+
+
+def test_ranks_take_a_network_for_pretrained_together(ranks):
+    # Half of what both see together lies in the trained matrix of one; of shards, all.
+    assert [rank["pretrained"] for rank in ranks] == [[0.5, 1.0]] * 2

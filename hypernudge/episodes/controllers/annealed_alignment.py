@@ -12,11 +12,14 @@ from hypernudge.episodes.controllers.alignment import Alignment
 from hypernudge.episodes.controllers.anneal_shapes import AUTO, CHOICES, EPISODES, share_left
 from hypernudge.episodes.controllers.base_rates import BaseRates
 from hypernudge.episodes.controllers.step_bounds import StepBounds
+from hypernudge.episodes.controllers.trained_weights import SHARE, trained_share
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
 
 SEARCH, ANNEAL = "search", "anneal"
 ADAPTIVE_PEAK, PLAIN_PEAK = 2.0, 1.25
+NEW = "new"
+"""In place of a peak: that of a network trained from scratch, whatever the weights look like."""
 SEARCHER: dict[str, Any] = {
     "first_down": 0.35,
     "z_up": 1.3,
@@ -46,12 +49,13 @@ class AnnealedAlignment:
             not count.
         anneal: `auto`, `linear`, `cosine`, `1-sqrt` or `none`, see `anneal_shapes`.
         search: Bounds of the end of the search, as shares of the steps, `0 <= first <= second < 1`.
-        peak: Factor on the multiplier found, above 0; None for 2 where every group has `betas` (Adam and its
+        peak: Factor on the multiplier found, above 0. `new` for 2 where every group has `betas` (Adam and its
             kin, whose steps are bounded), else 1.25: an annealed training wants a higher rate than a constant
-            one. What comes of None is drawn towards the size of updates that is usual where batches agree so
+            one. What comes of that is drawn towards the size of updates that is usual where batches agree so
             far (`StepBounds.drawn`), unless a schedule of the user's acts; it is the multiplier found
-            where a training is too short for one size to be known (of 5 steps at most). Pass 1 to fine-tune
-            a pretrained network, which a higher peak may destroy.
+            where a training is too short for one size to be known (of 5 steps at most). Such a peak may
+            destroy a pretrained network, so None looks at the weights before the first step
+            (`trained_share`): it is `new` for a new network, and 1, with a warning, for a pretrained one.
         alignment: Searches; None for one that rises on slighter evidence than the default, steps back by more
             on its first fall and bounds the relative size of updates (`SEARCHER`). It warms up from 0.01, or
             from more where the first bound is less than 84 steps away. It belongs to this controller from
@@ -71,14 +75,14 @@ class AnnealedAlignment:
         *,
         anneal: str = AUTO,
         search: tuple[float, float] = (0.25, 0.5),
-        peak: float | None = None,
+        peak: float | str | None = None,
         alignment: Alignment | None = None,
         process_group: Any = None,
     ) -> None:
         self.total_steps = checks.at_least("total_steps", total_steps, 1)
         self.anneal = checks.choice("anneal", anneal, CHOICES)
         self.search = _bounds(search)
-        self.peak = None if peak is None else checks.positive("peak", peak)
+        self.peak = _peak(peak)
         if alignment is not None and not isinstance(alignment, Alignment):
             checks.refuse("alignment", "must be an Alignment or None", alignment, "pass Alignment(...)")
         self._starts_by_itself = alignment is None
@@ -88,6 +92,8 @@ class AnnealedAlignment:
             begin = max(0.01, 2.0**-doublings)
             alignment = Alignment(initial_multiplier=begin, process_group=process_group, **SEARCHER)
         self.alignment = alignment
+        self._process_group = process_group
+        self._share: float | None = None  # of what was pretrained; None before it was looked at
         self._axis = MovingLearningRate([self.alignment.low, self.alignment.high])
         self.axes: tuple[Axis, ...] = (self._axis,)
         self.capacity = max(self.alignment.capacity, self.total_steps)
@@ -124,9 +130,19 @@ class AnnealedAlignment:
             return self.alignment.multiplier
         return self._top * share_left(self._shape, step, self._start, self.total_steps)
 
+    @property
+    def pretrained(self) -> bool | None:
+        """Whether the weights are taken for pretrained; None where a `peak` was given, and before a step."""
+        return None if self._share is None else self._share > SHARE
+
     def metrics(self) -> dict[str, float]:
-        """Return further numbers for a logger: `annealing` is 0 while searching, 1 from then on."""
-        return {"annealing": float(self.phase == ANNEAL)}
+        """Return further numbers for a logger.
+
+        `annealing` is 0 while searching, 1 from then on; `pretrained` is 1 where the weights are taken for
+        that, 0 where not, and lacks where they were not looked at.
+        """
+        looked = {} if self.pretrained is None else {"pretrained": float(self.pretrained)}
+        return {"annealing": float(self.phase == ANNEAL), **looked}
 
     def extend(self, total_steps: int) -> None:
         """Train on, or shorter: change the number of steps.
@@ -170,7 +186,15 @@ class AnnealedAlignment:
         return Selection(f"lr{value_text(value)}", (0,), (value,), ANNEAL)
 
     def before_step(self, optimizer: Optimizer) -> None:
-        """Let the search see the gradients; warn of what the last step has brought about."""
+        """Look at the weights, once; let the search see the gradients; warn of what has come about."""
+        if self.peak is None and self._share is None:
+            self._share = trained_share(optimizer, self._process_group)
+            if self.pretrained:
+                self._notice = (
+                    f"the network is taken for pretrained ({self._share:.0%} of its weights lie in matrices "
+                    "that are not random any more): the rate found is annealed without a higher peak; "
+                    f"pass peak=1 to say that it is meant, or peak={NEW!r} to train it like a new network"
+                )
         if self._notice is not None:
             notice, self._notice = self._notice, None
             warnings.warn(notice, stacklevel=2)
@@ -244,13 +268,14 @@ class AnnealedAlignment:
             "shape": self._shape,
             "start": self._start,
             "top": self._top,
+            "share": self._share,
             "rates": self._rates.state_dict(),
             "alignment": self.alignment.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        keys = ("step", "since", "stood", "last", "shape", "start", "top", "rates", "alignment")
+        keys = ("step", "since", "stood", "last", "shape", "start", "top", "share", "rates", "alignment")
         checks.state(state, keys, "state of AnnealedAlignment")
         step, since, start = (checks.at_least(key, state[key], 0) for key in ("step", "since", "start"))
         stood, shape = checks.flag("stood", state["stood"], optional=True), state["shape"]
@@ -258,11 +283,12 @@ class AnnealedAlignment:
             checks.choice("shape", shape, CHOICES[1:])
         top = checks.positive("top", state["top"])
         last = None if state["last"] is None else checks.positive("last", state["last"])
+        share = None if state["share"] is None else checks.not_negative("share", state["share"])
         self._rates.load_state_dict(state["rates"])
         self.alignment.load_state_dict(state["alignment"])
         self._step, self._since, self._start = step, since, start
         self._stood, self._last, self._shape, self._top = stood, last, shape, top
-        self._notice = None
+        self._share, self._notice = share, None
         self._axis.multiplier = self.multiplier
 
     # ------------------------------------------------------------------ the end of the search
@@ -317,13 +343,22 @@ class AnnealedAlignment:
 
     def _found_peak(self, optimizer: Optimizer, *, drawn: bool) -> float:
         """Return the multiplier to anneal from, drawn towards the usual size of updates if that is wanted."""
-        if self.peak is not None:
+        if isinstance(self.peak, float):
             return self.alignment.multiplier * self.peak
-        if not self.alignment.knows_sizes:
+        if self.pretrained or not self.alignment.knows_sizes:
             return self.alignment.multiplier  # where nothing bounds it, nothing higher is tried
         adaptive = all("betas" in group for group in optimizer.param_groups)
         top = self.alignment.multiplier * (ADAPTIVE_PEAK if adaptive else PLAIN_PEAK)
         return self.alignment.drawn(top) if drawn else top
+
+
+def _peak(peak: Any) -> float | str | None:
+    if peak is None or (isinstance(peak, str) and peak == NEW):
+        return peak
+    if isinstance(peak, str):
+        rule = f"must be a number above 0, {NEW!r} or None"
+        checks.refuse("peak", rule, peak, "pass 1 to fine-tune a pretrained network")
+    return float(checks.positive("peak", peak))
 
 
 def _bounds(search: Any) -> tuple[float, float]:

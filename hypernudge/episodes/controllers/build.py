@@ -37,7 +37,7 @@ def controller_of(
     options: Mapping[str, Any],
     total_steps: int | None = None,
     anneal: str = AUTO,
-    peak: float | None = None,
+    peak: float | str | None = None,
 ) -> Controller:
     """Return what decides: the given controller, alignment, bandits on the given axes, or two of them.
 
@@ -92,7 +92,7 @@ def _annealed(
     controller: Controller | None,
     total_steps: Any,
     anneal: str,
-    peak: float | None,
+    peak: float | str | None,
     process_group: Any,
 ) -> AnnealedAlignment:
     checks.at_least("total_steps", total_steps, 1)
