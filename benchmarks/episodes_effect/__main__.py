@@ -1,4 +1,4 @@
-"""Run with `uv run python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm, ends, or a report.
+"""Run with `python -m benchmarks.episodes_effect PHASE`: tune, develop, confirm, ends, fourth, or a report.
 
 `rewards` measures how many episodes it takes to tell two arms apart.
 Blocks that are recorded are skipped, so a phase may be run in as many calls as one likes (`--seconds` ends a
@@ -35,12 +35,7 @@ def main() -> int:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: those of the phase")
     parser.add_argument("--ratios", nargs="+", type=float, default=list(blocks.RATIOS))
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no block after so long")
-    parser.add_argument(
-        "--fourth", action="store_true", help="seeds and split of `ends` are those of the fourth study"
-    )
     options = parser.parse_args()
-    if options.fourth:
-        blocks.as_in_the_fourth_study()
     torch.set_num_threads(1)
     if options.phase == "report":
         from benchmarks.episodes_effect.report import publish

@@ -261,6 +261,16 @@ class AnnealedMembers(AlignedMembers):
         self._start = np.full(members, steps)
         self._top = np.zeros(members)
 
+    @property
+    def peaks(self) -> Floats:
+        """The multipliers from which members are annealed; 0 of those that still search."""
+        return self._top
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """The steps from which they are; the number of steps of those that still search."""
+        return self._start
+
     def before(self, step: int) -> Floats:
         """Return the multipliers found, or what is left of them."""
         way = np.clip((step - self._start) / np.maximum(self._steps - self._start, 1), 0.0, 1.0)

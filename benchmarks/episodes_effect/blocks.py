@@ -7,6 +7,8 @@ missing is added, and whatever was interrupted is run from its start. Phases, in
     develop   candidates for the default on digits and letter, split 0
     confirm   the frozen default and its competitors on every task, split 2
     ends      the frozen default for a training of known length and its competitors, split 7; see `ends`
+    fourth    the same on the seeds of the fourth such study, and the rivals that need no rate, split 6;
+              see `rivals`
 """
 
 from __future__ import annotations
@@ -68,15 +70,9 @@ SEEDS = {
     "develop": range(300, 316),
     "confirm": range(1000, 1030),
     "ends": range(6000, 6060),
+    "fourth": range(5000, 5030),
 }
-SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 7}
-FOURTH = (range(5000, 5030), 6)
-"""Seeds and split of the phase `ends` in the fourth study, on which the rivals were run."""
-
-
-def as_in_the_fourth_study() -> None:
-    """Take seeds and split of the phase `ends` from the fourth study, in this process."""
-    SEEDS["ends"], SPLITS["ends"] = FOURTH
+SPLITS = {"tune": 0, "develop": 0, "confirm": 2, "ends": 7, "fourth": 6}
 
 
 @dataclass(frozen=True)
@@ -100,10 +96,15 @@ def plan(phase: str, candidates: Sequence[str] = ()) -> Iterator[Block]:
 
     Args:
         phase: A key of `SEEDS`.
-        candidates: Methods of the development phase; in the phase `ends`, those of `RIVALS` that are wanted.
+        candidates: Methods of the development phase; in the phase `fourth`, the rivals that are wanted.
     """
-    ends = (*ENDS, *(name for name in candidates if name in RIVALS))
-    names = {"tune": TUNED, "develop": tuple(candidates), "confirm": CONFIRMED, "ends": ends}[phase]
+    names = {
+        "tune": TUNED,
+        "develop": tuple(candidates),
+        "confirm": CONFIRMED,
+        "ends": ENDS,
+        "fourth": (*ENDS, *(name for name in candidates if name in RIVALS)),
+    }[phase]
     tasks = DEVELOPMENT_TASKS if phase == "develop" else tuple(TASKS)
     for task, noise, optimizer, method in itertools.product(tasks, NOISES, OPTIMIZERS, names):
         yield Block(phase, task, optimizer, noise, method)

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.episodes_effect import blocks
-from benchmarks.episodes_effect.methods import ANNEALED
+from benchmarks.episodes_effect.methods import ANNEALED, PEAKS
 from benchmarks.episodes_effect.report import Cell, Scores, cells_csv, load
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.episodes.controllers.annealed_alignment import ADAPTIVE_PEAK, PLAIN_PEAK
 from hypernudge.episodes.controllers.step_bounds import DRAWN, MOST, SIGNAL, SMALL, StepBounds
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.results.digests import digest
@@ -41,21 +40,21 @@ CRITERIA = {
 }
 
 
-def plan() -> dict[str, Any]:
-    """Return what is fixed before the runs, in plain types."""
+def plan(phase: str = "ends") -> dict[str, Any]:
+    """Return what is fixed before the runs of a phase, in plain types."""
     return {
         "methods": list(blocks.ENDS),
         "rule": {name: _plain(value) for name, value in sorted(ANNEALED.items())},
         "undecided": "an undecided test grows while updates are small, wherever the multiplier stands",
         "drawn": DRAWN,
         "agreement": {"small": SMALL, "most": MOST, "signal": SIGNAL},
-        "peak": {"adamw": ADAPTIVE_PEAK, "sgd": PLAIN_PEAK},
+        "peak": PEAKS,
         "tasks": {task.name: [task.batch, task.steps] for task in TASKS.values()},
         "optimizers": list(blocks.OPTIMIZERS),
         "noises": list(blocks.NOISES),
         "ratios": list(blocks.RATIOS),
-        "seeds": [blocks.SEEDS["ends"].start, blocks.SEEDS["ends"].stop],
-        "split": blocks.SPLITS["ends"],
+        "seeds": [blocks.SEEDS[phase].start, blocks.SEEDS[phase].stop],
+        "split": blocks.SPLITS[phase],
         "tuning": {name: list(grid) for name, grid in blocks.GRIDS.items()},
         "criteria": CRITERIA,
     }

@@ -97,7 +97,7 @@ def _aligned(**options: Any) -> Callable[[Crew], Rule]:
 
 def _annealed(**options: Any) -> Callable[[Crew], Rule]:
     def rule(crew: Crew) -> Rule:
-        peak = ADAPTIVE_PEAK if crew.optimizer == "adamw" else PLAIN_PEAK
+        peak = PEAKS[crew.optimizer]
         return AnnealedMembers(len(crew.member_seeds), crew.steps, peak=peak, **options)
 
     return rule
@@ -178,8 +178,9 @@ RETURNING = CAUTIOUS | {"z_recover": 2.5}
 STEADY = RETURNING | {"samples": 30, "warmup_samples": 30, "min_samples": 5}
 DEFAULT = STEADY | {"warmup_samples": 15, "z_warmup": 0.5}
 
-# The default for a training of known length, `AnnealedAlignment`.
+# The default for a training of known length, `AnnealedAlignment`, and its factor on the multiplier found.
 ANNEALED = DEFAULT | SEARCHER | {"search": (0.25, 0.5)}
+PEAKS = {"adamw": ADAPTIVE_PEAK, "sgd": PLAIN_PEAK}
 
 METHODS: dict[str, Method] = {
     "plain": Method(_constant),

@@ -1,8 +1,8 @@
 """The default for a training of known length against rivals that also need no rate: plan and report.
 
-The rivals are methods of the phase `ends`, on its seeds and split. Those that find a rate by themselves, and
-those whose rate comes from a finder, have one training a cell and seed; the default is run from every base
-rate, and each of these is a pair.
+The rivals are methods of the phase `fourth`, on its seeds and split. Those that find a rate by themselves,
+and those whose rate comes from a finder, have one training a cell and seed; the default is run from every
+base rate, and each of these is a pair.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.results.files import write_text
 from hypernudge.results.jsonio import write_json
 
+PHASE = "fourth"
 MOST = 0.5  # "better in most": the share of the pairs whose interval lies above 0
 
 
 def plan() -> dict[str, Any]:
     """Return what is fixed before the runs, in plain types."""
-    seeds = blocks.SEEDS["ends"]
+    seeds = blocks.SEEDS[PHASE]
     return {
         "methods": {
             name: {"seeds": len(seeds[: METHODS[name].seeds]), "finder": METHODS[name].finder}
@@ -36,14 +37,14 @@ def plan() -> dict[str, Any]:
         "against": "annealed",
         "unfound": UNFOUND,
         "better_in_most": MOST,
-        "study": ends.plan(),
+        "study": ends.plan(PHASE),
     }
 
 
 def pairs(folder: Path) -> list[ends.Pair]:
     """Compare the default with each rival, on the seeds that both have."""
     by_seed: dict[tuple[Cell, str, float], dict[int, float]] = {}
-    for path in sorted(folder.glob("ends-*.jsonl")):
+    for path in sorted(folder.glob(f"{PHASE}-*.jsonl")):
         (header, *_), members = blocks.read(path)
         cell = (header["task"], header["optimizer"], header["noise"])
         for member in members:
@@ -64,7 +65,7 @@ def pairs(folder: Path) -> list[ends.Pair]:
 def unfound(folder: Path) -> dict[str, int]:
     """Count the members of each finder's method for which it found no rate."""
     counts: dict[str, int] = {}
-    for path in sorted(folder.glob("ends-*.jsonl")):
+    for path in sorted(folder.glob(f"{PHASE}-*.jsonl")):
         (header, *_), members = blocks.read(path)
         if METHODS[header["method"]].finder is not None:
             missing = sum(member["found"] is None for member in members)
@@ -78,10 +79,12 @@ def publish(folder: Path, destination: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: Nothing of a rival is recorded yet.
     """
-    scores, headers = load(folder, "ends")
+    scores, headers = load(folder, PHASE)
     found = pairs(folder)
     if not found:
-        raise FileNotFoundError(f"{folder} holds no rival beside the default; run the phase ends for both.")
+        raise FileNotFoundError(
+            f"{folder} holds no rival beside the default; run the phase {PHASE} for both."
+        )
     wanted = ("annealed", *blocks.RIVALS)
     headers = [header for header in headers if header["method"] in wanted]
     counts = ends.tally(found)

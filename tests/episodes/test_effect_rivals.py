@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.episodes_effect import __main__, blocks, finders, rivals
+from benchmarks.episodes_effect import __main__, blocks, ends, finders, rivals
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
@@ -107,12 +107,12 @@ def test_each_member_stands_at_the_rate_that_was_found_for_its_seed(tmp_path, mo
     monkeypatch.setitem(
         METHODS, "lightning_cosine", dataclasses.replace(METHODS["lightning_cosine"], seeds=3)
     )
-    first, second, third = blocks.SEEDS["ends"][:3]
+    first, second, third = blocks.SEEDS[rivals.PHASE][:3]
     answers = {first: 0.2, second: None, third: float("nan")}
     monkeypatch.setitem(finders.FINDERS, "lightning", lambda asked, seed: answers[seed])
-    block = blocks.Block("ends", "digits_mlp", "sgd", 0.0, "lightning_cosine")
-    assert block in list(blocks.plan("ends", ["lightning_cosine"]))
-    assert block not in list(blocks.plan("ends"))
+    block = blocks.Block(rivals.PHASE, "digits_mlp", "sgd", 0.0, "lightning_cosine")
+    assert block in list(blocks.plan(rivals.PHASE, ["lightning_cosine"]))
+    assert block not in list(blocks.plan(rivals.PHASE))
     assert blocks.run(block, tmp_path, (1.0,)) > 0
     assert blocks.run(block, tmp_path, (0.1, 1.0)) == 0
     _, members = blocks.read(tmp_path / f"{block.name}.jsonl")
@@ -129,9 +129,9 @@ def test_rivals_are_compared_on_the_seeds_that_both_have(tmp_path):
     base = rng.normal(90, 3, 30)
 
     def record(method, ratio, scores):
-        block = blocks.Block("ends", "digits_mlp", "sgd", 0.0, method)
+        block = blocks.Block(rivals.PHASE, "digits_mlp", "sgd", 0.0, method)
         lines = [{"event": "block", **vars(block)}]
-        for seed, score in zip(blocks.SEEDS["ends"], scores, strict=False):
+        for seed, score in zip(blocks.SEEDS[rivals.PHASE], scores, strict=False):
             lines.append({"event": "member", "seed": seed, "ratio": ratio, "test": score, "found": 0.1})
         path = tmp_path / f"{block.name}.jsonl"
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -183,11 +183,10 @@ def test_the_page_says_what_the_files_say(rule):
         assert (sentence in about) == (rule == "fifth")
 
 
-def test_the_seeds_of_the_fourth_study_are_an_option(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(blocks, "SEEDS", dict(blocks.SEEDS))
-    monkeypatch.setattr(blocks, "SPLITS", dict(blocks.SPLITS))
-    given = ["plan-rivals", "--fourth", "--publish", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", ["benchmarks.episodes_effect", *given])
+def test_the_rivals_are_planned_on_the_seeds_of_the_fourth_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks.episodes_effect", "plan-rivals", "--publish", str(tmp_path)])
     assert __main__.main() == 0
     study = json.loads((tmp_path / "plan.json").read_text())["plan"]["study"]
     assert (study["seeds"], study["split"]) == ([5000, 5030], 6)
+    assert study | {"seeds": None, "split": None} == ends.plan() | {"seeds": None, "split": None}
+    assert json.loads(capsys.readouterr().out)["event"] == "plan"
