@@ -1,4 +1,4 @@
-r"""Run a declared plan seed by seed, some variations on one seed before the next: what is there is whole pairs.
+r"""Run a declared plan seed by seed, some variations on one seed before the next: whole pairs first.
 
     HYPERNUDGE_DATA=... python -m benchmarks.confirmation.by_seed RESULTS_DIR \
         [--minutes 60] [--only RUN_ID ...] [--seeds 7]
