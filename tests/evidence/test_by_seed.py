@@ -1,8 +1,11 @@
 """A plan that is run seed by seed: whole pairs first, what is there stays, none is begun after its time."""
 
+import csv
+import re
+
 import pytest
 
-from benchmarks.confirmation import by_seed
+from benchmarks.confirmation import by_seed, leaders, long_form
 from benchmarks.sealed import sealed
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.planning.resolve import resolve_plan
@@ -57,3 +60,17 @@ def test_a_cell_without_a_record_is_an_error(planned, monkeypatch):
     monkeypatch.setattr(by_seed, "_cell", lambda variation, seed, folder: None)
     with pytest.raises(RuntimeError, match="plain, seed 3: no record"):
         by_seed.run(planned, seeds=1)
+
+
+def test_what_is_there_can_be_compared_over_another_baseline(planned, monkeypatch, capsys):
+    by_seed.run(planned, only=["plain", "fixed"], seeds=1)
+    monkeypatch.setattr("sys.argv", ["long_form", str(planned), "--output", str(planned / "long.csv")])
+    assert long_form.main() == 0
+    said = capsys.readouterr().out
+    assert re.search(r"--budget 3\.0 --target digits_mlp=0\.05$", said.strip())
+    with (planned / "long.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for cell in leaders.cells(planned):
+        mine = [row for row in rows if row["variation"] == cell.method and float(row["score"]) >= 0.05]
+        assert min(float(row["time"]) for row in mine) == pytest.approx(cell.time)
+        assert cell.time < 3  # it is reached, so that something is compared
