@@ -18,6 +18,9 @@ from hypernudge.results.attempts import REMEDY
 from hypernudge.results.reading import check_output
 from hypernudge.results.studies import refuse_kept_study
 
+OF_RATES = ("pooling", "ranks", "suffix")
+"""Options of `prior build` that priors of learning rates alone have."""
+
 
 def add_commands(commands: Any) -> None:
     """Add the parsers to the sub-commands of `hypernudge`."""
@@ -59,6 +62,9 @@ def add_commands(commands: Any) -> None:
         choices=("hierarchical", "ridge"),
         help="how studies of learning rates are pooled: hierarchical (default), or as the shipped priors are",
     )
+    among = "among what learning rates are ranked: their study (default), or all studies of a task"
+    learn.add_argument("--ranks", choices=("study", "task"), help=among)
+    learn.add_argument("--suffix", metavar="TEXT", help="of new tasks' names, beside namesakes in --add-to")
     learn.set_defaults(run=_build)
 
     explain = commands.add_parser("explain", help="what a warm start did to each trial, and why")
@@ -166,7 +172,6 @@ def _build(options: argparse.Namespace) -> int:
 
 def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.prior import build_prior
-    from hypernudge.warmstart.measurement.prior import HIERARCHICAL
 
     for name in ("task", "family", "metric", "mode", "alias"):
         value = getattr(options, name)
@@ -175,8 +180,8 @@ def _build_probe(options: argparse.Namespace) -> list[dict[str, Any]]:
     directories = [Path(source) for source in options.sources]
     for directory in directories:
         refuse_kept_study(directory, "DIR", "pass --features space, which reads studies, too")
-    pooling = options.pooling or HIERARCHICAL
-    file = build_prior(directories, options.add_to, replace_tasks=options.replace, pooling=pooling)
+    how = {name: value for name in OF_RATES if (value := getattr(options, name)) is not None}
+    file = build_prior(directories, options.add_to, replace_tasks=options.replace, **how)
     file.dump(options.output)
     return [
         {
@@ -195,7 +200,9 @@ def _build_space(options: argparse.Namespace) -> list[dict[str, Any]]:
     from hypernudge.harness.inspection.past_sources import Reading
 
     rule = "is for priors of learning rates; past studies of any space have one way"
-    require(options.pooling is None, "--pooling", rule, options.pooling, "leave it out")
+    for name in OF_RATES:
+        given = getattr(options, name)
+        require(given is None, f"--{name}", rule, given, "leave it out")
     how = Reading(options.task, options.family, options.metric, options.mode)
     aliases: dict[str, list[str]] = {}
     for text in options.alias:

@@ -13,9 +13,15 @@ from typing import Any
 
 from hypernudge.errors import InvalidArgumentError, require
 
-SHIPPED, LANGUAGE, TABLES, NONE = "shipped", "language", "tables", "none"
-OF_RATES = {TABLES: "prior.json", SHIPPED: "prior.json", LANGUAGE: "prior_language.json"}
-"""Priors of learning rates that are shipped, by name: of tables, and with language models beside them."""
+SHIPPED, LANGUAGE, TABLES, NEAR, NONE = "shipped", "language", "tables", "near", "none"
+OF_RATES = {
+    TABLES: "prior.json",
+    SHIPPED: "prior.json",
+    LANGUAGE: "prior_language.json",
+    NEAR: "prior_near.json",
+}
+"""Priors of learning rates that are shipped, by name: of tables, with language models beside them, and with
+more studies of the tables near the probed rate (the third edition)."""
 OF_STUDIES = {"xgboost": "prior_xgboost.json"}
 """Priors of past studies that are shipped, by name."""
 RATES_FORMAT, STUDIES_FORMAT = 1, 2

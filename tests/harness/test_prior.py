@@ -10,14 +10,15 @@ from hypernudge import cli
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.inspection.explain import _move, _whose, sentence
-from hypernudge.harness.inspection.prior import build_prior, targets
+from hypernudge.harness.inspection.prior import UNITS, build_prior, scores_at, targets
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.registry import build
-from hypernudge.warmstart.measurement.features import SIZE
+from hypernudge.results.records import cell_path
+from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE, hats
 from hypernudge.warmstart.measurement.prior import HIERARCHICAL, RIDGE, load
 
 
-def ran(folder, variations):
+def ran(folder, variations, **more):
     """Run the variations of a small study."""
     common = {
         "task": {"name": "breast_cancer_mlp"},
@@ -27,7 +28,7 @@ def ran(folder, variations):
         "target": 0.9,
         "seeds": [0],
     }
-    (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations}))
+    (folder / "study.yaml").write_text(yaml.safe_dump({"common": common, "variations": variations, **more}))
     plan = load_plan(folder / "study.yaml")
     (folder / "plan.json").write_text(json.dumps(plan.as_dict()))
     for variation in plan.variations:
@@ -119,9 +120,35 @@ def test_one_task_under_two_optimizers_is_two_rows(results, tmp_path):
 
 def test_targets_rank_the_dropped_below_those_that_went_on():
     curve = {"trial": [0, 1, 2, 0], "unit": [1, 1, 1, 3], "validation": [0.5, 0.9, None, 0.6]}
-    y = targets(curve, [0, 1, 2], (1, 3, 9))
+    y = targets(scores_at(curve, [0, 1, 2], (1, 3, 9)))
     assert y[0] > y[1] > y[2]  # the first alone went on, the second was best before
-    assert targets(curve, [0, 1, 2], (9,)).tolist() == [0.0, 0.0, 0.0]
+    assert targets(scores_at(curve, [0, 1, 2], (9,))).tolist() == [0.0, 0.0, 0.0]
+
+
+def test_studies_of_a_task_are_ranked_together_where_that_is_asked_for(tmp_path, capsys):
+    variations = {"all": {"warm_start": "placebo"}, "near": {"warm_start": "probe_band"}}
+    folder = ran(tmp_path, variations, evidence={"baseline": "placebo"})
+    records = [json.loads(cell_path(folder / name, 0).read_text()) for name in ("all", "near")]
+    scores = [scores_at(r["curve"], [trial["trial"] for trial in r["trials"]], UNITS) for r in records]
+    momenta = np.array([trial["nudged"]["momentum"] for r in records for trial in r["trials"]])
+    apart, together = (build_prior([folder], ranks=ranks).tasks[0] for ranks in ("study", "task"))
+    assert apart.configurations == together.configurations == 24
+    assert np.array_equal(apart.a, together.a)
+    at = [index for index, name in enumerate(NAMES) if name.startswith("momentum")]
+    for row, y in (
+        (apart, np.concatenate([targets(part) for part in scores])),
+        (together, targets(np.concatenate(scores, axis=1))),
+    ):
+        assert np.allclose(row.b[at], hats(momenta, KNOTS["momentum"]).T @ y, atol=1e-12)
+    assert not np.allclose(apart.b[at], together.b[at])
+    path = tmp_path / "together.json"
+    assert cli.main(["prior", "build", str(folder), "--ranks", "task", "--output", str(path)]) == 0
+    assert load(str(path)).provenance["ranks"] == "task"
+    assert np.allclose(load(str(path)).tasks[0].b, together.b, rtol=1e-4, atol=1e-12)
+    beside = build_prior([folder], add_to=str(path), ranks="task", suffix=", near")
+    assert [row.task for row in beside.tasks] == ["breast_cancer_mlp", "breast_cancer_mlp, near"]
+    with pytest.raises(InvalidArgumentError, match=r"ranks: must be one of .*, but got 'cell'"):
+        build_prior([folder], ranks="cell")
 
 
 def test_every_decision_is_explained(results, capsys):

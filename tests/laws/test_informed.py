@@ -145,7 +145,7 @@ def test_the_prior_of_language_models_is_for_adamw_and_that_of_tables_for_the_re
     assert (file.prior().mean == shipped.prior().mean).all()
     known = {"cifar10", "wikitext2"}  # of the study that it was confirmed in
     assert not known & {task.family for task in file.tasks}
-    with pytest.raises(InvalidArgumentError, match="'shipped', 'language', 'none'"):
+    with pytest.raises(InvalidArgumentError, match="'shipped', 'language', 'near', 'none'"):
         Informed(prior="languages")
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from hypernudge import SGD, AdamW, Informed
@@ -140,8 +141,22 @@ def test_another_versions_format_is_said_to_be_one(tmp_path):
         with pytest.raises(InvalidArgumentError, match=r"must be of format 1 .*2 .*got 3; another version"):
             load(str(path))
         path.write_text("{}")
-        with pytest.raises(InvalidArgumentError, match="'shipped', 'language', 'none', 'xgboost'"):
+        with pytest.raises(InvalidArgumentError, match="'shipped', 'language', 'near', 'none', 'xgboost'"):
             load(str(path))
     past_files.PastFile((study("t"),)).dump(path)
     with pytest.raises(InvalidArgumentError, match=r"must be of learning rates, .* holds past studies"):
         priors.load(str(path))
+
+
+def test_the_prior_of_the_third_edition_adds_studies_near_the_probe_to_that_of_tables():
+    near, tables = priors.load("near"), priors.load("tables")
+    assert near.pooling == priors.HIERARCHICAL and near.provenance["ranks"] == "task"
+    old, new = near.tasks[: len(tables.tasks)], near.tasks[len(tables.tasks) :]
+    for row, kept in zip(old, tables.tasks, strict=True):
+        assert row.task == kept.task and np.array_equal(row.a, kept.a) and np.array_equal(row.b, kept.b)
+    family = {row.task: row.family for row in tables.tasks}
+    assert new and all(row.family == family[row.task.removesuffix(", near")] for row in new)
+    assert all(row.task.endswith(", near") and row.configurations == 480 for row in new)
+    left = near.prior(("digits",)).tasks  # of both kinds none is left
+    assert len(left) == sum(family[row.task.removesuffix(", near")] != "digits" for row in near.tasks)
+    assert not any(task.startswith("digits") for task in left)

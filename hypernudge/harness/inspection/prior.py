@@ -1,20 +1,21 @@
 """`hypernudge prior build`: learn a prior from the records of finished studies.
 
-What a study contributes is the rank of each configuration among the study's own, so tasks of any metric can
-be joined. Best are studies that train every configuration equally long (random search); under successive
-halving a configuration that was dropped counts as worse, at the next unit, than all that went on.
+What a study contributes is the rank of each configuration among the study's own, or among all of its task, so
+tasks of any metric can be joined. Best are studies that train every configuration equally long (random
+search); under successive halving a configuration that was dropped counts as worse, at the next unit, than all
+that went on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hypernudge.errors import InvalidArgumentError, require
+from hypernudge.errors import require
 from hypernudge.harness.cells.described import (
     Facts,
     facts_of,
@@ -41,8 +42,8 @@ from hypernudge.warmstart.measurement.prior import HIERARCHICAL, PriorFile, Task
 from hypernudge.warmstart.measurement.probe import shrunk_scale
 from hypernudge.warmstart.measurement.ranks import normal_scores
 
-Found = dict[tuple[str, str], TaskStatistics]
-"""By task and optimizer."""
+STUDY, TASK = RANKS = "study", "task"
+"""Among which configurations a rank is taken: those of one study, or of all studies of a task."""
 UNITS = (1, 3, 9)
 LEAST = 10  # configurations below which a cell is not worth a regression
 
@@ -53,6 +54,8 @@ def build_prior(
     units: Sequence[int] = UNITS,
     replace_tasks: bool = False,
     pooling: str = HIERARCHICAL,
+    ranks: str = STUDY,
+    suffix: str = "",
 ) -> PriorFile:
     """Return the statistics of the studies in results directories, joined to those of another prior.
 
@@ -63,6 +66,9 @@ def build_prior(
         units: Training units at which configurations are ranked; the ranks' normal scores are averaged.
         replace_tasks: Whether a new task may take the place of one of `add_to` with its name and optimizer.
         pooling: How all of them are pooled, those of `add_to` too: one of `POOLINGS`.
+        ranks: One of `RANKS`. By task suits studies of one task that start different regions of a space,
+            whose ranks within themselves mean different scores; all should train equally long.
+        suffix: Of the new tasks' names, for a task that `add_to` has too: its studies then count beside.
 
     Raises:
         InvalidArgumentError: If a directory holds no experiment, nothing could be learned, or a task of both
@@ -72,38 +78,62 @@ def build_prior(
     given = [str(directory) for directory in directories]
     once = len({directory.resolve() for directory in directories}) == len(given)
     require(once, "directories", "must each be given once, or their cells count twice", given, "drop one")
-    found: Found = {}
+    require(ranks in RANKS, "ranks", f"must be one of {RANKS}", ranks, f"{STUDY!r} is usual")
+    learned: dict[tuple[str, str], list[_Contribution]] = {}  # by task and optimizer
     sources, unknown = [], set[str]()
     for directory in directories:
         manifest = read_manifest(directory)
-        used = _learn(manifest, tuple(units), found, unknown)
+        used = _learn(manifest, tuple(units), learned, unknown)
         sources.append({"plan": manifest.hash, "name": manifest.name, "cells": used})
     rule = f"must hold finished cells of at least {LEAST} configurations that were trained"
-    require(bool(found), "directories", rule, given, "run them, with a larger budget where they are small")
+    require(bool(learned), "directories", rule, given, "run them, with a larger budget where they are small")
     if unknown:
         names = ", ".join(sorted(unknown))
         say(f"not learned: {names}; a prior of learning rates knows nothing of them, --features space does")
+    found = {(task + suffix, rule): _joined(of, ranks, suffix) for (task, rule), of in learned.items()}
     known = load(add_to).tasks if add_to is not None else ()
     both = sorted({task.task for task in known if (task.task, task.optimizer) in found})
     rule = f"must share no task with the prior it is added to, but both have {', '.join(both)}"
     remedy = "pass --replace to have the new ones in their place, or give the new ones another label"
     require(replace_tasks or not both, "--add-to", rule, add_to, remedy)
     kept = [task for task in known if (task.task, task.optimizer) not in found]
-    origin = {"studies": sources, "units": list(units), "added_to": add_to, **provenance()}
+    origin = {
+        "studies": sources,
+        "units": list(units),
+        "ranks": ranks,
+        "added_to": add_to,
+        **provenance(),
+    }
     return PriorFile((*kept, *found.values()), origin, pooling)
 
 
-def _learn(manifest: Manifest, units: tuple[int, ...], found: Found, unknown: set[str]) -> int:
+@dataclass(frozen=True)
+class _Contribution:
+    """What a cell tells: features `(n, SIZE)` and scores `(units, n)` of its trials, and their origin."""
+
+    task: str
+    family: str
+    optimizer: str
+    scale: float
+    phi: np.ndarray
+    scores: np.ndarray
+
+
+def _learn(
+    manifest: Manifest,
+    units: tuple[int, ...],
+    learned: dict[tuple[str, str], list[_Contribution]],
+    unknown: set[str],
+) -> int:
     used = 0
     for variation in manifest.variations:
         cells = _Cells(manifest, variation)
         for seed in variation.seeds:
-            contribution = cells.statistics(seed, units)
+            contribution = cells.contribution(seed, units)
             if contribution is None:
                 continue
             used += 1
-            name = contribution.task, contribution.optimizer
-            found[name] = _joined(found[name], contribution) if name in found else contribution
+            learned.setdefault((contribution.task, contribution.optimizer), []).append(contribution)
         unknown |= cells.unknown
     return used
 
@@ -116,7 +146,7 @@ class _Cells:
         self._built: dict[str, Task | None] = {}
         self.unknown: set[str] = set()  # hyper-parameters of which nothing is learned
 
-    def statistics(self, seed: int, units: tuple[int, ...]) -> TaskStatistics | None:
+    def contribution(self, seed: int, units: tuple[int, ...]) -> _Contribution | None:
         """Return what a cell contributes, None if it cannot."""
         path = cell_path(self._manifest.results_dir / self._variation.run_id, seed)
         try:
@@ -186,7 +216,7 @@ def _contribution(
     scale: float,
     trained: Sequence[int],
     units: tuple[int, ...],
-) -> TaskStatistics:
+) -> _Contribution:
     trials = [record["trials"][index] for index in trained]
     known = [facts.nudged[index] for index in trained]
     log_rates = [rate for rate in known if rate is not None]
@@ -195,33 +225,44 @@ def _contribution(
     steps = facts.steps_per_unit * float(spec["scheduler"].get("max_units", max(units)))
     configs = [Config(trial["nudged"]) for trial in trials]
     phi = features_at(log_rates, configs, shrunk_scale(scale, facts.optimizer), steps)
-    y = targets(record["curve"], [trial["trial"] for trial in trials], units)
-    if not (np.isfinite(phi).all() and np.isfinite(y).all()):
+    if not np.isfinite(phi).all():
         raise ValueError("its features are not finite")
-    return TaskStatistics(task, facts.family, facts.optimizer, len(trials), scale, phi.T @ phi, phi.T @ y)
+    scores = scores_at(record["curve"], [trial["trial"] for trial in trials], units)
+    return _Contribution(task, facts.family, facts.optimizer, scale, phi, scores)
 
 
-def targets(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[int]) -> np.ndarray:
-    """Return each trial's normal score of its mean normal score at `units`, shape `(len(trials),)`.
-
-    At a unit it did not reach, a trial ranks below all that did; a score that is missing or not finite too.
-    """
+def scores_at(curve: dict[str, list[Any]], trials: Sequence[int], units: Sequence[int]) -> np.ndarray:
+    """Return trials' scores at units, `(len(units), len(trials))`; minus infinity where there is none."""
     scores = {
         (trial, unit): score
         for trial, unit, score in zip(curve["trial"], curve["unit"], curve["validation"], strict=True)
         if score is not None and np.isfinite(score)
     }
-    at = [[scores.get((trial, unit), -np.inf) for trial in trials] for unit in units]
-    rows = [normal_scores(np.array(row)) for row in at if np.isfinite(row).any()]
-    return normal_scores(np.mean(rows, axis=0)) if rows else np.zeros(len(trials))
+    return np.array([[scores.get((trial, unit), -np.inf) for trial in trials] for unit in units])
 
 
-def _joined(a: TaskStatistics, b: TaskStatistics) -> TaskStatistics:
-    if (a.family, a.optimizer) != (b.family, b.optimizer):
-        raise InvalidArgumentError(
-            f"task {a.task!r}: must be one task, but it stands for {(a.family, a.optimizer)} and "
-            f"{(b.family, b.optimizer)}; give the two different labels"
-        )
-    n = a.configurations + b.configurations
-    scale = (a.scale * a.configurations + b.scale * b.configurations) / n
-    return replace(a, configurations=n, scale=scale, a=a.a + b.a, b=a.b + b.b)
+def targets(scores: np.ndarray) -> np.ndarray:
+    """Return each trial's normal score of its mean normal score over units, `(n,)`.
+
+    Args:
+        scores: Those of `scores_at`, `(units, n)`. At a unit that it did not reach, or whose score is not
+            finite, a trial ranks below all others; one that nobody reached tells nothing.
+    """
+    rows = [normal_scores(row) for row in scores if np.isfinite(row).any()]
+    return normal_scores(np.mean(rows, axis=0)) if rows else np.zeros(scores.shape[1])
+
+
+def _joined(contributions: Sequence[_Contribution], ranks: str, suffix: str) -> TaskStatistics:
+    """Return what the studies of one task under one rule tell together."""
+    first = contributions[0]
+    for other in contributions:
+        one, two = ((c.family, c.optimizer) for c in (first, other))
+        rule = f"must be one task, but it stands for {one} and {two}"
+        require(one == two, f"task {first.task!r}", rule, other.family, "give the two different labels")
+    phi, counts = np.concatenate([c.phi for c in contributions]), [len(c.phi) for c in contributions]
+    scores = [c.scores for c in contributions]
+    parts = [np.concatenate(scores, axis=1)] if ranks == TASK else scores
+    y = np.concatenate([targets(part) for part in parts])
+    scale = float(np.average([c.scale for c in contributions], weights=counts))
+    name = first.task + suffix, first.family, first.optimizer
+    return TaskStatistics(*name, sum(counts), scale, phi.T @ phi, phi.T @ y)

@@ -73,7 +73,8 @@ class Informed:
     Args:
         prior: `"shipped"` (that of tables, or the one of `"language"` for a task that says by `shipped_prior`
             that it fits, as language models by name do), `"tables"`, `"language"` (of language models under
-            AdamW; under another rule that of tables), `"none"`, `"xgboost"`, or a file written by
+            AdamW; under another rule that of tables), `"near"` (the third edition: tables, and more of their
+            configurations near the probed rate), `"none"`, `"xgboost"`, or a file written by
             `hypernudge prior build`. That of XGBoost, and files of past studies, serve any space whose
             hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
