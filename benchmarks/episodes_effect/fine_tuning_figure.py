@@ -16,6 +16,7 @@ LABELS = {
     "scheduled": "usual schedule",
     "annealed": "EpisodicScheduler(total_steps)",
     "peak_1": "the same, peak=1",
+    "peak_new": 'the same, peak="new"',
     "schedule_free": "Schedule-Free",
 }
 
