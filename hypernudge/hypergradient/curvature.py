@@ -129,13 +129,10 @@ def loss_difference(
     Returns:
         The curvature, and the direction `d`, for those who go on along it.
     """
-    tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
-    loss = task.loss(tracked, batch, hp)
-    # A parameter that the loss does not use has gradient zero.
-    grads = torch.autograd.grad(loss, list(tracked.values()), materialize_grads=True)
-    g = dict(zip(tracked, grads, strict=True))
+    own = getattr(task, "by_hand", None)  # a `GradientTask` has it
+    loss, g = (own and own(params, batch, hp)) or loss_and_gradient(task, params, batch, hp)
     d = task.optimizer.direction(g)
-    gd, here = float(_dot(g, d)), float(loss.detach())
+    gd, here = float(_dot(g, d)), float(loss)
     dd = gd if d is g else float(_dot(d, d))  # SGD goes along the gradient itself
     if not (math.isfinite(gd) and math.isfinite(here) and gd > 0):
         return Curvature(gd, math.nan, dd), d
@@ -143,6 +140,17 @@ def loss_difference(
     with torch.no_grad():
         there = float(task.loss(moved(params, d, e), batch, hp))
     return Curvature(gd, 2.0 * (there - here + e * gd) / e**2, dd), d
+
+
+def loss_and_gradient(
+    task: HasLoss, params: Params, batch: Batch, hp: Mapping[str, Any]
+) -> tuple[Tensor, Params]:
+    """Return the loss and its gradient by autograd: the reference implementation of a task's `by_hand`."""
+    tracked = {name: w.detach().requires_grad_(True) for name, w in params.items()}
+    loss = task.loss(tracked, batch, hp)
+    # A parameter that the loss does not use has gradient zero.
+    grads = torch.autograd.grad(loss, list(tracked.values()), materialize_grads=True)
+    return loss.detach(), dict(zip(tracked, grads, strict=True))
 
 
 def moved(params: Params, direction: Params, step: float) -> Params:

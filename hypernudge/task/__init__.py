@@ -99,6 +99,14 @@ class GradientTask(ABC):
         To be tuned in batches it must consist of tensor operations only, without branches on values.
         """
 
+    def by_hand(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params] | None:
+        """Return `loss` and its gradient with respect to `params`, no graph; None: autograd does it.
+
+        A probe asks: on small networks a graph takes longer than the arithmetic.
+        """
+        del params, batch, hp
+        return None
+
     @abstractmethod
     def score(self, params: Params, split: Split) -> float:
         """Return the score of `params` on a split, `"validation"` or `"test"`; larger is better."""

@@ -61,12 +61,19 @@ class _Tallied:
     """The loss of a task, evaluations tallied."""
 
     def __init__(self, task: GradientTask, tally: _Tally) -> None:
-        self.optimizer, self._loss, self._tally = task.optimizer, task.loss, tally
+        self.optimizer, self._tally = task.optimizer, tally
+        self._loss, self._by_hand = task.loss, task.by_hand
 
     def loss(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> Tensor:
         """Return the training loss, a scalar."""
         self._tally.losses += 1
         return self._loss(params, batch, hp)
+
+    def by_hand(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params] | None:
+        """Return the loss and its gradient where the task computes them without a graph."""
+        found = self._by_hand(params, batch, hp)
+        self._tally.losses += found is not None
+        return found
 
 
 def _steps(
