@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class Config(Mapping[str, Value]):
         if isinstance(other, Config):
             return self._values == other._values
         return self._values == dict(other.items()) if isinstance(other, Mapping) else NotImplemented
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a value, or `default` where there is none."""
+        return self._values.get(name, default)
 
     def keys(self) -> KeysView[str]:
         """Return the names."""

@@ -117,17 +117,23 @@ def test_one_value_lies_where_an_array_of_one_does():
         assert np.array_equal(row(*found), dense(left, rising))
 
 
-def test_features_of_tried_trials_are_the_same_one_by_one_and_together(bowl, monkeypatch):
+def test_features_of_results_are_the_same_one_by_one_and_together(bowl, monkeypatch):
     bowl.space = SPACES["mid"]
     history = with_results(bowl, lambda config: 0.0, policy=Informed(probe=False, candidates=8))
-    trials, one_by_one, few = list(range(len(history.trials))), Tried(bowl), posterior.FEW
-    monkeypatch.setattr(posterior, "FEW", 10**6)
+    one_by_one, together = Tried(bowl), Tried.of(bowl, history)
     for event in history.events:
         one_by_one.apply(event)
-    found = one_by_one.features(trials, SCALE, STEPS)
-    assert len(trials) > few
-    monkeypatch.setattr(posterior, "FEW", 0)
-    assert np.array_equal(found, Tried.of(bowl, history).features(trials, SCALE, STEPS))
+        found = one_by_one.learned(len(one_by_one.results), SCALE, STEPS)
+    count = len(together.results)
+    assert len(found) == count > posterior.FEW
+    expected = together.features([number for number, _, _ in together.results], SCALE, STEPS)
+    assert np.array_equal(found, expected)
+    assert np.array_equal(together.learned(count, SCALE, STEPS), expected)
+    assert np.array_equal(one_by_one.learned(3, SCALE, STEPS), expected[:3])
+    for other in ((SCALE + 1, STEPS), (SCALE, 2 * STEPS)):  # all are looked at anew
+        moved = one_by_one.learned(count, *other)
+        assert np.array_equal(moved, Tried.of(bowl, history).learned(count, *other))
+        assert not np.array_equal(moved, expected)
 
 
 def test_coordinates_of_one_are_those_of_many(bowl):

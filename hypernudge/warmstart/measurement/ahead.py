@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hypernudge.random import Streams
-from hypernudge.space import Config
+from hypernudge.space import Config, SearchSpace
 from hypernudge.trial import Event, History
 from hypernudge.warmstart.measurement import candidates, rates
 from hypernudge.warmstart.measurement.candidates import REDRAW, numbers_of, redrawn_of
@@ -56,6 +56,7 @@ class Offer:
         rising: Share of the knot to the right, likewise.
         noise: Standard normal numbers of the trial, `(SIZE,)`.
         own: `left` and `rising` of what was sampled, one of each block.
+        at: Coordinates of what is drawn, by name; None where a configuration depends on more.
     """
 
     task: Task
@@ -66,6 +67,7 @@ class Offer:
     rising: np.ndarray
     noise: np.ndarray
     own: tuple[list[int], list[float]]
+    at: dict[str, int] | None = None
 
     def best(self, weights: np.ndarray) -> int:
         """Return which is best under weights `(SIZE,)`: 0 for what was sampled, else the draw's number."""
@@ -83,7 +85,12 @@ class Offer:
         """Return one as a configuration."""
         if index == 0:
             return self.sampled
-        return candidates.config_of(self.task, self.sampled, self.units, self.redrawn, index - 1)
+        if self.at is None:
+            return candidates.config_of(self.task, self.sampled, self.units, self.redrawn, index - 1)
+        space, unit = self.task.space, self.units[index - 1].tolist()
+        found = self.sampled.replace(**{name: space[name].decode(unit[i]) for name, i in self.at.items()})
+        behind = index - 1 - len(self.units) + len(self.redrawn)
+        return found if behind < 0 else rates.at_rate(self.task, found, self.redrawn[behind])
 
 
 @dataclass
@@ -113,11 +120,15 @@ class Ahead:
     count: int
     _known: tuple[tuple[float, float], _Draws] | None = None
     _names: list[str] = field(default_factory=list)
+    _at: dict[str, int] | None = None  # coordinates of these, where nothing else enters a configuration
     _alike: list[str] = field(default_factory=list)  # names of configurations whose draws depend on no more
     _size: int = 1  # of the next draws
 
     def __post_init__(self) -> None:
-        self._names = scored(self.task.space)
+        space = self.task.space
+        self._names = scored(space)
+        if type(space).decode is SearchSpace.decode:  # a space of a table has configurations of its own
+            self._at = {name: space.names.index(name) for name in self._names}
 
     @classmethod
     def of(cls, task: Task, history: History, streams: Streams, count: int) -> Ahead:
@@ -152,7 +163,7 @@ class Ahead:
         x = rates.log_rate(self.task, sampled) if log_rate is None else log_rate
         own = LATTICE.place(coordinates(x, values, scale, steps))
         parts = known.units[i], known.redrawn[i], known.left[:, i], known.rising[:, i], known.noise[i]
-        return Offer(self.task, sampled, *parts, own)
+        return Offer(self.task, sampled, *parts, own, self._at)
 
     def _is_drawn_alone(self, sampled: Config) -> bool:
         """Whether nothing but rate and values that are drawn enters the features of a draw."""

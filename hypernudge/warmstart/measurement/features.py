@@ -131,11 +131,16 @@ def score(left: Sequence[int], rising: Sequence[float], weights: np.ndarray) -> 
 
 def scores(left: np.ndarray, rising: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return `dense(left, rising) @ weights`, shape `(n,)`, up to rounding: most features are zero."""
-    padded = np.concatenate([weights, (0.0, 0.0)])
+    padded = np.zeros(SIZE + 2)
+    padded[:SIZE] = weights
     slopes = padded[1:] - padded[:-1]
     slopes[SIZE - 1 :] = 0.0  # behind the last knot, and of NaN
-    found: np.ndarray = (padded[left] + rising * slopes[left]).sum(0) + weights[0]
-    return found
+    found = slopes.take(left)
+    found *= rising
+    found += padded.take(left)
+    total: np.ndarray = np.add.reduce(found)
+    total += weights[0]
+    return total
 
 
 def values_of(values: Iterable[Any]) -> np.ndarray:

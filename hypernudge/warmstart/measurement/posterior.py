@@ -101,9 +101,14 @@ def posterior(
     if error:  # results count by what they are worth
         worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(results, error)))
         phi, y = phi * worth[:, None], y * worth
-    covariance = np.linalg.inv(prior.precision + phi.T @ phi / NOISE)
-    mean = covariance @ (prior.weighted_mean + phi.T @ y / NOISE)
-    return Posterior(mean, (covariance + covariance.T) / 2.0, len(results))
+    precision, weighted = phi.T @ phi, phi.T @ y
+    for learned, known in ((precision, prior.precision), (weighted, prior.weighted_mean)):
+        learned /= NOISE
+        learned += known
+    covariance = np.linalg.inv(precision)
+    even = covariance + covariance.T
+    even /= 2.0
+    return Posterior(covariance @ weighted, even, len(results))
 
 
 def _deviation(values: np.ndarray, mean: float) -> float:
@@ -126,7 +131,8 @@ class Tried:
     _log_rates: list[float] = field(default_factory=list)  # NaN for one that cannot be compared
     _values: list[list[float]] = field(default_factory=list)
     _seen: set[int] = field(default_factory=set)
-    _phi: np.ndarray | None = None
+    _phi: np.ndarray = field(default_factory=lambda: np.empty((FEW, SIZE)))  # of `results`, and room for more
+    _filled: int = 0
     _at: tuple[float, float] | None = None
     _known: tuple[priors.Prior, tuple[int, float, float, bool], Posterior] | None = None
 
@@ -152,22 +158,27 @@ class Tried:
 
     def features(self, trials: list[int], scale: float, steps: float) -> np.ndarray:
         """Return the features of trials, `(n, SIZE)`; see `features_of`."""
+        values = np.array([self._values[number] for number in trials]).reshape(len(trials), len(COLUMNS))
+        log_rates = np.array([self._log_rates[number] for number in trials])
+        return features_of(log_rates, dict(zip(COLUMNS, values.T, strict=True)), scale, steps)
+
+    def learned(self, count: int, scale: float, steps: float) -> np.ndarray:
+        """Return `features` of the trials of the first `count` results, to the bit; each is made once."""
         if self._at != (scale, steps):
-            self._phi, self._at = None, (scale, steps)
-        begin = 0 if self._phi is None else len(self._phi)
-        if begin < len(self._log_rates):
-            log_rates, values = self._log_rates[begin:], self._values[begin:]
-            if len(values) <= FEW:  # as a rule it is the last trial's
-                places = (
-                    LATTICE.place(coordinates(x, own, scale, steps))
-                    for x, own in zip(log_rates, values, strict=True)
-                )
-                parts = [row(*place) for place in places]
+            self._filled, self._at = 0, (scale, steps)
+        begin = self._filled
+        if begin < count:
+            if count > len(self._phi):
+                self._phi = np.concatenate([self._phi, np.empty((count, SIZE))])
+            trials = [number for number, _, _ in self.results[begin:count]]
+            if len(trials) <= FEW:  # as a rule it is one
+                for i, number in enumerate(trials, begin):
+                    at = coordinates(self._log_rates[number], self._values[number], scale, steps)
+                    self._phi[i] = row(*LATTICE.place(at))
             else:
-                columns = dict(zip(COLUMNS, np.array(values).T, strict=True))
-                parts = [features_of(np.array(log_rates), columns, scale, steps)]
-            self._phi = np.concatenate(parts if self._phi is None else [self._phi, *parts])
-        return np.zeros((0, SIZE)) if self._phi is None else self._phi[trials]
+                self._phi[begin:count] = self.features(trials, scale, steps)
+            self._filled = count
+        return self._phi[:count]
 
     def posterior(
         self, prior: priors.Prior, count: int, scale: float, steps: float, scaled: bool
@@ -183,7 +194,6 @@ class Tried:
         """
         asked = count, scale, steps, scaled
         if self._known is None or self._known[0] is not prior or self._known[1] != asked:
-            used = self.results[:count]
-            phi = self.features([trial for trial, _, _ in used], scale, steps)
-            self._known = prior, asked, posterior(prior, self.task, phi, used, scaled)
+            phi = self.learned(count, scale, steps)
+            self._known = prior, asked, posterior(prior, self.task, phi, self.results[:count], scaled)
         return self._known[2]

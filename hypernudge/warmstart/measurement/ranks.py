@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import ndtri
+
+FEW = 64  # results whose ranks are quicker looked up one by one
 
 
 def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
     """Return the normal score of each result among those of its milestone, `(len(results),)`."""
-    milestones = [milestone for _, milestone, _ in results]
-    scores = np.array([score for _, _, score in results])
-    different = set(milestones)
-    if len(different) == 1:
-        return normal_scores(scores)
-    y, reached = np.empty(len(results)), np.array(milestones)
-    for milestone in different:
-        peers = reached == milestone
-        y[peers] = normal_scores(scores[peers])
+    by_milestone: dict[int, list[float]] = {}
+    for _, milestone, score in results:
+        by_milestone.setdefault(milestone, []).append(score)
+    if len(by_milestone) == 1:
+        return _of_peers(next(iter(by_milestone.values())))
+    y, reached = np.empty(len(results)), np.array([milestone for _, milestone, _ in results])
+    for milestone, scores in by_milestone.items():
+        y[reached == milestone] = _of_peers(scores)
     return y
+
+
+def _of_peers(scores: list[float]) -> np.ndarray:
+    """Return `normal_scores` of a list, to the bit: those of few are looked up, as a study's starts ask."""
+    ascending, count = sorted(scores), len(scores)
+    if count > FEW or any(score != score for score in scores):
+        return normal_scores(np.array(scores))
+    below: dict[float, int] = {}
+    for i, score in enumerate(ascending):
+        below.setdefault(score, i)
+    up_to = {score: i for i, score in enumerate(ascending)}
+    return _quantiles(count).take([below[score] + up_to[score] for score in scores])
+
+
+@lru_cache(maxsize=FEW)
+def _quantiles(count: int) -> np.ndarray:
+    """Return the normal score by the sum of the first and the last position among `count`, from 0 on."""
+    return _at_ranks(np.arange(2 * count - 1), count)
+
+
+def _at_ranks(positions: np.ndarray, count: int) -> np.ndarray:
+    return np.asarray(ndtri(((positions + 2) / 2.0 - 0.5) / count))
 
 
 def noise_within_milestones(results: list[tuple[int, int, float]], error: float) -> np.ndarray:
@@ -54,4 +79,4 @@ def normal_scores(values: np.ndarray) -> np.ndarray:
     # Not scipy.stats.rankdata: its import takes half a second, and 50 MB in the process of every cell.
     ascending = np.sort(values, axis=None)  # NaN behind all numbers
     below, up_to = (ascending.searchsorted(values, side) for side in ("left", "right"))
-    return np.asarray(ndtri(((below + up_to + 1) / 2.0 - 0.5) / len(values)))
+    return _at_ranks(below + up_to - 1, len(values))
