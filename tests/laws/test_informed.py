@@ -16,7 +16,7 @@ from hypernudge.random import Streams
 from hypernudge.space import Config
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 from hypernudge.warmstart.measurement import prior as priors
-from hypernudge.warmstart.measurement import rates
+from hypernudge.warmstart.measurement import ranks, rates
 from hypernudge.warmstart.measurement.features import KNOTS, NAMES, SIZE, features, hats
 from hypernudge.warmstart.measurement.probe import (
     MAX_SHIFT,
@@ -97,6 +97,21 @@ def test_normal_scores_rank_within_milestones_and_share_ties():
     scores = scores_within_milestones(results)
     assert scores[1] == scores[2] > scores[0]
     assert scores[3] == -scores[4] == pytest.approx(0.6744897501960817)
+
+
+def test_ranks_that_are_looked_up_are_the_computed_ones():
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 3, 7, 30, ranks.FEW, ranks.FEW + 1):
+        for values in (rng.integers(0, n, n) / 7.0, rng.standard_normal(n)):
+            values[rng.random(n) < 0.2] = -np.inf
+            results = [(trial, 3, float(value)) for trial, value in enumerate(values)]
+            assert np.array_equal(scores_within_milestones(results), normal_scores(values))
+            both = [*results, *((n + trial, 9, -score) for trial, _, score in results)]
+            expected = np.concatenate([normal_scores(values), normal_scores(-values)])
+            assert np.array_equal(scores_within_milestones(both), expected)
+    odd = np.array([0.5, np.nan, 0.1, 0.5])
+    found = scores_within_milestones([(trial, 1, float(value)) for trial, value in enumerate(odd)])
+    assert np.array_equal(found, normal_scores(odd))
 
 
 def test_first_results_arrive_in_order(bowl):

@@ -1,4 +1,4 @@
-"""The loss of one trial and its gradient without autograd, for plain chains of linear layers: what a probe needs.
+"""The loss of one trial and its gradient without autograd, for plain chains of linear layers: for probes.
 
 On small networks the graph takes longer than the arithmetic. The operations are those that autograd calls for
 `SupervisedTask.loss`, one by one and on the same layouts, so the result has the same bits; differentiating

@@ -102,9 +102,10 @@ def posterior(
         worth = np.sqrt(NOISE / (NOISE + noise_within_milestones(results, error)))
         phi, y = phi * worth[:, None], y * worth
     precision, weighted = phi.T @ phi, phi.T @ y
-    for learned, known in ((precision, prior.precision), (weighted, prior.weighted_mean)):
-        learned /= NOISE
-        learned += known
+    precision /= NOISE
+    precision += prior.precision
+    weighted /= NOISE
+    weighted += prior.weighted_mean
     covariance = np.linalg.inv(precision)
     even = covariance + covariance.T
     even /= 2.0
