@@ -1,11 +1,13 @@
 """The benchmark of the fee in time: its line of JSON, and what it counts."""
 
+import io
 import json
+from pathlib import Path
 
 import pytest
 
 from benchmarks.warm_start_fee import __main__ as command
-from benchmarks.warm_start_fee import measure, workloads
+from benchmarks.warm_start_fee import against, measure, workloads
 from hypernudge.task import GradientTask
 
 
@@ -50,3 +52,48 @@ def test_a_case_is_measured_as_the_harness_runs_it(monkeypatch):
 def test_the_networks_are_tasks(name):
     task = getattr(workloads, name)()
     assert isinstance(task, GradientTask) and task.unit_flops(task.space.middle()) > 0
+
+
+def test_a_checkout_answers_every_turn_with_what_its_cell_took(monkeypatch, capsys):
+    short = {**workloads.DIGITS, "budget": {"units": 2}}
+    monkeypatch.setitem(workloads.CASES, "serial", ("serial", short))
+    monkeypatch.setattr("sys.stdin", io.StringIO("1\n0\n1\n"))
+    against.worker("serial", 2)
+    first, other, again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert first["digests"] == again["digests"] != other["digests"]
+    assert first["choosing"] > 0 and len(first["probes"]) == 1 and 0 < first["processor_share"] < 1
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_one_checkout_takes_over_another(monkeypatch, capsys, same):
+    asked = []
+
+    class Fake:
+        def __init__(self, root, case, cells):
+            self.own = root == against.ROOT
+
+        def cell(self, turn):
+            asked.append((self.own, turn))
+            took = {"choosing": 2.0 + turn, "probes": [4.0, 4.0], "processor_share": 0.04}
+            if self.own:
+                took = {"choosing": 1.0 + turn / 2, "probes": [1.0, 1.0], "processor_share": 0.03}
+            return took | {"digests": [turn if same or not self.own else -1]}
+
+        def close(self):
+            asked.append("closed")
+
+    monkeypatch.setattr(against, "Checkout", Fake)
+    code = against.main(["elsewhere", "--cases", "serial", "--cells", "2"])
+    shown, line = capsys.readouterr().out.splitlines()
+    found = json.loads(line)["over_before"]["serial"]
+    assert found == {
+        "same_records": same,
+        "choosing": 0.5,
+        "probes": 0.25,
+        "processor_share": pytest.approx(0.75),
+        "cells": 2,
+    }
+    assert code == (0 if same else 1) and ("OTHER RECORDS" in shown) != same
+    warm = against.WARM_UP
+    turns = [(False, warm), (True, warm), (False, 0), (True, 0), (True, 1), (False, 1)]
+    assert asked == [*turns, "closed", "closed"] and Path("elsewhere").resolve() != against.ROOT
