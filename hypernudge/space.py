@@ -64,7 +64,7 @@ class Config(Mapping[str, Value]):
         return self._values == dict(other.items()) if isinstance(other, Mapping) else NotImplemented
 
     def get(self, name: str, default: Any = None) -> Any:
-        """Return a value, or `default` where there is none."""
+        """Return the value of `name`, or `default` where there is none."""
         return self._values.get(name, default)
 
     def keys(self) -> KeysView[str]:

@@ -100,7 +100,7 @@ class GradientTask(ABC):
         """
 
     def by_hand(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params] | None:
-        """Return `loss` and its gradient with respect to `params`, no graph; None: autograd does it.
+        """Return `loss` on `batch`, a scalar, and its gradient with respect to `params`; None: by autograd.
 
         A probe asks: on small networks a graph takes longer than the arithmetic.
         """
