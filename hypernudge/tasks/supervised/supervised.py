@@ -189,7 +189,7 @@ class SupervisedTask(GradientTask):
         return augment(batch["x"], batch["noise"], setting(hp, "augmentation"))
 
     def by_hand(self, params: Params, batch: Batch, hp: Mapping[str, Any]) -> tuple[Tensor, Params] | None:
-        """Return `loss`, a scalar, and its gradient without a graph, to the bit: for chains of linear layers."""
+        """Return `loss`, a scalar, and its gradient without a graph, to the bit: of linear chains."""
         own = self._by_hand
         smoothing = setting(hp, "label_smoothing")
         plain = getattr(self.loss, "__func__", None) is SupervisedTask.loss  # nobody computes another
