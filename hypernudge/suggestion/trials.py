@@ -26,7 +26,7 @@ SCALED_BY = 8  # mini-batches whose losses before training say on what scale los
 UNKNOWN = Scale(math.nan)
 FEWEST_BATCHES = 5  # of which some can be set aside,
 SET_ASIDE, MOST_SET_ASIDE = 5, 16  # one in so many, and so many at most
-DEAD = 0.5  # a network is, if no gradient reaches so large a share of what one reached at first
+DEAD = 0.5  # a network is, if no gradient reaches so large a share of what one reaches untrained
 
 
 @dataclass
@@ -166,27 +166,42 @@ class Recipe:
         losses: list[float] = []
         blown_up = 0  # steps in a row
         reached: list[Tensor] = []
+        at_end: int | None = None  # parameters that a gradient reaches, where they seem to be few
         for step in range(steps):
             self.in_time()
             training.set_rate(rate * self.schedule.factor(step, steps, {}))
             try:
                 losses.append(self._step(training, step, scaler))
+                reached = reached if step else _reached(training.parameters)
+                if step == steps - 1 and _size(_reached(reached)) <= (1.0 - DEAD) * _size(reached):
+                    at_end = self._reach(training, step, scaler)
             except Exception as error:  # of a model that refuses what has become too large
                 if not step or isinstance(error, torch.OutOfMemoryError | InvalidArgumentError):
                     raise
                 self.raises, self.raised = self.raises + 1, self.raised or error
                 return RateTrial(rate, steps, tuple(losses), diverged=True)
-            reached = reached if step else _reached(training.parameters)
             blown_up = blown_up + 1 if losses[-1] > ceiling else 0
             if not math.isfinite(losses[-1]) or blown_up == PATIENCE:
                 break
         if not math.isfinite(losses[-1]) or float(np.median(losses[-3:])) > ceiling:
             return RateTrial(rate, steps, tuple(losses), diverged=True)
-        left = _size(_reached(reached))  # by the last step's gradient
-        dead = bool(reached) and left <= (1.0 - DEAD) * _size(reached)
         held_out = self._evaluated(training)
         diverged = not all(map(math.isfinite, held_out))
+        del training, reached  # there may be no room for two copies
+        # The last mini-batch may train another part than the first: tasks in turn, experts, dropped layers.
+        untrained = self._reach(self.start(), steps - 1, scaler) if at_end is not None else 0
+        dead = at_end is not None and untrained > 0 and at_end <= (1.0 - DEAD) * untrained
         return RateTrial(rate, steps, tuple(losses), diverged, held_out, dead)
+
+    def _reach(self, training: Training, step: int, scaler: Any) -> int:
+        """Return how many parameters the gradient of a step's mini-batches reaches, with draws of its own."""
+        reseed(self.seed)
+        training.optimizer.zero_grad()
+        for part in range(self.accumulate):
+            loss = self.loss_at(training, step * self.accumulate + part)
+            (loss if scaler is None else scaler.scale(loss)).backward()
+        self.gradients += self.accumulate
+        return _size(_reached(training.parameters))
 
     @torch.no_grad()
     def _evaluated(self, training: Training) -> tuple[float, ...]:

@@ -189,3 +189,30 @@ def test_where_nothing_is_to_be_learned_the_network_is_left_alive():
     dead = {trial.rate for trial in found.trials if trial.dead}
     assert dead and max(found.lr, found.high) < min(dead)
     assert "the highest harmless rate" in " ".join(found.notes)
+
+
+class Tasks(nn.Module):
+    """Two networks, each trained by every second mini-batch."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.parts = nn.ModuleList([network(), network()])
+
+    def forward(self, x, task):
+        return self.parts[task](x)
+
+
+def test_tasks_in_turn_are_not_taken_for_a_dead_network():
+    """Labels are drawn, so nothing is learned; the last mini-batch of a trial reaches half of it, or less."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, 32, 4, generator=generator)
+    y = torch.randint(2, (64, 32), generator=generator)
+    batches = [(rows, labels, number % 2) for number, (rows, labels) in enumerate(zip(x, y, strict=True))]
+
+    def of_task(model, batch):
+        return F.cross_entropy(model(batch[0], batch[2]), batch[1])
+
+    found = suggest(Tasks(), of_task, batches, torch.optim.SGD, trial_steps=200, seconds=None)
+    assert "the highest harmless rate" in " ".join(found.notes)
+    assert not any(trial.dead for trial in found.trials) and found.lr > 1e-3
