@@ -3,6 +3,7 @@
 import copy
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -140,6 +141,14 @@ def test_a_training_without_an_end_does_not_look():
 def test_what_is_no_peak_is_refused(peak):
     with pytest.raises(InvalidArgumentError, match=r"^peak: must be a"):
         EpisodicScheduler(sgd(problem(pretrained=False)), total_steps=9, peak=peak)
+
+
+def test_a_peak_of_numpy_loads_with_weights_only(tmp_path):
+    for peak in (np.str_("new"), np.float32(1.0)):
+        episodes = EpisodicScheduler(sgd(problem(pretrained=False)), total_steps=9, peak=peak)
+        torch.save(episodes.state_dict(), tmp_path / "state.pt")
+        episodes.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+        episodes.detach()
 
 
 def test_a_state_whose_share_is_damaged_is_refused():

@@ -1,6 +1,7 @@
 """Which weights are taken for trained: the value over the edge, and what nothing may disturb."""
 
 import math
+import warnings
 
 import pytest
 import torch
@@ -125,6 +126,15 @@ def test_precision_and_scale_do_not_matter(kind, scale):
     assert share(nn.Parameter(parameter(64, 96, times=3.0, scale=scale).detach().to(kind))) == 1.0
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_a_step_under_autocast_does_not_matter(kind):
+    weights = parameter(2048, 96), parameter(96, 2048, times=3.0)
+    found = [float(over_edge(matrix_of(one))) for one in weights]
+    with torch.autocast("cpu", kind):  # in float16 products of such matrices are beyond the largest number
+        assert [float(over_edge(matrix_of(one))) for one in weights] == found
+    assert found[0] < ABOVE < found[1]
+
+
 def test_what_is_damaged_or_elsewhere_is_not_taken_for_trained():
     good = parameter(64, 64, times=3.0)
     for value in (math.nan, math.inf):
@@ -132,9 +142,13 @@ def test_what_is_damaged_or_elsewhere_is_not_taken_for_trained():
         bad.data[3, 4] = value
         assert share(bad) == 0.0
         assert share(good, bad) == 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such tensors are a prototype
+        ragged = torch.nested.nested_tensor([torch.eye(20), torch.zeros(30, 20)])
     elsewhere = [
         nn.Parameter(torch.empty(64, 64, device="meta")),
         nn.Parameter(torch.eye(64).to_sparse()),
+        nn.Parameter(ragged),
         nn.Parameter(torch.zeros(64, 64, dtype=torch.complex64)),
         nn.Parameter(torch.empty(0, 64)),
         nn.Parameter(torch.tensor(1.0)),

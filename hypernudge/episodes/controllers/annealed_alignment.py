@@ -353,9 +353,11 @@ class AnnealedAlignment:
 
 
 def _peak(peak: Any) -> float | str | None:
-    if peak is None or (isinstance(peak, str) and peak == NEW):
-        return peak
+    if peak is None:
+        return None
     if isinstance(peak, str):
+        if peak == NEW:
+            return NEW  # of NumPy's kind, say, it would not load from a checkpoint with weights_only=True
         rule = f"must be a number above 0, {NEW!r} or None"
         checks.refuse("peak", rule, peak, "pass 1 to fine-tune a pretrained network")
     return float(checks.positive("peak", peak))

@@ -81,14 +81,18 @@ def over_edge(matrix: Tensor) -> Tensor:
     # What rounding leaves of a constant matrix is no signal.
     scaled = torch.where(present & ((scaled - offset).abs() > 1e-5), scaled - offset, 0)
     vectors = _start(scaled.shape[1]).to(scaled.device)
-    for _ in range(ITERATIONS):
-        vectors = scaled.T @ (scaled @ vectors)
-        vectors = vectors / vectors.norm(dim=0).clamp_min(1e-30)
+    with torch.autocast(
+        scaled.device.type, enabled=False
+    ):  # where a step is taken under it: float16 overflows
+        for _ in range(ITERATIONS):
+            vectors = scaled.T @ (scaled @ vectors)
+            vectors = vectors / vectors.norm(dim=0).clamp_min(1e-30)
+        found = (scaled @ vectors).norm(dim=0).amax()
     # Rows and columns of nothing but zeros are not there: a matrix may begin with a part of it switched off.
     rows, columns = ((scaled != 0).any(side).sum().float() for side in (1, 0))
     spread = scaled.norm() / (rows * columns).clamp_min(1).sqrt()
     edge = (spread * (rows.sqrt() + columns.sqrt())).clamp_min(1e-30)
-    return torch.where(largest.isfinite(), (scaled @ vectors).norm(dim=0).amax() / edge, 0)
+    return torch.where(largest.isfinite(), found / edge, 0)
 
 
 def matrix_of(parameter: Tensor) -> Tensor | None:
@@ -96,8 +100,8 @@ def matrix_of(parameter: Tensor) -> Tensor | None:
     if not parameter.requires_grad:
         return None
     held = local_tensor(parameter.detach())
-    dense = held.layout is torch.strided and held.is_floating_point() and not held.is_meta
-    if not dense or held.dim() < 2 or held.numel() == 0:
+    dense = held.layout is torch.strided and not held.is_nested and not held.is_meta
+    if not dense or not held.is_floating_point() or held.dim() < 2 or held.numel() == 0:
         return None
     matrix = held.reshape(held.shape[0], -1)
     if min(matrix.shape) < LEAST_SIDE:
