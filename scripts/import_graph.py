@@ -25,7 +25,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("results", "trial", "registry", "optimizers", "task", "batching"),
     ("episodes.checks",),
     ("episodes.context", "episodes.kinds", "episodes.noise", "episodes.ranks", "episodes.rewards"),
-    ("episodes.records",),
+    ("episodes.records", "episodes.trained_weights"),
     ("episodes.axes", "episodes.bandits"),
     ("episodes.controllers",),
     ("episodes.lifecycle",),

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from benchmarks.episodes_effect.fine_tuning import TASKS as FINE_TUNED
 from benchmarks.episodes_effect.tasks import TASKS as STUDIED
 from benchmarks.suggest.tasks import cifar, digits
-from hypernudge.episodes.controllers.trained_weights import matrix_of, over_edge, trained_share
+from hypernudge.episodes.trained_weights import matrix_of, over_edge, trained_share
 from hypernudge.results.files import write_text
 from hypernudge.tasks.vision.resnet import resnet18_cifar
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks.episodes_effect.tasks import TASKS
-from hypernudge.episodes.controllers.trained_weights import ABOVE, SHARE, matrix_of, over_edge, trained_share
+from hypernudge.episodes.trained_weights import ABOVE, SHARE, matrix_of, over_edge, trained_share
 from tests.episodes.pretrained import network, plant
 
 

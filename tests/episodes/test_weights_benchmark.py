@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from benchmarks.episodes_effect import weights
-from hypernudge.episodes.controllers.trained_weights import ABOVE, SHARE
+from hypernudge.episodes.trained_weights import ABOVE, SHARE
 from scripts import import_graph
 from tests.episodes.pretrained import network, plant
 

@@ -12,9 +12,9 @@ from hypernudge.episodes.controllers.alignment import Alignment
 from hypernudge.episodes.controllers.anneal_shapes import AUTO, CHOICES, EPISODES, share_left
 from hypernudge.episodes.controllers.base_rates import BaseRates
 from hypernudge.episodes.controllers.step_bounds import StepBounds
-from hypernudge.episodes.controllers.trained_weights import SHARE, trained_share
 from hypernudge.episodes.records import Selection, value_text
 from hypernudge.episodes.rewards.base import RewardDetails
+from hypernudge.episodes.trained_weights import SHARE, trained_share
 
 SEARCH, ANNEAL = "search", "anneal"
 ADAPTIVE_PEAK, PLAIN_PEAK = 2.0, 1.25
