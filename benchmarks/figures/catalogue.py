@@ -152,7 +152,7 @@ def _sst2(folder: Path) -> None:
 
 
 _CURVES = ("tiny_shakespeare.json", "resnet20.json", "wikitext2.json")
-_GAMES = tuple(f"games/{name}.json" for name in ("cartpole", "acrobot", "pong", "boxing"))
+_GAMES = tuple(f"games/{name}.json" for name in ("cartpole", "acrobot", "pong", "boxing", "freeway"))
 _RECORDS = "sst2_minilm/records"
 _SST2 = (
     "accuracy_per_tflop",
@@ -171,6 +171,8 @@ _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
 _SECOND_RAW = "second_edition/raw/second_edition_raw_cells.csv.gz"
 _SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
+_THIRD = "third_edition/study/third_edition_cells.csv.gz"
+_THIRD_NARROW = "third_edition/narrow/study/third_edition_narrow_cells.csv.gz"
 _ABLATION = "second_edition/ablation/ablation.jsonl"
 _TREES_PER_COST = "xgboost_per_cost/cells.csv.gz"
 
@@ -220,6 +222,18 @@ FIGURES = (
         ("ratios.svg",),
         (_SECOND_RAW,),
         _pooled((_SECOND_RAW,), ("stopping-informed", "stopping-informed_unprobed")),
+    ),
+    Figures(
+        "third_edition/study",
+        ("ratios.svg",),
+        (_THIRD,),
+        _pooled((_THIRD,), ("stopping-near", "stopping-informed")),
+    ),
+    Figures(
+        "third_edition/narrow/study",
+        ("ratios.svg",),
+        (_THIRD_NARROW,),
+        _pooled((_THIRD_NARROW,), ("stopping-near", "stopping-informed")),
     ),
     Figures(
         "xgboost_per_cost",

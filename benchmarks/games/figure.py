@@ -18,6 +18,7 @@ GAMES: dict[str, tuple[str, str, float, tuple[float, float] | None]] = {
     "acrobot": ("Acrobot", "solved", -100, None),
     "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015, as below
     "boxing": ("Boxing", "random play", 0.1, (-105, 60)),
+    "freeway": ("Freeway", "random play", 0.0, (-2, 34)),
 }
 """Title of each panel, what its dotted line is and where, and the ends of its axis if not the data's."""
 

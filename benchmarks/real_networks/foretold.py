@@ -27,7 +27,7 @@ import torch
 from hypernudge.harness.cells.build import build_task
 from hypernudge.harness.cells.described import facts_of
 from hypernudge.harness.inspection.past_prior import build_past
-from hypernudge.harness.inspection.prior import UNITS, targets
+from hypernudge.harness.inspection.prior import UNITS, scores_at, targets
 from hypernudge.hypergradient.objectives import gradient
 from hypernudge.results.files import write_text
 from hypernudge.results.plan import read_manifest
@@ -132,7 +132,7 @@ def searched(directory: Path) -> Iterator[Searched]:
                 np.array(facts.nudged, dtype=float),
                 [trial["nudged"] for trial in trials],
                 facts.steps_per_unit * float(max(UNITS)),
-                targets(record["curve"], range(len(trials)), UNITS),
+                targets(scores_at(record["curve"], range(len(trials)), UNITS)),
                 facts.probe,
                 shortness(task, middle, seed),
             )

@@ -35,7 +35,7 @@ from matplotlib.figure import Figure
 from benchmarks.sealed import sealed
 from hypernudge.harness.cells.build import prepare
 from hypernudge.harness.cells.provenance import provenance
-from hypernudge.harness.inspection.prior import UNITS, targets
+from hypernudge.harness.inspection.prior import UNITS, scores_at, targets
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.hypergradient import gather_batch
 from hypernudge.hypergradient.curvature import loss_difference
@@ -65,7 +65,7 @@ def best_rates(directory: Path, task_name: str, task: GradientTask) -> tuple[flo
     for variation, _, record in sealed(directory):
         if variation.task == task_name and record["status"] == "completed":
             trials = record["trials"]
-            scores = targets(record["curve"], [trial["trial"] for trial in trials], UNITS)
+            scores = targets(scores_at(record["curve"], [trial["trial"] for trial in trials], UNITS))
             x = [rates.log_rate(task, Config(trial["nudged"])) for trial in trials]
             ranked += zip(scores.tolist(), x, strict=True)
     ranked.sort(reverse=True)

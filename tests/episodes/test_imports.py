@@ -4,8 +4,8 @@ from scripts import import_graph
 
 # Lowest first: a room may import the rooms before its own.
 ORDER = (
-    *("checks", "kinds", "ranks", "context", "bandits", "noise", "rewards", "records", "axes", "controllers"),
-    *("lifecycle", "scheduler", "plots", "pulseopt"),
+    *("checks", "kinds", "ranks", "context", "bandits", "noise", "rewards", "records", "trained_weights"),
+    *("axes", "controllers", "lifecycle", "scheduler", "plots", "pulseopt"),
 )
 
 

@@ -39,9 +39,22 @@ def killed_at(number):
     return observe
 
 
+def rounded(event, engine):
+    """Return an event's text, its numbers to nine digits under the population engine."""
+    if engine == "serial":
+        return event
+    return re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda number: f"{float(number[0]):.9g}", event)
+
+
 @pytest.mark.parametrize("engine", ["serial", "population"])
 def test_a_study_killed_at_any_event_is_the_undisturbed_one(engine, bowl, tmp_path):
     options = {"seed": 1, "workers": 3, "engine": engine, "warm_start": "fixed_band", "test": "every"}
+    # What `torch.vmap` batches is the same up to rounding: others share a cohort after a kill.
+    close = {"rtol": 0.0, "atol": 0.0} if engine == "serial" else {"rtol": 1e-9, "atol": 1e-12}
+
+    def same(ours, others):
+        return [rounded(e, engine) for e in plain(ours)] == [rounded(e, engine) for e in plain(others)]
+
     whole = tune(bowl, asha(bowl.space), **options)
     for number in range(2, len(whole.history.events), 7):
         folder = tmp_path / str(number)
@@ -49,9 +62,9 @@ def test_a_study_killed_at_any_event_is_the_undisturbed_one(engine, bowl, tmp_pa
             tune(bowl, asha(bowl.space), study=folder, callback=killed_at(number), **options)
         seen = []
         again = tune(bowl, asha(bowl.space), study=folder, callback=seen.append, **options)
-        assert plain(again.history.events) == plain(whole.history.events)
+        assert same(again.history.events, whole.history.events)
         assert len(seen) < len(whole.history.events)
-        assert torch.equal(again.best_weights()["w"], whole.best_weights()["w"])
+        torch.testing.assert_close(again.best_weights()["w"], whole.best_weights()["w"], **close)
         assert plain(Study.open(folder).history.events) == plain(again.history.events)
 
 
