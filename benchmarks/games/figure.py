@@ -18,7 +18,7 @@ GAMES: dict[str, tuple[str, str, float, tuple[float, float] | None]] = {
     "acrobot": ("Acrobot", "solved", -100, None),
     "pong": ("Pong", "random play", -20.7, (-22, 22)),  # Mnih et al. 2015, as below
     "boxing": ("Boxing", "random play", 0.1, (-105, 60)),
-    "freeway": ("Freeway", "random play", 0.0, (-2, 34)),
+    "freeway": ("Freeway", "random play", 0.0, (-2, 45)),
 }
 """Title of each panel, what its dotted line is and where, and the ends of its axis if not the data's."""
 
@@ -35,7 +35,8 @@ def draw(results: Sequence[dict[str, Any]]) -> Figure:
             _draw(axes, result)
         for axes in panels.flat[len(results) :]:
             axes.set_axis_off()
-        figure.supylabel("mean return of greedy games", fontsize=panels[0, 0].xaxis.label.get_size())
+        size = panels[0, 0].xaxis.label.get_size()
+        figure.supylabel("mean return, of greedy games unless said", fontsize=size)
     return figure
 
 
@@ -48,6 +49,9 @@ def _draw(axes: Axes, result: dict[str, Any]) -> None:
         rows = [row for row in result["rows"] if row["seed"] == seed and row["score"] is not None]
         steps, scores = [row["steps"] / 1000 for row in rows], [row["score"] for row in rows]
         axes.plot(steps, scores, label=look.label, color=look.colour, linestyle=look.dash)
+        drawn = [row.get("drawn_score") for row in rows]
+        if None not in drawn:  # earlier records have none
+            axes.plot(steps, drawn, label=f"{look.label}, actions drawn", color=look.colour, linestyle="--")
     axes.axhline(height, label=f"{what}: {height:g}", color="0.35", linestyle=(0, (1.2, 1)), linewidth=1.0)
     axes.set_title(title)
     axes.set_xlabel("thousand steps")

@@ -185,7 +185,7 @@ def test_where_nothing_is_to_be_learned_the_network_is_left_alive():
     layers = [nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(8, 2))
     loader = DataLoader(TensorDataset(*rows), batch_size=32)
-    found = suggest(model, loss, loader, torch.optim.SGD, trial_steps=400, seconds=None)
+    found = suggest(model, loss, loader, torch.optim.SGD, trial_steps=120, seconds=None)
     dead = {trial.rate for trial in found.trials if trial.dead}
     assert dead and max(found.lr, found.high) < min(dead)
     assert "the highest harmless rate" in " ".join(found.notes)
