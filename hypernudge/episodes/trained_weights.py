@@ -81,9 +81,8 @@ def over_edge(matrix: Tensor) -> Tensor:
     # What rounding leaves of a constant matrix is no signal.
     scaled = torch.where(present & ((scaled - offset).abs() > 1e-5), scaled - offset, 0)
     vectors = _start(scaled.shape[1]).to(scaled.device)
-    with torch.autocast(
-        scaled.device.type, enabled=False
-    ):  # where a step is taken under it: float16 overflows
+    # A step may be taken under autocast, whose float16 overflows.
+    with torch.autocast(scaled.device.type, enabled=False):
         for _ in range(ITERATIONS):
             vectors = scaled.T @ (scaled @ vectors)
             vectors = vectors / vectors.norm(dim=0).clamp_min(1e-30)

@@ -197,9 +197,13 @@ class _Round:
         """Return the losses of the trials that did not diverge, by place in ascending order."""
         return {p: loss for p in sorted(self.tried) if math.isfinite(loss := self.tried[p].loss)}
 
+    def gained(self, losses: dict[int, float]) -> float:
+        """Return by how much the least of these losses is below that before training."""
+        return max(self.scale.untrained - min(losses.values()), 0.0)
+
     def nothing_learned(self, losses: dict[int, float]) -> bool:
         """Whether the least of these losses is no better than before training."""
-        return max(self.scale.untrained - min(losses.values()), 0.0) < PLATEAU * self.scale.flat
+        return self.gained(losses) < PLATEAU * self.scale.flat
 
     def alive(self, losses: dict[int, float]) -> dict[int, float]:
         """Return the losses of networks that can still learn: all of them where none can."""
@@ -223,12 +227,11 @@ class _Round:
         best, losses = self.best(), self.losses()
         if best is None:
             return
-        gained = max(self.scale.untrained - min(losses.values()), 0.0)
         self.found.plateau = self.nothing_learned(losses)
         if self.found.plateau:
             losses = self.alive(losses)
         exact = float(best) if self.found.plateau else best + self._vertex(best, losses)
-        equal = min(FLAT * gained, EQUAL * abs(losses[best]))
+        equal = min(FLAT * self.gained(losses), EQUAL * abs(losses[best]))
         equal = self.scale.flat if self.found.plateau else equal
         near = [place for place, loss in losses.items() if loss <= losses[best] + equal]
         self.found.best = self.centre + self.width * exact

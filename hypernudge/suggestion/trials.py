@@ -196,11 +196,7 @@ class Recipe:
     def _reach(self, training: Training, step: int, scaler: Any) -> int:
         """Return how many parameters the gradient of a step's mini-batches reaches, with draws of its own."""
         reseed(self.seed)
-        training.optimizer.zero_grad()
-        for part in range(self.accumulate):
-            loss = self.loss_at(training, step * self.accumulate + part)
-            (loss if scaler is None else scaler.scale(loss)).backward()
-        self.gradients += self.accumulate
+        self._backward(training, step, scaler)
         return _size(_reached(training.parameters))
 
     @torch.no_grad()
@@ -219,18 +215,23 @@ class Recipe:
             found.append(loss.item())
         return tuple(found)
 
+    def _backward(self, training: Training, step: int, scaler: Any) -> Tensor:
+        """Compute the gradient of a step's mini-batches anew; return their mean loss."""
+        training.optimizer.zero_grad()
+        total = torch.zeros((), device=self.device)
+        for part in range(self.accumulate):
+            loss = self.loss_at(training, step * self.accumulate + part) / self.accumulate
+            (loss if scaler is None else scaler.scale(loss)).backward()
+            total = total + loss.detach().float()
+        self.gradients += self.accumulate
+        return total
+
     def _step(self, training: Training, step: int, scaler: Any) -> float:
         """Make an optimizer step and return the mean loss before it."""
         found: list[float] = []
 
         def closure() -> Tensor:
-            training.optimizer.zero_grad()
-            total = torch.zeros((), device=self.device)
-            for part in range(self.accumulate):
-                loss = self.loss_at(training, step * self.accumulate + part) / self.accumulate
-                (loss if scaler is None else scaler.scale(loss)).backward()
-                total = total + loss.detach().float()
-            self.gradients += self.accumulate
+            total = self._backward(training, step, scaler)
             if scaler is not None:
                 scaler.unscale_(training.optimizer)
             if self.grad_clip is not None:
