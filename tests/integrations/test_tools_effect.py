@@ -1,5 +1,6 @@
 """The benchmark of warm starts inside other tools: what a tool searches, trains, and is charged with."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ from benchmarks.warm_starts.tools_effect import (
 )
 from benchmarks.warm_starts.tools_effect.workload import Workload
 from hypernudge import Informed
+from hypernudge.errors import InvalidArgumentError
 from hypernudge.integrations.optuna import declared
 from tests.integrations.helpers import score, training
 
@@ -115,7 +117,7 @@ def test_what_is_not_installed_is_left_out_and_said(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(command, "find_spec", lambda name: None if name in ("neps", "ray") else object())
     there = ["neps_hyperband", "optuna_tpe", "syne_tune_asha"]
     for seed in range(2):
-        path = command._path(tmp_path, "neps_hyperband", seed)
+        path = report.path_of(tmp_path, "neps_hyperband", seed)
         path.parent.mkdir(exist_ok=True)
         path.write_text("[]")
     asked = [*there, "neps_hyperband_informed", "ray_asha"]
@@ -146,6 +148,34 @@ def test_a_score_that_is_the_target_reaches_it_in_the_runs_as_well(tmp_path):
     report.write_runs(tmp_path / "runs.csv", of, {("optuna_tpe", 0): clock})
     *_, last = (tmp_path / "runs.csv").read_text().splitlines()
     assert float(last.split(",")[-1]) >= target
+
+
+def test_plain_runs_of_an_earlier_table_are_read_with_its_target(tmp_path):
+    of, lengths = workload()
+    earlier, later = tmp_path / "earlier", tmp_path / "later"
+    rows = [{"task": of.name, "target": 0.25, "warm_start": "optuna_tpe_informed"}]
+    scores = {
+        ("optuna_tpe", 0): [(1.0, 0.1), (2.0, 0.05), (7.0, 0.3)],
+        ("optuna_tpe_informed", 0): [(2.0, 0.6)],
+    }
+    cells = {key: of.clock() for key in scores}
+    for key, clock in cells.items():
+        clock.scores = scores[key]
+    earlier.mkdir()
+    report.write_runs(earlier / "runs.csv", of, cells)
+    (earlier / report.COMPARISONS).write_text(json.dumps(rows))
+    assert report.plain(earlier, of, command.BASELINES, range(1), later) == 0.25
+    assert [path.name for path in (later / "cells").iterdir()] == ["optuna_tpe-0.json"]
+    read = command._cell(later, of, "optuna_tpe", 0)
+    assert not lengths, "it is not run again"
+    for share in (2 / BUDGET, 7 / BUDGET, 1.0):
+        assert read.best_at(share) == cells["optuna_tpe", 0].best_at(share)
+    for changes, said in (({"task": "other"}, "a table of 'small'"), ({"target": 0.5}, "one target")):
+        (earlier / report.COMPARISONS).write_text(
+            json.dumps([*rows[: "target" in changes], rows[0] | changes])
+        )
+        with pytest.raises(InvalidArgumentError, match=f"--plain: must .*{said}"):
+            report.plain(earlier, of, command.BASELINES, range(1), later)
 
 
 def test_a_training_that_waits_leaves_gradients_to_others():

@@ -8,7 +8,8 @@ at a time, and charges a warm start with the epochs that its FLOPs would have bo
 Targets come from pilot seeds of plain Optuna TPE. The prior has not seen digits (`exclude_families`).
 Methods that end in `_horizon` tell it that trainings take 27 epochs at most; the others leave it to guess
 (Syne Tune and NePS say it by themselves). What is in `cells` of the output's folder is not run again: NePS,
-which needs an environment of its own, can be run there, and the table made here.
+which needs an environment of its own, can be run there, and the table made here. `--plain` reads the runs
+without the line from an earlier table's folder, and its target; pilots are not run then.
 
     python -m benchmarks.warm_starts.tools_effect --task xgboost --table uci/adult uci/protein --rows 2000 \
         --output results/tools_effect_xgboost
@@ -41,6 +42,7 @@ from benchmarks.warm_starts.tools_effect.ray_runs import ray
 from benchmarks.warm_starts.tools_effect.syne_tune_runs import syne_tune
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
 from hypernudge.harness.cells.provenance import provenance
+from hypernudge.warmstart.measurement import prior as priors
 
 FIRST, PILOT, PILOTS, AT = 300_000, 400_000, 10, 0.6
 METHODS: dict[str, Callable[[Workload], Run]] = {
@@ -77,15 +79,20 @@ def main() -> int:
     parser.add_argument(
         "--methods", nargs="+", choices=sorted(METHODS), default=None, help="all that are installed or there"
     )
+    parser.add_argument(
+        "--plain", type=Path, default=None, help="folder of an earlier table: its runs alone, its target"
+    )
     parser.add_argument("--task", choices=("digits", "xgboost"), default="digits", help="what is tuned")
     parser.add_argument("--architecture", action="store_true", help="tune the network too")
+    parser.add_argument(
+        "--prior", default=None, help="of the warm start (default that of Informed, of trees xgboost)"
+    )
     trees = parser.add_argument_group("--task xgboost")
     trees.add_argument(
         "--table", nargs="+", default=["sklearn/digits"], help="files of tasks (default sklearn/digits)"
     )
     trees.add_argument("--rows", type=int, default=None, help="at most so many rows of the table")
     trees.add_argument("--bins", type=int, default=256, help="of a column's histogram (default 256)")
-    trees.add_argument("--prior", default="xgboost", help="of the warm start (default xgboost)")
     trees.add_argument("--past", type=Path, default=None, help="earlier results to enqueue, not the prior's")
     options = parser.parse_args()
     able = [m for m in METHODS if options.task == "xgboost" or m != "optuna_tpe_enqueued"]
@@ -93,10 +100,14 @@ def main() -> int:
         parser.error(f"--methods: must be some of {able} with these options, but got {unable}")
     seeds = range(options.first, options.first + options.seeds)
     several = len(options.table) > 1
+    if several and options.plain is not None:
+        parser.error("--plain: is for one table")
     for table in options.table:
         folder = options.output / Path(table).name if several else options.output
+        of = _workload(options, table)
+        target = None if options.plain is None else report.plain(options.plain, of, BASELINES, seeds, folder)
         methods = options.methods or _at_hand(able, folder, seeds)
-        text = compared(_workload(options, table), methods, seeds, folder)
+        text = compared(of, methods, seeds, folder, target)
         sys.stdout.write(text + "\n" * several)
     if several:
         text = report.pooled([options.output / Path(table).name for table in options.table])
@@ -110,7 +121,9 @@ def _at_hand(methods: Sequence[str], output: Path, seeds: Sequence[int]) -> list
     found = []
     for method in methods:
         package = next(name for name in PACKAGES if method.startswith(name))
-        if find_spec(package) is not None or all(_path(output, method, seed).is_file() for seed in seeds):
+        if find_spec(package) is not None or all(
+            report.path_of(output, method, seed).is_file() for seed in seeds
+        ):
             found.append(method)
         else:
             sys.stderr.write(f"{method}: left out, {package} is not installed\n")
@@ -119,18 +132,21 @@ def _at_hand(methods: Sequence[str], output: Path, seeds: Sequence[int]) -> list
 
 def _workload(options: argparse.Namespace, table: str) -> Workload:
     if options.task == "digits":
-        return digits.workload(options.architecture)
+        return digits.workload(options.architecture, options.prior or priors.SHIPPED)
     from benchmarks.warm_starts.tools_effect import trees
 
-    return trees.workload(table, options.rows, options.prior, options.past, options.bins)
+    return trees.workload(table, options.rows, options.prior or "xgboost", options.past, options.bins)
 
 
-def compared(of: Workload, methods: Sequence[str], seeds: Sequence[int], output: Path) -> str:
-    """Run what is missing, write everything into `output`, and return the table."""
+def compared(
+    of: Workload, methods: Sequence[str], seeds: Sequence[int], output: Path, target: float | None = None
+) -> str:
+    """Run what is missing, pilots where no target is given, and return the table; all is in `output`."""
     torch.set_num_threads(1)
     (output / "cells").mkdir(parents=True, exist_ok=True)
-    pilots = [_cell(output, of, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
-    target = float(np.median(pilots))
+    if target is None:
+        pilots = [_cell(output, of, "optuna_tpe", PILOT + i).best_at(AT) for i in range(PILOTS)]
+        target = float(np.median(pilots))
     cells = {(method, seed): _cell(output, of, method, seed) for seed in seeds for method in methods}
     runs = output / "runs.csv"
     report.write_runs(runs, of, cells)
@@ -156,13 +172,9 @@ def _against(methods: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _path(output: Path, method: str, seed: int) -> Path:
-    return output / "cells" / f"{method}-{seed}.json"
-
-
 def _cell(output: Path, of: Workload, method: str, seed: int) -> Clock:
     """Return a finished run, from its file if there is one."""
-    path, clock = _path(output, method, seed), of.clock()
+    path, clock = report.path_of(output, method, seed), of.clock()
     if path.is_file():
         clock.scores = [(at, score) for at, score in json.loads(path.read_text())]
         return clock

@@ -17,6 +17,7 @@ from hypernudge import Informed, ModuleLoss
 from hypernudge.flops import count_flops
 from hypernudge.random import torch_stream
 from hypernudge.tasks.data.datasets import load_dataset
+from hypernudge.warmstart.measurement import prior as priors
 
 EPOCHS, BATCH, BUDGET = 27, 64, 450
 SPACE: Space = {
@@ -89,10 +90,12 @@ def epoch_flops(hp: Mapping[str, Any]) -> float:
     return steps * count_flops(lambda: torch.autograd.backward(loss(model, batch, hp)))[1]
 
 
-def workload(architecture: bool = False) -> Workload:
+def workload(architecture: bool = False, prior: str = priors.SHIPPED) -> Workload:
     """Return the training with its space; with `architecture` width, depth and activation are tuned, too.
 
-    The prior of its warm start knows nothing of digits.
+    Args:
+        architecture: Whether the network is tuned.
+        prior: Of the warm start, without what it knows of digits.
     """
     return Workload(
         name="digits",
@@ -100,7 +103,7 @@ def workload(architecture: bool = False) -> Workload:
         space=SPACE | ARCHITECTURE if architecture else SPACE,
         training=training,
         measured=lambda: ModuleLoss(network, data()["train"], loss, batch_size=BATCH),
-        policy=lambda units: Informed(exclude_families=("digits",), max_units=units),
+        policy=lambda units: Informed(prior=prior, exclude_families=("digits",), max_units=units),
         step_flops=epoch_flops,
         steps=EPOCHS,
         unit="epochs",

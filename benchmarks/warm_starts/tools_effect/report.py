@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.warm_starts.tools_effect.workload import Clock, Workload
+from hypernudge.errors import require
 from hypernudge.evidence.report.compare_file import Request, compare_file
 from hypernudge.evidence.statistics.intervals import mean_interval
 from hypernudge.evidence.verdicts.verdict import LABELS
@@ -32,6 +33,44 @@ def write_runs(path: Path, of: Workload, cells: Cells) -> None:
                     best = score
                     # Exactly, for a target may be one of the scores.
                     writer.writerow([of.name, method, seed, f"{at:.4f}", repr(float(score))])
+
+
+def path_of(output: Path, method: str, seed: int) -> Path:
+    """Return where the scores of a run are kept."""
+    return output / "cells" / f"{method}-{seed}.json"
+
+
+def plain(earlier: Path, of: Workload, methods: Sequence[str], seeds: Sequence[int], output: Path) -> float:
+    """Keep the runs of `methods` that an earlier table has, as runs of this one; return its target.
+
+    Its `runs.csv` holds incumbents, which is all that times and best scores are made of.
+
+    Args:
+        earlier: Folder of a table of the same workload.
+        of: The workload.
+        methods: Those without the line.
+        seeds: Of the runs.
+        output: Folder of the table to come.
+
+    Raises:
+        InvalidArgumentError: It is of another task, or has several targets.
+    """
+    rows = json.loads((earlier / COMPARISONS).read_text())
+    targets, tasks = sorted({row["target"] for row in rows}), sorted({row["task"] for row in rows})
+    require(tasks == [of.name], "--plain", f"must be a table of {of.name!r}", tasks, "give another folder")
+    require(len(targets) == 1, "--plain", "must have one target", targets, "give another folder")
+    kept: dict[Path, list[tuple[float, float]]] = {}
+    with (earlier / "runs.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            method, seed = row["variation"], int(row["seed"])
+            if method in methods and seed in seeds:
+                path = path_of(output, method, seed)
+                kept.setdefault(path, []).append((float(row["time"]), float(row["score"])))
+    (output / "cells").mkdir(parents=True, exist_ok=True)
+    for path, scores in kept.items():
+        if not path.is_file():
+            path.write_text(json.dumps(scores))
+    return float(targets[0])
 
 
 def comparisons(
