@@ -56,15 +56,21 @@ class Cell:
     winner: int | None
 
 
-def cells(directory: Path) -> list[Cell]:
-    """Return the sealed cells of a results directory; crashed ones have missed."""
-    found = []
+def cells(directory: Path, renamed: Mapping[str, str] | None = None) -> list[Cell]:
+    """Return the sealed cells of a results directory; crashed ones have missed.
+
+    Args:
+        directory: Of a study.
+        renamed: What methods are called instead, by label: one method may have another in each plan.
+    """
+    renamed, found = renamed or {}, []
     for variation, seed, record in sealed(directory):
         task, _, space = variation.task.rpartition("_")
         if space not in SPACES:
             task, space = variation.task, OWN
         time, winner = _reached(record, variation.spec["budget"]["units"] / variation.spec["workers"])
-        found.append(Cell(task, space, variation.warm_start, seed, time, winner))
+        method = renamed.get(variation.warm_start, variation.warm_start)
+        found.append(Cell(task, space, method, seed, time, winner))
     return found
 
 
@@ -238,9 +244,13 @@ def main() -> int:
     )
     parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="results directories")
     parser.add_argument("--baseline", default="asha-none", help="method that ratios are over")
+    parser.add_argument(
+        "--rename", nargs="+", default=(), metavar="OLD=NEW", help="labels that mean one method in all plans"
+    )
     parser.add_argument("--output", type=Path, help="write leaders.csv, leaders.md and leaders.svg there")
     options = parser.parse_args()
-    table = rows((cell for path in options.directories for cell in cells(path)), options.baseline)
+    renamed = dict(pair.split("=", 1) for pair in options.rename)
+    table = rows((cell for path in options.directories for cell in cells(path, renamed)), options.baseline)
     text = markdown(table)
     sys.stdout.write(text)
     if options.output is not None:

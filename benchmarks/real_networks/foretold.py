@@ -140,7 +140,7 @@ def searched(directory: Path) -> Iterator[Searched]:
 
 def rows(directory: Path) -> list[dict[str, Any]]:
     """Return the row of each task."""
-    tables = priors.load(priors.SHIPPED).prior()
+    tables = priors.load(priors.TABLES).prior()
     past = build_past([str(directory)])
     tasks, found = list(searched(directory)), list[dict[str, Any]]()
     for task in tasks:

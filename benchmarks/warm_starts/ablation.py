@@ -3,9 +3,9 @@ r"""What each change of the informed warm start gives: variants of its options o
     HYPERNUDGE_DATA=... python -m benchmarks.warm_starts.ablation \
         --output benchmarks/results/second_edition/ablation
 
-Time to one target per task, whatever space and scheduler; the shipped prior leaves the task's own family out.
-What is in `ablation.jsonl` is not run again; the table and the figure (`ablation.svg`, stopping ASHA) are
-made anew from it every time.
+Time to one target per task, whatever space and scheduler; the prior, `tables`, leaves the task's own family
+out. What is in `ablation.jsonl` is not run again; the table and the figure (`ablation.svg`, stopping ASHA)
+are made anew from it every time.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from hypernudge import Informed
 from hypernudge.plotting import style
 from hypernudge.results.files import write_text
 from hypernudge.warmstart.base import NoWarmStart, WarmStart
+from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.policies.informed import FIRST_EDITION
 
 FIRST, COUNT = 520_000, 16
 MID = tuple(TARGETS)[:6]
 NARROW = tuple(TARGETS)
 SCHEDULERS = ("asha_stopping", "asha")
-OLD, NEW = Informed(**FIRST_EDITION), Informed()
+OLD, NEW = Informed(**FIRST_EDITION), Informed(prior=priors.TABLES)
 MAIN: dict[str, WarmStart] = {
     "none": NoWarmStart(),
     "first edition": OLD,
@@ -51,11 +52,11 @@ FURTHER: dict[str, WarmStart] = {
     "half the spread": replace(NEW, spread=0.5),
     "1024 candidates": replace(NEW, candidates=1024),
     "first eight by the mean": replace(NEW, greedy_trials=8),
-    "spread falls to 0 in 30 trials": ideas.Fading(spread=0.5),
-    "ranks at 1, 3, 9, 27 units": ideas.EveryUnit(),
-    "ranks at every unit": ideas.EveryUnit(units=()),
-    "constant liar": ideas.Spread(lie=-1.0),
-    "kriging believer": ideas.Spread(lie=0.0),
+    "spread falls to 0 in 30 trials": ideas.Fading(priors.TABLES, spread=0.5),
+    "ranks at 1, 3, 9, 27 units": ideas.EveryUnit(priors.TABLES),
+    "ranks at every unit": ideas.EveryUnit(priors.TABLES, units=()),
+    "constant liar": ideas.Spread(priors.TABLES, lie=-1.0),
+    "kriging believer": ideas.Spread(priors.TABLES, lie=0.0),
 }
 """Other settings and ideas, each instead of what the second edition does."""
 GROUPS = {

@@ -22,6 +22,7 @@ from benchmarks.warm_starts.cells import TARGETS, run
 from hypernudge import Informed
 from hypernudge.schedulers.asha_stopping import StoppingASHA
 from hypernudge.trial import Event, Report, Started
+from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement.posterior import RANK_DEVIATION, RANK_MEAN
 from hypernudge.warmstart.measurement.ranks import normal_scores
 
@@ -84,7 +85,7 @@ def main() -> int:
     for task in tuple(TARGETS)[:6]:
         seen = {seed: Seen(TARGETS[task]) for seed in seeds}
         scheduler = lambda space: StoppingASHA(space, UNITS, min_units=EARLY)  # noqa: E731
-        run(task, "mid", scheduler, Informed(), seeds, math.inf, seen)
+        run(task, "mid", scheduler, Informed(prior=priors.TABLES), seeds, math.inf, seen)
         spread, uncertainty, correlation = np.array([study.row() for study in seen.values()]).T
         error = 2 * float(correlation.std(ddof=1)) / math.sqrt(len(correlation))
         won = [study.winner[1] for study in seen.values() if study.winner[1] >= 0]

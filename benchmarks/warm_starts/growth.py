@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("past", help="a prior's file: its rows are the studies; or `shipped`")
+    parser.add_argument("past", help="a prior's file: its rows are the studies; or `tables`")
     parser.add_argument("--output", type=Path, required=True, help="folder of cells and table")
     parser.add_argument("--pasts", nargs="+", choices=LABELS, default=LABELS, help="only these")
     parser.add_argument("--pooling", choices=priors.POOLINGS, default=priors.HIERARCHICAL)
@@ -102,7 +102,7 @@ def _policy(
     if label == ALONE:
         return NoWarmStart()
     if not past:
-        return Informed(prior=priors.NONE if label == NOTHING else priors.SHIPPED)
+        return Informed(prior=priors.NONE if label == NOTHING else priors.TABLES)
     PriorFile(tuple(past), pooling=pooling).dump(path)
     return Informed(prior=str(path))
 

@@ -27,6 +27,7 @@ from hypernudge.schedulers.base import Decision, Resume, RungScheduler, Schedule
 from hypernudge.schedulers.random import RandomSearch
 from hypernudge.space import SearchSpace
 from hypernudge.trial import Event, History, Report, Started
+from hypernudge.warmstart.measurement import prior as priors
 
 FIRST, COUNT, UNITS = 500_000, 16, 27
 USUAL = {task: TARGETS[task] for task in tuple(TARGETS)[:6]}
@@ -164,7 +165,7 @@ def main() -> int:
                 key = {"schedule": schedule, "setting": setting, "task": task, "target": target}
                 if kept.find(**key, first_seed=FIRST):
                     continue
-                made = run(task, space, SCHEDULES[schedule], Informed(), seeds, target)
+                made = run(task, space, SCHEDULES[schedule], Informed(prior=priors.TABLES), seeds, target)
                 row = kept.add(made, **key)
                 sys.stderr.write(f"{schedule}, {setting}, {task}: {sum(row['reached'])} of {COUNT}\n")
     text = table(kept)

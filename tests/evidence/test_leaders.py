@@ -63,6 +63,8 @@ def test_cells_are_read_from_sealed_records(tmp_path, capsys):
         ("digits", "mid", "none", 3),
         ("digits", "mid", "fixed_band", 3),
     ]
+    renamed = leaders.cells(tmp_path, {"fixed_band": "band"})
+    assert [cell.method for cell in renamed] == ["none", "band"] and renamed[1].time == cells[1].time
     scores = zip(record["curve"]["time"], record["curve"]["unit"], record["curve"]["validation"], strict=True)
     time, unit = next((time, unit) for time, unit, score in scores if score is not None and score >= 0.05)
     assert cells[1].winner == unit
@@ -92,7 +94,7 @@ def test_cells_that_deviate_from_the_plan_count_where_that_is_on_record(tmp_path
 
 
 def test_files_are_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(leaders, "cells", lambda directory: CELLS)
+    monkeypatch.setattr(leaders, "cells", lambda directory, renamed: CELLS)
     monkeypatch.setattr("sys.argv", ["leaders", "x", "--baseline", "plain", "--output", str(tmp_path)])
     assert leaders.main() == 0
     assert (tmp_path / "leaders.csv").read_text().splitlines()[0] == (

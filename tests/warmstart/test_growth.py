@@ -6,7 +6,7 @@ from benchmarks.warm_starts import cells, growth
 from hypernudge import Informed
 from hypernudge.warmstart.measurement import prior as priors
 
-STUDIES = priors.load(priors.SHIPPED).tasks
+STUDIES = priors.load(priors.TABLES).tasks
 
 
 def test_a_longer_past_holds_the_shorter_one_and_none_holds_the_own_family():
@@ -30,7 +30,7 @@ def test_a_past_is_what_the_warm_start_goes_by(tmp_path):
     by_ridge = growth._policy("3", past, tmp_path / "ridge.json", priors.RIDGE)
     assert [priors.load(of.prior).pooling for of in (policy, by_ridge)] == ["hierarchical", "ridge"]
     assert growth._policy("none", [], tmp_path / "x").prior == "none"
-    assert growth._policy("shipped", [], tmp_path / "x") == Informed()
+    assert growth._policy("shipped", [], tmp_path / "x") == Informed(prior="tables")
 
 
 def test_cells_are_paired_and_kept(tmp_path, monkeypatch):
