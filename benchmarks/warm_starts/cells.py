@@ -39,6 +39,15 @@ TARGETS = {
     "digits_mlp_raw": 0.9806,
 }
 """One target per task, whatever the space and the scheduler; of development tasks only."""
+ADAMW = "adamw"
+"""A space in which tasks are trained by AdamW: that of `confirmation/second_edition_adamw.yaml`."""
+ADAMW_SPACE = {
+    "lr": {"low": 1e-5, "high": 1e-1, "log": True},
+    "weight_decay": {"low": 1e-5, "high": 1.0, "log": True},
+    "momentum": {"low": 0.5, "high": 0.99},
+    "augmentation": {"low": 0.0, "high": 1.0},
+    "label_smoothing": {"low": 0.0, "high": 0.3},
+}
 
 
 @dataclass
@@ -84,7 +93,7 @@ def run(
 
     Args:
         task: Name of a file in `config/task`.
-        space: Name of a space.
+        space: Name of a space, or `ADAMW`.
         scheduler: What makes one for a space, or the name of one.
         warm_start: Or the name of one, by its defaults.
         seeds: Of the cells.
@@ -177,7 +186,9 @@ def _prepared(task: str, space: str) -> tuple[Prepared, dict[str, Any]]:
     if (task, space) not in _KEPT:
         torch.set_num_threads(1)
         common = {"budget": {"units": UNITS}, "workers": WORKERS, "engine": "population"}
-        cell = {"task": task, "space": space, "target": TARGETS[task], "scheduler": "asha"}
+        by_adamw = {"task": {"name": task, "optimizer": "adamw"}, "space": ADAMW_SPACE}
+        of = by_adamw if space == ADAMW else {"task": task, "space": space}
+        cell = {**of, "target": TARGETS[task], "scheduler": "asha"}
         experiment = {
             "common": {**common, "seeds": {"first": 0, "count": 6}},
             "variations": {"cell": {**cell, "warm_start": "none"}},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.warm_starts import ablation, cells, ideas
+from benchmarks.warm_starts import ablation, adamw, cells, ideas
 from hypernudge import Informed
 from hypernudge.random import Streams
 from hypernudge.trial import History
@@ -90,3 +90,19 @@ def test_the_figure_shows_what_is_complete_and_nothing_else(tmp_path):
         assert f">{shown}</text>" in text
     assert text.count(">1.34</text>") == text.count(">1.25</text>") == 2
     assert "no spread" not in text and "tried beside" not in text
+
+
+def test_priors_under_adamw_are_compared_by_task_and_seed(tmp_path, monkeypatch):
+    monkeypatch.setattr(cells, "UNITS", 12)
+    monkeypatch.setattr(cells, "_KEPT", {})
+    found = cells.run("digits_mlp", cells.ADAMW, adamw.stopping, "none", (7, 8), 0.5)
+    prepared, spec = cells._KEPT["digits_mlp", cells.ADAMW]
+    assert type(prepared.task.optimizer).__name__ == "AdamW" and spec["space"]["lr"]["low"] == 1e-5
+    assert adamw.stopping(prepared.task.space).rungs == (3, 9, 27) and len(found) == 2
+    kept = cells.Kept(tmp_path / "adamw.jsonl")
+    for prior, factor in (("tables", 1.0), ("mine", 0.5)):
+        for task in ("a", "b"):
+            times = {seed: {"time": factor * (seed + 3), "reached": seed > 0} for seed in range(4)}
+            kept.add(times, prior=prior, task=task)
+    text = adamw.table(kept, ["tables", adamw.label("folder/mine.json"), "absent"], ["a", "b"], 0)
+    assert "| mine | 0.50 [0.50, 0.50] | 6 of 8 | 0.50 | 0.50 |" in text and "absent" not in text
