@@ -247,14 +247,13 @@ class SearchSpace:
         Raises:
             InvalidArgumentError: With the name.
         """
-        expected = {p.name for p in self.parameters if _active(p, config)}
-        if set(config) != expected:
+        expected = {p.name: p for p in self.parameters if p.only_if is None or _active(p, config)}
+        if config.keys() != expected.keys():
             raise InvalidArgumentError(
                 f"config: must hold exactly {sorted(expected)}, but got {sorted(config)}; "
                 "add what is missing and drop the rest"
             )
-        for name in expected:
-            parameter = self._by_name[name]
+        for name, parameter in expected.items():
             if not parameter.contains(config[name]):  # every start asks: the words are made only then
                 require(False, name, f"must lie in {parameter}", config[name], "clip it")
 

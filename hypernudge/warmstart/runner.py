@@ -206,7 +206,10 @@ def _marked(nudge: Nudge, sampled: Config) -> Nudge:
     """Return the nudge saying that it changed something if it did, which a policy may leave out."""
     trained = nudge.config
     # Not `!=`: a choice may be an array.
-    changed = set(trained) != set(sampled) or any(not same(trained[n], sampled[n]) for n in sampled)
+    alike = trained is sampled or (
+        trained.keys() == sampled.keys() and all(same(trained[name], sampled[name]) for name in sampled)
+    )
+    changed = not alike
     if changed == nudge.changed:
         return nudge
     kind = "moved" if changed and nudge.kind == "unchanged" else nudge.kind

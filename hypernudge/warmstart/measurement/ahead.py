@@ -16,7 +16,6 @@ import numpy as np
 
 from hypernudge.random import Streams
 from hypernudge.space import Config, SearchSpace
-from hypernudge.trial import Event, History
 from hypernudge.warmstart.measurement import candidates, rates
 from hypernudge.warmstart.measurement.candidates import REDRAW, numbers_of, redrawn_of
 from hypernudge.warmstart.measurement.features import (
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Trials whose draws are made together at most; what a study does not come to use of them is lost.
 
-It begins with one, and doubles: the history of another tool's study may be a new one at every trial.
+It begins with one: the history of another tool's study may be a new one at every trial.
 """
 STREAM = "informed"
 
@@ -76,7 +75,7 @@ class Offer:
         return first + 1 if drawn[first] > score(*self.own, weights) else 0
 
     def features(self, index: int) -> np.ndarray:
-        """Return the features of one, `(1, SIZE)`."""
+        """Return the features of one, `(SIZE,)`."""
         if index == 0:
             return row(*self.own)
         return row(self.left[:, index - 1].tolist(), self.rising[:, index - 1].tolist())
@@ -130,15 +129,6 @@ class Ahead:
         if type(space).decode is SearchSpace.decode:  # a space of a table has configurations of its own
             self._at = {name: space.names.index(name) for name in self._names}
 
-    @classmethod
-    def of(cls, task: Task, history: History, streams: Streams, count: int) -> Ahead:
-        """Return that of a history, remembered there."""
-        key = (cls, id(task), task.space, streams, count)  # it holds the task: no other has its id
-        return history.project(key, lambda: cls(task, streams, count))
-
-    def apply(self, event: Event) -> None:
-        """Do nothing: draws depend on no event."""
-
     def offer(
         self, sampled: Config, number: int, scale: float, steps: float, log_rate: float | None = None
     ) -> Offer:
@@ -157,7 +147,7 @@ class Ahead:
         known = None if self._known is None or self._known[0] != at else self._known[1]
         if known is None or not known.first <= number < known.first + len(known.units):
             known = self._drawn(number, self._size, scale, steps)
-            self._known, self._size = (at, known), min(2 * self._size, AT_ONCE)
+            self._known, self._size = (at, known), AT_ONCE
         i = number - known.first
         values = [number_of(sampled.get(name, math.nan)) for name in COLUMNS]
         x = rates.log_rate(self.task, sampled) if log_rate is None else log_rate

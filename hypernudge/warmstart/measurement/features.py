@@ -113,11 +113,11 @@ def dense(left: np.ndarray, rising: np.ndarray) -> np.ndarray:
 
 
 def row(left: Sequence[int], rising: Sequence[float]) -> np.ndarray:
-    """Return `dense` of one configuration, `(1, SIZE)`, to the bit, given what `Lattice.place` returns."""
+    """Return `dense` of one configuration, `(SIZE,)`, to the bit, given what `Lattice.place` returns."""
     found = [1.0, *[0.0] * (SIZE + 1)]  # the last two are those of NaN
     for at, share in zip(left, rising, strict=True):
         found[at], found[at + 1] = 1.0 - share, share
-    return np.array([found[:SIZE]])
+    return np.array(found[:SIZE])
 
 
 def score(left: Sequence[int], rising: Sequence[float], weights: np.ndarray) -> float:

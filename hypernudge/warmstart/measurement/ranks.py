@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -12,11 +13,11 @@ FEW = 64  # results whose ranks are quicker looked up one by one
 
 def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarray:
     """Return the normal score of each result among those of its milestone, `(len(results),)`."""
+    if len({milestone for _, milestone, _ in results}) == 1:
+        return _of_peers([score for _, _, score in results])
     by_milestone: dict[int, list[float]] = {}
     for _, milestone, score in results:
         by_milestone.setdefault(milestone, []).append(score)
-    if len(by_milestone) == 1:
-        return _of_peers(next(iter(by_milestone.values())))
     y, reached = np.empty(len(results)), np.array([milestone for _, milestone, _ in results])
     for milestone, scores in by_milestone.items():
         y[reached == milestone] = _of_peers(scores)
@@ -25,13 +26,12 @@ def scores_within_milestones(results: list[tuple[int, int, float]]) -> np.ndarra
 
 def _of_peers(scores: list[float]) -> np.ndarray:
     """Return `normal_scores` of a list, to the bit: those of few are looked up, as a study's starts ask."""
-    ascending, count = sorted(scores), len(scores)
-    if count > FEW or any(score != score for score in scores):
+    count = len(scores)
+    if count > FEW or math.isnan(sum(scores)):  # a NaN, or both infinities
         return normal_scores(np.array(scores))
-    below: dict[float, int] = {}
-    for i, score in enumerate(ascending):
-        below.setdefault(score, i)
-    up_to = {score: i for i, score in enumerate(ascending)}
+    descending, positions = sorted(scores, reverse=True), range(count)
+    below = dict(zip(descending, reversed(positions), strict=True))  # of equal ones the last is kept
+    up_to = dict(zip(reversed(descending), positions, strict=True))
     return _quantiles(count).take([below[score] + up_to[score] for score in scores])
 
 

@@ -24,15 +24,9 @@ from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior_files
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.ahead import Ahead
+from hypernudge.warmstart.measurement.begun import Begun
 from hypernudge.warmstart.measurement.features import features, steps_of
-from hypernudge.warmstart.measurement.posterior import (
-    RANK_DEVIATION,
-    RANK_MEAN,
-    Belief,
-    Posterior,
-    Tried,
-)
+from hypernudge.warmstart.measurement.posterior import RANK_DEVIATION, RANK_MEAN, Belief, Posterior
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import Options, choose
@@ -149,10 +143,14 @@ class Informed:
         """The file as this policy read it first: a study goes by one prior from first trial to last."""
         return prior_files.version_of(self.prior)
 
+    @cached_property
+    def _is_of_past(self) -> bool:
+        return past_files.load(self.prior, self._version) is not None
+
     @property
     def measures(self) -> bool:
         """Whether it probes a loss: not with a prior of past studies."""
-        return self.probe and past_files.load(self.prior, self._version) is None
+        return self.probe and not self._is_of_past
 
     def __call__(self, task: Task, sampled: Config, history: History, streams: Streams) -> Nudge:
         """Return the chosen configuration, or `sampled` itself where a guard says so."""
@@ -181,11 +179,11 @@ class Informed:
         measured: Walked | None,
     ) -> Nudge:
         """Return the nudge of trial `number`, given the walk of a worker; None where it has none to take."""
-        past = self._past(task.space, task)
+        past = self._past(task.space, task) if self._is_of_past else None
         if past is not None:
             longest, options = self._units(history, 1), self._options()
             return choose(past, task, sampled, history, streams, longest, self.name, options)
-        needs_rate(task.space, self.name)
+        begun = self._begun(task, history)
         scale = _PROBE.known(history) if self.probe else None
         if scale is None:
             walks = self._walks(task)
@@ -196,14 +194,14 @@ class Informed:
             )
         if not math.isfinite(scale.value):
             return scale.unusable(self.name, sampled)
-        c = shrunk_scale(scale.value, rates.rule_of(task))
+        c = shrunk_scale(scale.value, begun.rule)
         x = rates.log_rate(task, sampled)
         z = x - c
         guard, noted = self._guard(task, c, number) if self.guards else "", dict[str, float]()
         if guard:
             choice = rates.Choice(sampled, z, guard, "guard")
         else:
-            config, reason, learned, noted = self._choose(task, sampled, x, history, streams, c)
+            config, reason, learned, noted = self._choose(begun, sampled, x, history, streams, c)
             choice = rates.Choice(config, z, reason, "data" if learned else "prior")
         return rates.corrected(self.name, sampled, choice, scale.flops, {**scale.measurements, **noted})
 
@@ -257,15 +255,15 @@ class Informed:
         return MEDIAN_SCALE.get(rates.rule_of(task), MEDIAN_SCALE["SGD"])
 
     def _choose(
-        self, task: Task, sampled: Config, x: float, history: History, streams: Streams, c: float
+        self, begun: Begun, sampled: Config, x: float, history: History, streams: Streams, c: float
     ) -> tuple[Config, str, int, dict[str, float]]:
         """Return the chosen configuration, why, of how many results, and what to note.
 
         `x` is `log10` of the effective rate of what was sampled.
         """
-        number = len(history.trials)
+        task, number = begun.task, len(history.trials)
         steps = self._steps(task, history)
-        offer = Ahead.of(task, history, streams, self.candidates).offer(sampled, number, c, steps, x)
+        offer = begun.ahead(streams, self.candidates).offer(sampled, number, c, steps, x)
         known = self._posterior(task, history, c, steps)
         weights = known.mean
         if self.spread and number >= self.greedy_trials:
@@ -274,21 +272,33 @@ class Informed:
         config, learned = offer.config(best), known.results
         z = rates.log_rate(task, config) - c
         source = f"data of {learned} trials" if learned else "prior"
-        name = self._named(task)
-        if name != self.prior:  # a prior that the user named needs no word
-            source += f" ({name})"
+        if begun.named != self.prior:  # a prior that the user named needs no word
+            source += f" ({begun.named})"
         noted: dict[str, float] = {}
         if self.note_belief:
-            believed = known.belief(offer.features(best))
-            noted = {RANK_MEAN: float(believed.mean[0]), RANK_DEVIATION: float(believed.deviation[0])}
+            noted = dict(zip((RANK_MEAN, RANK_DEVIATION), known.believed(offer.features(best)), strict=True))
         return config, f"{source}: best of {self.candidates} draws, at z = {z:.2f}", learned, noted
 
     def _posterior(self, task: Task, history: History, c: float, steps: float) -> Posterior:
         """Return what is known of the weights."""
-        tried = Tried.of(task, history)
-        count = len(tried.results) - len(tried.results) % self.refresh
+        begun = self._begun(task, history)
+        count = len(begun.tried.results)
+        count -= count % self.refresh
         count = count if count >= self.min_results else 0
-        return tried.posterior(self._prior(task), count, c, steps, scaled=self.prior != priors.NONE)
+        return begun.tried.posterior(begun.prior, count, c, steps, scaled=self.prior != priors.NONE)
+
+    def _begun(self, task: Task, history: History) -> Begun:
+        """Return what the starts of a study have in common, remembered with its history.
+
+        Raises:
+            InvalidArgumentError: The space has no rate, or no task of the prior is left.
+        """
+
+        def begin() -> Begun:
+            needs_rate(task.space, self.name)
+            return Begun(self, task, self._prior(task), self._named(task), rates.rule_of(task))
+
+        return history.project((Begun, id(self), id(task), id(task.space)), begin)  # it holds all three
 
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
@@ -304,7 +314,7 @@ class Informed:
 
     def _past(self, space: SearchSpace, task: Task) -> Transfer | None:
         """Return what past studies say about a space; None if the prior is of the other kind."""
-        if past_files.load(self.prior, self._version) is None:
+        if not self._is_of_past:
             return None
         return past_files.transferred(self.prior, self._excluded(task), space, self._version)
 
