@@ -84,6 +84,12 @@ class Nudge:
         if self.kind is None:
             object.__setattr__(self, "kind", "moved" if self.changed else "unchanged")
 
+    def having_taken(self, wall_seconds: float, resources: Resources | None) -> Nudge:
+        """Return it with what it took, as by `dataclasses.replace`, which takes ten times as long."""
+        found: Nudge = object.__new__(type(self))
+        vars(found).update(vars(self), wall_seconds=wall_seconds, resources=resources)
+        return found
+
 
 @dataclass(frozen=True)
 class Job:

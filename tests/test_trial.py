@@ -1,8 +1,10 @@
+import dataclasses
 import math
 
 import pytest
 
 from hypernudge.errors import InvalidArgumentError
+from hypernudge.results.resources import Resources
 from hypernudge.space import Config
 from hypernudge.trial import History, Job, Nudge, Report, Started, UnitResult
 
@@ -60,3 +62,10 @@ def test_an_unknown_outcome_is_refused():
     begin(history, 0)
     with pytest.raises(InvalidArgumentError, match=r"^outcome: must be one of"):
         report(history, 0, 0.5, "cut")
+
+
+def test_a_nudge_with_what_it_took_is_another_with_two_fields_replaced():
+    nudge = Nudge(Config({"lr": 0.1}), "mine", changed=True, z=0.5, measurements={"a": 1.0}, kind="data")
+    found = nudge.having_taken(2.5, Resources(gpu_seconds=1.0))
+    assert found == dataclasses.replace(nudge, wall_seconds=2.5, resources=Resources(gpu_seconds=1.0))
+    assert nudge.wall_seconds == 0.0 and nudge.resources is None

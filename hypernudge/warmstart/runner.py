@@ -114,7 +114,7 @@ class WarmStartRunner:
             nudge = Nudge(sampled, name, flagged=True, reason=reason, kind="error")
         wall = self._besides + spent + time.perf_counter() - begun
         self._besides = 0.0
-        return dataclasses.replace(nudge, wall_seconds=wall, resources=used)
+        return nudge.having_taken(wall, used)
 
     def ready(self, sampled: Config, history: History, *, model_based_pick: bool = False) -> bool:
         """Whether the next trial can be nudged now; if not, a worker is measuring for it."""

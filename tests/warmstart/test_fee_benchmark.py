@@ -61,10 +61,11 @@ def test_a_checkout_answers_every_turn_with_what_its_cell_took(monkeypatch, caps
     against.worker("serial", 2)
     first, other, again = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert first["digests"] == again["digests"] != other["digests"]
+    assert first["starts"] == again["starts"] != other["starts"]
     assert first["choosing"] > 0 and len(first["probes"]) == 1 and 0 < first["processor_share"] < 1
 
 
-@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("same", ["records", "starts", "OTHER"])
 def test_what_one_checkout_takes_over_another(monkeypatch, capsys, same):
     asked = []
 
@@ -77,7 +78,8 @@ def test_what_one_checkout_takes_over_another(monkeypatch, capsys, same):
             took = {"choosing": 2.0 + turn, "probes": [4.0, 4.0], "processor_share": 0.04}
             if self.own:
                 took = {"choosing": 1.0 + turn / 2, "probes": [1.0, 1.0], "processor_share": 0.03}
-            return took | {"digests": [turn if same or not self.own else -1]}
+            digests = [turn if same == "records" or not self.own else -1]
+            return took | {"digests": digests, "starts": digests if same == "OTHER" else [turn]}
 
         def close(self):
             asked.append("closed")
@@ -87,13 +89,15 @@ def test_what_one_checkout_takes_over_another(monkeypatch, capsys, same):
     shown, line = capsys.readouterr().out.splitlines()
     found = json.loads(line)["over_before"]["serial"]
     assert found == {
-        "same_records": same,
+        "same_records": same == "records",
+        "same_starts": same != "OTHER",
         "choosing": 0.5,
         "probes": 0.25,
         "processor_share": pytest.approx(0.75),
         "cells": 2,
     }
-    assert code == (0 if same else 1) and ("OTHER RECORDS" in shown) != same
+    assert code == (1 if same == "OTHER" else 0)
+    assert shown.endswith("OTHER STARTS" if same == "OTHER" else f"; the same {same}")
     warm = against.WARM_UP
     turns = [(False, warm), (True, warm), (False, 0), (True, 0), (True, 1), (False, 1)]
     assert asked == [*turns, "closed", "closed"] and Path("elsewhere").resolve() != against.ROOT

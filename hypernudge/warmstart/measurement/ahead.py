@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -42,8 +42,7 @@ It begins with one: the history of another tool's study may be a new one at ever
 STREAM = "informed"
 
 
-@dataclass(frozen=True)
-class Offer:
+class Offer(NamedTuple):
     """What may be started: what was sampled, and draws of the space.
 
     Attributes:
@@ -87,7 +86,8 @@ class Offer:
         if self.at is None:
             return candidates.config_of(self.task, self.sampled, self.units, self.redrawn, index - 1)
         space, unit = self.task.space, self.units[index - 1].tolist()
-        found = self.sampled.replace(**{name: space[name].decode(unit[i]) for name, i in self.at.items()})
+        drawn = {name: space[name].decode(unit[i]) for name, i in self.at.items()}
+        found = Config({**self.sampled, **drawn})
         behind = index - 1 - len(self.units) + len(self.redrawn)
         return found if behind < 0 else rates.at_rate(self.task, found, self.redrawn[behind])
 

@@ -10,6 +10,7 @@ from hypernudge.trial import Event
 from hypernudge.warmstart.measurement.ahead import Ahead
 from hypernudge.warmstart.measurement.posterior import Tried
 from hypernudge.warmstart.measurement.prior import Prior
+from hypernudge.warmstart.measurement.rates import Scale
 
 if TYPE_CHECKING:
     from hypernudge.task import Task
@@ -27,6 +28,7 @@ class Begun:
         named: Name of the prior.
         rule: Name that priors know the task's update rule by.
         tried: The trials so far.
+        scale: Of the learning rate, as an earlier trial has walked it; None before.
     """
 
     policy: WarmStart
@@ -35,6 +37,7 @@ class Begun:
     named: str
     rule: str
     tried: Tried = field(init=False)
+    scale: Scale | None = None
     _ahead: Ahead | None = None
 
     def __post_init__(self) -> None:

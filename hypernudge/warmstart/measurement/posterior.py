@@ -202,8 +202,8 @@ class Tried:
         if isinstance(event, Started):
             config = event.nudge.config
             known = rates.has_rate(self.task, config)
-            self._log_rates.append(rates.log_rate(self.task, config) if known else np.nan)
-            self._values.append([number_of(config.get(name, np.nan)) for name in COLUMNS])
+            self._log_rates.append(rates.log_rate(self.task, config) if known else math.nan)
+            self._values.append([number_of(config.get(name, math.nan)) for name in COLUMNS])
         elif isinstance(event, Report) and event.outcome != "truncated":
             number = event.job.trial
             if number not in self._seen and not np.isnan(self._log_rates[number]):

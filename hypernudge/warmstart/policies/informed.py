@@ -184,7 +184,9 @@ class Informed:
             longest, options = self._units(history, 1), self._options()
             return choose(past, task, sampled, history, streams, longest, self.name, options)
         begun = self._begun(task, history)
-        scale = _PROBE.known(history) if self.probe else None
+        if self.probe and begun.scale is None:
+            begun.scale = _PROBE.known(history)
+        scale = begun.scale
         if scale is None:
             walks = self._walks(task)
             scale = (
@@ -197,7 +199,8 @@ class Informed:
         c = shrunk_scale(scale.value, begun.rule)
         x = rates.log_rate(task, sampled)
         z = x - c
-        guard, noted = self._guard(task, c, number) if self.guards else "", dict[str, float]()
+        guard = self._guard(task, c, number) if self.guards else ""
+        noted: dict[str, float] = {}
         if guard:
             choice = rates.Choice(sampled, z, guard, "guard")
         else:
