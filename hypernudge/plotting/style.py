@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogFormatterMathtext
 from numpy.typing import NDArray
 
+from hypernudge.plotting.writing import laid_out, letters_alone
 from hypernudge.results.files import replacing
 
 WIDTH = 7.0
@@ -178,17 +179,22 @@ def without_formulas(figure: Figure) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     """Write a PDF without a date, so that equal results give equal files."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
     without_formulas(figure)
     metadata = {"CreationDate": None, "Creator": "hypernudge", "Producer": None}
-    with replacing(path) as file:
+    with laid_out(figure, FigureCanvasPdf), letters_alone(), replacing(path) as file:
         figure.savefig(file, format="pdf", metadata=metadata)
 
 
 def as_svg(figure: Figure) -> str:
     """Return an SVG without a date: equal studies, equal text."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     without_formulas(figure)
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    with laid_out(figure, FigureCanvasSVG):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = _NO_XML.sub("\ufffd", buffer.getvalue())  # a label may hold what no XML file can
     # A browser shows one of several spaces, and columns of a label would not align.
     return _SPACES.sub(lambda found: found[0].replace("  ", "\u00a0 "), text)
