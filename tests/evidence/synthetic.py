@@ -4,6 +4,7 @@ The learning rate decides how good a trial becomes; a warm start moves it by a k
 optimum. Draws are addressed by (task, seed, trial), so all methods see the same samples, as in a real study.
 """
 
+import functools
 import hashlib
 import heapq
 import json
@@ -102,7 +103,7 @@ def simulate_cell(run_id, variation, seed, budget):
             fee += FEE[method]
         trials[trial]["status"] = "running"
         for unit in range(start + 1, goal + 1):
-            moment += 1.0 + 0.2 * _draw(task, seed, trial, 9).uniform()
+            moment += 1.0 + 0.2 * _uniform(task, seed, trial, 9)
             score = _score(task, seed, trials[trial], unit, difficulty)
             if moment <= budget:
                 units.append((moment, trial, unit, score, None if score is None else score - 0.01))
@@ -157,15 +158,31 @@ def _draw(task, seed, trial, purpose):
     return np.random.default_rng([zlib.crc32(task.encode()), seed, trial, purpose])
 
 
-def _sample(task, seed, trial, method, now):
+# Every unit asks for the same draws, and so does every method.
+@functools.cache
+def _uniform(task, seed, trial, purpose):
+    return _draw(task, seed, trial, purpose).uniform()
+
+
+@functools.cache
+def _normal(task, seed, trial, purpose):
+    return float(_draw(task, seed, trial, purpose).normal())
+
+
+@functools.cache
+def _sampled(task, seed, trial):
     rng = _draw(task, seed, trial, 0)
-    sampled = {
+    return {
         "learning_rate": float(10 ** rng.uniform(-4, 0)),
         "weight_decay": float(10 ** rng.uniform(-6, -1)),
         "momentum": float(rng.uniform(0, 0.99)),
         "augmentation": float(rng.uniform(0, 1)),
         "label_smoothing": float(rng.uniform(0, 0.3)),
     }
+
+
+def _sample(task, seed, trial, method, now):
+    sampled = dict(_sampled(task, seed, trial))
     nudged = dict(sampled)
     gradient = None
     if method != "none":
@@ -176,7 +193,7 @@ def _sample(task, seed, trial, method, now):
             pull = gap + float(chance.uniform(-0.8, 0.3)) if gap > 0.8 else 0.0
         nudged["learning_rate"] = float(min(1.0, sampled["learning_rate"] * 10**pull))
         if method != "random_step":
-            gradient = {name: float(_draw(task, seed, trial, 2).normal()) for name in sampled}
+            gradient = dict.fromkeys(sampled, _normal(task, seed, trial, 2))
             gradient["learning_rate"] = -gap
     norm = None if gradient is None else float(np.linalg.norm(list(gradient.values())))
     return {
@@ -201,7 +218,6 @@ def _sample(task, seed, trial, method, now):
 
 
 def _score(task, seed, trial, unit, difficulty):
-    rng = _draw(task, seed, trial["trial"], 3)
     z = math.log10(trial["nudged"]["learning_rate"]) + 1.5
     if z > 1.2:
         return None
@@ -209,7 +225,8 @@ def _score(task, seed, trial, unit, difficulty):
     quality = math.exp(-((z / 0.9) ** 2)) * (1 - 0.5 * other["label_smoothing"])
     quality *= 1 - 0.3 * abs(other["momentum"] - 0.9) - 0.1 * other["augmentation"]
     best = 0.1 + 0.88 * quality
-    score = best * (1 - math.exp(-unit * (0.05 + 0.2 * quality) * (1 - difficulty))) + 0.01 * rng.normal()
+    noise = 0.01 * _normal(task, seed, trial["trial"], 3)
+    score = best * (1 - math.exp(-unit * (0.05 + 0.2 * quality) * (1 - difficulty))) + noise
     return round(360 * min(max(score, 0.0), 1.0)) / 360
 
 
