@@ -4,6 +4,7 @@ import json
 import math
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from benchmarks.warm_starts.tools_effect import (
     architectures,
     digits,
     neps_runs,
+    optuna_runs,
     ray_runs,
     report,
     syne_tune_runs,
@@ -82,6 +84,22 @@ def check(tool):
     assert run(Informed())[0] == helped
     assert helped[0][0] > 1.0, "the probe is charged before the first step ends"
     assert max(value for _, value in helped[:12]) > max(value for _, value in alone[:12])
+
+
+@pytest.mark.parametrize("halving", [False, True])
+def test_optuna(halving):
+    def ran(policy):
+        of, lengths = workload()
+        clock = of.clock()
+        optuna_runs.optuna(of, policy, halving=halving)(0, clock)
+        assert clock.over and (min(lengths[:-1]) < 9) == halving
+        return clock.scores
+
+    alone, helped = ran(None), ran(Informed())
+    assert [at for at, _ in alone] == list(range(1, BUDGET + 1)) and ran(Informed()) == helped
+    fees = [at % 1.0 for at, _ in helped]
+    assert helped[0][0] > 1.0, "the probe is charged before the first step ends"
+    assert np.allclose(fees, fees[0]), "and no other"
 
 
 def test_syne_tune():

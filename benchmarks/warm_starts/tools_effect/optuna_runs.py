@@ -46,7 +46,9 @@ def optuna(
     def run(seed: int, clock: Clock) -> None:
         def objective(trial: library.Trial) -> float:
             hp = {name: suggested(trial, name, distribution) for name, distribution in of.space.items()}
-            clock.fee(trial.user_attrs.get(RECORD, {}).get("flops", 0.0), hp)
+            # As the study keeps it: what a sampler notes is not in the trial's own copy.
+            noted = trial.study.get_trials(deepcopy=False)[trial.number].user_attrs.get(RECORD, {})
+            clock.fee(noted.get("flops", 0.0), hp)
             score = 0.0
             for step, score in enumerate(of.training(hp, integer(seed, "trial", trial.number, bits=31))):
                 clock.step(score)
