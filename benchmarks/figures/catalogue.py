@@ -174,6 +174,7 @@ _SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
 _THIRD = "third_edition/study/third_edition_cells.csv.gz"
 _THIRD_NARROW = "third_edition/narrow/study/third_edition_narrow_cells.csv.gz"
 _THIRD_WIDE = "third_edition/wide/study/third_edition_wide_cells.csv.gz"
+_THIRD_RAW = "third_edition/raw/study/third_edition_raw_cells.csv.gz"
 _ABLATION = "second_edition/ablation/ablation.jsonl"
 _TREES_PER_COST = "xgboost_per_cost/cells.csv.gz"
 
@@ -241,6 +242,12 @@ FIGURES = (
         ("ratios.svg",),
         (_THIRD_WIDE,),
         _pooled((_THIRD_WIDE,), ("stopping-near", "stopping-tables")),
+    ),
+    Figures(
+        "third_edition/raw/study",
+        ("ratios.svg",),
+        (_THIRD_RAW,),
+        _pooled((_THIRD_RAW,), ("stopping-near", "stopping-tables")),
     ),
     Figures(
         "xgboost_per_cost",
