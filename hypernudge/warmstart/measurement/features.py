@@ -193,7 +193,6 @@ class Lattice:
         self._knots = np.full((len(blocks), sizes.max()), np.inf)
         for row, knots in zip(self._knots, blocks, strict=True):
             row[: len(knots)] = knots
-        self._low, self._high = self._knots[:, :1], np.array([[knots[-1]] for knots in blocks])
         self._slopes = np.zeros_like(self._knots)
         for row, knots in zip(self._slopes, blocks, strict=True):
             row[: len(knots) - 1] = 1.0 / np.diff(knots)
@@ -212,15 +211,17 @@ class Lattice:
             Columns and shares, each `(len(blocks), n)`.
         """
         left, rising = np.empty(values.shape, dtype=np.intp), np.empty(values.shape)
-        at = np.minimum(np.maximum(values, self._low), self._high)
-        for i, row in enumerate(at):
+        count = values.shape[1]  # arrays of a block are used again for the next
+        at, beyond, passed = np.empty(count), np.empty(count, dtype=bool), np.empty(count, dtype=np.int8)
+        for i, (row, knots) in enumerate(zip(values, self._lists, strict=True)):
+            np.minimum(np.maximum(row, knots[0], out=at), knots[-1], out=at)
             # Knots are few: comparing with each is quicker than a binary search, whose branches are random.
-            passed = np.zeros(len(row), dtype=np.int8)
-            for knot in self._lists[i][1:-1]:
-                passed += (row >= knot).view(np.int8)
+            passed.fill(0)
+            for knot in knots[1:-1]:
+                np.add(passed, np.greater_equal(at, knot, out=beyond).view(np.int8), out=passed)
             left[i] = passed
             # As `numpy.interp` does, to the bit: priors and choices made with it stay what they are.
-            np.subtract(row, self._knots[i].take(left[i]), out=rising[i])
+            np.subtract(at, self._knots[i].take(left[i]), out=rising[i])
             rising[i] *= self._slopes[i].take(left[i])
             left[i] += self._begins[i]
         nowhere = np.isnan(values)
