@@ -171,6 +171,7 @@ _TREES = "xgboost/cells.csv.gz"
 _SECOND = "second_edition/study/second_edition_cells.csv.gz"
 _SECOND_RAW = "second_edition/raw/second_edition_raw_cells.csv.gz"
 _SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
+_THIRD_ADAMW = "third_edition/adamw/third_edition_adamw_cells.csv.gz"
 _THIRD = "third_edition/study/third_edition_cells.csv.gz"
 _THIRD_NARROW = "third_edition/narrow/study/third_edition_narrow_cells.csv.gz"
 _THIRD_WIDE = "third_edition/wide/study/third_edition_wide_cells.csv.gz"
@@ -218,6 +219,12 @@ FIGURES = (
         ("ratios.svg",),
         (_SECOND_ADAMW,),
         _pooled((_SECOND_ADAMW,), ("stopping-informed", "asha-informed", "stopping-none")),
+    ),
+    Figures(
+        "third_edition/adamw",
+        ("ratios.svg",),
+        (_THIRD_ADAMW,),
+        _pooled((_THIRD_ADAMW,), ("stopping-near", "stopping-tables")),
     ),
     Figures(
         "second_edition/raw",
