@@ -63,6 +63,16 @@ def test_help_loads_nothing_heavy():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_run_and_its_verdicts_wait_for_no_pandas():
+    """The evaluation, another process, reads the records; who shows what it found reads one file."""
+    code = (
+        "import sys, hypernudge.harness.running.run, hypernudge.evidence.report.text\n"
+        "sys.exit(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_version_is_that_of_the_installed_package(capsys):
     from importlib.metadata import version
 

@@ -5,17 +5,13 @@ import json
 import numpy as np
 import pytest
 
+from hypernudge.evidence.loading.criteria_schema import BUDGET_MATCHED
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.study import load_study
 from hypernudge.evidence.report.evaluate import evaluate
 from hypernudge.evidence.report.html import write_report
 from hypernudge.evidence.verdicts.comparisons import compare
-from hypernudge.evidence.verdicts.controls import (
-    BUDGET_MATCHED,
-    against_controls,
-    budget_matched,
-    interactions,
-)
+from hypernudge.evidence.verdicts.controls import against_controls, budget_matched, interactions
 from hypernudge.results.plan import ResultsError
 from tests.evidence.synthetic import write_study
 

@@ -10,6 +10,7 @@ CLOCKS = {"virtual": "virtual time [s]", "wall": "wall time [s]", "gpu": "GPU ti
 FAMILIES = ("all", "warm_start", "task")
 CONTROLS = ("random_step", "several_steps", "gradient_free", "placebo")
 """Roles of control variations. The budget-matched placebo needs no runs: it is computed from the records."""
+BUDGET_MATCHED = "budget_matched_placebo"
 
 
 @accepts(gradient_free="rival")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from hypernudge.evidence.loading.study import StudyResults
-from hypernudge.results.plan import Variation
+if TYPE_CHECKING:  # a run that shows its verdicts would wait for pandas
+    import pandas as pd
+
+    from hypernudge.evidence.loading.study import StudyResults
+    from hypernudge.results.plan import Variation
 
 Bill = dict[str, Any]
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from hypernudge.evidence.figures.evaluated_study import EvaluatedStudy
+from hypernudge.evidence.loading.criteria_schema import BUDGET_MATCHED
 from hypernudge.evidence.loading.study import StudyResults, load_study
 from hypernudge.evidence.report.compact import Page
 from hypernudge.evidence.report.formats import rounded
@@ -23,7 +24,7 @@ from hypernudge.evidence.report.summaries import summarise
 from hypernudge.evidence.report.tables import Table, all_tables
 from hypernudge.evidence.statistics.intervals import Interval
 from hypernudge.evidence.verdicts.comparisons import Comparison, compare
-from hypernudge.evidence.verdicts.controls import BUDGET_MATCHED, against_controls, interactions
+from hypernudge.evidence.verdicts.controls import against_controls, interactions
 from hypernudge.evidence.verdicts.criteria import Criterion, judge_criteria
 from hypernudge.pages.rendering import asset, content_security, escaped, markup, render, source_hash
 from hypernudge.results.files import write_text

@@ -25,14 +25,12 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
-from hypernudge.evidence.loading.criteria_schema import CONTROLS
+from hypernudge.evidence.loading.criteria_schema import BUDGET_MATCHED, CONTROLS
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.statistics.effects import effects
 from hypernudge.evidence.statistics.intervals import Interval, mean_interval
 from hypernudge.evidence.statistics.paired import TimePairs, difference_test, paired_test
 from hypernudge.evidence.verdicts.comparisons import Comparison
-
-BUDGET_MATCHED = "budget_matched_placebo"
 
 
 @dataclass(frozen=True)

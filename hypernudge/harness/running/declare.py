@@ -17,11 +17,10 @@ from typing import Any
 
 from hypernudge.console import tell
 from hypernudge.errors import require, require_between
-from hypernudge.evidence.loading.criteria_schema import CONTROLS
+from hypernudge.evidence.loading.criteria_schema import BUDGET_MATCHED, CONTROLS
 from hypernudge.evidence.loading.plan import Criteria
 from hypernudge.evidence.loading.plan import Plan as EvidencePlan
 from hypernudge.evidence.statistics.power import best_case_adjusted_p, pairs_needed, simulated_power
-from hypernudge.evidence.verdicts.controls import BUDGET_MATCHED
 from hypernudge.harness.cells.leftovers import is_occupied
 from hypernudge.harness.cells.provenance import provenance
 from hypernudge.harness.planning.plan import Plan

@@ -106,7 +106,7 @@ def _run(
         before = _written(results_dir)
         over("evaluation", run_child(partial(Command, command), results_dir / "evaluation", progress))
     if output is not None and _written(results_dir) != before:  # else it is of an earlier run
-        from hypernudge.evidence.report.text import evaluation_text  # pandas, which no earlier step needs
+        from hypernudge.evidence.report.text import evaluation_text  # which no earlier step needs
 
         output.conclude(evaluation_text(read_json(results_dir / EVALUATION)))
     if not failed:
