@@ -26,10 +26,11 @@ def test_a_newcomer_walks_from_an_optuna_study_to_a_verdict_and_a_figure(tmp_pat
     optuna = pytest.importorskip("optuna", reason="reading Optuna studies needs hypernudge[optuna]")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     store = f"sqlite:///{tmp_path / 'studies.db'}"
+    storage = optuna.storages.RDBStorage(store)  # opened once: its tables are checked each time
     for seed in range(8):
         for variation, low in (("wide", -4.0), ("narrow", -1.2)):
             study = optuna.create_study(
-                storage=store,
+                storage=storage,
                 study_name=f"bowl-{variation}-{seed}",
                 sampler=optuna.samplers.RandomSampler(seed=seed),
             )
