@@ -16,12 +16,12 @@ from hypernudge.errors import InvalidArgumentError, require
 SHIPPED, LANGUAGE, TABLES, NEAR, NONE = "shipped", "language", "tables", "near", "none"
 OF_RATES = {
     TABLES: "prior.json",
-    SHIPPED: "prior.json",
+    SHIPPED: "prior_near.json",
     LANGUAGE: "prior_language.json",
     NEAR: "prior_near.json",
 }
-"""Priors of learning rates that are shipped, by name: of tables, with language models beside them, and with
-more studies of the tables near the probed rate (the third edition)."""
+"""Priors of learning rates by name: of tables (until the third edition the default, `SHIPPED`), with language
+models beside them, and with more studies of the tables near the probed rate (since then the default)."""
 OF_STUDIES = {"xgboost": "prior_xgboost.json"}
 """Priors of past studies that are shipped, by name."""
 RATES_FORMAT, STUDIES_FORMAT = 1, 2

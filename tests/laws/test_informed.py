@@ -153,11 +153,11 @@ def test_the_shipped_prior_says_where_it_is_from_and_prefers_useful_rates(bowl):
 
 
 def test_the_prior_of_language_models_is_for_adamw_and_that_of_tables_for_the_rest():
-    file, shipped = priors.load(priors.LANGUAGE), priors.load(priors.SHIPPED)
+    file, tables = priors.load(priors.LANGUAGE), priors.load(priors.TABLES)
     ours = {task.task for task in file.tasks if task.optimizer == "AdamW"}
     assert ours == {"lm_characters", "lm_pieces"}
     assert set(file.prior(optimizer="AdamW").tasks) == ours
-    assert (file.prior().mean == shipped.prior().mean).all()
+    assert (file.prior().mean == tables.prior().mean).all()
     known = {"cifar10", "wikitext2"}  # of the study that it was confirmed in
     assert not known & {task.family for task in file.tasks}
     with pytest.raises(InvalidArgumentError, match="'shipped', 'language', 'near', 'none'"):

@@ -169,7 +169,7 @@ def test_a_plan_names_an_edition_or_an_option_of_its_own(tmp_path):
 def test_first_trials_follow_the_mean_and_later_ones_explore(bowl):
     def chosen(number, **options):
         history = with_results(bowl, lambda config: -config["weight_decay"])
-        policy = Informed(probe=False, greedy_trials=number, **options)
+        policy = Informed(prior="tables", probe=False, greedy_trials=number, **options)
         return policy(bowl, bowl.space.middle(), history, Streams(0)).config
 
     assert chosen(61) == chosen(61, spread=1.0) == chosen(0, spread=0.0)

@@ -134,13 +134,13 @@ def test_what_nobody_tried_is_unknown_and_smooth():
     assert straight @ smoothness() @ straight == pytest.approx((straight**2).sum() / 0.5)
 
 
-def test_a_file_says_how_it_is_pooled_and_the_shipped_one_stays_what_it_was(tmp_path):
-    shipped, path = priors.load(priors.SHIPPED), tmp_path / "prior.json"
-    assert shipped.pooling == priors.RIDGE
-    priors.PriorFile(shipped.tasks).dump(path)
+def test_a_file_says_how_it_is_pooled_and_that_of_tables_stays_what_it_was(tmp_path):
+    tables, path = priors.load(priors.TABLES), tmp_path / "prior.json"
+    assert tables.pooling == priors.RIDGE
+    priors.PriorFile(tables.tasks).dump(path)
     again = priors.load(str(path))
     assert again.pooling == priors.HIERARCHICAL
-    assert not np.allclose(again.prior().mean, shipped.prior().mean, atol=0.02)
+    assert not np.allclose(again.prior().mean, tables.prior().mean, atol=0.02)
     told = json.loads(path.read_text())
     for text, expected in (("ridge", priors.RIDGE), (None, priors.RIDGE), ("mean", None)):
         told.pop("pooling", None)

@@ -31,26 +31,26 @@ def starts(task, policy):
 def test_the_default_is_the_prior_that_a_task_says_fits_it(bowl):
     bowl.optimizer = AdamW()
     without, reasons = starts(bowl, Informed())
-    assert without == starts(bowl, Informed(prior="tables"))[0] and reasons[0].startswith("prior: best")
+    assert without == starts(bowl, Informed(prior="near"))[0] and reasons[0].startswith("prior: best")
     bowl.shipped_prior = LanguageModel.shipped_prior
     found, said = starts(bowl, Informed())
     named, plain = starts(bowl, Informed(prior="language"))
     assert found == named != without and Informed()._prior(bowl).tasks == OF_TEXTS
     assert said[0].startswith("prior (language): best") and plain[0].startswith("prior: best")
     assert said[-1].startswith("data of 11 trials (language): best")
-    assert starts(bowl, Informed(prior="tables")) == (without, reasons)
+    assert starts(bowl, Informed(prior="near")) == (without, reasons)
     assert FIRST._prior(bowl).tasks == Informed(prior="tables")._prior(bowl).tasks  # what it was
 
 
-def test_a_task_goes_by_tables_where_the_prior_that_fits_it_does_not_know_its_rule(bowl):
+def test_a_task_goes_by_the_usual_prior_where_the_prior_that_fits_it_does_not_know_its_rule(bowl):
     bowl.optimizer = SGD()
     found = starts(bowl, Informed())
     bowl.shipped_prior = "language"
     assert starts(bowl, Informed()) == found  # to the letter: no record of SGD is another
     bowl.optimizer = AdamW()
-    tables = priors.load("tables").prior().tasks
+    near = priors.load("near").prior().tasks
     bowl.family = "tinyshakespeare"  # of all that speak for language models
-    assert Informed()._prior(bowl).tasks == tables
+    assert Informed()._prior(bowl).tasks == near
     assert Informed(include_own_family=True)._prior(bowl).tasks == OF_TEXTS
 
 
@@ -64,9 +64,9 @@ def test_a_prior_that_is_not_shipped_is_refused_before_anything_is_trained(bowl)
 
 @pytest.mark.parametrize("rule", ["SGD", "Lion", "Muon"])
 def test_a_rule_without_rows_of_its_own_borrows_those_of_sgd(rule):
-    found, shipped = (priors.fitted(name, ("digits",), rule) for name in ("language", "shipped"))
-    assert found.tasks == shipped.tasks and len(found.tasks) == 9
-    assert (found.mean == shipped.mean).all() and (found.covariance == shipped.covariance).all()
+    found, tables = (priors.fitted(name, ("digits",), rule) for name in ("language", "tables"))
+    assert found.tasks == tables.tasks and len(found.tasks) == 9
+    assert (found.mean == tables.mean).all() and (found.covariance == tables.covariance).all()
     texts = [task for task in priors.load("language").tasks if task.optimizer == "AdamW"]
     assert priors.PriorFile(tuple(texts)).prior(optimizer=rule).tasks == OF_TEXTS  # all there are
 
@@ -74,7 +74,7 @@ def test_a_rule_without_rows_of_its_own_borrows_those_of_sgd(rule):
 def written(tmp_path, **changes):
     """A file of two tasks, the first with `changes`."""
     path = tmp_path / "mine.json"
-    priors.PriorFile(priors.load("shipped").tasks[:2]).dump(path)
+    priors.PriorFile(priors.load("tables").tasks[:2]).dump(path)
     told = json.loads(path.read_text())
     told["tasks"][0] |= changes
     path.write_text(json.dumps(told))
@@ -116,7 +116,7 @@ def test_a_past_study_that_is_listed_twice_or_holds_no_numbers_is_refused(tmp_pa
 
 
 def test_a_file_that_is_written_anew_is_read_again_and_a_study_keeps_what_it_began_with(tmp_path, bowl):
-    tasks, path = priors.load("shipped").tasks, tmp_path / "mine.json"
+    tasks, path = priors.load("tables").tasks, tmp_path / "mine.json"
     priors.PriorFile(tasks[:3]).dump(path)
     before = Informed(prior=str(path))
     assert len(before._prior(bowl).tasks) == 3
@@ -146,6 +146,12 @@ def test_another_versions_format_is_said_to_be_one(tmp_path):
     past_files.PastFile((study("t"),)).dump(path)
     with pytest.raises(InvalidArgumentError, match=r"must be of learning rates, .* holds past studies"):
         priors.load(str(path))
+
+
+def test_the_default_is_the_third_edition_and_tables_are_what_it_was():
+    usual, near, tables = (priors.fitted(name, (), "SGD") for name in ("shipped", "near", "tables"))
+    assert usual.tasks == near.tasks and np.array_equal(usual.mean, near.mean)
+    assert tables.tasks == near.tasks[:13] and not np.allclose(tables.mean, near.mean, atol=0.1)
 
 
 def test_the_prior_of_the_third_edition_adds_studies_near_the_probe_to_that_of_tables():

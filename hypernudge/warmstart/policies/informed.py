@@ -65,12 +65,12 @@ class Informed:
     """Starts the draw of the space that a transferred, then updated, model prefers.
 
     Args:
-        prior: `"shipped"` (that of tables, or the one of `"language"` for a task that says by `shipped_prior`
-            that it fits, as language models by name do), `"tables"`, `"language"` (of language models under
-            AdamW; under another rule that of tables), `"near"` (the third edition: tables, and more of their
-            configurations near the probed rate), `"none"`, `"xgboost"`, or a file written by
-            `hypernudge prior build`. That of XGBoost, and files of past studies, serve any space whose
-            hyper-parameters they know by name.
+        prior: `"shipped"` (`"near"`, or `"language"` for a task that says by `shipped_prior` that it fits, as
+            language models by name do), `"near"` (the third edition: tables, and more of their
+            configurations near the probed rate), `"tables"` (the default until then), `"language"` (of
+            language models under AdamW; under another rule `"tables"`), `"none"`, `"xgboost"`, or a file
+            written by `hypernudge prior build`. That of XGBoost, and files of past studies, serve any space
+            whose hyper-parameters they know by name.
         include_own_family: Whether the prior may have seen tasks of this task's family. Not in a comparison.
         exclude_families: Further families to leave out of the prior.
         probe: Whether to walk the probe; without it, and for black-box tasks, a constant takes its place.
