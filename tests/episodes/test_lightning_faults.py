@@ -1,5 +1,6 @@
 """Episodes in a Lightning trainer: true losses, the right checkpoint's state, fits one after the other."""
 
+import importlib.util
 import math
 import shutil
 
@@ -18,8 +19,12 @@ from tests.episodes.trainers import (
     quiet,
 )
 
-pytest.importorskip("lightning", reason="the extra `trainers` is not installed")
-pytestmark = pytest.mark.slow
+# Looked for, not imported: that takes seconds in every process that collects these tests.
+LACKING = importlib.util.find_spec("lightning") is None
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(LACKING, reason="the extra `trainers` is not installed"),
+]
 
 
 def callback(**options):

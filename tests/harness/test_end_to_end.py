@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-from tests.harness.tools import HERE, ROOT, compute_here, contents, experiment, hypernudge, json_lines
+from tests.harness.tools import (
+    HERE,
+    ROOT,
+    compute_here,
+    contents,
+    experiment,
+    hypernudge,
+    hypernudge_here,
+    json_lines,
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +67,10 @@ def test_results_state_the_price_of_a_warm_start(finished):
     assert json.loads((results / "asha" / "results.json").read_text())["summary"]["median_overhead"] == 0
 
 
-def test_a_second_run_computes_nothing_and_two_directories_agree(finished, tmp_path):
+def test_a_second_run_computes_nothing_and_two_directories_agree(finished, tmp_path, capsys):
     results, config, _ = finished
     before = {path: path.stat().st_mtime_ns for path in results.glob("*/cells/*.json")}
-    done = hypernudge("run", config, "--results-dir", results, "--no-figures")
+    done = hypernudge_here(capsys, "run", config, "--results-dir", results, "--no-figures")
     assert before == {path: path.stat().st_mtime_ns for path in results.glob("*/cells/*.json")}
     cells = [event for event in json_lines_of(done.stdout) if event.get("event") == "cell"]
     assert len(cells) == 12 and all(event["reused"] for event in cells)
@@ -85,12 +94,14 @@ def test_status(finished, tmp_path):
     assert refused.returncode == 2 and "plan.json" in refused.stderr
 
 
-def test_a_directory_with_another_plan_is_refused_before_any_work(finished):
+def test_a_directory_with_another_plan_is_refused_before_any_work(finished, capsys):
     results, config, _ = finished
-    refused = hypernudge("run", config, "--results-dir", results, "common.target=-0.06", check=False)
+    refused = hypernudge_here(
+        capsys, "run", config, "--results-dir", results, "common.target=-0.06", check=False
+    )
     assert refused.returncode == 2 and refused.stdout == ""
     assert refused.stderr.count("\n") == 1 and "another plan" in refused.stderr
-    crowded = hypernudge("run", config, "--results-dir", HERE, check=False)
+    crowded = hypernudge_here(capsys, "run", config, "--results-dir", HERE, check=False)
     assert crowded.returncode == 2 and "must be empty" in crowded.stderr
 
 

@@ -16,6 +16,7 @@ from tests.harness.tools import (
     contents,
     experiment,
     hypernudge,
+    hypernudge_here,
     json_lines,
     processes_with,
     wait_for,
@@ -46,9 +47,9 @@ def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_pat
     assert contents(whole) == contents(broken)
 
 
-def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path):
+def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path, capsys):
     config = experiment(tmp_path, "own:Troubled", variations={"asha": {}})
-    done = hypernudge("run", config, "--results-dir", tmp_path / "results", "--no-figures")
+    done = hypernudge_here(capsys, "run", config, "--results-dir", tmp_path / "results", "--no-figures")
     assert "note: task 'own:Troubled' has its own search space and model" in done.stderr
     records = contents(tmp_path / "results").values()
     statuses = [trial["status"] for record in records for trial in record["trials"]]
@@ -65,10 +66,12 @@ def test_trials_that_raise_or_diverge_are_recorded_and_the_cell_goes_on(tmp_path
     )
 
 
-def test_a_variation_of_which_every_cell_crashed_is_no_success(tmp_path):
+def test_a_variation_of_which_every_cell_crashed_is_no_success(tmp_path, capsys):
     config = experiment(tmp_path, "own:OutOfMemory", seeds=2, variations={"asha": {}})
     for _ in range(2):  # nor is it one where they are there already
-        done = hypernudge("run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False)
+        done = hypernudge_here(
+            capsys, "run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False
+        )
         assert done.returncode == 1
         said = "asha: all of its 2 cells crashed, the first with torch.OutOfMemoryError: tried to allocate"
         assert said in done.stderr and "failed: asha, evaluation" in done.stderr
@@ -78,32 +81,36 @@ def test_a_variation_of_which_every_cell_crashed_is_no_success(tmp_path):
     assert problem["rule"] == "all 2 cells crashed" and problem["run_id"] == "asha"
 
 
-def test_a_failing_variation_is_reported_and_the_rest_still_run(tmp_path):
+def test_a_failing_variation_is_reported_and_the_rest_still_run(tmp_path, capsys):
     config = experiment(tmp_path)
     plan = yaml.safe_load(config.read_text())
     plan["variations"] = {"bad": {"task": "own:Unwilling", "training": {"colour": "red"}}, "asha": {}}
     config.write_text(yaml.safe_dump(plan))
-    done = hypernudge("run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False)
+    done = hypernudge_here(
+        capsys, "run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False
+    )
     assert done.returncode == 1
     assert "bad: FAILED" in done.stderr and "colour" in done.stderr
     assert (tmp_path / "results" / "asha" / "results.json").exists()
     assert not (tmp_path / "results" / "bad" / "results.json").exists()
 
 
-def test_what_cannot_be_built_is_refused_before_anything_is_written(tmp_path):
+def test_what_cannot_be_built_is_refused_before_anything_is_written(tmp_path, capsys):
     config = experiment(tmp_path)
     plan = yaml.safe_load(config.read_text())
     plan["variations"]["asha-literal"]["training"] = {"colour": "red"}
     config.write_text(yaml.safe_dump(plan))
-    done = hypernudge("run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False)
+    done = hypernudge_here(
+        capsys, "run", config, "--results-dir", tmp_path / "results", "--no-figures", check=False
+    )
     assert done.returncode == 2 and not (tmp_path / "results").exists()
     assert done.stderr.startswith("error: variations.asha-literal.task: task.colour: ")
     assert done.stderr.count("\n") == 1
 
 
-def test_derive_fills_the_template_and_the_result_runs(tmp_path):
+def test_derive_fills_the_template_and_the_result_runs(tmp_path, capsys):
     template = ROOT / "config" / "template.yaml"
-    refused = hypernudge("run", template, "--results-dir", tmp_path / "r", check=False)
+    refused = hypernudge_here(capsys, "run", template, "--results-dir", tmp_path / "r", check=False)
     assert refused.returncode == 2
     for name in ("DATASET_PLACEHOLDER", "MODEL_PLACEHOLDER", "SPECIFIC_CONFIG_PLACEHOLDER"):
         assert f"{name} at common." in refused.stderr
@@ -113,7 +120,7 @@ def test_derive_fills_the_template_and_the_result_runs(tmp_path):
     plan = yaml.safe_load(new.read_text())
     assert plan["common"]["task"]["dataset"] == "digits" and plan["common"]["target"] == 0.8
     few = ("common.seeds.count=6", "common.budget.units=4")
-    hypernudge("run", new, "--results-dir", tmp_path / "r", "--no-figures", *few)
+    hypernudge_here(capsys, "run", new, "--results-dir", tmp_path / "r", "--no-figures", *few)
     assert json.loads((tmp_path / "r" / "evaluation.json").read_text())["status"] == "complete"
 
 
