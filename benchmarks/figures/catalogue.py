@@ -174,6 +174,7 @@ _SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
 _THIRD_ADAMW = "third_edition/adamw/third_edition_adamw_cells.csv.gz"
 _THIRD = "third_edition/study/third_edition_cells.csv.gz"
 _THIRD_NARROW = "third_edition/narrow/study/third_edition_narrow_cells.csv.gz"
+_THIRD_AGAIN = "third_edition/mid_again/study/third_edition_mid_again_cells.csv.gz"
 _THIRD_WIDE = "third_edition/wide/study/third_edition_wide_cells.csv.gz"
 _THIRD_RAW = "third_edition/raw/study/third_edition_raw_cells.csv.gz"
 _ABLATION = "second_edition/ablation/ablation.jsonl"
@@ -243,6 +244,12 @@ FIGURES = (
         ("ratios.svg",),
         (_THIRD_NARROW,),
         _pooled((_THIRD_NARROW,), ("stopping-near", "stopping-informed")),
+    ),
+    Figures(
+        "third_edition/mid_again/study",
+        ("ratios.svg",),
+        (_THIRD_AGAIN,),
+        _pooled((_THIRD_AGAIN,), ("stopping-near", "stopping-tables")),
     ),
     Figures(
         "third_edition/wide/study",
