@@ -85,7 +85,12 @@ class Nudge:
             object.__setattr__(self, "kind", "moved" if self.changed else "unchanged")
 
     def having_taken(self, wall_seconds: float, resources: Resources | None) -> Nudge:
-        """Return it with what it took, as by `dataclasses.replace`, which takes ten times as long."""
+        """Return it with what it took, as by `dataclasses.replace`, which takes ten times as long.
+
+        Args:
+            wall_seconds: Seconds of the wall.
+            resources: What a real worker measured; None where none made it.
+        """
         found: Nudge = object.__new__(type(self))
         vars(found).update(vars(self), wall_seconds=wall_seconds, resources=resources)
         return found

@@ -43,9 +43,9 @@ DATA: dict[str, Any] = {
 }
 ARMS: dict[str, tuple[str, WarmStart]] = {
     "plain ASHA": ("asha", NoWarmStart()),
-    "informed, batch ignored": ("asha_stopping", Informed()),
-    "informed, rate scales with the batch": ("asha_stopping", ScaledByBatch()),
-    "informed, batch chosen, too": ("asha_stopping", ChosenBatch()),
+    "informed, batch ignored": ("asha_stopping", Informed(prior="tables")),
+    "informed, rate scales with the batch": ("asha_stopping", ScaledByBatch(prior="tables")),
+    "informed, batch chosen, too": ("asha_stopping", ChosenBatch(prior="tables")),
 }
 
 
