@@ -166,3 +166,15 @@ def test_the_prior_of_the_third_edition_adds_studies_near_the_probe_to_that_of_t
     left = near.prior(("digits",)).tasks  # of both kinds none is left
     assert len(left) == sum(family[row.task.removesuffix(", near")] != "digits" for row in near.tasks)
     assert not any(task.startswith("digits") for task in left)
+
+
+def test_a_policy_that_is_made_fits_nothing_and_a_study_once(bowl, monkeypatch):
+    calls, plain = [], priors.fit
+    monkeypatch.setattr(priors, "fit", lambda *given: calls.append(given) or plain(*given))
+    with pytest.raises(InvalidArgumentError, match="needs a family that is not left out"):
+        Informed(exclude_families=tuple({task.family for task in priors.load("shipped").tasks}))
+    policy = Informed(exclude_families=("nobody has seen this one",))
+    assert not calls
+    for number in range(3):
+        policy(bowl, bowl.space.middle(), History(9 + number), Streams(0))
+    assert len(calls) == 1

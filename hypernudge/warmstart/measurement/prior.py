@@ -92,11 +92,20 @@ class PriorFile:
         Raises:
             InvalidArgumentError: If no task is left.
         """
+        left = self.without(exclude_families)
+        of = (self.of(rule, exclude_families) for rule in (optimizer, BORROWED))
+        return fit(next((found for found in of if found), left), self.pooling)
+
+    def without(self, exclude_families: Sequence[str]) -> list[TaskStatistics]:
+        """Return the tasks whose family is not left out.
+
+        Raises:
+            InvalidArgumentError: If there is none.
+        """
         left = [task for task in self.tasks if task.family not in exclude_families]
         remedy = f"the file holds {sorted({t.family for t in self.tasks})}; choose another prior, or 'none'"
         require(bool(left), "prior", "needs a family that is not left out", list(exclude_families), remedy)
-        of = (self.of(rule, exclude_families) for rule in (optimizer, BORROWED))
-        return fit(next((found for found in of if found), left), self.pooling)
+        return left
 
     def of(self, optimizer: str, exclude_families: Sequence[str] = ()) -> list[TaskStatistics]:
         """Return the tasks that were trained by `optimizer`, without those of some families."""

@@ -136,7 +136,7 @@ class Informed:
         if past is not None:
             past.without(self.exclude_families)
         elif self.prior != priors.NONE:
-            priors.fitted(self.prior, self.exclude_families, "SGD", self._version)
+            priors.load(self.prior, self._version).without(self.exclude_families)  # fitted by the first study
 
     @cached_property
     def _version(self) -> prior_files.Version:
