@@ -30,6 +30,9 @@ def main() -> int:
         "--results", type=Path, default=Path("results/episodes_effect"), help="where records are"
     )
     parser.add_argument("--publish", type=Path, help="where the report writes tables and the figure")
+    parser.add_argument(
+        "--beside", type=Path, help="a published cells.csv, for what is not recorded (rivals)"
+    )
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--noises", nargs="+", type=float, default=list(blocks.NOISES))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), help="default: those of the phase")
@@ -54,8 +57,10 @@ def main() -> int:
         study = rivals if options.phase.endswith("-rivals") else ends
         if options.phase.startswith("plan-"):
             print(json.dumps({"event": "plan", "digest": ends.write_plan(destination, study.plan())}))
+        elif study is rivals:
+            print(json.dumps(rivals.publish(options.results, destination, options.beside)))
         else:
-            print(json.dumps(study.publish(options.results, destination)))
+            print(json.dumps(ends.publish(options.results, destination)))
         return 0
     if options.phase == "figure":
         from benchmarks.episodes_effect.report import redraw

@@ -7,6 +7,7 @@ base rate, and each of these is a pair.
 
 from __future__ import annotations
 
+import csv
 import itertools
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from hypernudge.results.files import write_text
 from hypernudge.results.jsonio import write_json
 
 PHASE = "fourth"
+BySeed = dict[tuple[Cell, str, float], dict[int, float]]
 MOST = 0.5  # "better in most": the share of the pairs whose interval lies above 0
 
 
@@ -41,12 +43,32 @@ def plan() -> dict[str, Any]:
     }
 
 
-def pairs(folder: Path) -> list[ends.Pair]:
-    """Compare the default with each rival, on the seeds that both have."""
-    by_seed: dict[tuple[Cell, str, float], dict[int, float]] = {}
+def published(cells: Path) -> BySeed:
+    """Read the accuracies of a `cells.csv` of this study, two digits each, back to the seeds they are of."""
+    by_seed: BySeed = {}
+    with cells.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            cell = (row["task"], row["optimizer"], float(row["noise"]))
+            scores = [float(score) for score in row["accuracies"].split()]
+            # The first of the phase's seeds, in their order: a method may have fewer.
+            key = (cell, row["method"], float(row["ratio"]))
+            by_seed[key] = dict(zip(blocks.SEEDS[PHASE], scores, strict=False))
+    return by_seed
+
+
+def pairs(folder: Path, beside: Path | None = None) -> list[ends.Pair]:
+    """Compare the default with each rival, on the seeds that both have.
+
+    Args:
+        folder: Records.
+        beside: A published `cells.csv`, for what is not recorded.
+    """
+    by_seed: BySeed = {} if beside is None else published(beside)
     for path in sorted(folder.glob(f"{PHASE}-*.jsonl")):
         (header, *_), members = blocks.read(path)
         cell = (header["task"], header["optimizer"], header["noise"])
+        for key in [key for key in by_seed if key[:2] == (cell, header["method"])]:
+            del by_seed[key]
         for member in members:
             scores = by_seed.setdefault((cell, header["method"], member["ratio"]), {})
             scores[member["seed"]] = member["test"]
@@ -73,14 +95,19 @@ def unfound(folder: Path) -> dict[str, int]:
     return counts
 
 
-def publish(folder: Path, destination: Path) -> dict[str, Any]:
-    """Write the comparisons, every accuracy and `summary.json`; return the summary.
+def publish(folder: Path, destination: Path, beside: Path | None = None) -> dict[str, Any]:
+    """Write the comparisons, every accuracy that is recorded and `summary.json`; return the summary.
+
+    Args:
+        folder: Records.
+        destination: Where the files are written.
+        beside: A published `cells.csv`: what is not recorded is read from it.
 
     Raises:
         FileNotFoundError: Nothing of a rival is recorded yet.
     """
     scores, headers = load(folder, PHASE)
-    found = pairs(folder)
+    found = pairs(folder, beside)
     if not found:
         raise FileNotFoundError(
             f"{folder} holds no rival beside the default; run the phase {PHASE} for both."

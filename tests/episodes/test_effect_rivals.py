@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.episodes_effect import __main__, blocks, ends, finders, rivals
+from benchmarks.episodes_effect import __main__, blocks, ends, finders, report, rivals
 from benchmarks.episodes_effect.methods import METHODS, Crew, update_of
 from benchmarks.episodes_effect.rules import cosine_factor
 from benchmarks.episodes_effect.tasks import TASKS, batch_rows, noisy_labels
@@ -144,6 +144,20 @@ def test_rivals_are_compared_on_the_seeds_that_both_have(tmp_path):
     assert (found["d_adaptation"].seeds, found["d_adaptation"].verdict) == (30, "level")
     assert found["suggest_cosine"].difference == pytest.approx(1.0, abs=0.1)
     assert found["suggest_cosine"].ratio == 100.0
+
+    # The same from accuracies as they are published, to two digits. Of the rival, what is recorded counts.
+    cells = tmp_path / "cells.csv"
+    scores = {
+        ("digits_mlp", "sgd", 0.0, "annealed", 100.0): base,
+        ("digits_mlp", "sgd", 0.0, "suggest_cosine", 1.0): base + 50,
+    }
+    cells.write_text(report.cells_csv(scores))
+    (tmp_path / f"{rivals.PHASE}-digits_mlp-sgd-noise0-annealed.jsonl").unlink()
+    assert rivals.pairs(tmp_path) == []
+    again = {pair.rival: pair for pair in rivals.pairs(tmp_path, cells)}
+    for rival, pair in found.items():
+        assert again[rival].seeds == pair.seeds
+        assert again[rival].difference == pytest.approx(pair.difference, abs=0.01)
 
 
 @pytest.mark.parametrize("rule", [".", "fifth"])
