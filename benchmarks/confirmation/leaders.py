@@ -193,7 +193,10 @@ def markdown(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
-    """Return the figure: times to the target by task, in one space; hollow marks have no warm start."""
+    """Return the figure: times to the target by task, in one space.
+
+    A scheduler has one mark, hollow without a warm start; a second warm start around it has its own.
+    """
     inside = [row for row in table if row["space"] == space]
     tasks = list(dict.fromkeys(row["task"] for row in inside))
     with style.context():
@@ -201,12 +204,17 @@ def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
         axes = figure.subplots()
         handles = []
         methods = list(dict.fromkeys(row["method"] for row in inside))
-        schedulers = list(dict.fromkeys(method.rpartition("-")[0] for method in methods))
+        looks: dict[
+            tuple[str, int], int
+        ] = {}  # (scheduler, warm starts of it that are drawn already) -> look
+        drawn: Counter[str] = Counter()
         for method in methods:
             mine = [row for row in inside if row["method"] == method]
             y = [tasks.index(row["task"]) for row in mine]
             scheduler, _, warm_start = method.rpartition("-")
-            index = schedulers.index(scheduler)
+            number = 0 if warm_start == "none" else drawn[scheduler]
+            drawn[scheduler] += warm_start != "none"
+            index = looks.setdefault((scheduler, number), len(looks))
             look: dict[str, Any] = {
                 "color": COLOURS[index % len(COLOURS)],
                 "marker": MARKS[index % len(MARKS)],
