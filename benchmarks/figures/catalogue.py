@@ -75,10 +75,15 @@ def _forest(study: str) -> Figures:
     return Figures(study, ("forest_time_to_target.svg",), (evaluation,), draw)
 
 
-def _leaders(folder: Path) -> None:
-    from benchmarks.confirmation import leaders
+def _leaders(study: str) -> Figures:
+    times = f"{study}/leaders.csv"
 
-    leaders.save(leaders.read(RESULTS / "second_edition/leaders.csv"), folder)
+    def draw(folder: Path) -> None:
+        from benchmarks.confirmation import leaders
+
+        leaders.save(leaders.read(RESULTS / times), folder)
+
+    return Figures(study, ("leaders.svg",), (times,), draw)
 
 
 def _ablation(folder: Path) -> None:
@@ -212,7 +217,8 @@ FIGURES = (
         (_TREES,),
         _pooled((_TREES,), ("informed", "density", "literal", "random_step", "placebo")),
     ),
-    Figures("second_edition", ("leaders.svg",), ("second_edition/leaders.csv",), _leaders),
+    _leaders("second_edition"),
+    _leaders("third_edition/mid_again"),
     Figures("second_edition/ablation", ("ablation.svg",), (_ABLATION,), _ablation),
     Figures("second_edition/study", ("ratios.svg",), (_SECOND,), _pooled((_SECOND,), ("stopping-informed",))),
     Figures(
