@@ -19,7 +19,7 @@ from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.running.interruption import Terminated
 from hypernudge.results.records import cell_path
 from hypernudge.study.store import Store
-from tests.harness.tools import ENV, HERE, compute_here, experiment, hypernudge, wait_for
+from tests.harness.tools import ENV, HERE, compute_here, experiment, hypernudge_here, wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_any_other_error_of_the_system_is_the_studys(tmp_path, variation, monkey
     assert run_cell(variation, 0, tmp_path / "r", checkpoint=True)["status"] == "crashed"
 
 
-def test_a_killed_run_goes_on_by_itself_where_it_was(tmp_path):
+def test_a_killed_run_goes_on_by_itself_where_it_was(tmp_path, capsys):
     config = experiment(tmp_path, "own:Paced", 1, {"asha": {}})
     command = [sys.executable, "-m", "hypernudge.cli", "run", config, "--results-dir", tmp_path / "r"]
     command = [*map(str, command), "--no-figures", "+launcher.checkpoint=true"]
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_by_itself_where_it_was(tmp_path):
         sweep(folder)
     assert is_kept(path), "what has no record is kept"
     assert not any(finding.fix == "quarantine" for finding in examine(tmp_path / "r"))
-    done = hypernudge(*command[3:])
+    done = hypernudge_here(capsys, *command[3:])
     log = json.loads(path.read_text())
     compute_here(config, tmp_path / "whole")
     assert log["digest"] == json.loads(cell_path(tmp_path / "whole" / "asha", 0).read_text())["digest"]

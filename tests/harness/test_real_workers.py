@@ -10,7 +10,7 @@ import pytest
 from hypernudge.errors import InvalidArgumentError, UnavailableError
 from hypernudge.harness.cells.cell import run_cell
 from hypernudge.harness.planning.resolve import load_plan
-from tests.harness.tools import experiment, hypernudge
+from tests.harness.tools import experiment, hypernudge_here
 
 REAL = {"name": "processes", "workers": 2}
 
@@ -24,7 +24,7 @@ def spec_of(path, *overrides):
     return next(iter(load_plan(path, overrides).variations)).spec
 
 
-def test_an_experiment_on_processes_says_so_in_its_records(tmp_path):
+def test_an_experiment_on_processes_says_so_in_its_records(tmp_path, capsys):
     scheduler = {"name": "asha", "max_units": 3, "max_trials": 4}
     both = {"asha": {}, "asha-literal": {"warm_start": {"name": "literal", "batch_size": 8}}}
     config = experiment(
@@ -35,7 +35,7 @@ def test_an_experiment_on_processes_says_so_in_its_records(tmp_path):
         scheduler=scheduler,
         budget={"seconds": 600},
     )
-    hypernudge("run", config, "--results-dir", tmp_path / "r", "--no-figures")
+    hypernudge_here(capsys, "run", config, "--results-dir", tmp_path / "r", "--no-figures")
     records = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("r/*/cells/seed-*.json"))]
     assert len(records) == 4
     for record in records:
@@ -51,7 +51,7 @@ def test_an_experiment_on_processes_says_so_in_its_records(tmp_path):
     assert first["trials"][0]["sampled"] == other["trials"][0]["sampled"]
 
 
-def test_seconds_of_different_machines_are_not_compared(tmp_path):
+def test_seconds_of_different_machines_are_not_compared(tmp_path, capsys):
     from hypernudge.evidence.loading.study import load_study
     from hypernudge.results.plan import ResultsError
 
@@ -59,7 +59,7 @@ def test_seconds_of_different_machines_are_not_compared(tmp_path):
     config = experiment(
         tmp_path, seeds=2, variations={"asha": {}}, engine=REAL, scheduler=scheduler, budget={"seconds": 600}
     )
-    hypernudge("run", config, "--results-dir", tmp_path / "r", "--no-figures")
+    hypernudge_here(capsys, "run", config, "--results-dir", tmp_path / "r", "--no-figures")
     load_study(tmp_path / "r")
     path = tmp_path / "r" / "asha" / "cells" / "seed-0001.json"
     record = json.loads(path.read_text())

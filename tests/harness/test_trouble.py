@@ -15,7 +15,6 @@ from tests.harness.tools import (
     compute_here,
     contents,
     experiment,
-    hypernudge,
     hypernudge_here,
     json_lines,
     processes_with,
@@ -24,7 +23,7 @@ from tests.harness.tools import (
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_path):
+def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_path, capsys):
     config = experiment(tmp_path, "own:Slow", seeds=8, budget={"units": 20})
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     compute_here(config, whole)
@@ -42,7 +41,7 @@ def test_killed_in_the_middle_it_resumes_to_the_same_records_bit_for_bit(tmp_pat
     before = {path: path.stat().st_mtime_ns for path in sealed()}
     assert 3 <= len(before) <= at_the_end + 2, "an orphan may end the cell it is at, and begins no other"
     assert len(before) < 16, "killed in the middle"
-    hypernudge("run", config, "--results-dir", broken, "--no-figures")
+    hypernudge_here(capsys, "run", config, "--results-dir", broken, "--no-figures")
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     assert contents(whole) == contents(broken)
 
