@@ -6,11 +6,12 @@ import argparse
 import csv
 import gzip
 import io
-import json
 import sys
 from pathlib import Path
 
 from benchmarks.confirmation import figure, report
+from benchmarks.sealed import sealed
+from hypernudge.harness.running.variation_run import outcome
 
 
 def main() -> int:
@@ -50,13 +51,17 @@ def main() -> int:
     drawn = [method for method in options.drawn if any(t.method == method for t in settings)]
     figure.save(settings, drawn, options.output)
     for directory in options.directories:
-        cells = []
-        for path in sorted(directory.glob("*/results.json")):
-            results = json.loads(path.read_text())
-            cells += [{"run_id": results["run_id"], **cell} for cell in results["cells"]]
         with gzip.GzipFile(options.output / f"{directory.name}_cells.csv.gz", "wb", mtime=0) as file:
-            file.write(_csv(cells).encode())
+            file.write(_csv(cells(directory)).encode())
     return 0
+
+
+def cells(directory: Path) -> list[dict[str, object]]:
+    """Return the outcome of each sealed cell, run by run; of a study that ended early what is there."""
+    found = sorted(sealed(directory), key=lambda cell: cell[0].run_id)
+    return [
+        {"run_id": variation.run_id, "seed": seed, **outcome(record)} for variation, seed, record in found
+    ]
 
 
 def _csv(found: list[dict[str, object]]) -> str:

@@ -177,6 +177,7 @@ _SECOND = "second_edition/study/second_edition_cells.csv.gz"
 _SECOND_RAW = "second_edition/raw/second_edition_raw_cells.csv.gz"
 _SECOND_ADAMW = "second_edition/adamw/second_edition_adamw_cells.csv.gz"
 _THIRD_ADAMW = "third_edition/adamw/third_edition_adamw_cells.csv.gz"
+_THIRD_NETWORKS = "third_edition/networks/third_edition_networks_cells.csv.gz"
 _THIRD = "third_edition/study/third_edition_cells.csv.gz"
 _THIRD_NARROW = "third_edition/narrow/study/third_edition_narrow_cells.csv.gz"
 _THIRD_AGAIN = "third_edition/mid_again/study/third_edition_mid_again_cells.csv.gz"
@@ -232,6 +233,12 @@ FIGURES = (
         ("ratios.svg",),
         (_THIRD_ADAMW,),
         _pooled((_THIRD_ADAMW,), ("stopping-near", "stopping-tables")),
+    ),
+    Figures(
+        "third_edition/networks",
+        ("ratios.svg",),
+        (_THIRD_NETWORKS,),
+        _pooled((_THIRD_NETWORKS,), ("stopping-near", "stopping-tables")),
     ),
     Figures(
         "second_edition/raw",

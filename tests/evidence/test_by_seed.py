@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from benchmarks.confirmation import __main__ as pooled
 from benchmarks.confirmation import by_seed, leaders, long_form
 from benchmarks.sealed import sealed
 from hypernudge.errors import InvalidArgumentError
@@ -64,6 +65,10 @@ def test_a_cell_without_a_record_is_an_error(planned, monkeypatch):
 
 def test_what_is_there_can_be_compared_over_another_baseline(planned, monkeypatch, capsys):
     by_seed.run(planned, only=["plain", "fixed"], seeds=1)
+    assert [(cell["run_id"], cell["seed"], cell["reached"]) for cell in pooled.cells(planned)] == [
+        ("fixed", 3, True),
+        ("plain", 3, True),
+    ]
     monkeypatch.setattr("sys.argv", ["long_form", str(planned), "--output", str(planned / "long.csv")])
     assert long_form.main() == 0
     said = capsys.readouterr().out
