@@ -19,12 +19,12 @@ from hypernudge.space import Config
 from hypernudge.task import Task
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.begun import Begun
 from hypernudge.warmstart.measurement.candidates import REDRAW, redrawn_of
 from hypernudge.warmstart.measurement.features import features_of, scored, values_of
 from hypernudge.warmstart.measurement.posterior import NOISE, USUAL_SPREAD
 from hypernudge.warmstart.measurement.prior import Prior
 from hypernudge.warmstart.measurement.ranks import scores_within_milestones
+from hypernudge.warmstart.policies.begun import Begun
 from hypernudge.warmstart.policies.informed import Informed
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)

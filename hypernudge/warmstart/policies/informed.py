@@ -24,13 +24,13 @@ from hypernudge.trial import History, Nudge
 from hypernudge.warmstart import prior_files
 from hypernudge.warmstart.measurement import prior as priors
 from hypernudge.warmstart.measurement import rates
-from hypernudge.warmstart.measurement.begun import Begun
 from hypernudge.warmstart.measurement.features import features, steps_of
 from hypernudge.warmstart.measurement.posterior import RANK_DEVIATION, RANK_MEAN, Belief, Posterior
 from hypernudge.warmstart.measurement.probe import MEDIAN_SCALE, PROBE, Probe, shrunk_scale
 from hypernudge.warmstart.past import file as past_files
 from hypernudge.warmstart.past.choice import Options, choose
 from hypernudge.warmstart.past.transfer import Transfer
+from hypernudge.warmstart.policies.begun import Begun
 from hypernudge.warmstart.requirements import needs_rate
 
 if TYPE_CHECKING:
