@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import json
 import math
 import platform
 import re
@@ -141,12 +142,22 @@ def header_of(
             "task": {"name": str(task.name), **about},
             "space": describe_space(task.space),
             "scheduler": described,
-            "warm_start": describe(warm_start, task.space),
+            "warm_start": _of_policy(warm_start, task),
             **{name: describe(value) for name, value in options.items()},
         },
         "environment": environment(engine),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _of_policy(policy: Any, task: Any) -> Any:
+    """Return a policy as plain data, with what its prior holds where the name alone does not say it."""
+    described = describe(policy, task.space)
+    learned = policy.learned_from(task) if hasattr(policy, "learned_from") else None
+    if learned is not None:
+        text = json.dumps(describe(learned), sort_keys=True)
+        described["learned_from"] = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return described
 
 
 def environment(engine: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ A file that is written anew is another one: whoever keeps what was read keeps it
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from importlib.resources import files
@@ -30,9 +31,14 @@ BUILD_AGAIN = "build it again with `hypernudge prior build`"
 Version = tuple[int, ...]
 
 
+def is_named(name: str) -> bool:
+    """Whether a prior is meant by its name, and not by the path of a file."""
+    return name in OF_RATES or name in OF_STUDIES or name == NONE
+
+
 def version_of(name: str) -> Version:
     """Return what changes when a file is written anew: number, time and size; nothing of a shipped one."""
-    if name in OF_RATES or name in OF_STUDIES or name == NONE:
+    if is_named(name):
         return ()
     try:
         found = Path(name).stat()
@@ -67,7 +73,10 @@ def names() -> str:
 
 def unreadable(name: str, error: Exception) -> InvalidArgumentError:
     """Return the error for a file that is no prior."""
-    remedy = f"{names()}, or a file that `hypernudge prior build` wrote"
+    known = {known.lower(): known for known in (*OF_RATES, NONE, *OF_STUDIES)}
+    near = [known[word] for word in difflib.get_close_matches(name.strip().lower(), known, n=1)]
+    meant = f"(did you mean {near[0]!r}?) " if near else ""
+    remedy = f"{meant}{names()}, or a file that `hypernudge prior build` wrote"
     return InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}")
 
 

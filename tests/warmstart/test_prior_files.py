@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hypernudge import SGD, AdamW, Informed
+from hypernudge import ASHA, SGD, AdamW, Informed, Real, SearchSpace, tune
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.random import Streams
 from hypernudge.tasks.language.task import LanguageModel
@@ -132,6 +132,56 @@ def test_a_file_that_is_written_anew_is_read_again_and_a_study_keeps_what_it_beg
     assert before(bowl, bowl.space.middle(), History(9), Streams(0)).kind == "prior"
     with pytest.raises(InvalidArgumentError, match="must be readable"):
         Informed(prior=str(path))
+
+
+@pytest.mark.parametrize("kind", ["rates", "past"])
+def test_a_kept_study_does_not_go_on_with_another_prior_of_the_same_name(kind, tmp_path, bowl):
+    path, folder = tmp_path / "mine.json", tmp_path / "study"
+    rates, past = priors.load("tables").tasks, (study("t"), study("u"))
+
+    def write(count):
+        (priors.PriorFile(rates[:count]) if kind == "rates" else past_files.PastFile(past[:count])).dump(path)
+
+    def go_on(trials):
+        policy = Informed(prior=str(path), probe=False)
+        scheduler = ASHA(bowl.space, max_units=1, max_trials=trials)
+        return tune(bowl, scheduler, warm_start=policy, seed=0, study=folder)
+
+    bowl.space = SearchSpace([*bowl.space, Real("rate", 0.1, 1.0)])
+    write(2)
+    begun = go_on(3)
+    assert len(go_on(4).trials) == 4
+    write(1)
+    with pytest.raises(
+        InvalidArgumentError, match=r"begun with other arguments: warm_start\.learned_from was"
+    ):
+        go_on(5)
+    write(2)  # the same is no other
+    assert [trial.config for trial in go_on(5).trials[:3]] == [trial.config for trial in begun.trials]
+
+
+def test_a_kept_study_of_the_default_does_not_go_on_with_another_default(bowl, tmp_path, monkeypatch):
+    def go_on(trials, prior, folder):
+        policy = Informed(prior=prior, probe=False)
+        scheduler = ASHA(bowl.space, max_units=1, max_trials=trials)
+        return tune(bowl, scheduler, warm_start=policy, seed=0, study=tmp_path / folder)
+
+    usual = priors.load
+    for name in ("shipped", "near"):
+        go_on(2, name, name)
+    monkeypatch.setattr(priors, "load", lambda name, version=None: usual("tables"))  # as it was before
+    with pytest.raises(InvalidArgumentError, match=r"warm_start\.learned_from was '\w+', is '\w+'"):
+        go_on(3, "shipped", "shipped")
+    assert len(go_on(3, "near", "near").trials) == 3  # the name says which one it is
+
+
+@pytest.mark.parametrize("name", ["Near", "naer", " near", "NEAR"])
+def test_a_name_that_is_nearly_one_is_said(name):
+    with pytest.raises(InvalidArgumentError, match=r"must be readable.*did you mean 'near'\?"):
+        Informed(prior=name)
+    with pytest.raises(InvalidArgumentError) as other:
+        Informed(prior="past/of/mine.json")
+    assert "did you mean" not in str(other.value)
 
 
 def test_another_versions_format_is_said_to_be_one(tmp_path):

@@ -315,6 +315,15 @@ class Informed:
             return self.prior
         return priors.fitting(asked, self._excluded(task), rates.rule_of(task))
 
+    def learned_from(self, task: Task) -> priors.PriorFile | past_files.PastFile | None:
+        """Return what a prior holds whose name does not say it: a user's file, or the default of now.
+
+        A kept study goes on with the same only. None for the other names, which mean one prior for good.
+        """
+        if self.prior != priors.SHIPPED and prior_files.is_named(self.prior):
+            return None
+        return past_files.load(self.prior, self._version) or priors.load(self._named(task), self._version)
+
     def _past(self, space: SearchSpace, task: Task) -> Transfer | None:
         """Return what past studies say about a space; None if the prior is of the other kind."""
         if not self._is_of_past:
