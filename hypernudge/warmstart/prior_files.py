@@ -75,9 +75,9 @@ def unreadable(name: str, error: Exception) -> InvalidArgumentError:
     """Return the error for a file that is no prior."""
     known = {known.lower(): known for known in (*OF_RATES, NONE, *OF_STUDIES)}
     near = [known[word] for word in difflib.get_close_matches(name.strip().lower(), known, n=1)]
-    meant = f"(did you mean {near[0]!r}?) " if near else ""
-    remedy = f"{meant}{names()}, or a file that `hypernudge prior build` wrote"
-    return InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; give {remedy}")
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    remedy = f"{meant}give {names()}, or a file that `hypernudge prior build` wrote"
+    return InvalidArgumentError(f"prior: {name!r} must be readable, but: {error}; {remedy}")
 
 
 def require_once(name: str, tasks: list[Any]) -> None:

@@ -2,8 +2,8 @@
 
 It is learned from sufficient statistics of finished studies, one row per task, and the file keeps those rows:
 so a task's own family can be left out, and a user's own studies are added to the shipped ones by joining two
-files. The file states how its tasks are pooled: by `pooling.pool`, or, as shipped ones, by the ridge
-regression with which recorded studies ran.
+files. The file states how its tasks are pooled: by `pooling.pool`, or, as `tables` and `language`, by the
+ridge regression with which recorded studies ran.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _ridge(tasks: Sequence[TaskStatistics]) -> Prior:
     """Pooled ridge for the mean, and the second moment of each task's ridge residual for the covariance.
 
     It takes studies of one seed, which have the same configurations, for independent ones. Large studies bear
-    that, small ones do not: shipped priors keep it, so that recorded studies stay what they are.
+    that, small ones do not: `tables` and `language` keep it, so that recorded studies stay what they are.
     """
     pooled = sum(t.a for t in tasks) + POOLED_RIDGE * np.eye(SIZE)
     mean = np.linalg.solve(pooled, sum(t.b for t in tasks))
