@@ -60,7 +60,7 @@ def add_commands(commands: Any) -> None:
     learn.add_argument(
         "--pooling",
         choices=("hierarchical", "ridge"),
-        help="how studies of learning rates are pooled: hierarchical (default), or as `tables` and `language` are",
+        help="how studies of learning rates are pooled: hierarchical (default), or as those of `tables` are",
     )
     among = "among what learning rates are ranked: their study (default), or all studies of a task"
     learn.add_argument("--ranks", choices=("study", "task"), help=among)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hypernudge import Informed
+from hypernudge import Informed, SearchSpace
 from hypernudge.tasks.spaces import SPACES
 from hypernudge.trial import History
 from hypernudge.warmstart.measurement import posterior as posteriors
@@ -82,6 +82,20 @@ def test_what_is_believed_of_one_is_what_is_of_many(bowl, tried):
     for row, mean, deviation in zip(phi, many.mean, many.deviation, strict=True):
         assert known.believed(row) == pytest.approx((mean, deviation), rel=1e-9)
     assert known.believed(np.zeros(SIZE)) == (0.0, 0.0)
+
+
+def test_a_task_that_makes_its_space_anew_each_time_begins_one_study(bowl):
+    def score(config):
+        return config["momentum"]
+
+    class Anew(type(bowl)):
+        space = property(lambda self: SearchSpace(list(SPACES["mid"])), lambda self, given: None)
+
+    bowl.space, policy = SPACES["mid"], Informed(probe=False, candidates=8)
+    found = with_results(Anew(), score, policy=policy)
+    assert len(found._projections) == 1
+    expected = with_results(bowl, score, policy=policy)
+    assert [trial.config for trial in found.trials] == [trial.config for trial in expected.trials]
 
 
 def test_scores_with_an_error_are_weighed_by_the_inverse(bowl, tried, monkeypatch):

@@ -41,7 +41,7 @@ class Begun:
     _ahead: Ahead | None = None
 
     def __post_init__(self) -> None:
-        self.tried, self.space = Tried(self.task), self.task.space
+        self.tried = Tried(self.task)
 
     def apply(self, event: Event) -> None:
         """Take in the next event."""

@@ -301,7 +301,7 @@ class Informed:
             needs_rate(task.space, self.name)
             return Begun(self, task, self._prior(task), self._named(task), rates.rule_of(task))
 
-        return history.project((Begun, id(self), id(task), id(task.space)), begin)  # it holds all three
+        return history.project((Begun, id(self), id(task), task.space), begin)  # it holds both with ids
 
     def _prior(self, task: Task) -> priors.Prior:
         if self.prior == priors.NONE:
