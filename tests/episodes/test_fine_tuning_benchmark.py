@@ -148,8 +148,8 @@ def test_the_page_has_the_means_of_the_rows():
             numbers = " | ".join(f"{row[f'x{ratio:.3g}']:.1f}" for ratio in RATIOS)
             line = f"| {fine_tuning_figure.TITLES[task]} | {names[method]} | {row['seeds']} | {numbers} |"
             assert line in text
-    resnet = found["resnet18"]  # "ends level with its usual schedule at the best of four rates, from each"
-    assert resnet["annealed"]["least"] > max(resnet["scheduled"][f"x{r:.3g}"] for r in RATIOS) - 3
+    resnet = found["resnet18"]  # "ends within 2 points of its usual schedule at the best"
+    assert resnet["annealed"]["least"] > max(resnet["scheduled"][f"x{r:.3g}"] for r in RATIOS) - 2.05
     chance = {"sst2": 51, "agnews": 26}
     ends = {
         method: [
@@ -157,7 +157,9 @@ def test_the_page_has_the_means_of_the_rows():
         ]
         for method in ("annealed", "peak_new")
     }
-    assert not any(test < chance[task] for task, test in ends["annealed"])  # "none ends at chance"
+    little = sorted((task, round(test, 2)) for task, test in ends["annealed"] if test < 65)
+    assert little == [("agnews", 58), ("agnews", 62.75), ("sst2", 50.75)]  # "one ends at chance"
+    assert len(ends["annealed"]) == 48
     lost = [
         test < chance[task] for task, test in ends["peak_new"]
     ]  # "eight of twelve", "three of the others"

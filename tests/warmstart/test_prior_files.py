@@ -42,6 +42,13 @@ def test_the_default_is_the_prior_that_a_task_says_fits_it(bowl):
     assert FIRST._prior(bowl).tasks == Informed(prior="tables")._prior(bowl).tasks  # what it was
 
 
+def test_a_task_may_ask_for_the_prior_of_before(bowl):
+    bowl.shipped_prior = "tables"  # of which the usual one holds every task
+    found, reasons = starts(bowl, Informed())
+    assert found == starts(bowl, Informed(prior="tables"))[0]
+    assert reasons[0].startswith("prior (tables): best")
+
+
 def test_a_task_goes_by_the_usual_prior_where_the_prior_that_fits_it_does_not_know_its_rule(bowl):
     bowl.optimizer = SGD()
     found = starts(bowl, Informed())

@@ -207,7 +207,9 @@ def _fitted(name: str, version: Version, exclude_families: tuple[str, ...], opti
 
 @lru_cache(maxsize=64)
 def fitting(asked: str, exclude_families: tuple[str, ...], optimizer: str) -> str:
-    """Return the prior for a task that asks for one: that, if it knows more of the optimizer; or `SHIPPED`.
+    """Return the prior for a task that asks for one.
+
+    `SHIPPED` serves where what a prior such as `language` has beyond it is of other optimizers.
 
     Args:
         asked: What the task's `shipped_prior` says.
@@ -219,6 +221,8 @@ def fitting(asked: str, exclude_families: tuple[str, ...], optimizer: str) -> st
     """
     if asked not in OF_RATES:
         raise unknown_name("shipped_prior of the task", asked, OF_RATES)
+    if asked == TABLES:  # all that it knows is in the shipped one, too
+        return asked
     own, usual = (
         {task.task for task in load(name).of(optimizer, exclude_families)} for name in (asked, SHIPPED)
     )
