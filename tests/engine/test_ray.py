@@ -18,7 +18,7 @@ import pytest
 from hypernudge import ASHA, tune
 from hypernudge.engine.workers import ray_cluster
 from hypernudge.engine.workers.ray import RayEngine
-from hypernudge.engine.workers.ray_cluster import QUIET
+from hypernudge.engine.workers.ray_cluster import OFF, QUIET
 from hypernudge.errors import InvalidArgumentError
 from hypernudge.warmstart.policies.informed import Informed
 from tests.conftest import Bowl
@@ -51,7 +51,8 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch, short_folder() as folder:
         for name, value in QUIET.items():
             patch.setenv(name, value)
-        patch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)  # it was read when Ray was imported
+        for name in OFF:  # read when Ray was imported
+            patch.setattr(ray_constants, name, False)
         patch.setattr(utils, "write_ray_address", lambda *args: None)  # others would connect to it
         head = {"num_cpus": 2, "include_dashboard": False, "temp_dir": folder}
         found = Cluster(initialize_head=True, head_node_args=head)
@@ -142,13 +143,18 @@ def test_a_node_of_two_is_lost(cluster, tmp_path):
 
 def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_path, monkeypatch):
     import ray
+    from ray._private import ray_constants
+    from ray._private.runtime_env import uv_runtime_env_hook
 
     ray.shutdown()
     place = tempfile.mkdtemp(prefix="r", dir="/tmp")
     monkeypatch.setattr(tempfile, "tempdir", place)
     environment = {name: os.environ.get(name) for name in QUIET}
     others = set(psutil.Process().children())  # the cluster that the other tests share
-    seen = {"listening": set(), "dashboards": [], "processes": [], "folders": set()}
+    seen = {"listening": set(), "dashboards": [], "processes": [], "folders": set(), "programs": set()}
+    # As under `uv run`, where Ray would pack this folder and install an environment for each process.
+    monkeypatch.setattr(ray_constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", True)
+    monkeypatch.setattr(uv_runtime_env_hook, "_get_uv_run_cmdline", lambda: ["uv", "run", "study.py"])
 
     def look(study, report):
         seen["folders"] |= {path.name.rpartition("-")[0] for path in Path(place).iterdir()}
@@ -156,6 +162,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
         for process in [*started, *(p for root in started for p in root.children(recursive=True))]:
             seen["processes"].append(process)
             command = process.cmdline()
+            seen["programs"].add(Path(command[0]).name if command else "")
             seen["dashboards"] += [command for word in command if word.endswith("dashboard.py")]
             seen["listening"] |= {
                 c.laddr.ip.removeprefix("::ffff:")
@@ -167,6 +174,7 @@ def test_a_cluster_of_its_own_listens_on_loopback_alone_and_leaves_nothing(tmp_p
     study = tune(Counted(tmp_path, trouble=False), random_search(3), seed=0, engine=engine, callbacks=[look])
     assert study.ended == "scheduler" and len(study.trials) == 3
     assert seen["listening"] == {"127.0.0.1"}
+    assert "uv" not in seen["programs"] and ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV
     assert all("--disable-frontend" in command for command in seen["dashboards"])  # Ray's own housekeeping
     assert not ray.is_initialized()
     gone, alive = psutil.wait_procs(set(seen["processes"]), timeout=60)

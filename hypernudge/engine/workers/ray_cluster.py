@@ -24,6 +24,12 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # which keeps it on loopback
 }
+OFF = (
+    "ENABLE_RAY_CLUSTER",
+    # Under `uv run` Ray packs the working directory, and each of its processes installs an environment of
+    # its own from it: on this machine the one that is there serves.
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
+)
 _FOLDER, _LOCK = "hypernudge-ray-", "driver.lock"
 SOCKET = (
     "session_2026-01-31_23-59-59_123456_1234567/sockets/plasma_store"  # Ray's own names, at their longest
@@ -120,13 +126,15 @@ def _quiet(ray: Any) -> Iterator[None]:
     """Have Ray keep to itself while it starts its processes."""
     added = {name: value for name, value in QUIET.items() if name not in os.environ}
     os.environ.update(added)
-    constants: Any = ray._private.ray_constants
-    before = constants.ENABLE_RAY_CLUSTER  # it was read when Ray was imported
-    constants.ENABLE_RAY_CLUSTER = False
+    constants: Any = ray._private.ray_constants  # which were read when Ray was imported
+    before = {name: getattr(constants, name) for name in OFF if hasattr(constants, name)}
+    for name in before:
+        setattr(constants, name, False)
     try:
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = before
+        for name, value in before.items():
+            setattr(constants, name, value)
         for name in added:
             os.environ.pop(name, None)
 
