@@ -16,11 +16,12 @@ from hypernudge.harness.planning.launchers import read_launcher
 from hypernudge.harness.planning.resolve import load_plan
 from hypernudge.harness.slurm import commands, journal
 from hypernudge.harness.slurm.accounting import own_usage, read_usage
-from hypernudge.harness.slurm.commands import SlurmError, queue, reason_in
+from hypernudge.harness.slurm.commands import QueuedJob, SlurmError, queue, reason_in
 from hypernudge.harness.slurm.journal import Task, cluster_jobs, submissions
 from hypernudge.harness.slurm.options import SlurmOptions
 from hypernudge.results.accounting import JobUsage, note_usage, noted_usage
 from hypernudge.results.attempts import note_failure
+from hypernudge.results.records import cell_path
 from tests.harness.tools import ENV, ROOT, experiment, wait_for
 
 NAME, OTHER = "hypernudge-0a1b2c3d", "hypernudge-00000000"
@@ -198,6 +199,34 @@ def test_what_the_accounting_does_not_know_in_time_is_said_and_asked_for_again(t
         "Slurm's accounting does not know the end of 1 jobs yet: the same command notes what they have used"
     )
     assert said == [line, line] and list(noted_usage(results)) == []
+
+
+def test_a_job_that_ends_after_its_last_record_is_seen_off_though_nothing_is_left_to_run(
+    tmp_path, monkeypatch
+):
+    # Its driver was killed in between; that of now has nothing to run. The other job still computes.
+    results, place = tmp_path / "r", tmp_path / "jobs"
+    (results / "asha" / "cells").mkdir(parents=True)
+    monkeypatch.setattr(launcher.accounting, "gathered_by", lambda: None)
+    for name, number, seed in ((NAME, "7", 0), (OTHER, "8", 1)):
+        journal.note_intent(results, name, [Task("asha", (seed,), 1)])
+        journal.note_number(results, name, number)
+        (place / name).mkdir(parents=True)
+    place.chmod(0o700)
+    cell_path(results / "asha", 0).write_text("{}")
+    numbers = {submission.name: submission.job(0) for submission in submissions(results)}
+    states = {NAME: "RUNNING", OTHER: "RUNNING"}
+    monkeypatch.setattr(
+        launcher.commands,
+        "queue",
+        lambda: {numbers[name]: QueuedJob(state, "n1", None, "", name) for name, state in states.items()},
+    )
+    options = SlurmOptions.of(read_launcher({"name": "slurm", "folder": str(place)}, {}.get))
+    made = launcher.SlurmLauncher(options, results, 2, True, print)
+    states[NAME] = "COMPLETED"
+    made.close()
+    assert {s.name: set(s.over) for s in submissions(results)} == {NAME: {0}, OTHER: set()}
+    assert [path.name for path in place.iterdir()] == [OTHER]
 
 
 def test_what_jobs_have_used_is_read_back(tmp_path):

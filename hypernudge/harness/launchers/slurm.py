@@ -147,6 +147,8 @@ class SlurmLauncher:
 
     def close(self) -> None:
         """Leave jobs to Slurm: they need nobody. Those that have done their work are waited for, a little."""
+        # Of an earlier run, which was killed after a job's last record and before its end: nobody else looks.
+        self._leaving += [f for jobs in self._left.values() for f in jobs if self._is_done(f.task)]
         deadline = time.monotonic() + LEAVING
         while self._leaving and not self._running and time.monotonic() < deadline:
             time.sleep(min(LOOK, self._options.poll_seconds))
@@ -162,6 +164,10 @@ class SlurmLauncher:
                 f"Slurm goes on with {len(self._running)} jobs ({numbers}): the same command waits for them, "
                 f"`hypernudge cancel {self._results}` ends them"
             )
+
+    def _is_done(self, task: journal.Task) -> bool:
+        folder = self._results / task.run_id
+        return all(cell_path(folder, seed).exists() for seed in task.seeds)
 
     def _of_earlier_runs(self) -> dict[str, list[_Flying]]:
         """Return jobs that were submitted for this directory and are not over, by run id."""
