@@ -166,8 +166,8 @@ class SlurmLauncher:
             )
 
     def _is_done(self, task: journal.Task) -> bool:
-        folder = self._results / task.run_id
-        return all(cell_path(folder, seed).exists() for seed in task.seeds)
+        run_dir = self._results / task.run_id
+        return {cell_path(run_dir, seed).name for seed in task.seeds} <= _recorded(run_dir)
 
     def _of_earlier_runs(self) -> dict[str, list[_Flying]]:
         """Return jobs that were submitted for this directory and are not over, by run id."""
@@ -251,12 +251,10 @@ class SlurmLauncher:
         there: dict[Path, set[str]] = {}
         ended = []
         for job in self._running:
-            cells = job.cells.run_dir / "cells"
-            if cells not in there:  # listing a folder asks a network file system anew, one file may not
-                with contextlib.suppress(OSError):
-                    there[cells] = {entry.name for entry in os.scandir(cells)}
-            names = there.get(cells, set())
-            if all(cell_path(job.cells.run_dir, seed).name in names for seed in job.seeds):
+            run_dir = job.cells.run_dir
+            if run_dir not in there:
+                there[run_dir] = _recorded(run_dir)
+            if all(cell_path(run_dir, seed).name in there[run_dir] for seed in job.seeds):
                 ended.append((job, Exit(0, "")))
         return ended
 
@@ -347,3 +345,10 @@ def _said(log: Path) -> str:
     except OSError:
         return ""
     return "".join(line for line in lines if not line.startswith("submitit "))
+
+
+def _recorded(run_dir: Path) -> set[str]:
+    """Return the file names of cells: listing asks a network file system anew, a look at one file may not."""
+    with contextlib.suppress(OSError):
+        return {entry.name for entry in os.scandir(run_dir / "cells")}
+    return set()
