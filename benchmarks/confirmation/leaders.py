@@ -204,9 +204,7 @@ def draw(table: Sequence[Mapping[str, Any]], space: str) -> Figure:
         axes = figure.subplots()
         handles = []
         methods = list(dict.fromkeys(row["method"] for row in inside))
-        looks: dict[
-            tuple[str, int], int
-        ] = {}  # (scheduler, warm starts of it that are drawn already) -> look
+        looks: dict[tuple[str, int], int] = {}  # by scheduler and number of the warm start around it
         drawn: Counter[str] = Counter()
         for method in methods:
             mine = [row for row in inside if row["method"] == method]
